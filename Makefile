@@ -1,0 +1,51 @@
+# Every line calls a tool; CI calls the same targets. `make run` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+RUN    := .venv
+DEV    := .venv-dev
+PIP     = -m pip --disable-pip-version-check install --quiet
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lock clean
+
+help:            ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+run: $(RUN)/ready      ## start the proxy (ARGS="--upstream http://... --policies DIR")
+	@$(RUN)/bin/safety-proxy serve $(ARGS)
+
+demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
+	@$(RUN)/bin/safety-proxy demo $(ARGS)
+
+test: check      ## everything CI runs: check, then the whole test suite
+	@$(DEV)/bin/python -m pytest $(ARGS)
+
+check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
+	@$(DEV)/bin/ruff check --no-cache .
+	@$(DEV)/bin/ruff format --check --no-cache --quiet . || { echo "run: $(DEV)/bin/ruff format ."; exit 1; }
+	@$(DEV)/bin/mypy
+	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
+	@$(DEV)/bin/hadolint Dockerfile
+
+lock:            ## resolve the dependencies anew (needs uv)
+	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
+	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
+
+clean:           ## remove the virtual environments and caches
+	@rm -rf $(RUN) $(DEV) .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+$(RUN)/ready: requirements/run.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
+	@echo "installing into $(RUN) (once) ..."
+	@$(PYTHON) -m venv $(RUN)
+	@$(RUN)/bin/python $(PIP) --require-hashes -r requirements/run.lock
+	@$(RUN)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV)/ready: requirements/dev.lock pyproject.toml
+	@echo "installing into $(DEV) (once, a minute or two) ..."
+	@$(PYTHON) -m venv $(DEV)
+	@$(DEV)/bin/python $(PIP) --require-hashes -r requirements/dev.lock
+	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
