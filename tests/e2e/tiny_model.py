@@ -31,7 +31,7 @@ SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 TURN_TOKENS: Final = ("<|im_start|>", "<|im_end|>")
 CHANNEL_TOKENS: Final = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 PIECE_LENGTHS: Final = (3, 1, 4, 1)
-"""Characters per token, in turn. Never 2: see `Vocabulary.add_script_tokens`."""
+"""Characters per piece of a script, in turn."""
 CONTEXT_LENGTH: Final = 1 << 20
 HEAD_SIZE: Final = 16
 FEED_FORWARD_SIZE: Final = 32
@@ -100,7 +100,7 @@ class Vocabulary:
 
     def _add_piece(self, piece: str) -> list[int]:
         spelling = piece.replace(" ", SPACE)
-        if len(piece) > 1 and piece.isascii() and piece.isprintable() and spelling not in self.ids:
+        if len(piece) > 2 and piece.isascii() and piece.isprintable() and spelling not in self.ids:
             return [self.add(spelling, TokenType.NORMAL)]
         return [self._add_byte(byte) for byte in piece.encode()]
 
