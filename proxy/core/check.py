@@ -1,0 +1,48 @@
+"""The contract of a check: it points at text, it never returns text.
+
+So a check cannot leak, cannot corrupt a frame, and cannot depend on the order of other checks.
+
+The laws, run on every check by tests/laws.py:
+
+1. Cutting the text differently changes nothing.
+2. The watermark never goes back, never passes what was fed, and equals it after `final`.
+3. No finding that hides (REWRITE, BLOCK of an enforced rule) starts below an announced watermark.
+   A finding that only flags may: nothing waited for it.
+4. What is held, fed minus watermark, is never more than `hold` (None: no bound).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from proxy.core.types import Finding
+
+
+class Progress(NamedTuple):
+    """What a scan knows after a feed.
+
+    watermark: every character before it is decided for ever; offset in code points of the channel's original text
+    findings:  what became certain in this feed, in order of `start`. After an enforced BLOCK finding the scan is over:
+               its watermark is then where the released text has to end (or the finding's start, if less)
+    """
+
+    watermark: int
+    findings: tuple[Finding, ...] = ()
+
+
+class Scan(Protocol):
+    """A check at work on one channel of one exchange."""
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on. `final` says that nothing follows; it is given once, perhaps with an empty text."""
+
+
+class Check(Protocol):
+    """What a policy's rules are compiled into. Immutable, shared by all streams."""
+
+    @property
+    def hold(self) -> int | None:
+        """The most characters that a scan may keep waiting; None when it may need the whole text."""
+
+    def open(self) -> Scan:
+        """A fresh scan for one channel."""

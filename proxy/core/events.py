@@ -1,0 +1,46 @@
+"""What passes between a dialect and the guard: frames of the upstream's stream, and what may go out of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from proxy.core.types import Channel
+
+
+class Piece(NamedTuple):
+    """Model text in a frame, or held text that is now released."""
+
+    channel: Channel
+    text: str
+
+
+@dataclass(slots=True)
+class Frame:
+    """One event of the upstream's stream, as far as the guard has to know it.
+
+    raw:      its bytes with their terminator; forwarded as they are when nothing had to be done
+    pieces:   all model text in it, in the order in which a client reads it
+    closes:   channels that end with this frame
+    finishes: choices that end with this frame; -1: all of them
+    body:     the dialect's own parsed form
+    """
+
+    raw: bytes
+    pieces: tuple[Piece, ...] = ()
+    closes: tuple[Channel, ...] = ()
+    finishes: tuple[int, ...] = ()
+    body: Any = None
+
+
+class Passage(NamedTuple):
+    """What may go out of a frame that could not pass as it is.
+
+    texts: for each of the frame's pieces what may be shown now
+    tails: held text of channels that end with this frame, to be sent before the frame's end
+    cuts:  choices that a rule ended in this frame
+    """
+
+    texts: tuple[str, ...]
+    tails: tuple[Piece, ...] = ()
+    cuts: tuple[int, ...] = ()

@@ -1,0 +1,183 @@
+"""One channel's text, held until every scan has decided it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from proxy.core.check import Check, Scan
+from proxy.core.types import Action, Finding, Replacement, Rule
+
+TAG_BYTES = 4
+
+
+class Gate:
+    """Text in, text out: what may be shown, in order, with every hidden span replaced by one label.
+
+    Scans that never hold (hold == 0) are read first: where one of them blocks, the text is cut before the others see
+    more of it, so that the result does not depend on how the text was chunked.
+    """
+
+    __slots__ = ("_base", "_escaped", "_held", "_latest", "_over", "_scans", "_segments", "blocked", "reported")
+
+    def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
+        """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
+        self._escaped = escaped
+        self._scans: tuple[Scan, ...] = tuple(c.open() for c in sorted(checks, key=lambda c: c.hold != 0))
+        self._held = ""  # text not released and not yet dropped, from offset _base on
+        self._base = 0
+        self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
+        self._over = False
+        self.blocked: Finding | None = None
+        self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
+        self._latest: dict[Rule, int] = {}  # where in it a rule's last finding stands
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What rules found, for whoever counts."""
+        return [f for f in self.reported if not f.extends]
+
+    @property
+    def held(self) -> int:
+        """Characters that wait for a verdict."""
+        return len(self._held)
+
+    def feed(self, text: str, final: bool = False) -> str:
+        """Read on; return what may go out now. The same object comes back when nothing had to be done."""
+        if self._over:
+            return ""
+        end = mark = self._base + len(self._held) + len(text)
+        for scan in self._scans:
+            watermark, findings = scan.feed(text, final)
+            if watermark < mark:
+                mark = watermark
+            if findings:
+                text, end = self._note(findings, text, end)
+                if mark > end:
+                    mark = end
+        if self.blocked is not None:
+            return self._cut(text, min(mark, self.blocked.start))
+        if not self._segments:
+            if mark == end and not self._held:
+                self._base = end
+                return text
+            held = self._held + text if self._held else text
+            n = mark - self._base
+            self._held, self._base = held[n:], mark
+            return held[:n]
+        self._held += text
+        return self._sweep(mark)
+
+    def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:
+        """Take in findings; after a block, cut the text where the verdict fell."""
+        for finding in findings:
+            rule = finding.rule
+            self._report(finding)
+            if not rule.holds:
+                continue
+            if rule.action is Action.REWRITE:
+                self._hide(finding)
+            elif self.blocked is None or (finding.end, rule.order) < (self.blocked.end, self.blocked.rule.order):
+                self.blocked, self._over = finding, True
+        if self.blocked is not None and self.blocked.end < end:
+            return text[: max(0, len(text) - (end - self.blocked.end))], self.blocked.end
+        return text, end
+
+    def _report(self, finding: Finding) -> None:
+        last = self._latest.get(finding.rule)
+        if finding.extends and last is not None and finding.start <= self.reported[last].end:
+            known = self.reported[last]
+            self.reported[last] = known._replace(end=max(known.end, finding.end))
+            return
+        self._latest[finding.rule] = len(self.reported)
+        self.reported.append(finding)
+
+    def _hide(self, finding: Finding) -> None:
+        """Add a span; spans that share a character become one, spans that only touch stay two."""
+        start, end, rule, extends = finding
+        new = _Segment(start, end, None if extends else rule)
+        segments = self._segments
+        i = len(segments)
+        while i and segments[i - 1].end > start:
+            i -= 1
+        while i < len(segments) and segments[i].start < new.end:
+            new = segments.pop(i).merged(new)
+        segments.insert(i, new)
+
+    def _sweep(self, mark: int) -> str:
+        """Release what lies before `mark`, label the spans that end there, drop hidden text as early as can be."""
+        out: list[str] = []
+        segments = self._segments
+        done = 0
+        for segment in segments:
+            if segment.start > mark:
+                break
+            out.append(self._take(segment.start))
+            segment.swallow(self._take(segment.end))
+            if segment.end > mark:
+                break
+            out.append(self._label(segment))
+            done += 1
+        del segments[:done]
+        if not segments or segments[0].start > mark:
+            out.append(self._take(mark))
+        return "".join(out)
+
+    def _take(self, to: int) -> str:
+        """The held text up to offset `to`, which is then no longer held."""
+        n = to - self._base
+        if n <= 0:
+            return ""
+        text, self._held = self._held[:n], self._held[n:]
+        self._base += len(text)
+        return text
+
+    def _cut(self, text: str, at: int) -> str:
+        """A block: everything decided before `at` goes out, everything else is gone."""
+        self._held += text
+        out = self._sweep(at)
+        self._held = ""
+        self._segments.clear()
+        return out
+
+    def _label(self, segment: _Segment) -> str:
+        label = segment.label()
+        return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
+
+
+class _Segment:
+    """A hidden span that may still grow. `rule` is the one that names it: the first in file order; None: no label."""
+
+    __slots__ = ("_hidden", "end", "rule", "start")
+
+    def __init__(self, start: int, end: int, rule: Rule | None) -> None:
+        self.start, self.end, self.rule = start, end, rule
+        self._hidden: blake2b | None = None  # of the text swallowed so far
+
+    def merged(self, other: _Segment) -> _Segment:
+        """This span and an overlapping newer one as one. Only the earliest span of a gate has swallowed text."""
+        self.start, self.end = min(self.start, other.start), max(self.end, other.end)
+        if self.rule is None or (other.rule is not None and other.rule.order < self.rule.order):
+            self.rule = other.rule or self.rule
+        self._hidden = self._hidden or other._hidden
+        return self
+
+    def swallow(self, text: str) -> None:
+        """Text of this span that nobody will see."""
+        if text:
+            self._hidden = self._hidden or blake2b()
+            self._hidden.update(text.encode("utf-8", "surrogatepass"))
+
+    def label(self) -> str:
+        """What stands in its place."""
+        return "" if self.rule is None else _stand_in(self.rule.replacement, self.end - self.start, self._hidden)
+
+
+def _stand_in(replacement: Replacement, length: int, hidden: blake2b | None) -> str:
+    if replacement.mask:
+        return replacement.mask * length
+    if replacement.hash_key:
+        value = hidden.digest() if hidden else b""
+        return f"[{replacement.text}:{blake2b(value, key=replacement.hash_key, digest_size=TAG_BYTES).hexdigest()}]"
+    return replacement.text

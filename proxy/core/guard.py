@@ -1,0 +1,155 @@
+"""One exchange: its gates, what has been cut, and what to tell afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from proxy.core.arguments import ArgumentsGate, WholeGate
+from proxy.core.check import Check
+from proxy.core.events import Frame, Passage, Piece
+from proxy.core.gate import Gate
+from proxy.core.types import Action, Channel, Finding, Kind, Rule
+
+WHOLE = (".name", ".id")  # channels of a tool call that are judged as plain text
+CHECK_FAILED = Rule("internal", "check_failed", Action.BLOCK)
+ALL = -1  # in Frame.finishes: every choice
+
+
+class Plan(Protocol):
+    """Which checks apply to an answer: made from the policies for one model, key and direction."""
+
+    def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
+        """The checks for text of this kind; `escaped`: for text that is JSON source."""
+
+
+class AnyGate(Protocol):
+    """Gate, WholeGate or ArgumentsGate."""
+
+    blocked: Finding | None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What rules found."""
+
+    @property
+    def held(self) -> int:
+        """Characters that wait for a verdict."""
+
+    def feed(self, text: str, final: bool = False) -> str:
+        """Read on; return what may go out now."""
+
+
+class Guard:
+    """Feeds each channel's text to its gate and says what may go out of a frame.
+
+    json_content: the client asked for JSON, so content is judged decoded as well as raw.
+    A check that raises ends the choice like a block: fail closed.
+    """
+
+    def __init__(self, plan: Plan, json_content: bool = False) -> None:
+        self._plan = plan
+        self._json_content = json_content
+        self._gates: dict[Channel, AnyGate] = {}
+        self._closed: set[Channel] = set()
+        self._fresh: list[int] = []  # choices cut since the last passage
+        self.cuts: dict[int, Finding] = {}
+        self.errors: list[Exception] = []
+        self.failed: list[tuple[Channel, Finding]] = []  # what stands for a check that raised
+
+    def passage(self, frame: Frame) -> Passage | None:
+        """What may go out of the frame; None: all of it, as it is."""
+        pieces = frame.pieces
+        if len(pieces) == 1 and not frame.closes and not frame.finishes:
+            channel, text = pieces[0]
+            out = self._feed(channel, text)
+            if out is text and channel.choice not in self.cuts:
+                return None
+            return Passage((out,), (), self._new_cuts())
+        return self._long_way(frame)
+
+    def _long_way(self, frame: Frame) -> Passage | None:
+        texts = tuple(self._feed(channel, text) for channel, text in frame.pieces)
+        tails = tuple(self._close(frame))
+        cuts = self._new_cuts()
+        same = all(out is text for out, (_, text) in zip(texts, frame.pieces, strict=True))
+        if same and not (tails or cuts or self._touches_cut(frame)):
+            return None
+        return Passage(texts, tails, cuts)
+
+    def finish(self) -> tuple[tuple[Piece, ...], tuple[int, ...]]:
+        """The upstream has ended: what was still held, and the choices cut by that."""
+        tails = tuple(self._flush(list(self._gates)))
+        return tails, self._new_cuts()
+
+    def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
+        """Whether a short text beside the answer (an id, a name) may pass as it is."""
+        gate = WholeGate(lambda escaped: self._plan.checks(kind, escaped))
+        try:
+            return gate.feed(text, final=True) == text
+        except Exception as error:
+            self.errors.append(error)
+            return False
+
+    @property
+    def held(self) -> int:
+        """Characters that wait for a verdict, in all channels."""
+        return sum(gate.held for gate in self._gates.values())
+
+    def findings(self) -> Iterator[tuple[Channel, Finding]]:
+        """Everything that rules reported, channel by channel."""
+        for channel, gate in self._gates.items():
+            for finding in gate.findings:
+                yield channel, finding
+        yield from self.failed
+
+    def _feed(self, channel: Channel, text: str, final: bool = False) -> str:
+        gate = self._gates.get(channel)
+        if gate is None:
+            gate = self._gates[channel] = self._open(channel)
+        if channel.choice in self.cuts or channel in self._closed:
+            return ""
+        try:
+            out = gate.feed(text, final)
+        except Exception as error:
+            self.errors.append(error)
+            gate.blocked = Finding(0, 0, CHECK_FAILED)
+            self.failed.append((channel, gate.blocked))
+            out = ""
+        if gate.blocked is not None:
+            self.cuts[channel.choice] = gate.blocked
+            self._fresh.append(channel.choice)
+        return out
+
+    def _open(self, channel: Channel) -> AnyGate:
+        kind = channel.kind
+        if kind is Kind.TOOL_ARGUMENTS:
+            gate = WholeGate if channel.name.endswith(WHOLE) else ArgumentsGate
+            return gate(lambda escaped: self._plan.checks(kind, escaped))
+        escaped = self._json_content and kind is Kind.CONTENT
+        return Gate(self._plan.checks(kind, escaped), escaped)
+
+    def _close(self, frame: Frame) -> Iterator[Piece]:
+        """The held text of the channels that end with this frame."""
+        for choice in frame.finishes:
+            yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
+        yield from self._flush(frame.closes)
+
+    def _flush(self, channels: Iterable[Channel]) -> Iterator[Piece]:
+        for channel in channels:
+            if channel in self._gates and channel not in self._closed:
+                text = self._feed(channel, "", final=True)
+                self._closed.add(channel)
+                if text:
+                    yield Piece(channel, text)
+
+    def _new_cuts(self) -> tuple[int, ...]:
+        if not self._fresh:
+            return ()
+        fresh, self._fresh = tuple(self._fresh), []
+        return fresh
+
+    def _touches_cut(self, frame: Frame) -> bool:
+        return bool(self.cuts) and any(
+            choice in self.cuts for choice in (*frame.finishes, *(piece.channel.choice for piece in frame.pieces))
+        )

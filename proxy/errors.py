@@ -1,0 +1,103 @@
+"""Every error of the program, by whom it blames.
+
+ProxyError
+├── ClientError          the request: answered in the dialect's shape with `status`
+│   ├── BadRequest       400  malformed, a wrong type, something refused; `param` names the field
+│   ├── TooLarge         413  body over the limit
+│   ├── NotServed        404  a path or model that is not offered
+│   └── Unsupported      415  a content encoding that cannot be read
+├── PolicyError          a policy file: what is wrong, where, and how to mend it
+├── SettingsError        a flag, an environment variable or safety-proxy.toml; exit code 2
+└── UpstreamError        the model server: `status` is what the client gets
+    ├── UpstreamUnreachable   502
+    ├── UpstreamTimeout       504
+    └── UpstreamBroken        502  not HTTP, not the dialect, or an answer that stops in the middle
+"""
+
+from __future__ import annotations
+
+
+class ProxyError(Exception):
+    """The root. Its text is meant for people and never holds matched or model text."""
+
+
+class ClientError(ProxyError):
+    """The client's request cannot be served.
+
+    param: the field to blame, as a path into the body (`messages[2].content`)
+    code:  a short word for programs (`content_filter`, `invalid_json`)
+    """
+
+    status = 400
+
+    def __init__(
+        self, message: str, param: str | None = None, code: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+        if status is not None:
+            self.status = status
+
+
+class BadRequest(ClientError):
+    """Malformed, of a wrong type, or refused by default."""
+
+
+class TooLarge(ClientError):
+    """The body is over the limit."""
+
+    status = 413
+
+
+class NotServed(ClientError):
+    """A path or a model that is not offered."""
+
+    status = 404
+
+
+class Unsupported(ClientError):
+    """A content encoding that cannot be read."""
+
+    status = 415
+
+
+class PolicyError(ProxyError):
+    """One or more things are wrong in the policy files; `problems` are complete lines with place and mend."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class SettingsError(ProxyError):
+    """A setting is unknown or cannot be used."""
+
+
+class UpstreamError(ProxyError):
+    """The model server failed.
+
+    reason: a short word for metrics (connect, timeout, status_5xx, protocol, truncated)
+    """
+
+    status = 502
+
+    def __init__(self, message: str, reason: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        if status is not None:
+            self.status = status
+
+
+class UpstreamUnreachable(UpstreamError):
+    """Nobody answers at the upstream's address."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream said nothing for too long."""
+
+    status = 504
+
+
+class UpstreamBroken(UpstreamError):
+    """The upstream's answer is not what it should be, or stops in the middle."""
