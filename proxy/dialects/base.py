@@ -1,0 +1,265 @@
+"""What every dialect offers: a Request read from the client's bytes, and an Answer that carries the upstream's bytes back.
+
+A dialect is one module with one `Dialect` object. The relay drives it:
+
+    request = dialect.parse(body, options)           ClientError when it cannot be served
+    ... request.texts are judged; text.put() writes back what a rule rewrote ...
+    request.path, dialect.upstream_body(request)     never the client's bytes: an allow-list, serialised anew
+    answer = dialect.answer(request, guard, notice)
+    out = answer.feed(data)                          upstream bytes in, client bytes out; one send per read
+    out = answer.finish(error)                       the upstream has ended
+    answer.result()                                  for a client that does not stream
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.core.events import Frame, Passage
+from proxy.core.guard import Guard
+from proxy.core.types import Finding
+from proxy.errors import ClientError, UpstreamBroken, UpstreamError
+
+Notice = Callable[[Finding], str]
+"""The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator has allowed beyond the defaults. Each is a setting of the same name.
+
+    logprobs:            token probabilities may pass (only while no output rule applies)
+    allow_remote_images: image URLs other than data: are forwarded, so the backend fetches them
+    allow_images:        pictures and audio in prompts are forwarded; nobody reads them here
+    allow_cloud_models:  names that end in :cloud or -cloud, which Ollama sends to a remote service
+    allow_raw_prompts:   raw, template, context, suffix: prompts that go around the chat template
+    allow_stateful:      store, previous_response_id: the backend remembers what was never checked
+    allow_server_tools:  integrations and MCP servers that the backend would call
+    allow_model_control: keep_alive, ttl and context sizes: pinning and evicting models
+    """
+
+    logprobs: bool = False
+    allow_remote_images: bool = False
+    allow_images: bool = True
+    allow_cloud_models: bool = False
+    allow_raw_prompts: bool = False
+    allow_stateful: bool = False
+    allow_server_tools: bool = False
+    allow_model_control: bool = False
+
+
+@dataclass(slots=True)
+class InputText:
+    """One text of a request that the model will read.
+
+    role:    system, developer, user, assistant or tool; a tool's definition counts as system
+    newest:  belongs to the turn after the last assistant message
+    group:   neighbouring texts of one group are joined by the backend before the model reads them
+    param:   where it stands in the body, for error messages
+    escaped: it is JSON source (a call's arguments)
+    """
+
+    role: str
+    text: str
+    param: str
+    container: Any
+    key: Any
+    newest: bool = True
+    group: int = 0
+    escaped: bool = False
+
+    def put(self, text: str) -> None:
+        """Write another text in its place."""
+        self.text = text
+        self.container[self.key] = text
+
+
+@dataclass(slots=True)
+class Request:
+    """A client's request, parsed and allow-listed.
+
+    body:         what will be sent upstream, as Python objects; `texts` point into it
+    path:         where to send it
+    choices:      how many answers were asked for
+    json_content: the answer's content is to be JSON: it is judged decoded too, and a notice is not put into it
+    prefill:      text that the model is made to continue; output is judged from its beginning
+    dropped:      keys that are not forwarded, for a response header
+    joiner:       what the backend puts between texts of one group
+    """
+
+    model: str
+    body: dict[str, Any]
+    path: str
+    stream: bool = False
+    texts: list[InputText] = field(default_factory=list)
+    choices: int = 1
+    include_usage: bool = False
+    json_content: bool = False
+    prefill: str = ""
+    dropped: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    joiner: str = "\n\n"
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+    stream_type: str  # Content-Type of a streamed answer
+    keep_alive: bytes  # sent while nothing else can be, b"" if the format has no comment
+
+    def parse(self, body: bytes, options: Options) -> Request:
+        """Read a request. Raises ClientError, naming the field."""
+
+    def upstream_body(self, request: Request) -> bytes:
+        """What goes upstream: always asks for a stream."""
+
+    def answer(self, request: Request, guard: Guard, notice: Notice) -> Answer:
+        """The way back, for one exchange."""
+
+    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
+        """An error body in this dialect's shape."""
+
+    def blocked(self, message: str, request_id: str) -> bytes:
+        """The 400 body for a prompt that a rule refuses."""
+
+    def upstream_message(self, body: bytes) -> str:
+        """The human part of an upstream's error body, whatever its shape; "" if there is none."""
+
+
+class Answer(ABC):
+    """One answer on its way: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
+
+    done:   everything that the client will get has been written; the upstream is to be closed
+    failed: why the answer is not complete, if it is not
+    events: frames of model text that came from the upstream (most backends send one a token)
+    """
+
+    def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
+        self.request = request
+        self.guard = guard
+        self.notice = notice
+        self.done = False
+        self.failed: UpstreamError | None = None
+        self.events = 0
+
+    # -- what the relay calls
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes of the upstream's stream in; bytes for a streaming client out (b"" for one that waits for the whole)."""
+        return self._guarded(lambda: self._frames(data))
+
+    def whole(self, body: bytes) -> bytes:
+        """The upstream answered with one plain body all the same: through the same gates."""
+        return self._guarded(lambda: self._whole_frames(body)) + self.finish()
+
+    def finish(self, error: UpstreamError | None = None) -> bytes:
+        """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error."""
+        out = [b"" if error else self._guarded(self._last_frames)]
+        if not self.done:
+            tails, cuts = self.guard.finish()
+            self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
+            self._settle(out)
+        if not self.done and error is None and self._is_complete():
+            self._put_terminal(out)
+        if not self.done:
+            self._fail(
+                error or UpstreamBroken("the model server's answer ended before it was complete", "truncated"), out
+            )
+        return b"".join(out)
+
+    @abstractmethod
+    def result(self) -> bytes:
+        """The whole answer, for a client that does not stream; only when `failed` is None."""
+
+    # -- the shared way
+
+    def _guarded(self, frames: Callable[[], Iterable[Frame]]) -> bytes:
+        """Frames through the guard. What cannot be understood ends the answer: fail closed."""
+        out: list[bytes] = []
+        try:
+            if not self.done:
+                self._run(frames(), out)
+        except UpstreamBroken as error:
+            self._fail(error, out)
+        return b"".join(out)
+
+    def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
+        stream = self.request.stream
+        for frame in frames:
+            if frame.pieces:
+                self.events += 1
+            passage = self.guard.passage(frame)
+            if passage is not None:
+                self._put(self._write(frame, passage), out)
+            elif stream:
+                out.append(frame.raw)
+            else:
+                self._collect(self._body(frame))
+            if passage is not None or frame.finishes:
+                self._settle(out)
+                if self.done:
+                    return
+
+    def _put(self, bodies: Iterable[Any], out: list[bytes]) -> None:
+        """Frames of our own making."""
+        for body in bodies:
+            if self.request.stream:
+                out.append(self._encode(body))
+            else:
+                self._collect(body)
+
+    def _fail(self, error: UpstreamError, out: list[bytes]) -> None:
+        self.failed = error
+        self.done = True
+        if self.request.stream:
+            out.append(self._error_event(error))
+
+    # -- what a dialect fills in
+
+    @abstractmethod
+    def _frames(self, data: bytes) -> Iterator[Frame]:
+        """Complete frames in the bytes so far. Raises UpstreamBroken for what is not this dialect."""
+
+    @abstractmethod
+    def _last_frames(self) -> Iterator[Frame]:
+        """What stands at the end of the stream without its terminator."""
+
+    @abstractmethod
+    def _whole_frames(self, body: bytes) -> Iterator[Frame]:
+        """A plain, unstreamed answer as the frames of a stream."""
+
+    @abstractmethod
+    def _write(self, frame: Frame, passage: Passage) -> Iterator[Any]:
+        """The bodies to send in place of a frame that could not pass as it is."""
+
+    @abstractmethod
+    def _settle(self, out: list[bytes]) -> None:
+        """After a frame that ended something: write the terminal and set `done`, if this was the end of all."""
+
+    @abstractmethod
+    def _put_terminal(self, out: list[bytes]) -> None:
+        """Write the stream's proper end and set `done`."""
+
+    @abstractmethod
+    def _is_complete(self) -> bool:
+        """Whether the upstream has ended every answer that it began."""
+
+    @abstractmethod
+    def _body(self, frame: Frame) -> Any:
+        """The parsed form of a frame that passes untouched."""
+
+    @abstractmethod
+    def _encode(self, body: Any) -> bytes:
+        """A body as the bytes of one event."""
+
+    @abstractmethod
+    def _collect(self, body: Any) -> None:
+        """Add a body to the whole answer."""
+
+    @abstractmethod
+    def _error_event(self, error: UpstreamError) -> bytes:
+        """An error in mid-stream, in the shape that this dialect's clients understand."""
