@@ -1,0 +1,80 @@
+"""A rule as the matcher takes it, and what a pass over one view of the text offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from proxy.core.check import Progress
+from proxy.core.types import Rule
+
+Overflow = Literal["release", "cover", "block"]
+MAX_HOLD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRule:
+    """A pattern in Python `re` syntax, or a list of whole words in any case.
+
+    fold:        match on the folded text (look-alikes, accents and invisible characters seen through)
+    shortest:    the first end wins, and matching starts again after it; else every match counts
+    max_hold:    the most characters that an unfinished match may keep waiting
+    on_overflow: what becomes of a character that has waited that long: let go, hidden, or the stream blocked
+    validate:    says of a candidate whether it is a match; for every end the longest candidate is asked first
+    """
+
+    rule: Rule
+    pattern: str | None = None
+    words: tuple[str, ...] | None = None
+    fold: bool = False
+    shortest: bool = False
+    max_hold: int = MAX_HOLD
+    on_overflow: Overflow = "release"
+    validate: Callable[[str], bool] | None = None
+
+
+class Verdict(NamedTuple):
+    """An enforced block. Of several passes the least one counts; equal ones count together.
+
+    read: how many characters had to be read to know; one more than there are when it took the end of the text
+    end:  where the blocked match ends
+    """
+
+    read: int
+    end: int
+
+
+class PassScan(Protocol):
+    """One pass at work on one text. Offsets are those of the text that is fed."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked; nothing is read after that."""
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+
+    def save(self) -> object:
+        """The scan's whole state; cheap, a tuple of references."""
+
+    def restore(self, mark: object) -> None:
+        """Go back to where `save` returned `mark`."""
+
+
+class Pass(Protocol):
+    """Compiled rules that read one view of the text. Immutable, shared by all streams."""
+
+    @property
+    def hold(self) -> int | None:
+        """The most characters that a scan may keep waiting; None when there is no bound."""
+
+    def open(self) -> PassScan:
+        """A fresh scan."""
+
+
+class View(Protocol):
+    """A reading of the raw text (folded, JSON-unescaped). Both are views of proxy.matching.views."""
+
+    def open(self, inner: Pass) -> PassScan:
+        """A scan that feeds `inner` with the view of what it is fed, and answers in offsets of the raw text."""
