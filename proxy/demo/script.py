@@ -1,0 +1,67 @@
+"""What the demo model says. Each answer is picked by a word in the user's last message."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MODEL = "demo"
+PIECE = re.compile(r"\s*\S{1,5}|\s+")  # about as long as a language model's tokens are
+
+
+class Scene(NamedTuple):
+    """An answer, the words that call for it, and a prompt that does."""
+
+    words: tuple[str, ...]
+    prompt: str
+    answer: str
+
+
+def _sample_key() -> str:
+    """A key of the right form that nobody ever issued; put together here, so that no scanner finds one in the code."""
+    letters = string.ascii_letters + string.digits
+    return "ghp" + "_" + "".join(letters[(17 * i * i + 29 * i + 11) % len(letters)] for i in range(36))
+
+
+SCENES = (
+    Scene(
+        ("mail", "contact", "address"),
+        "Whom do I mail about the garden fair?",
+        "The garden fair is run by Bob. Write to bob.miller@example.com before Friday, and he will keep a table "
+        "for you. Bring your own cloth and a sign with your name.",
+    ),
+    Scene(
+        ("key", "token", "deploy"),
+        "Show me how to deploy with a key.",
+        "Put the key into the environment and start the deployment:\n\n"
+        f"    export GITHUB_TOKEN={_sample_key()}\n"
+        "    ./deploy.sh --to staging\n\nNever put it into a file that is committed.",
+    ),
+    Scene(
+        ("project", "secret", "zorblax"),
+        "What is the secret project about?",
+        "There are several projects in the house. The one that nobody may talk about is Project Zorblax, "
+        "and it moves to the new building in March with all of its people.",
+    ),
+)
+HELP = Scene(
+    (),
+    "Hello!",
+    "Hello! I am the demo model: there is no language model behind me, only a few answers that I know by heart. "
+    "Try one of these and watch what the proxy makes of it:\n\n"
+    + "".join(f"  - {scene.prompt}\n" for scene in SCENES)
+    + "\nTo use a real model, start Ollama or LM Studio and then the proxy again, or give it --upstream.",
+)
+
+
+def scene_for(message: str) -> Scene:
+    """The first scene of which a word stands in the message."""
+    said = message.lower()
+    return next((scene for scene in SCENES if any(word in said for word in scene.words)), HELP)
+
+
+def pieces(answer: str) -> Iterator[str]:
+    """The answer cut as a model would send it; joined, it is the answer."""
+    return (match[0] for match in PIECE.finditer(answer))

@@ -1,0 +1,217 @@
+"""Every setting in one table, which makes the flags, the environment variables and the keys of safety-proxy.toml.
+
+A value is taken from the first that has one: flag, SAFETY_PROXY_* in the environment, safety-proxy.toml, default.
+A secret can also stand in a file, which SAFETY_PROXY_<NAME>_FILE names. A name that nobody knows is an error.
+"""
+
+# ruff: noqa: RUF009  (_setting is dataclasses.field with this table's columns)
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxy import values
+from proxy.errors import SettingsError
+from proxy.values import Address, Read
+
+PREFIX = "SAFETY_PROXY_"
+FILE_NAME = "safety-proxy.toml"
+SHIPPED = Path(__file__).resolve().parent / "policies"
+NOT_OURS = (
+    re.compile(  # what Kubernetes and Docker put into a container beside a service named safety-proxy; test switches
+        r"SAFETY_PROXY_(TEST_.*|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP)(_.*)?)"
+    )
+)
+
+
+def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool = False, shown: str = "") -> Any:
+    """A row of the table. `default` is given as an operator would write it, `shown` is what help says in its place."""
+    start = default if default is None else read(default)
+    shown = shown or ("none" if default is None else str(default))
+    about = {"read": read, "metavar": metavar, "help": text, "secret": secret, "default": shown}
+    return field(default=start, metadata=about)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What an operator can say. Times in seconds, sizes in bytes."""
+
+    listen: Address = _setting("127.0.0.1:11435", values.address, "HOST:PORT", "where chat apps connect")
+    admin: Address | None = _setting(
+        "127.0.0.1:9435", values.optional_address, "HOST:PORT", "where /metrics, /healthz and /readyz are; off: nowhere"
+    )
+    upstream: str | None = _setting(
+        None,
+        values.upstream,
+        "URL",
+        "the model server, spelled as OLLAMA_HOST is; left out: Ollama, then LM Studio, then the demo model",
+    )
+    upstream_key: str | None = _setting(
+        None, values.text, "KEY", "bearer token for the model server, in place of what the app sends", secret=True
+    )
+    policies: Path = _setting(
+        str(SHIPPED), values.folder, "DIR", "the policies; an edit takes effect at once", shown="the shipped ones"
+    )
+    allow_empty: bool = _setting("false", values.boolean, "BOOL", "start although no policy has a rule")
+    history: str = _setting(
+        "replace", values.one_of("replace", "block"), "WORD", "a blocked text in an earlier turn: replace, or block"
+    )
+    max_body: int = _setting("32MiB", values.size, "SIZE", "largest request that is read")
+    keep_alive: float = _setting(
+        "15s", values.seconds, "TIME", "an SSE comment after so long without a byte for the client"
+    )
+    connect_timeout: float = _setting("5s", values.seconds, "TIME", "for a connection to the model server")
+    read_timeout: float = _setting(
+        "10m", values.seconds, "TIME", "for the model server's next byte; loading a model takes minutes"
+    )
+    drain: float = _setting("30s", values.seconds, "TIME", "how long running streams may go on after SIGTERM")
+    logprobs: bool = _setting(
+        "false", values.boolean, "BOOL", "token probabilities may pass, where no output rule applies"
+    )
+    allow_images: bool = _setting(
+        "true", values.boolean, "BOOL", "pictures and audio in prompts; nobody reads them here"
+    )
+    allow_remote_images: bool = _setting(
+        "false", values.boolean, "BOOL", "image URLs that the model server would fetch from the network"
+    )
+    allow_cloud_models: bool = _setting(
+        "false", values.boolean, "BOOL", "names that end in :cloud or -cloud, which Ollama sends away"
+    )
+    allow_raw_prompts: bool = _setting(
+        "false", values.boolean, "BOOL", "raw, template, context, suffix: prompts around the chat template"
+    )
+    allow_stateful: bool = _setting(
+        "false", values.boolean, "BOOL", "store, previous_response_id: texts that were never checked here"
+    )
+    allow_server_tools: bool = _setting(
+        "false", values.boolean, "BOOL", "integrations and MCP servers that the model server would call"
+    )
+    allow_model_control: bool = _setting(
+        "false", values.boolean, "BOOL", "keep_alive, ttl, context sizes: pinning and evicting models"
+    )
+    log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
+    demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
+
+
+ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings)}
+
+
+class Effective(NamedTuple):
+    """The settings in force, and for each where it came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+    def lines(self) -> Iterator[tuple[str, str, str]]:
+        """Name, value and origin of every setting; secrets are not shown."""
+        for name, row in ROWS.items():
+            value = getattr(self.settings, name)
+            shown = "(hidden)" if row.metadata["secret"] and value is not None else _shown(value)
+            yield name, shown, self.origins[name]
+
+
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> Effective:
+    """Put the settings together.
+
+    flags:  what stood on the command line, by setting name; only what was given
+    config: the path given with --config; None: safety-proxy.toml of the working directory, if there is one
+    Raises SettingsError with one line that names the place and the mend.
+    """
+    _reject_unknown_variables(environ)
+    layers = [
+        {name: (f"flag {flag(name)}", value) for name, value in flags.items()},
+        dict(_from_environment(environ)),
+        dict(_from_file(config or environ.get(f"{PREFIX}CONFIG"))),
+    ]
+    found: dict[str, Any] = {}
+    origins = dict.fromkeys(ROWS, "default")
+    for layer in reversed(layers):
+        for name, (origin, value) in layer.items():
+            found[name] = _read(name, value, origin)
+            origins[name] = origin
+    return Effective(Settings(**found), origins)
+
+
+def flag(name: str) -> str:
+    """A setting's command line flag."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """A setting's environment variable."""
+    return PREFIX + name.upper()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing when nothing is near."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _read(name: str, value: Any, origin: str) -> Any:
+    row = ROWS[name]
+    try:
+        return row.metadata["read"](value)
+    except ValueError as error:
+        shown = "" if row.metadata["secret"] else f" (it is {_shown(value)!r})"
+        raise SettingsError(f"{origin} {error}{shown}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, Any]]]:
+    for name, row in ROWS.items():
+        key = variable(name)
+        if row.metadata["secret"] and f"{key}_FILE" in environ:
+            if key in environ:
+                raise SettingsError(f"{key} and {key}_FILE are both set; unset one of them")
+            yield name, (f"variable {key}_FILE", _secret(f"{key}_FILE", environ[f"{key}_FILE"]))
+        elif key in environ:
+            yield name, (f"variable {key}", environ[key])
+
+
+def _reject_unknown_variables(environ: Mapping[str, str]) -> None:
+    known = [f"{PREFIX}CONFIG"]
+    for name, row in ROWS.items():
+        known += [variable(name), *([f"{variable(name)}_FILE"] if row.metadata["secret"] else [])]
+    for key in sorted(environ):
+        if key.startswith(PREFIX) and key not in known and not NOT_OURS.fullmatch(key):
+            raise SettingsError(f"variable {key} is no setting{nearest(key, known)} (safety-proxy config lists them)")
+
+
+def _secret(key: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"variable {key}: {path} cannot be read: {_why(error)}") from None
+
+
+def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
+    if path is None and not Path(FILE_NAME).exists():
+        return
+    path = path or FILE_NAME
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {_why(error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    for key, value in table.items():
+        if key not in ROWS:
+            raise SettingsError(f"{path}: {key} is no setting{nearest(key, ROWS)} (safety-proxy config lists them)")
+        yield key, (f"{path}: {key}", value)
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(value) if isinstance(value, tuple) and not isinstance(value, Address) else str(value)

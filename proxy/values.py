@@ -1,0 +1,145 @@
+"""How the values of settings are read, whether they come from a flag, the environment or TOML.
+
+Each reader raises ValueError with the rest of a sentence that begins with the setting's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Read = Callable[[Any], Any]
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(value: Any) -> Address:
+    """`HOST:PORT`, `[IPV6]:PORT` or `:PORT` (this machine only)."""
+    host, colon, port = str(value).strip().rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("takes HOST:PORT, such as 127.0.0.1:11435")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("takes an IPv6 address in brackets, such as [::1]:11435")
+    return Address(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def optional_address(value: Any) -> Address | None:
+    """An address, or `off`."""
+    return None if value is False or str(value).strip().lower() == "off" else address(value)
+
+
+def upstream(value: Any) -> str:
+    """A model server's base URL, spelled as OLLAMA_HOST is (Ollama, envconfig/config.go).
+
+    Without a scheme the port is 11434, with http:// 80, with https:// 443. A host that stands for "every interface"
+    is dialled on loopback. A path is kept, but for a final /v1, which is part of every request's own path.
+    """
+    text = str(value).strip().strip("\"'").strip()
+    scheme, found, rest = text.partition("://")
+    if not found:
+        scheme, rest = "http", text
+    if scheme.lower() not in ("http", "https"):
+        raise ValueError("takes http:// or https:// URLs, a host, or HOST:PORT")
+    netloc, slash, path = rest.partition("/")
+    host, port = _host_and_port(netloc)
+    if port is None:
+        port = {"http": 80, "https": 443}[scheme.lower()] if found else 11434
+    if any(c in path for c in "?#") or "@" in netloc:
+        raise ValueError("takes no user name, query or fragment (a key goes into upstream_key)")
+    path = re.sub(r"(^|/)v1$", "", path.rstrip("/"))
+    return f"{scheme.lower()}://{host}:{port}{slash and path and '/'}{path}"
+
+
+def _host_and_port(netloc: str) -> tuple[str, int | None]:
+    """The two halves of `host:port`, either of which may be missing; IPv6 with brackets in the result."""
+    bare = netloc.strip("[]")
+    if netloc.count(":") > 1 and "]:" not in netloc:
+        host, port = bare, ""
+    else:
+        host, _, port = netloc.rpartition(":") if ":" in netloc else (netloc, "", "")
+        host = host.strip("[]")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"has the port {port!r}; a port is a number from 1 to 65535")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        shown = f"[{IPv6Address(host)}]" if ":" in host else host
+    except ValueError:
+        shown = ""
+    if not re.fullmatch(r"[^\s\\?#@%]+", shown):
+        raise ValueError(f"has the host {host!r}, which is none")
+    return shown, int(port) if port else None
+
+
+def text(value: Any) -> str:
+    """Any text that says something."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("takes a text")
+    return value.strip()
+
+
+def folder(value: Any) -> Path:
+    """A directory's path; whether it is there is found out when it is read."""
+    return Path(text(value)).expanduser()
+
+
+def boolean(value: Any) -> bool:
+    """true or false; 1, 0, yes, no, on, off too."""
+    word = str(value).strip().lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("takes true or false")
+
+
+def size(value: Any) -> int:
+    """Bytes, with KiB, MiB or GiB behind the number if wanted; in steps of 1024."""
+    match = re.fullmatch(r"(\d+)\s*(?:([KMG])(?:i?B)?|B)?", str(value).strip(), re.IGNORECASE | re.ASCII)
+    if match is None or isinstance(value, bool) or int(match[1]) == 0:
+        raise ValueError("takes a number of bytes, such as 33554432 or 32MiB")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
+
+
+def seconds(value: Any) -> float:
+    """Seconds, or with ms, s, m or h behind the number."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", str(value).strip(), re.ASCII)
+    if match is None or isinstance(value, bool):
+        raise ValueError("takes seconds, such as 15, 1.5, 500ms or 10m")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]
+
+
+def count(value: Any) -> int:
+    """A whole number from 1."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII) or int(value) < 1:
+        raise ValueError("takes a whole number from 1")
+    return int(value)
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list, or a text with commas."""
+    items = value if isinstance(value, list) else str(value).split(",")
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("takes a list of texts, or one text with commas")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def one_of(*words: str) -> Read:
+    """One of a few words."""
+
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError("takes " + " or ".join(words))
+        return str(value)
+
+    return read
