@@ -19,7 +19,19 @@ class Gate:
     more of it, so that the result does not depend on how the text was chunked.
     """
 
-    __slots__ = ("_base", "_escaped", "_held", "_latest", "_over", "_scans", "_segments", "blocked", "reported")
+    __slots__ = (
+        "_base",
+        "_escaped",
+        "_held",
+        "_latest",
+        "_over",
+        "_primed",
+        "_scans",
+        "_segments",
+        "_unseen",
+        "blocked",
+        "reported",
+    )
 
     def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
         """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
@@ -28,6 +40,8 @@ class Gate:
         self._held = ""  # text not released and not yet dropped, from offset _base on
         self._base = 0
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
+        self._primed = 0  # how much of the text was the client's own
+        self._unseen = 0  # characters at the head of _held that the client has already
         self._over = False
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
@@ -42,6 +56,17 @@ class Gate:
     def held(self) -> int:
         """Characters that wait for a verdict."""
         return len(self._held)
+
+    def prime(self, text: str) -> None:
+        """Text that the client has already and the model goes on from: judged with what follows, never sent again."""
+        self.feed(text)
+        self._unseen = len(self._held)
+        self._primed = self._base + self._unseen
+
+    @property
+    def started(self) -> bool:
+        """Whether any of the text has been released or hidden."""
+        return self._base > self._primed
 
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return what may go out now. The same object comes back when nothing had to be done."""
@@ -58,7 +83,7 @@ class Gate:
                     mark = end
         if self.blocked is not None:
             return self._cut(text, min(mark, self.blocked.start))
-        if not self._segments:
+        if not self._segments and not self._unseen:
             if mark == end and not self._held:
                 self._base = end
                 return text
@@ -131,6 +156,10 @@ class Gate:
             return ""
         text, self._held = self._held[:n], self._held[n:]
         self._base += len(text)
+        if self._unseen:
+            known = min(self._unseen, len(text))
+            self._unseen -= known
+            return text[known:]
         return text
 
     def _cut(self, text: str, at: int) -> str:

@@ -43,12 +43,15 @@ class AnyGate(Protocol):
 class Guard:
     """Feeds each channel's text to its gate and says what may go out of a frame.
 
-    json_content: the client asked for JSON, so content is judged decoded as well as raw.
+    json_content: the client asked for JSON, so content is judged decoded as well as raw
+    prefill:      the beginning of the answer, given by the client: content is judged from there on
+
     A check that raises ends the choice like a block: fail closed.
     """
 
-    def __init__(self, plan: Plan, json_content: bool = False) -> None:
+    def __init__(self, plan: Plan, json_content: bool = False, prefill: str = "") -> None:
         self._plan = plan
+        self._prefill = prefill
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
         self._closed: set[Channel] = set()
@@ -91,6 +94,11 @@ class Guard:
             self.errors.append(error)
             return False
 
+    def spoke(self, choice: int) -> bool:
+        """Whether a client has seen content of this choice."""
+        gates = (g for c, g in self._gates.items() if c.choice == choice and c.kind is Kind.CONTENT)
+        return any(isinstance(gate, Gate) and gate.started for gate in gates)
+
     @property
     def held(self) -> int:
         """Characters that wait for a verdict, in all channels."""
@@ -127,7 +135,10 @@ class Guard:
             gate = WholeGate if channel.name.endswith(WHOLE) else ArgumentsGate
             return gate(lambda escaped: self._plan.checks(kind, escaped))
         escaped = self._json_content and kind is Kind.CONTENT
-        return Gate(self._plan.checks(kind, escaped), escaped)
+        content = Gate(self._plan.checks(kind, escaped), escaped)
+        if self._prefill and kind is Kind.CONTENT:
+            content.prime(self._prefill)
+        return content
 
     def _close(self, frame: Frame) -> Iterator[Piece]:
         """The held text of the channels that end with this frame."""

@@ -1,4 +1,4 @@
-"""What every dialect offers: a Request read from the client's bytes, and an Answer that carries the upstream's bytes back.
+"""What every dialect offers: a Request read from the client's bytes, and an Answer that carries the upstream's back.
 
 A dialect is one module with one `Dialect` object. The relay drives it:
 
@@ -149,7 +149,7 @@ class Answer(ABC):
     # -- what the relay calls
 
     def feed(self, data: bytes) -> bytes:
-        """Bytes of the upstream's stream in; bytes for a streaming client out (b"" for one that waits for the whole)."""
+        """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
         return self._guarded(lambda: self._frames(data))
 
     def whole(self, body: bytes) -> bytes:
@@ -159,11 +159,9 @@ class Answer(ABC):
     def finish(self, error: UpstreamError | None = None) -> bytes:
         """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error."""
         out = [b"" if error else self._guarded(self._last_frames)]
-        if not self.done:
+        if not self.done and error is None and self._is_complete():
             tails, cuts = self.guard.finish()
             self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
-            self._settle(out)
-        if not self.done and error is None and self._is_complete():
             self._put_terminal(out)
         if not self.done:
             self._fail(
@@ -213,6 +211,9 @@ class Answer(ABC):
                 self._collect(body)
 
     def _fail(self, error: UpstreamError, out: list[bytes]) -> None:
+        """Release what was held (it is decided: nothing follows), then say that the answer is not complete."""
+        tails, cuts = self.guard.finish()
+        self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
         self.failed = error
         self.done = True
         if self.request.stream:

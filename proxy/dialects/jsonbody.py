@@ -1,0 +1,109 @@
+"""JSON from outside, read so that all read the same: no duplicate keys, NaN or lone surrogates, and a bounded depth.
+
+Go's encoding/json takes keys in any case and the last of duplicates; nlohmann/json the last; some readers the first.
+So what is read here is allow-listed and written anew, and what could be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from proxy.errors import BadRequest, UpstreamBroken
+
+MAX_DEPTH = 100
+
+
+def parse_request(body: bytes) -> dict[str, Any]:
+    """A client's body as an object. Raises BadRequest that says what is wrong and where."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise BadRequest(f"The body must be a JSON object, not {type_name(value)}", code="invalid_json")
+    _check_shape(body)
+    return value
+
+
+def _check_shape(body: bytes) -> None:
+    """Refuse duplicate keys and deep nesting."""
+    try:
+        json.loads(body, object_pairs_hook=_unique, parse_int=_zero, parse_float=_zero)
+    except _DuplicateError as error:
+        raise BadRequest(
+            f"The key {_quoted(error.key)} stands twice in one object; send it once", error.key, "duplicate_key"
+        ) from None
+    except RecursionError:
+        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep") from None
+    if _depth(body) > MAX_DEPTH:
+        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep")
+
+
+def _depth(body: bytes) -> int:
+    """How deep the body nests; 0 when it has too few brackets to matter."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    stack = [(orjson.loads(body), 1)]
+    while stack:
+        value, depth = stack.pop()
+        deepest = max(deepest, depth)
+        if isinstance(value, dict):
+            stack += [(v, depth + 1) for v in value.values()]
+        elif isinstance(value, list):
+            stack += [(v, depth + 1) for v in value]
+    return deepest
+
+
+class _DuplicateError(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _DuplicateError(key)
+            seen.add(key)
+
+
+def _zero(_: str) -> int:
+    return 0
+
+
+def has_duplicates(data: bytes, value: Any) -> bool:
+    """Whether some object in `data`, which orjson read as `value`, has a key twice."""
+    if orjson.dumps(value) == data:
+        return False
+    try:
+        json.loads(data, object_pairs_hook=_unique, parse_int=_zero, parse_float=_zero)
+    except (_DuplicateError, RecursionError):
+        return True
+    return False
+
+
+def parse_upstream(data: bytes) -> dict[str, Any]:
+    """One event of the upstream as an object. Raises UpstreamBroken: what cannot be read cannot be guarded."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise UpstreamBroken("the model server sent something that is not JSON", "protocol") from None
+    if not isinstance(value, dict):
+        raise UpstreamBroken(f"the model server sent {type_name(value)} where an object belongs", "protocol")
+    return value
+
+
+def type_name(value: Any) -> str:
+    """What JSON calls it."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text[:60])

@@ -1,0 +1,174 @@
+"""One chat.completion.chunk: the part of it that is understood, and the model text in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from proxy.core.events import Frame, Piece
+from proxy.core.types import Channel, Kind
+from proxy.errors import UpstreamBroken
+
+TEXT_KINDS = {
+    "reasoning_content": Kind.REASONING,
+    "reasoning": Kind.REASONING,
+    "content": Kind.CONTENT,
+    "refusal": Kind.REFUSAL,
+}
+FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
+ROLES = ("assistant", "tool")
+MAX_INDEX = 1024
+_CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
+
+
+def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
+    """A choice without what is not understood. Raises UpstreamBroken for what cannot be read."""
+    if not isinstance(choice, dict):
+        raise UpstreamBroken("the model server sent a choice that is not an object", "protocol")
+    clean = {k: v for k, v in choice.items() if k in _CHOICE_KEYS}
+    clean["index"] = index_of(choice)
+    if "logprobs" in clean and not (logprobs or clean["logprobs"] is None):
+        del clean["logprobs"]
+    if "delta" in clean:
+        clean["delta"] = clean_delta(clean["delta"])
+    if clean.get("finish_reason") not in (None, *FINISH_REASONS):
+        clean["finish_reason"] = "stop"
+    return clean
+
+
+def index_of(value: dict[str, Any]) -> int:
+    """The `index` of a choice or call; a missing one is 0."""
+    index = value.get("index", 0)
+    if type(index) is not int or not 0 <= index < MAX_INDEX:
+        raise UpstreamBroken("the model server sent an index that cannot be used", "protocol")
+    return index
+
+
+def clean_delta(delta: Any) -> dict[str, Any]:
+    """A delta (or a whole message) without what is not understood."""
+    clean: dict[str, Any] = {}
+    for key, value in _items(delta):
+        if key in TEXT_KINDS:
+            clean[key] = _text(value)
+        elif key == "role":
+            clean[key] = value if value in ROLES else "assistant"
+        elif key == "tool_calls" and value is not None:
+            clean[key] = [_clean_call(call, i) for i, call in enumerate(_list(value))]
+        elif key == "function_call" and value is not None:
+            clean[key] = _clean_function(value)
+    return clean
+
+
+def _clean_call(call: Any, place: int) -> dict[str, Any]:
+    fields = dict(_items(call))
+    clean: dict[str, Any] = {"index": index_of(fields) if "index" in fields else place}
+    if fields.get("id"):
+        clean["id"] = _text(fields["id"])
+    if "type" in fields:
+        clean["type"] = "function"
+    if "function" in fields:
+        clean["function"] = _clean_function(fields["function"])
+    return clean
+
+
+def _clean_function(function: Any) -> dict[str, Any]:
+    fields = dict(_items(function))
+    clean: dict[str, Any] = {}
+    if fields.get("name") is not None:
+        clean["name"] = _text(fields["name"])
+    arguments = fields.get("arguments")
+    if arguments is not None:
+        clean["arguments"] = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return clean
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    if value is None:
+        return iter(())
+    if not isinstance(value, dict):
+        raise UpstreamBroken("the model server sent something else where an object belongs", "protocol")
+    return iter(value.items())
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise UpstreamBroken("the model server sent something else where an array belongs", "protocol")
+    return value
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise UpstreamBroken("the model server sent something else where text belongs", "protocol")
+    return value
+
+
+def numbers(value: Any) -> Any:
+    """Usage and timings: their numbers, at any depth, and nothing that could carry text."""
+    if isinstance(value, dict):
+        return {k: numbers(v) for k, v in value.items() if isinstance(v, (int, float, dict)) or v is None}
+    return None
+
+
+def text_pieces(index: int, delta: dict[str, Any]) -> Iterator[Piece]:
+    """The texts of a delta, in reading order."""
+    for key, value in delta.items():
+        kind = TEXT_KINDS.get(key)
+        if kind is not None and value is not None:
+            yield Piece(Channel(index, kind, key), value)
+
+
+class Template:
+    """The bytes around the one text of an event. What has the same bytes around one JSON string means the same.
+
+    Chunks of one stream differ only in their text, so most events need no JSON tree: the text alone is decoded, and
+    since it decodes as one JSON string it cannot end early and bring keys of its own.
+    """
+
+    __slots__ = ("_prefix", "_suffix", "channel")
+
+    def __init__(self, prefix: bytes, suffix: bytes, channel: Channel) -> None:
+        self._prefix, self._suffix, self.channel = prefix, suffix, channel
+
+    @classmethod
+    def of(cls, frame: Frame, key: str) -> Template | None:
+        """The template of a frame whose one piece stands under `key`; None when it is not that simple."""
+        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+            return None
+        raw = frame.raw
+        mark = b'"%b":' % key.encode()
+        if raw.count(mark) != 1:
+            return None
+        start = raw.index(mark) + len(mark)
+        start += raw[start : start + 1] == b" "
+        end = _string_end(raw, start)
+        if end is None:
+            return None
+        return cls(raw[: start + 1], raw[end:], frame.pieces[0].channel)
+
+    def text(self, raw: bytes) -> str | None:
+        """The text of an event of this form; None for any other event."""
+        prefix, suffix = self._prefix, self._suffix
+        if not raw.startswith(prefix) or not raw.endswith(suffix) or len(raw) < len(prefix) + len(suffix):
+            return None
+        try:
+            text: str = orjson.loads(b'"%b"' % raw[len(prefix) : len(raw) - len(suffix)])
+        except orjson.JSONDecodeError:
+            return None
+        return text
+
+
+def _string_end(raw: bytes, start: int) -> int | None:
+    """Where the JSON string that begins at `start` has its closing quote."""
+    if raw[start : start + 1] != b'"':
+        return None
+    at = start + 1
+    while True:
+        at = raw.find(b'"', at)
+        if at < 0:
+            return None
+        backslashes = len(raw[start + 1 : at]) - len(raw[start + 1 : at].rstrip(b"\\"))
+        if backslashes % 2 == 0:
+            return at
+        at += 1
