@@ -34,8 +34,8 @@ class LlamaServerError(RuntimeError):
 class LlamaServer:
     """A running server: `with LlamaServer(model) as llama: httpx.get(llama.url + "/v1/models")`.
 
-    `slots` requests are answered at once, each with a context of `context_tokens`. A script that never ends
-    says about 6,000 tokens a second, so the default context keeps one going for about a minute.
+    `slots` requests are answered at once, each with a context of `context_tokens`. The model says some 6,000 tokens a
+    second at first and under 1,000 after half a minute, so the default context keeps an endless script going.
     """
 
     def __init__(self, model: Path, *, slots: int = 3, context_tokens: int = 400_000) -> None:
