@@ -86,7 +86,9 @@ class Request:
     choices:      how many answers were asked for
     json_content: the answer's content is to be JSON: it is judged decoded too, and a notice is not put into it
     prefill:      text that the model is made to continue; output is judged from its beginning
+    logprobs:     token probabilities, which repeat the text, may pass
     dropped:      keys that are not forwarded, for a response header
+    removed:      parts of the answer that were asked for and are kept back, for a response header
     joiner:       what the backend puts between texts of one group
     """
 
@@ -99,6 +101,7 @@ class Request:
     include_usage: bool = False
     json_content: bool = False
     prefill: str = ""
+    logprobs: bool = False
     dropped: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     joiner: str = "\n\n"

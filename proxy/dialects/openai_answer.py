@@ -119,7 +119,7 @@ class ChatAnswer(Answer):
         return clean
 
     def _clean_choice(self, choice: Any) -> dict[str, Any]:
-        return clean_choice(choice, logprobs=not self.request.removed)
+        return clean_choice(choice, logprobs=self.request.logprobs)
 
     def _admit(self, clean: dict[str, Any], key: str) -> None:
         """An id or a model's name may pass when no rule minds it."""

@@ -45,6 +45,7 @@ class OpenAIChat:
             include_usage=bool((clean.get("stream_options") or {}).get("include_usage")),
             json_content=wants_json(clean),
             prefill=_prefill(last) if last["role"] == "assistant" else "",
+            logprobs=options.logprobs,
             dropped=tuple(report.dropped),
         )
         _limit(request, options)
@@ -100,7 +101,7 @@ def refuse_cloud(model: str) -> None:
     """Ollama sends prompts for such names to a remote service."""
     if model.lower().endswith((":cloud", "-cloud")):
         raise BadRequest(
-            f"The model {model[:80]!a} runs in the cloud: prompts would leave this machine (setting allow_cloud_models)",
+            f"The model {model[:80]!a} runs in the cloud: prompts would leave this machine (see allow_cloud_models)",
             "model",
             "cloud_model",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any
 
 import orjson
@@ -20,6 +21,16 @@ TEXT_KINDS = {
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 ROLES = ("assistant", "tool")
 MAX_INDEX = 1024
+COUNTS = frozenset(
+    (
+        *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"),
+        *("cached_tokens", "audio_tokens", "reasoning_tokens", "accepted_prediction_tokens"),
+        *("rejected_prediction_tokens", "input_tokens", "output_tokens", "input_tokens_details"),
+        *("output_tokens_details", "cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second"),
+        *("predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second", "draft_n"),
+        "draft_n_accepted",
+    )
+)
 _CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
 
 
@@ -105,10 +116,10 @@ def _text(value: Any) -> str | None:
 
 
 def numbers(value: Any) -> Any:
-    """Usage and timings: their numbers, at any depth, and nothing that could carry text."""
+    """Usage and timings: the known keys, with numbers, and nothing that could carry text."""
     if isinstance(value, dict):
-        return {k: numbers(v) for k, v in value.items() if isinstance(v, (int, float, dict)) or v is None}
-    return None
+        return {k: numbers(v) for k, v in value.items() if k in COUNTS and isinstance(v, (int, float, dict, NoneType))}
+    return value if isinstance(value, (int, float)) else None
 
 
 def text_pieces(index: int, delta: dict[str, Any]) -> Iterator[Piece]:
