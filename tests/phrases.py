@@ -14,9 +14,9 @@ def block(phrase: str) -> Phrase:
     return Phrase(phrase, Rule("test", f"block.{phrase}", Action.BLOCK))
 
 
-def rewrite(phrase: str, label: str = "[X]") -> Phrase:
+def rewrite(phrase: str, label: str = "[X]", order: int = 0) -> Phrase:
     """A rule that puts `label` in the place of `phrase`."""
-    return Phrase(phrase, Rule("test", f"rewrite.{phrase}", Action.REWRITE, replacement=Replacement(label)))
+    return Phrase(phrase, Rule("test", f"rewrite.{phrase}", Action.REWRITE, order, Replacement(label)))
 
 
 def flag(phrase: str) -> Phrase:
@@ -57,7 +57,7 @@ class PhraseScan:
         new = [Finding(i, i + len(phrase), rule) for i in starts if i >= self._reported]
         if new:
             self._reported = new[-1].start + 1
-        if new and rule.action is Action.BLOCK:
+        if new and rule.holds and rule.action is Action.BLOCK:
             return Progress(new[0].start, (new[0],))
         return Progress(self._watermark(final), tuple(new))
 

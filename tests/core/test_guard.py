@@ -1,0 +1,132 @@
+"""One exchange: frames in, passages out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.core.check import Check, Progress
+from proxy.core.events import Frame, Passage, Piece
+from proxy.core.guard import ALL, CHECK_FAILED, Guard
+from proxy.core.types import Channel, Kind
+from tests.phrases import PhrasePlan, block, rewrite
+
+CONTENT = Channel(0, Kind.CONTENT, "content")
+OTHER = Channel(1, Kind.CONTENT, "content")
+REASONING = Channel(0, Kind.REASONING, "reasoning")
+CALL = Channel(0, Kind.TOOL_ARGUMENTS, "0")
+
+
+def says(channel: Channel, text: str, *finishes: int) -> Frame:
+    """A frame with one text."""
+    return Frame(b"raw", (Piece(channel, text),), finishes=finishes)
+
+
+def test_a_frame_that_no_rule_minds_passes_as_it_is() -> None:
+    """None says: forward the bytes."""
+    assert Guard(PhrasePlan([block("bomb")])).passage(says(CONTENT, "hello")) is None
+
+
+def test_held_text_leaves_before_the_finish_of_its_choice() -> None:
+    """What still waits when a choice ends is decided and sent before the end."""
+    guard = Guard(PhrasePlan([rewrite("bomb")]))
+    assert guard.passage(says(CONTENT, "a bo")) == Passage(("a ",))
+    assert guard.passage(Frame(b"", finishes=(0,))) == Passage((), (Piece(CONTENT, "bo"),))
+
+
+def test_channels_of_one_choice_wait_each_for_itself() -> None:
+    """Reasoning that waits does not hold up content."""
+    guard = Guard(PhrasePlan([rewrite("bomb")]))
+    guard.passage(says(REASONING, "bo"))
+    assert guard.passage(says(CONTENT, "hello")) is None
+    assert guard.held == 2
+
+
+def test_a_block_ends_its_own_choice_only() -> None:
+    """With several answers the others go on."""
+    guard = Guard(PhrasePlan([block("bomb")]))
+    assert guard.passage(says(CONTENT, "a bomb")) == Passage(("a ",), (), (0,))
+    assert guard.passage(says(OTHER, "fine")) is None
+    assert guard.passage(says(CONTENT, "more")) == Passage(("",))
+    assert list(guard.cuts) == [0]
+
+
+def test_a_block_in_one_field_ends_all_fields_of_the_choice() -> None:
+    """What a rule ends in the reasoning does not go on in the content."""
+    guard = Guard(PhrasePlan([block("bomb")]))
+    guard.passage(says(REASONING, "bomb"))
+    assert guard.passage(says(CONTENT, "hello")) == Passage(("",))
+
+
+def test_text_after_the_end_of_its_choice_is_dropped() -> None:
+    """A phrase cannot be carried over the end of a choice."""
+    guard = Guard(PhrasePlan([block("bomb")]))
+    guard.passage(says(CONTENT, "bo", 0))
+    assert guard.passage(says(CONTENT, "mb")) == Passage(("",))
+
+
+def test_a_block_at_the_very_end_is_one() -> None:
+    """A match that is only certain at the end of the text still blocks."""
+    guard = Guard(PhrasePlan([block("bomb")]))
+    assert guard.passage(says(CALL, '{"a":"bomb"}')) == Passage(("",))
+    assert guard.passage(Frame(b"", finishes=(ALL,))) == Passage((), (), (0,))
+
+
+def test_a_tool_call_leaves_whole() -> None:
+    """A call's arguments come out at the end of its choice, all at once."""
+    guard = Guard(PhrasePlan([block("bomb")]))
+    for part in ('{"a"', ':"b"}'):
+        assert guard.passage(says(CALL, part)) == Passage(("",))
+    assert guard.passage(Frame(b"", closes=(CALL,))) == Passage((), (Piece(CALL, '{"a":"b"}'),))
+
+
+class Broken:
+    """A check that raises."""
+
+    hold = 0
+
+    def open(self) -> Broken:
+        """Itself."""
+        return self
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Fail."""
+        raise RuntimeError("a fault")
+
+
+def test_a_check_that_raises_ends_the_answer() -> None:
+    """A broken check lets nothing through and is counted apart from policy blocks."""
+    guard = Guard(PhrasePlan([Broken()]))
+    assert guard.passage(says(CONTENT, "hello")) == Passage(("",), (), (0,))
+    assert guard.cuts[0].rule is CHECK_FAILED
+    assert [str(e) for e in guard.errors] == ["a fault"]
+    assert [f.rule for _, f in guard.findings()] == [CHECK_FAILED]
+    assert not guard.admits("anything")
+
+
+def test_json_content_is_judged_by_the_checks_for_json() -> None:
+    """When the client asked for JSON, content is judged as JSON source; other text is not."""
+    asked: list[tuple[Kind, bool]] = []
+
+    class Plan:
+        def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
+            asked.append((kind, escaped))
+            return ()
+
+    guard = Guard(Plan(), json_content=True)
+    guard.passage(says(CONTENT, "{}"))
+    guard.passage(says(REASONING, "x"))
+    assert asked == [(Kind.CONTENT, True), (Kind.REASONING, False)]
+
+
+def test_output_is_judged_from_the_beginning_of_the_prefill() -> None:
+    """A phrase that the client began and the model completes is seen."""
+    guard = Guard(PhrasePlan([block("bomb")]), prefill="a bo")
+    assert guard.passage(says(CONTENT, "mb")) == Passage(("",), (), (0,))
+    assert not guard.spoke(0)
+
+
+def test_ids_and_names_pass_only_when_no_rule_minds_them() -> None:
+    """A short text beside the answer is judged too."""
+    guard = Guard(PhrasePlan([rewrite("bomb")]))
+    assert guard.admits("chatcmpl-1")
+    assert not guard.admits("bomb-7b")
