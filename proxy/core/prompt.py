@@ -79,7 +79,30 @@ def _paint(part: str, start: int, hiding: Iterable[Finding]) -> str:
         first, last = max(f.start - start, 0), min(f.end - start, len(part))
         if first < last:
             own.append(f._replace(start=first, end=last, extends=f.extends or f.start < start))
+    part, own = _insert(part, own)
     return part if not own else Gate([_Known(tuple(own))]).feed(part, final=True)
+
+
+def _insert(part: str, findings: list[Finding]) -> tuple[str, list[Finding]]:
+    """Break up what must not stay in one piece; the other findings, with their offsets in the new text."""
+    breaks = sorted({f.start + 1: f.rule.replacement.insert for f in findings if f.rule.replacement.insert}.items())
+    if not breaks:
+        return part, findings
+    pieces, at = [], 0
+    for place, text in breaks:
+        pieces += [part[at:place], text]
+        at = place
+    moved = [
+        f._replace(start=f.start + _before(breaks, f.start), end=f.end + _before(breaks, f.end - 1))
+        for f in findings
+        if not f.rule.replacement.insert
+    ]
+    return "".join((*pieces, part[at:])), moved
+
+
+def _before(breaks: Sequence[tuple[int, str]], offset: int) -> int:
+    """How many characters were put in at or before `offset`."""
+    return sum(len(text) for place, text in breaks if place <= offset)
 
 
 class _Known:

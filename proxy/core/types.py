@@ -31,6 +31,19 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
 
 
+class Ending(StrEnum):
+    """How an answer that a rule has ended looks to its client.
+
+    FILTERED: with a notice and the dialect's word for a content filter
+    STOP:     as if the model had stopped by itself (it began to write the other side of the dialogue)
+    LENGTH:   as if it had reached its longest answer (a limit, a model stuck in a loop)
+    """
+
+    FILTERED = "filtered"
+    STOP = "stop"
+    LENGTH = "length"
+
+
 class Channel(NamedTuple):
     """One run of text that a client puts together from deltas: a field of a choice.
 
@@ -48,11 +61,14 @@ class Replacement(NamedTuple):
     text:     the fixed text, or with `hash_key` the word in front of the tag: `[email:5f0c9a21]`
     mask:     one character, repeated for every hidden code point
     hash_key: secret under which equal values get equal tags (keyed BLAKE2b, RFC 7693)
+    insert:   nothing is hidden; this is put behind the first character of the match, so that it is no longer what it
+              was to a tokenizer and looks the same to a person. For prompts only
     """
 
     text: str = "[removed]"
     mask: str = ""
     hash_key: bytes = b""
+    insert: str = ""
 
 
 REMOVED = Replacement()
@@ -63,6 +79,7 @@ class Rule:
     """One rule of a policy, as far as the core has to know it. Compared by identity.
 
     order:    place over all loaded policies in file order; of rules whose matches merge, the least gives the label
+    ending:   for a BLOCK rule: how the answer ends
     enforced: False in monitor and shadow mode: findings are reported and change nothing, and nothing waits for them
     """
 
@@ -73,6 +90,7 @@ class Rule:
     replacement: Replacement = REMOVED
     message: str = ""
     enforced: bool = True
+    ending: Ending = Ending.FILTERED
 
     @property
     def holds(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from proxy.core.events import Frame, Passage
 from proxy.core.guard import Guard
-from proxy.core.types import Finding
+from proxy.core.types import Ending, Finding
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -175,6 +175,16 @@ class Answer(ABC):
     @abstractmethod
     def result(self) -> bytes:
         """The whole answer, for a client that does not stream; only when `failed` is None."""
+
+    def notice_for(self, choice: int) -> str:
+        """What a person is to read where a rule has ended a choice; "" where it would do harm or says nothing.
+
+        There is none inside JSON that a program reads, nor when the rule ends the answer like an ordinary one.
+        """
+        finding = self.guard.cuts[choice]
+        if self.request.json_content or finding.rule.ending is not Ending.FILTERED:
+            return ""
+        return ("\n\n" if self.guard.spoke(choice) else "") + self.notice(finding)
 
     # -- the shared way
 

@@ -9,7 +9,7 @@ import orjson
 
 from proxy.core.events import Frame, Passage, Piece
 from proxy.core.guard import ALL, Guard
-from proxy.core.types import Channel, Kind
+from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects import openai_errors, sse
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.jsonbody import has_duplicates, parse_upstream
@@ -21,6 +21,7 @@ DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
 HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _CHUNK_KEYS = frozenset((*HEAD, "choices", "usage", "timings"))
+FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
 FILTERED = {"content_filter_results": {"safety_proxy": {"filtered": True}}}
 
 
@@ -202,11 +203,13 @@ class ChatAnswer(Answer):
             yield {"index": index, "delta": {}, "finish_reason": reason}
 
     def _ending(self, index: int) -> Iterator[dict[str, Any]]:
-        """A choice that a rule has ended: the notice, unless the content is JSON for a program, and the finish."""
-        if not self.request.json_content:
-            gap = "\n\n" if self.guard.spoke(index) else ""
-            yield self._delta(index, {"content": gap + self.notice(self.guard.cuts[index])})
-        yield {"index": index, "delta": {}, "finish_reason": "content_filter", **FILTERED}
+        """A choice that a rule has ended: the notice, if there is one, and the finish."""
+        notice = self.notice_for(index)
+        if notice:
+            yield self._delta(index, {"content": notice})
+        reason = FINISHES[self.guard.cuts[index].rule.ending]
+        extra = FILTERED if reason == "content_filter" else {}
+        yield {"index": index, "delta": {}, "finish_reason": reason, **extra}
 
     def _delta(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
         return {"index": index, "delta": delta, "finish_reason": None}

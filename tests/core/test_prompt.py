@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.core.check import Check
 from proxy.core.prompt import SLICE, Judged, judge
-from tests.phrases import block, flag, rewrite
+from proxy.core.types import Action, Replacement, Rule
+from tests.phrases import Phrase, block, flag, rewrite
 
 
 def verdict(parts: Sequence[str], *checks: Check, joiner: str = "\n\n") -> Judged:
@@ -52,6 +53,13 @@ def test_a_long_prompt_is_judged_in_slices() -> None:
     assert steps[:-1] == [None] * 3
     assert steps[-1] is not None
     assert steps[-1].parts == (text.replace("bomb", "[X]"),)
+
+
+def test_an_insertion_breaks_a_match_up_and_hides_nothing() -> None:
+    """One character is put inside each match; spans that are hidden as well keep their places."""
+    marker = Phrase("<|x|>", Rule("test", "marker", Action.REWRITE, replacement=Replacement(insert="_")))
+    assert verdict(["a <|x|>", "<|x|><|x|> bomb"], marker, rewrite("bomb")).parts == ("a <_|x|>", "<_|x|><_|x|> [X]")
+    assert verdict(["bomb<|x|>"], marker, rewrite("b<", "#")).parts == ("bom#_|x|>",)
 
 
 @given(st.lists(st.text("abc", max_size=6), min_size=1, max_size=4), st.sampled_from(["ab", "b|c", "c|"]))
