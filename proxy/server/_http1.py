@@ -181,7 +181,7 @@ class ResponseParser:
         self.done = self.head_done
 
     def _pass_interim(self) -> None:
-        if self.status in (0, 101):
+        if self.status < 100 or self.status == 101:
             raise httpx.RemoteProtocolError(f"status {self.status} answers no request of this client")
         self.reason = b""
         self.headers.clear()

@@ -10,7 +10,8 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 LIMIT = 10.0
@@ -23,7 +24,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._unread = b""
+        self._unread = bytearray()
         self.sent = 0
         self.blocked = asyncio.Event()
 
@@ -31,12 +32,13 @@ class Peer:
         """One whole request, its content-length body included. ConnectionError when the client leaves before."""
         while (end := self._request_end()) is None:
             await self.read()
-        request, self._unread = self._unread[:end], self._unread[end:]
+        request = bytes(self._unread[:end])
+        del self._unread[:end]
         return request
 
-    async def read(self) -> bytes:
-        """Whatever comes next. ConnectionError when the client leaves."""
-        data = await self._loop.sock_recv(self._sock, 65536)
+    async def read(self, size: int = 65536) -> bytes:
+        """Whatever comes next, at most `size` bytes. ConnectionError when the client leaves."""
+        data = await self._loop.sock_recv(self._sock, size)
         if not data:
             raise ConnectionError("the client has left")
         self._unread += data
@@ -87,12 +89,12 @@ class Peer:
         return self._sock.fileno() < 0
 
     def _request_end(self) -> int | None:
-        head, blank, body = self._unread.partition(b"\r\n\r\n")
-        if not blank:
+        head = self._unread.find(b"\r\n\r\n") + 4
+        if head < 4:
             return None
-        found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        length = int(found[1]) if found else 0
-        return len(head) + 4 + length if len(body) >= length else None
+        found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self._unread[:head])
+        end = head + (int(found[1]) if found else 0)
+        return end if len(self._unread) >= end else None
 
 
 Script = Callable[[Peer], Awaitable[None]]
@@ -117,6 +119,11 @@ class FaultyServer:
     def connections(self) -> int:
         """Connections that were accepted so far."""
         return len(self.tasks)
+
+    def stop_listening(self) -> None:
+        """From now on connections are refused."""
+        self._accepting.cancel()
+        self._listener.close()
 
     async def all_gone(self) -> None:
         """Returns when every connection is closed. TimeoutError means that the client has leaked one."""
@@ -187,3 +194,18 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     """A chunked 200; `end` is what follows the last chunk."""
     framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + framed + end
+
+
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    """The URL of a listener whose queue is full: no connection to it is ever made, none is refused."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for filler in fillers:
+            filler.close()
