@@ -1,0 +1,44 @@
+"""What `on_error: allow` means: a check that fails stops looking, and the text passes."""
+
+from __future__ import annotations
+
+from proxy.core.check import Check, Progress, Scan
+from proxy.core.types import Action, Finding, Rule
+
+FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
+
+
+class Tolerant:
+    """A check whose failure lets text pass, counted under the rule `internal/check_failed_open`."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    @property
+    def hold(self) -> int | None:
+        """That of the check."""
+        return self._check.hold
+
+    def open(self) -> _TolerantScan:
+        """A fresh scan."""
+        return _TolerantScan(self._check.open())
+
+
+class _TolerantScan:
+    __slots__ = ("_read", "_scan")
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan: Scan | None = scan
+        self._read = 0
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as long as the check can."""
+        at = self._read
+        self._read += len(text)
+        if self._scan is None:
+            return Progress(self._read)
+        try:
+            return self._scan.feed(text, final)
+        except Exception:
+            self._scan = None
+            return Progress(self._read, (Finding(at, self._read, FAILED_OPEN),))

@@ -1,0 +1,234 @@
+"""The commands that work on policies without a server: check, test, explain, replay. Each returns its exit code.
+
+0: fine. 1: a policy is wrong, or an example fails. 2: the command cannot be carried out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from proxy.core.types import Direction, Kind, Rule
+from proxy.errors import PolicyError
+from proxy.matching.folding import fold_text
+from proxy.policy.compile import Compilation, finish
+from proxy.policy.examples import Result, shown
+from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, outcome, read_record, views
+from proxy.policy.files import read_directory
+from proxy.policy.policyset import PolicySet
+from proxy.policy.schema import Alignment, Role
+
+HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
+    _add(commands, check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
+    _add(commands, test, "test", "run the examples that the policies carry")
+    _add_explain(commands)
+    replays = _add(commands, replay, "replay", "show what other policies would change for recorded texts")
+    replays.add_argument(
+        "--against", metavar="OTHER_DIR", type=Path, required=True, help="the policies to compare with"
+    )
+    replays.add_argument("file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, or {"text": ...}')
+
+
+def check(args: argparse.Namespace) -> int:
+    """`check DIR`: every problem with file, line and column, or what was loaded."""
+    try:
+        policies = _load(args.directory)
+    except PolicyError as error:
+        if args.json:
+            _print_json({"ok": False, "problems": error.problems})
+        else:
+            print(error, file=sys.stderr)
+        return 1
+    if args.json:
+        loaded = {"revision": policies.revision, "rules": list(policies.report), "hints": list(policies.hints)}
+        _print_json({"ok": True, **loaded})
+        return 0
+    for line in policies.hints:
+        print(f"hint: {line}")
+    for line in policies.report:
+        print(line)
+    print(f"{len(policies.policies)} policies, {len(policies.rules)} rules, revision {policies.revision}")
+    return 0
+
+
+def test(args: argparse.Namespace) -> int:
+    """`test DIR`: a table of all examples, and what else is wrong."""
+    results: list[Result] = []
+    problems: list[str] = []
+    try:
+        compilation = Compilation(read_directory(args.directory), hash_key=HASH_KEY, origin=str(args.directory))
+        results = compilation.results  # filled as far as it gets
+        finish(compilation.steps())
+    except PolicyError as error:
+        problems = error.problems
+    if args.json:
+        _print_json({"ok": not problems, "examples": [_as_json(r) for r in results], "problems": problems})
+    else:
+        _print_table(results, problems)
+    return 1 if problems else 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """`explain DIR TEXT`: what each rule sees, and what the user gets."""
+    text = " ".join(args.text) if args.text else sys.stdin.read().removesuffix("\n")
+    sample = Sample(text, args.direction, args.channel, args.model, args.key, args.alignment, args.role)
+    try:
+        policies = _load(args.directory)
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if args.json:
+        _print_json(_explained(policies, sample))
+    else:
+        _print_explained(policies, sample)
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    """`replay DIR --against OTHER_DIR FILE`: the texts that OTHER_DIR would treat differently."""
+    try:
+        before, after = _load(args.directory), _load(args.against)
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        with args.file.open(encoding="utf-8") as lines:
+            found = list(changes(_samples(lines), before, after))
+    except (OSError, UnicodeDecodeError, BadRecord) as error:
+        print(f"{args.file}: {error}", file=sys.stderr)
+        return 2
+    changed = [change for change in found if change is not None]
+    if args.json:
+        _print_json({"texts": len(found), "changed": [_change_as_json(change) for change in changed]})
+        return 0
+    for change in changed:
+        _print_change(change)
+    print(f"{len(changed)} of {len(found)} texts change")
+    return 0
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    run: Callable[[argparse.Namespace], int],
+    name: str,
+    about: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of policies")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, explain, "explain", "show what each rule sees in a text, and what becomes of it")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="the text; left out: standard input")
+    parser.add_argument("--direction", type=Direction, choices=list(Direction), default=Direction.OUTPUT)
+    parser.add_argument("--channel", type=Kind, choices=list(Kind), default=Kind.CONTENT)
+    parser.add_argument("--role", choices=get_args(Role), help="input: whose text it is")
+    parser.add_argument("--model", default="", help="name of the model")
+    parser.add_argument("--key", help="name of the API key")
+    parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")
+
+
+def _load(directory: Path) -> PolicySet:
+    sources = read_directory(directory)
+    return finish(Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).steps())
+
+
+def _samples(lines: Iterator[str]) -> Iterator[tuple[int, Sample]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, read_record(line)
+            except BadRecord as error:
+                raise BadRecord(f"line {number}: {error}") from None
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(results: list[Result], problems: list[str]) -> None:
+    width = max((len(result.rule.name) for result in results), default=0)
+    for result in results:
+        mark = "ok  " if result.passed else "FAIL"
+        print(f"{mark}  {result.rule.name:<{width}}  {result.kind:<7}  {shown(result.text)}")
+    for line in problems:
+        print(line, file=sys.stderr)
+    failed = sum(not result.passed for result in results)
+    print(f"{len(results)} examples, {failed} failed" + (f", {len(problems)} problems" if problems else ""))
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    shared = {"rule": result.rule.name, "kind": result.kind, "text": result.text, "passed": result.passed}
+    return shared if result.passed else {**shared, "wrong": result.wrong}
+
+
+def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
+    seen = [
+        {"rule": view.rule.name, "action": view.rule.action.name.lower(), "spans": view.spans}
+        for view in views(policies, sample)
+    ]
+    done = outcome(policies, sample)
+    return {"text": sample.text, "folded": fold_text(sample.text), "rules": seen, **_outcome_as_json(policies, done)}
+
+
+def _outcome_as_json(policies: PolicySet, done: Outcome) -> dict[str, Any]:
+    shared: dict[str, Any] = {"verdict": done.verdict, "out": done.out}
+    if done.blocked is not None:
+        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked)}
+    return shared
+
+
+def _print_explained(policies: PolicySet, sample: Sample) -> None:
+    print(f"text      {shown(sample.text)}")
+    print(f"folded    {shown(fold_text(sample.text))}")
+    seen = list(views(policies, sample))
+    width = max((len(view.rule.name) for view in seen), default=0)
+    for rule, spans in seen:
+        print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}")
+    done = outcome(policies, sample)
+    by = f" by {done.blocked.name}" if done.blocked else ""
+    print(f"verdict   {done.verdict}{by}")
+    print(f"let out   {shown(done.out)}")
+    if done.blocked:
+        print(f"notice    {policies.message_for(done.blocked)}")
+
+
+def _action(rule: Rule) -> str:
+    return rule.action.name.lower() if rule.enforced else f"({rule.action.name.lower()})"
+
+
+def _spans(text: str, spans: tuple[tuple[int, int], ...] | None) -> str:
+    if spans is None:
+        return "does not apply"
+    return ", ".join(f"{start}-{end} {shown(text[start:end])}" for start, end in spans) or "-"
+
+
+def _print_change(change: Change) -> None:
+    print(f"line {change.line}: {shown(change.sample.text)}")
+    for name, done in (("before", change.before), ("after", change.after)):
+        rules = ", ".join(dict.fromkeys(f.rule.name for f in done.findings))
+        print(f"  {name:<6}  {done.verdict}{f' ({rules})' if rules else ''}: {shown(done.out)}")
+
+
+def _change_as_json(change: Change) -> dict[str, Any]:
+    def side(done: Outcome) -> dict[str, Any]:
+        rules = list(dict.fromkeys(f.rule.name for f in done.findings))
+        return {"verdict": done.verdict, "rules": rules, "out": done.out}
+
+    return {
+        "line": change.line,
+        "text": change.sample.text,
+        "before": side(change.before),
+        "after": side(change.after),
+    }

@@ -1,0 +1,168 @@
+"""A policy file as a tree of nodes that know their line and column: YAML 1.1 as PyYAML's C parser composes it.
+
+Strict on purpose: what two readers could read differently (a key twice, a tag, a merge, a cycle) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import yaml
+
+from proxy.policy.source import Problem, Source, Unreadable, decode
+
+MAX_EXPANSION = 100_000  # nodes that aliases may add
+STR = "tag:yaml.org,2002:str"
+PLAIN = "tag:yaml.org,2002:"
+
+Path = tuple[str | int, ...]
+Node = yaml.Node
+
+_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"#x([0-9a-f]+)")
+
+
+class Document:
+    """One policy file, composed."""
+
+    def __init__(self, source: Source) -> None:
+        """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping."""
+        self.name = source.name
+        text = decode(source)
+        if source.base.endswith(".json"):
+            text = self._json(text)
+        self.root = self._compose(text)
+        self._refuse_bombs()
+
+    def problem(self, node: Node, message: str, hint: str = "", path: Path = ()) -> Problem:
+        """A problem at a node."""
+        mark = node.start_mark
+        return Problem(self.name, mark.line + 1, mark.column + 1, message, hint, self.where(path))
+
+    def at(self, path: Path) -> Node:
+        """The node at a path, or the deepest one above it that is written in the file."""
+        node = self.root
+        for step in path:
+            child = _child(node, step)
+            if child is None:
+                break
+            node = child
+        return node
+
+    def has(self, path: Path) -> bool:
+        """Whether the key at the end of the path is written in the file."""
+        return _child(self.at(path[:-1]), path[-1]) is not None
+
+    def where(self, path: Path) -> str:
+        """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id."""
+        if len(path) < 2 or path[0] != "rules":
+            return ""
+        name = _child(self.at(path[:2]), "id")
+        if isinstance(name, yaml.ScalarNode) and 0 < len(name.value) <= 64:
+            return f"rule {name.value}"
+        return f"rule {int(path[1]) + 1}"
+
+    def _json(self, text: str) -> str:
+        """JSON is read by the YAML parser as well; here it is made sure that it is JSON, and made readable for it."""
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise Unreadable(Problem(self.name, error.lineno, error.colno, f"not JSON ({error.msg})")) from None
+        except RecursionError:
+            raise Unreadable(Problem(self.name, 0, 0, "nested too deeply")) from None
+        return _SURROGATES.sub(_one_escape, text)
+
+    def _compose(self, text: str) -> Node:
+        try:
+            root = yaml.compose(text, Loader=yaml.CSafeLoader)
+        except yaml.MarkedYAMLError as error:
+            raise Unreadable(self._syntax(error)) from None
+        except yaml.reader.ReaderError as error:
+            raise Unreadable(self._unprintable(text, error)) from None
+        if root is None:
+            raise Unreadable(Problem(self.name, 0, 0, "the file holds comments only", "write a policy or remove it"))
+        if not isinstance(root, yaml.MappingNode):
+            hint = "start with `version: 1` and `policy: NAME`"
+            raise Unreadable(self.problem(root, "a policy is a mapping of keys", hint))
+        return root
+
+    def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
+        mark = error.problem_mark or error.context_mark
+        message = f"not YAML ({error.problem or error.context})"
+        hint = ""
+        if error.problem == "found character that cannot start any token":
+            hint = "a tab cannot indent, and text that starts with %, @, ` or a tab has to be quoted"
+        elif error.problem == "but found another document":
+            message, hint = "more than one document in the file", "remove the line `---`: one policy a file"
+        elif "escape" in (error.problem or ""):
+            hint = "a pattern is best written in single quotes, where a backslash is a backslash"
+        return Problem(self.name, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, message, hint)
+
+    def _unprintable(self, text: str, error: yaml.reader.ReaderError) -> Problem:
+        character = error.character if isinstance(error.character, int) else ord(error.character)
+        at = text.find(chr(character))
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        hint = 'write it as an escape in double quotes ("\\u0007")'
+        return Problem(self.name, line, column, f"the character U+{character:04X} cannot stand in YAML", hint)
+
+    def _refuse_bombs(self) -> None:
+        """Aliases share nodes; walking a small file of aliases of aliases would not end."""
+        sizes: dict[int, int] = {}
+        open_: set[int] = set()
+        stack = [(self.root, False)]
+        while stack:
+            node, done = stack.pop()
+            key = id(node)
+            if done:
+                sizes[key] = 1 + sum(sizes[id(child)] for child in _children(node))
+                open_.discard(key)
+            elif key in open_:
+                raise Unreadable(self.problem(node, "an alias stands inside what it stands for", "write it out"))
+            elif key not in sizes:
+                open_.add(key)
+                stack.append((node, True))
+                stack += [(child, False) for child in _children(node) if id(child) not in sizes]
+        if sizes[id(self.root)] > len(sizes) + MAX_EXPANSION:
+            raise Unreadable(self.problem(self.root, "aliases unfold to too many values", "write fewer of them"))
+
+
+def scalar(node: Node) -> str | None:
+    """The text of a scalar, as it is written; None for anything else."""
+    return node.value if isinstance(node, yaml.ScalarNode) else None
+
+
+def is_quoted(node: Node) -> bool:
+    """Whether a scalar stands in quotes or in a block, so that it can only be text."""
+    return isinstance(node, yaml.ScalarNode) and bool(node.style)
+
+
+def pairs(node: Node) -> list[tuple[Node, Node]]:
+    """Keys and values of a mapping; empty for anything else."""
+    return node.value if isinstance(node, yaml.MappingNode) else []
+
+
+def items(node: Node) -> list[Node]:
+    """The items of a list; empty for anything else."""
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _children(node: Node) -> Iterator[Node]:
+    for key, value in pairs(node):
+        yield key
+        yield value
+    yield from items(node)
+
+
+def _child(node: Node, step: str | int) -> Node | None:
+    if isinstance(step, int):
+        entries = items(node)
+        return entries[step] if step < len(entries) else None
+    return next((value for key, value in pairs(node) if scalar(key) == step), None)
+
+
+def _one_escape(match: re.Match[str]) -> str:
+    r"""`\ud83d\ude00` as `\U0001f600`: YAML knows no surrogates."""
+    high, low = int(match[1], 16), int(match[2], 16)
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"

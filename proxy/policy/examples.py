@@ -1,0 +1,79 @@
+"""A rule's own tests, run as a stream would run them: whole, and cut into pieces of several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from proxy.core.check import Check
+from proxy.core.gate import Gate
+from proxy.core.types import Rule
+from proxy.policy.document import Path
+from proxy.policy.schema import Examples
+
+SIZES = (1, 2, 3, 7)  # code points in a piece; whole comes first
+SHOWN = 60
+
+
+class Result(NamedTuple):
+    """One example, run. `path` is where it stands below its rule; `wrong` says what is the matter, or nothing."""
+
+    rule: Rule
+    kind: str
+    text: str
+    path: Path
+    wrong: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule did what the example says."""
+        return not self.wrong
+
+
+class Seen(NamedTuple):
+    """What a rule did with a text: where it found something, and what was let out."""
+
+    spans: tuple[tuple[int, int], ...]
+    out: str
+
+
+def run_examples(rule: Rule, check: Check, examples: Examples) -> Iterator[Result]:
+    """Run a rule's examples, one a step. `check` is that rule alone, enforced."""
+    for i, text in enumerate(examples.hits):
+        yield _judged(rule, check, "hits", text, ("hits", i))
+    for i, text in enumerate(examples.misses):
+        yield _judged(rule, check, "misses", text, ("misses", i))
+    for text, wanted in examples.becomes.items():
+        yield _judged(rule, check, "becomes", text, ("becomes", text), wanted)
+
+
+def see(check: Check, text: str, size: int = 0) -> Seen:
+    """What a check does with a text that comes in pieces of `size` code points; 0: whole."""
+    gate = Gate([check])
+    pieces = [text[i : i + size] for i in range(0, len(text), size)] if size else [text]
+    out = "".join([gate.feed(piece) for piece in pieces]) + gate.feed("", final=True)
+    return Seen(tuple((f.start, f.end) for f in gate.findings), out)
+
+
+def _judged(rule: Rule, check: Check, kind: str, text: str, path: Path, wanted: str = "") -> Result:
+    whole = see(check, text)
+    wrong = _wrong(kind, whole, text, wanted)
+    if not wrong:
+        cut = next((size for size in SIZES if see(check, text, size) != whole), 0)
+        wrong = f"in pieces of {cut} the rule does something else than with the whole text" if cut else ""
+    return Result(rule, kind, text, ("examples", *path), wrong)
+
+
+def _wrong(kind: str, seen: Seen, text: str, wanted: str) -> str:
+    if kind == "hits":
+        return "" if seen.spans else f"the rule finds nothing in {shown(text)}"
+    if kind == "misses":
+        found = " and ".join(shown(text[start:end]) for start, end in seen.spans)
+        return f"the rule finds {found} in {shown(text)}" if found else ""
+    return "" if seen.out == wanted else f"{shown(text)} becomes {shown(seen.out)}, not {shown(wanted)}"
+
+
+def shown(text: str) -> str:
+    """A text for one line of output: quoted, escaped and not too long."""
+    short = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return "`" + short.encode("unicode_escape").decode("ascii") + "`" if not short.isprintable() else f"`{short}`"

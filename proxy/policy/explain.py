@@ -1,0 +1,141 @@
+"""What a policy set does with a text, and why: for `explain`, and two sets compared for `replay`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from proxy.core.gate import Gate
+from proxy.core.types import Direction, Finding, Kind, Rule
+from proxy.matching.matcher import Matcher
+from proxy.policy.examples import see
+from proxy.policy.plan import Plan, Policy
+from proxy.policy.policyset import PolicySet
+
+
+class Sample(NamedTuple):
+    """A text, and whose it is."""
+
+    text: str
+    direction: Direction = Direction.OUTPUT
+    kind: Kind = Kind.CONTENT
+    model: str = ""
+    key: str | None = None
+    alignment: str = "unknown"
+    role: str | None = None
+
+
+class View(NamedTuple):
+    """What one rule sees: spans of the text, or None where its policy does not apply."""
+
+    rule: Rule
+    spans: tuple[tuple[int, int], ...] | None
+
+
+class Outcome(NamedTuple):
+    """What becomes of a text: what is let out, by whom it was stopped, and all that was found."""
+
+    out: str
+    blocked: Rule | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """In one word: passed, flagged, rewritten or blocked."""
+        if self.blocked:
+            return "blocked"
+        if any(f.rule.holds for f in self.findings):
+            return "rewritten"
+        return "flagged" if self.findings else "passed"
+
+
+def plan_for(policies: PolicySet, sample: Sample) -> Plan:
+    """The plan that a request with this text would get."""
+    return policies.plan(
+        sample.direction, model=sample.model, key=sample.key, alignment=sample.alignment, role=sample.role
+    )
+
+
+def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
+    """What each rule sees, on its own."""
+    applying = plan_for(policies, sample).policies
+    for policy in policies.policies:
+        applies = policy in applying and policy.scope.reads(sample.kind)
+        yield from _views(policy, sample, applies)
+
+
+def outcome(policies: PolicySet, sample: Sample) -> Outcome:
+    """What the set as a whole does."""
+    gate = Gate(plan_for(policies, sample).checks(sample.kind))
+    out = gate.feed(sample.text) + gate.feed("", final=True)
+    blocked = gate.blocked.rule if gate.blocked else None
+    return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
+
+
+def _views(policy: Policy, sample: Sample, applies: bool) -> Iterator[View]:
+    for compiled in policy.compiled:
+        yield View(compiled.rule, see(Matcher([compiled]), sample.text).spans if applies else None)
+    for limit in policy.limits:
+        limited = applies and sample.direction is Direction.OUTPUT
+        yield View(limit.rule, see(limit, sample.text).spans if limited else None)
+
+
+class Change(NamedTuple):
+    """A text that two sets treat differently."""
+
+    line: int
+    sample: Sample
+    before: Outcome
+    after: Outcome
+
+
+class BadRecord(Exception):
+    """A line of recorded texts that cannot be read."""
+
+
+def changes(samples: Iterator[tuple[int, Sample]], before: PolicySet, after: PolicySet) -> Iterator[Change | None]:
+    """For each sample what changes, or None."""
+    for line, sample in samples:
+        old, new = outcome(before, sample), outcome(after, sample)
+        yield None if _same(old, new) else Change(line, sample, old, new)
+
+
+def read_record(line: str) -> Sample:
+    """A line of JSONL: a string, or an object with `text` and what else a Sample has. Raises BadRecord."""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise BadRecord(f"not JSON ({error})") from None
+    if isinstance(record, str):
+        return Sample(record)
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise BadRecord('neither a string nor an object with a "text"')
+    return _sample(record)
+
+
+def _sample(record: dict[str, Any]) -> Sample:
+    known = {name: record[name] for name in Sample._fields if isinstance(record.get(name), str)}
+    try:
+        return Sample(
+            **{
+                **known,
+                "direction": Direction(record.get("direction", Direction.OUTPUT)),
+                "kind": Kind(record.get("channel", Kind.CONTENT)),
+            }
+        )
+    except ValueError as error:
+        raise BadRecord(str(error)) from None
+
+
+def _same(one: Outcome, other: Outcome) -> bool:
+    """Whether two outcomes are the same to the user and in the counts. Rules are compared by name."""
+    return (one.out, _name(one.blocked), _found(one)) == (other.out, _name(other.blocked), _found(other))
+
+
+def _found(one: Outcome) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.rule.name) for f in one.findings]
+
+
+def _name(rule: Rule | None) -> str:
+    return rule.name if rule else ""

@@ -1,0 +1,67 @@
+"""A directory of policies, read as one whole."""
+
+from __future__ import annotations
+
+import stat
+import time
+from pathlib import Path
+
+from proxy.errors import PolicyError
+from proxy.policy.source import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
+
+SUFFIXES = (*POLICY_SUFFIXES, WORDS_SUFFIX)
+PAUSE = 0.05  # seconds between two looks
+PATIENCE = 0.6  # seconds until a directory that does not come to rest is taken as it is
+
+
+def read_directory(directory: Path) -> tuple[Source, ...]:
+    """Every *.yaml, *.yml, *.json and *.txt in the directory itself, by name; hidden files are none of ours.
+
+    Raises PolicyError when the directory or one of the files cannot be read.
+    """
+    try:
+        paths = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
+    except OSError as error:
+        raise PolicyError([f"{directory}: cannot be read ({error.strerror}): give a directory of policies"]) from None
+    sources, problems = [], []
+    for path in paths:
+        try:
+            sources.append(Source(str(path), _content(path)))
+        except OSError as error:
+            problems.append(f"{path}: cannot be read ({error.strerror or error}): mend or remove it")
+    if problems:
+        raise PolicyError(problems)
+    return tuple(sources)
+
+
+def settled(directory: Path) -> tuple[Source, ...]:
+    """The directory once two looks show the same, so that an editor in the middle of a save is not taken for done.
+
+    Blocks for PAUSE at least, PATIENCE at most. Raises PolicyError as `read_directory`.
+    """
+    until = time.monotonic() + PATIENCE
+    before = _look(directory)
+    while True:
+        time.sleep(PAUSE)
+        now = _look(directory)
+        at_rest = now == before and not isinstance(now, PolicyError) and all(source.data for source in now)
+        if at_rest or time.monotonic() > until:
+            break
+        before = now
+    if isinstance(now, PolicyError):
+        raise now
+    return now
+
+
+def _look(directory: Path) -> tuple[Source, ...] | PolicyError:
+    try:
+        return read_directory(directory)
+    except PolicyError as error:
+        return error
+
+
+def _content(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("not a file")
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)

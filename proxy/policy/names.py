@@ -1,0 +1,31 @@
+"""Names of models, as policies compare them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_REGISTRY = "registry.ollama.ai/"
+_LIBRARY = "library/"
+_TAGS = (":latest", ":local")
+
+
+def normalise_model(name: str) -> str:
+    """One form for all the spellings of a model's name that Ollama takes for the same.
+
+    `llama3`, `LLAMA3:latest`, `library/llama3` and `registry.ollama.ai/library/llama3:latest` are one model; the case
+    is compared as Go's strings.EqualFold does (Ollama: types/model/name.go).
+    """
+    name = name.strip().casefold().removeprefix(_REGISTRY).removeprefix(_LIBRARY)
+    for tag in _TAGS:
+        name = name.removesuffix(tag)
+    return name
+
+
+def model_globs(globs: Iterable[str]) -> re.Pattern[str]:
+    """One pattern for normalised names, to be used with `fullmatch`. `*` is any text, `?` any character."""
+    return re.compile("|".join(_translated(normalise_model(glob)) for glob in globs), re.DOTALL)
+
+
+def _translated(glob: str) -> str:
+    return "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in glob)

@@ -1,0 +1,122 @@
+"""Which policies apply to a text, and the checks that follow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.checks.limits import Limit
+from proxy.core.check import Check
+from proxy.core.types import Direction, Kind, Rule
+from proxy.matching.matcher import CompiledRule
+from proxy.policy.names import model_globs
+from proxy.policy.schema import AppliesTo, History, SystemPrompt
+
+_ROLES = {"developer": "system", "function": "tool"}
+_KNOWN_ROLES = frozenset(("system", "user", "assistant", "tool"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a plan is asked for; `model` is normalised. No role (nobody knows whose text it is) fits every policy."""
+
+    model: str
+    key: str | None
+    alignment: str
+    direction: Direction | None = None
+    role: str | None = None
+
+
+class Scope:
+    """A policy's `applies_to`, ready to be asked."""
+
+    __slots__ = ("_alignment", "_channels", "_directions", "_keys", "_models", "_roles")
+
+    def __init__(self, given: AppliesTo) -> None:
+        self._models: re.Pattern[str] | None = model_globs(given.models) if given.models else None
+        self._alignment = frozenset[str](given.alignment)
+        self._keys = frozenset(given.keys)
+        self._directions = frozenset(given.directions)
+        self._roles = frozenset[str](given.roles)
+        self._channels = frozenset(given.channels)
+
+    def holds(self, asked: Asked) -> bool:
+        """Whether the policy applies, as far as model, key, alignment, direction and role go."""
+        return (
+            (self._models is None or self._models.fullmatch(asked.model) is not None)
+            and (not self._alignment or asked.alignment in self._alignment)
+            and (not self._keys or asked.key in self._keys)
+            and (asked.direction is None or not self._directions or asked.direction in self._directions)
+            and (asked.direction is not Direction.INPUT or self._role_fits(asked.role))
+        )
+
+    def reads(self, kind: Kind) -> bool:
+        """Whether the policy looks at texts of this kind."""
+        return not self._channels or kind in self._channels
+
+    def _role_fits(self, role: str | None) -> bool:
+        role = _ROLES.get(role or "", role)
+        return not self._roles or role in self._roles or role not in _KNOWN_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One compiled policy.
+
+    name:     as metrics and logs show it (`shadow:NAME` in a shadow set)
+    compiled: its pattern and word rules
+    limits:   checks of its bounds on answers
+    tolerant: a check of it that fails lets the text pass
+    """
+
+    name: str
+    enforced: bool
+    scope: Scope
+    rules: tuple[Rule, ...]
+    compiled: tuple[CompiledRule, ...]
+    limits: tuple[Limit, ...]
+    tolerant: bool
+    history: History
+    system_prompt: SystemPrompt
+
+
+Compose = Callable[[tuple[Policy, ...], Direction, bool], tuple[Check, ...]]  # policies, direction, escaped -> checks
+
+
+class Plan:
+    """The checks for one direction of one exchange. Shared by all exchanges to which the same policies apply."""
+
+    def __init__(
+        self, policies: tuple[Policy, ...], direction: Direction, compose: Compose, shadow: Plan | None = None
+    ) -> None:
+        self.policies = policies  # those that apply
+        self._direction = direction
+        self._compose = compose
+        self._shadow = shadow
+        self._checks: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
+
+    def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
+        """The checks for text of this kind; `escaped`: for text that is JSON source."""
+        known = self._checks.get((kind, escaped))
+        if known is None:
+            reading = tuple(p for p in self.policies if p.scope.reads(kind))
+            known = self._compose(reading, self._direction, escaped)
+            if self._shadow is not None:
+                known += self._shadow.checks(kind, escaped)
+            self._checks[kind, escaped] = known
+        return known
+
+    @property
+    def any_output_rule(self) -> bool:
+        """Whether an enforced policy looks at the answer's text: copies of it beside it (logprobs) then have to go."""
+        return self._direction is Direction.OUTPUT and any(p.enforced and p.rules for p in self.policies)
+
+    @property
+    def history(self) -> History:
+        """What a block in an earlier message does: end the request, or put the notice in that message's place."""
+        return "block" if any(p.enforced and p.history == "block" for p in self.policies) else "replace"
+
+    def beside(self, shadow: Plan) -> Plan:
+        """This plan with the checks of a shadow set's plan added: they report, and change nothing."""
+        return Plan(self.policies, self._direction, self._compose, shadow)

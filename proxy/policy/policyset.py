@@ -1,0 +1,114 @@
+"""All loaded policies as one immutable whole: what a request asks, it asks this."""
+
+from __future__ import annotations
+
+from proxy.checks.tolerant import Tolerant
+from proxy.core.check import Check
+from proxy.core.types import Direction, Kind, Rule
+from proxy.matching.matcher import Matcher
+from proxy.policy.names import normalise_model
+from proxy.policy.plan import Asked, Plan, Policy
+from proxy.policy.schema import History
+
+NOTICE = 'This was stopped by the policy "{policy}".'
+
+
+class PolicySet:
+    """Compiled policies, in the order of their files.
+
+    revision: sha256 (hex) over what the files say, comments and layout left aside
+    shadow:   loaded to watch only: nothing that it finds changes anything
+    report:   a line per rule: what it does, and how much it can hold
+    hints:    what is allowed, but perhaps not meant
+    """
+
+    def __init__(
+        self,
+        revision: str,
+        policies: tuple[Policy, ...],
+        shadow: bool = False,
+        report: tuple[str, ...] = (),
+        hints: tuple[str, ...] = (),
+    ) -> None:
+        self.revision = revision
+        self.policies = policies
+        self.shadow = shadow
+        self.report = report
+        self.hints = hints
+        self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
+        self._composed: dict[tuple[tuple[Policy, ...], bool], Check] = {}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule, in file order; those of `limits` stand after their policy's own."""
+        return tuple(rule for policy in self.policies for rule in policy.rules)
+
+    def plan(
+        self,
+        direction: Direction,
+        *,
+        model: str,
+        key: str | None = None,
+        alignment: str = "unknown",
+        role: str | None = None,
+    ) -> Plan:
+        """The checks for a text: `model` as the client named it, `key` the API key's name, `role` (input) whose text.
+
+        No role means that nobody knows: then every policy applies that would for some role.
+        """
+        asked = Asked(normalise_model(model), key, alignment, direction, role)
+        holding = tuple(p for p in self.policies if p.scope.holds(asked))
+        plan = self._plans.get((direction, holding))
+        if plan is None:
+            plan = self._plans[direction, holding] = Plan(holding, direction, self._compose)
+        return plan
+
+    def system_prompt(self, model: str, key: str | None = None, alignment: str = "unknown") -> tuple[str, str]:
+        """The operator's words before and after the client's system text; both may be empty."""
+        asked = Asked(normalise_model(model), key, alignment)
+        prompts = [p.system_prompt for p in self.policies if p.enforced and p.scope.holds(asked)]
+        return (
+            "\n\n".join(p.prepend for p in prompts if p.prepend),
+            "\n\n".join(p.append for p in prompts if p.append),
+        )
+
+    @property
+    def history(self) -> History:
+        """The strictest setting of all policies; a Plan has that of the policies which apply."""
+        return Plan(self.policies, Direction.INPUT, self._compose).history
+
+    def message_for(self, rule: Rule) -> str:
+        """What a user reads in the place of what the rule stopped. Never holds matched text.
+
+        A check that failed reads like any other block, so that nobody can probe for it.
+        """
+        if rule.message:
+            return rule.message
+        known = {policy.name for policy in self.policies}
+        name = rule.policy if rule.policy in known or not self.policies else self.policies[0].name
+        return NOTICE.format(policy=name)
+
+    def warm(self) -> None:
+        """Compose what a request to which every policy applies will ask for, so that no request has to."""
+        for direction in Direction:
+            plan = Plan(self.policies, direction, self._compose)
+            for kind in Kind:
+                plan.checks(kind)
+                plan.checks(kind, escaped=True)
+
+    def _compose(self, policies: tuple[Policy, ...], direction: Direction, escaped: bool) -> tuple[Check, ...]:
+        """One matcher for all strict policies and one for all tolerant ones; shared by all plans that need the same."""
+        strict = tuple(p for p in policies if p.compiled and not p.tolerant)
+        tolerant = tuple(p for p in policies if p.compiled and p.tolerant)
+        checks = [self._matcher(group, escaped) for group in (strict, tolerant) if group]
+        if direction is Direction.OUTPUT:
+            checks += [limit for policy in policies for limit in policy.limits]
+        return tuple(checks)
+
+    def _matcher(self, policies: tuple[Policy, ...], escaped: bool) -> Check:
+        known = self._composed.get((policies, escaped))
+        if known is None:
+            matcher: Check = Matcher([rule for policy in policies for rule in policy.compiled], escaped=escaped)
+            known = Tolerant(matcher) if policies[0].tolerant else matcher
+            self._composed[policies, escaped] = known
+        return known

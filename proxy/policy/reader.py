@@ -1,0 +1,225 @@
+"""Nodes into the types of the schema, with every problem noted and none raised.
+
+A part that is wrong gets a stand-in, so that the rest can be looked at too; a file with problems is never used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+from msgspec import inspect
+
+from proxy.policy.document import PLAIN, STR, Document, Node, Path, is_quoted, items, pairs, scalar
+from proxy.policy.schema import PolicyFile
+from proxy.policy.source import Problem
+
+_WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
+_READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+
+
+def read_policy(document: Document) -> tuple[PolicyFile, list[Problem]]:
+    """The policy in a document, and what is wrong in it."""
+    reader = _Reader(document)
+    policy = reader.read(document.root, _POLICY_FILE, ())
+    return policy, reader.problems
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.problems: list[Problem] = []
+
+    def read(self, node: Node, kind: inspect.Type, path: Path) -> Any:
+        """The node's value as `kind`, or a stand-in."""
+        kind = _bare(kind)
+        if isinstance(kind, inspect.UnionType):
+            kind = _fitting(kind, node)
+        if node.tag.removeprefix(PLAIN) not in _TAGS:
+            return self._wrong(node, path, kind, f"the tag {node.tag} is not used in policies", "remove it")
+        match kind:
+            case inspect.StructType():
+                return self._struct(node, kind, path)
+            case inspect.VarTupleType():
+                return self._list(node, kind, path)
+            case inspect.DictType():
+                return self._dict(node, kind, path)
+            case inspect.StrType():
+                return self._text(node, kind, path)
+            case inspect.IntType():
+                return self._number(node, kind, path)
+            case inspect.BoolType():
+                return self._bool(node, kind, path)
+        return self._choice(node, kind, path)
+
+    def _wrong(self, node: Node, path: Path, kind: inspect.Type, message: str, hint: str = "") -> Any:
+        self.problems.append(self._document.problem(node, message, hint, path))
+        return _stand_in(kind)
+
+    def _struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping with keys", _keys_hint(kind))
+        fields = {field.encode_name: field for field in kind.fields}
+        given = dict(self._fields(node, fields, path))
+        missing = [name for name, field in fields.items() if field.required and not self._document_has(node, name)]
+        for name in missing:
+            self._wrong(node, path, kind, f"the key `{name}` is missing", f"add {name}: {expected(fields[name].type)}")
+        stand_ins = {name: _stand_in(field.type) for name, field in fields.items() if field.required}
+        return kind.cls(**{**stand_ins, **given})
+
+    def _fields(self, node: Node, fields: dict[str, inspect.Field], path: Path) -> Iterable[tuple[str, Any]]:
+        for key, value in self._unique(node, path):
+            name = scalar(key) or ""
+            if name in fields:
+                yield name, self.read(value, fields[name].type, (*path, name))
+                continue
+            hint = f"did you mean `{near[0]}`?" if (near := get_close_matches(name, fields, 1)) else ""
+            hint = hint or f"known here: {', '.join(fields)}"
+            self.problems.append(self._document.problem(key, f"unknown key `{name}`", hint, path))
+
+    def _unique(self, node: Node, path: Path) -> Iterable[tuple[Node, Node]]:
+        lines: dict[str, int] = {}
+        for key, value in pairs(node):
+            name = scalar(key)
+            if name is None:
+                self.problems.append(self._document.problem(key, "a key has to be one word", "", path))
+            elif name in lines:
+                message = f"`{name}` stands here for the second time (first on line {lines[name]})"
+                self.problems.append(self._document.problem(key, message, "keep one of the two", path))
+            else:
+                lines[name] = key.start_mark.line + 1
+                yield key, value
+
+    @staticmethod
+    def _document_has(node: Node, name: str) -> bool:
+        return any(scalar(key) == name for key, _ in pairs(node))
+
+    def _list(self, node: Node, kind: inspect.VarTupleType, path: Path) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            return self._wrong(node, path, kind, f"{_last(path)} has to be a list", "write it as [one, two]")
+        if len(items(node)) < (kind.min_length or 0):
+            return self._wrong(node, path, kind, f"{_last(path)} is an empty list", "fill it or leave the key out")
+        return tuple(self.read(item, kind.item_type, (*path, i)) for i, item in enumerate(items(node)))
+
+    def _dict(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping", "write it as {text: result}")
+        read = self.read
+        return {
+            read(key, kind.key_type, path): read(value, kind.value_type, path)
+            for key, value in self._unique(node, path)
+        }
+
+    def _text(self, node: Node, kind: inspect.StrType, path: Path) -> Any:
+        text = scalar(node)
+        if text is None:
+            return self._wrong(node, path, kind, f"{_last(path)} has to be text", "")
+        if node.tag != STR:
+            read_as = _READ_AS.get(node.tag.removeprefix(PLAIN), "something else")
+            if not text:
+                return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave the key out")
+            hint = f"quote it: '{text}'"
+            return self._wrong(node, path, kind, f"text is expected, but YAML reads {text} as {read_as}", hint)
+        return self._measured(node, kind, path, text)
+
+    def _measured(self, node: Node, kind: inspect.StrType, path: Path, text: str) -> Any:
+        if kind.pattern and not re.search(kind.pattern, text):
+            hint = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
+            return self._wrong(node, path, kind, f"{_quoted(text)} cannot be {_last(path)}", hint)
+        if len(text) < (kind.min_length or 0):
+            return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave it out")
+        if kind.max_length is not None and len(text) > kind.max_length:
+            message = f"{_last(path)} has {len(text)} characters, {kind.max_length} at most are possible"
+            return self._wrong(node, path, kind, message, "shorten it")
+        return text
+
+    def _number(self, node: Node, kind: inspect.IntType, path: Path) -> Any:
+        text = scalar(node)
+        if text is None or is_quoted(node) or not _WHOLE_NUMBER.fullmatch(text) or len(text) > 18:
+            return self._wrong(node, path, kind, f"{_last(path)} has to be {expected(kind)}", "digits, without quotes")
+        value = int(text)
+        if not (kind.ge or 0) <= value <= (kind.le or value):
+            return self._wrong(node, path, kind, f"{value} is out of range", f"{_last(path)} is {expected(kind)}")
+        return value
+
+    def _bool(self, node: Node, kind: inspect.BoolType, path: Path) -> Any:
+        text = scalar(node)
+        if is_quoted(node) or text not in ("true", "false"):
+            return self._wrong(node, path, kind, f"{_last(path)} has to be true or false", "without quotes")
+        return text == "true"
+
+    def _choice(self, node: Node, kind: inspect.Type, path: Path) -> Any:
+        text = scalar(node)
+        for value in _choices(kind):
+            if isinstance(value, str) == (node.tag == STR) and text == str(value):
+                return value
+        if isinstance(text, str) and (near := get_close_matches(text, map(str, _choices(kind)), 1)):
+            hint = f"did you mean `{near[0]}`?" if near[0] != text else f"write it as {expected(kind)}"
+        else:
+            hint = f"possible: {', '.join(map(str, _choices(kind)))}"
+        shown = _quoted(text) if text is not None else "a list or a mapping"
+        return self._wrong(node, path, kind, f"{shown} cannot be {_last(path)}", hint)
+
+
+def expected(kind: inspect.Type) -> str:
+    """What may be written where a value of this type belongs, for people."""
+    kind = _bare(kind)
+    if isinstance(kind, inspect.IntType):
+        return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, inspect.LiteralType | inspect.EnumType):
+        return " or ".join(str(value) for value in _choices(kind))
+    return "NAME" if isinstance(kind, inspect.StrType) else "..."
+
+
+def _choices(kind: inspect.Type) -> list[Any]:
+    if isinstance(kind, inspect.EnumType):
+        return list(kind.cls)
+    assert isinstance(kind, inspect.LiteralType)
+    return list(kind.values)
+
+
+def _bare(kind: inspect.Type) -> inspect.Type:
+    return _bare(kind.type) if isinstance(kind, inspect.Metadata) else kind
+
+
+def _fitting(kind: inspect.UnionType, node: Node) -> inspect.Type:
+    """The member of a union that a node is meant for: a mapping is a struct, everything else the other one."""
+    members = [_bare(member) for member in kind.types]
+    wanted = isinstance(node, yaml.MappingNode)
+    return next(member for member in members if isinstance(member, inspect.StructType) == wanted)
+
+
+def _stand_in(kind: inspect.Type) -> Any:
+    """A value of the type, where the file has none that can be used."""
+    kind = _bare(kind)
+    if isinstance(kind, inspect.StructType):
+        return kind.cls(**{f.encode_name: _stand_in(f.type) for f in kind.fields if f.required})
+    if isinstance(kind, inspect.LiteralType | inspect.EnumType):
+        return _choices(kind)[0]
+    if isinstance(kind, inspect.IntType):
+        return kind.ge or 0
+    return {inspect.VarTupleType: (), inspect.DictType: {}, inspect.BoolType: False}.get(type(kind), "")
+
+
+def _keys_hint(kind: inspect.StructType) -> str:
+    return f"its keys: {', '.join(field.encode_name for field in kind.fields)}"
+
+
+def _last(path: Path) -> str:
+    """The name of what stands at a path."""
+    if not path:
+        return "a policy"
+    if isinstance(path[-1], str):
+        return f"`{path[-1]}`"
+    return "a rule" if path[:-1] == ("rules",) else f"an entry of `{path[-2]}`"
+
+
+def _quoted(text: str) -> str:
+    return f"`{text}`" if len(text) <= 64 else f"`{text[:60]}...`"
+
+
+_POLICY_FILE = inspect.type_info(PolicyFile)

@@ -1,0 +1,161 @@
+"""One rule of a file into what the matcher takes, with everything noted that is wrong or perhaps not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from proxy.checks.detectors import DETECTORS
+from proxy.core.types import REMOVED, Action, Replacement, Rule
+from proxy.matching.rules import MatchRule
+from proxy.policy.document import Document, Path
+from proxy.policy.schema import SOURCES, RuleSpec
+from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
+
+MAX_HINTS = 3  # entries of one list that get a hint of their own
+RESERVED = "limits."  # ids of a policy's own bounds
+
+_ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
+_NEEDS_ACTION = {"replacement": "rewrite", "message": "block"}
+_NEEDS_PATTERN = {"match": "pattern"}
+
+
+class RuleReader:
+    """Reads the rules of one document."""
+
+    def __init__(self, document: Document, word_files: Mapping[str, Source], hash_key: bytes) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+        self.hints: list[Problem] = []
+        self._word_files = word_files
+        self._hash_key = hash_key
+        self._ids: dict[str, int] = {}
+
+    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | None:
+        """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
+        path: Path = ("rules", index)
+        known = len(self.problems)
+        self._check_id(spec, path)
+        self._check_keys(spec, path)
+        replacement = self._replacement(spec, path)
+        given = [source for source in SOURCES if self.document.has((*path, source))]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
+            return None
+        rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
+        match = self._match_rule(rule, spec, given[0], path)
+        return match if len(self.problems) == known else None
+
+    def entries(self, spec: RuleSpec) -> tuple[str, ...]:
+        """The entries of the rule's word list, wherever they are written."""
+        if not spec.words_file:
+            return spec.words
+        source = self._word_files.get(spec.words_file)
+        if source is None:
+            return ()
+        lines = (line.strip() for line in decode(source).split("\n"))
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | None:
+        if source == "detector":
+            return self._detector(rule, spec, (*path, source))
+        if source == "pattern":
+            return self._options(rule, spec, pattern=spec.pattern)
+        words = self._words(spec, (*path, source))
+        return self._options(rule, spec, words=words) if words else None
+
+    @staticmethod
+    def _options(
+        rule: Rule, spec: RuleSpec, pattern: str | None = None, words: tuple[str, ...] | None = None
+    ) -> MatchRule:
+        shortest = spec.match == "shortest"
+        return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
+
+    def _detector(self, rule: Rule, spec: RuleSpec, path: Path) -> MatchRule | None:
+        detector = DETECTORS.get(spec.detector)
+        if detector is None:
+            near = get_close_matches(spec.detector, DETECTORS, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(DETECTORS)}"
+            self._wrong(path, f"there is no detector `{spec.detector}`", hint)
+            return None
+        return MatchRule(
+            rule, detector.pattern, None, spec.fold, False, spec.max_hold, spec.on_overflow, detector.validate
+        )
+
+    def _words(self, spec: RuleSpec, path: Path) -> tuple[str, ...]:
+        if spec.words_file and not self._word_file_is_there(spec.words_file, path):
+            return ()
+        try:
+            words = self.entries(spec)
+        except Unreadable as error:
+            self.problems.append(error.problem)
+            return ()
+        if not words:
+            self._wrong(path, f"`{spec.words_file}` holds no entry", "write one entry a line")
+        self._check_words(words, path)
+        return words
+
+    def _word_file_is_there(self, name: str, path: Path) -> bool:
+        if not name.endswith(WORDS_SUFFIX) or "/" in name or "\\" in name or name.startswith("."):
+            self._wrong(path, f"`{name}` cannot be a words_file", "give the name of a .txt file beside the policy")
+            return False
+        if name not in self._word_files:
+            near = get_close_matches(name, self._word_files, 1)
+            hint = f"did you mean `{near[0]}`?" if near else "put it beside the policy"
+            self._wrong(path, f"there is no file `{name}`", hint)
+            return False
+        return True
+
+    def _check_words(self, words: tuple[str, ...], path: Path) -> None:
+        for i, word in enumerate(words):
+            if word != word.strip():
+                self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
+        odd = [(i, word) for i, word in enumerate(words) if word and not (_is_word(word[0]) and _is_word(word[-1]))]
+        for i, word in odd[:MAX_HINTS]:
+            message = f"the entry `{word}` starts or ends with a character that is no letter, digit or `_`"
+            hint = "there it is only found where a letter follows directly; a pattern says what is meant"
+            self.hints.append(self._problem((*path, i), message, hint))
+        if len(odd) > MAX_HINTS:
+            self.hints.append(self._problem(path, f"{len(odd) - MAX_HINTS} more entries are like that", ""))
+
+    def _check_id(self, spec: RuleSpec, path: Path) -> None:
+        if not spec.id:  # noted by the reader
+            return
+        if spec.id.startswith(RESERVED):
+            self._wrong((*path, "id"), f"`{RESERVED}` is for the policy's own limits", "choose another id")
+        line = self.document.at((*path, "id")).start_mark.line + 1
+        first = self._ids.setdefault(spec.id, line)
+        if first != line:
+            self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
+
+    def _check_keys(self, spec: RuleSpec, path: Path) -> None:
+        for key, action in _NEEDS_ACTION.items():
+            if spec.action != action and self.document.has((*path, key)):
+                self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
+        for key, source in _NEEDS_PATTERN.items():
+            if self.document.has((*path, key)) and not self.document.has((*path, source)):
+                self._wrong((*path, key), f"`{key}` means nothing without `{source}`", "remove it")
+
+    def _replacement(self, spec: RuleSpec, path: Path) -> Replacement:
+        given = spec.replacement
+        if not isinstance(given, str):
+            if bool(given.mask) == given.hash:
+                self._wrong((*path, "replacement"), "exactly one of mask and hash is needed", 'write {mask: "*"}')
+            if given.hash and spec.examples.becomes:
+                message = "`becomes` cannot be used with a hash, which is another one after each start"
+                self._wrong((*path, "examples", "becomes"), message, "use `hits`")
+            word = spec.detector or spec.id.rpartition(".")[2]
+            return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
+        return Replacement(given) if given != REMOVED.text else REMOVED
+
+    def _wrong(self, path: Path, message: str, hint: str) -> None:
+        self.problems.append(self._problem(path, message, hint))
+
+    def _problem(self, path: Path, message: str, hint: str) -> Problem:
+        return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def _is_word(character: str) -> bool:
+    r"""Whether `\w` matches it."""
+    return character.isalnum() or character == "_"

@@ -1,0 +1,136 @@
+"""The types of a policy file. The reader, the JSON Schema and docs/policies.md all follow from them.
+
+A new key is one more field here, and a line in docs/policies.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from proxy.core.types import Direction, Kind
+
+SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+Text = Annotated[str, Meta(min_length=1, max_length=100_000)]
+Alignment = Literal["instruct", "base", "unaligned", "unknown"]
+Role = Literal["system", "user", "assistant", "tool"]
+Mode = Literal["enforce", "monitor"]
+History = Literal["replace", "block"]
+
+
+class AppliesTo(Struct, frozen=True, forbid_unknown_fields=True):
+    """To what a policy applies. All keys that are given must hold; a key left out holds always."""
+
+    models: Annotated[tuple[Text, ...], Meta(min_length=1, description="names of models, `*` and `?` allowed")] = ()
+    alignment: Annotated[tuple[Alignment, ...], Meta(min_length=1, description="what the model is known to be")] = ()
+    keys: Annotated[tuple[Text, ...], Meta(min_length=1, description="names of API keys")] = ()
+    directions: Annotated[tuple[Direction, ...], Meta(min_length=1, description="default: both")] = ()
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1, description="input: whose messages; default: all")] = ()
+    channels: Annotated[tuple[Kind, ...], Meta(min_length=1, description="which texts; default: all")] = ()
+
+
+class SystemPrompt(Struct, frozen=True, forbid_unknown_fields=True):
+    """The operator's own words, added to every request to which the policy applies."""
+
+    prepend: Annotated[str, Meta(max_length=100_000, description="stands before the client's system text")] = ""
+    append: Annotated[str, Meta(max_length=100_000, description="stands after the client's system text")] = ""
+
+
+class Repetition(Struct, frozen=True, forbid_unknown_fields=True):
+    """Ends an answer that goes round in circles: the same piece of text again and again, with nothing between."""
+
+    max: Annotated[int, Meta(ge=2, le=10_000, description="so many times in a row are one too many")]
+    longest: Annotated[int, Meta(ge=1, le=5_000, description="longest repeated piece, in characters")] = 500
+    characters: Annotated[int, Meta(ge=1, le=100_000, description="shorter runs are let be (rules, tables)")] = 400
+
+
+NO_REPETITION = Repetition(max=0)
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds on each text of an answer (content, reasoning, the arguments of one tool call)."""
+
+    max_output_characters: Annotated[int, Meta(ge=1, le=1_000_000_000, description="the text ends there")] = 0
+    repetition: Annotated[Repetition, Meta(description="ends a model stuck in a loop")] = NO_REPETITION
+
+
+class Replacement(Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in place of a rewritten span, when it is not a fixed text. Exactly one of the keys."""
+
+    mask: Annotated[
+        str, Meta(min_length=1, max_length=1, description="one character, repeated for each hidden one")
+    ] = ""
+    hash: Annotated[bool, Meta(description="equal values get equal tags within a conversation")] = False
+
+
+class Examples(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tests that the rule carries. Run at every load, at several chunkings; one that fails refuses the load."""
+
+    hits: Annotated[tuple[Text, ...], Meta(description="texts in which the rule finds something")] = ()
+    misses: Annotated[tuple[Text, ...], Meta(description="texts in which it finds nothing")] = ()
+    becomes: Annotated[dict[str, str], Meta(description="text: what is left of it after this rule")] = {}
+
+
+class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule: what to find (exactly one of words, words_file, pattern, detector), and what to do with it."""
+
+    id: Annotated[Name, Meta(description="unique in the file: metric label, log key, name in tests")]
+    action: Annotated[Literal["flag", "rewrite", "block"], Meta(description="what happens to a match")]
+    words: Annotated[tuple[Text, ...], Meta(min_length=1, description="whole words, any case")] = ()
+    words_file: Annotated[str, Meta(min_length=1, description="a .txt file beside this one, one entry a line")] = ""
+    pattern: Annotated[str, Meta(min_length=1, description="in the syntax of Python's re")] = ""
+    detector: Annotated[str, Meta(min_length=1, description="a pattern that comes with the proxy, by name")] = ""
+    fold: Annotated[bool, Meta(description="see through look-alike letters and spellings")] = False
+    match: Annotated[Literal["longest", "shortest"], Meta(description="where a match of a pattern ends")] = "longest"
+    max_hold: Annotated[
+        int, Meta(ge=1, le=65_536, description="longest wait for the rest of a match, in characters")
+    ] = 256
+    on_overflow: Annotated[
+        Literal["release", "cover", "block"], Meta(description="what happens to text that waited for max_hold")
+    ] = "release"
+    replacement: Annotated[str | Replacement, Meta(description="rewrite: what stands in a match's place")] = "[removed]"
+    message: Annotated[str, Meta(max_length=2_000, description="block: the notice that the user reads")] = ""
+    examples: Annotated[Examples, Meta(description="the rule's own tests")] = Examples()
+
+
+class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy: one file."""
+
+    version: Annotated[Literal[1], Meta(description="version of this format")]
+    policy: Annotated[Name, Meta(description="its name, unique among the loaded files")]
+    description: Annotated[str, Meta(description="for people")] = ""
+    mode: Annotated[Mode, Meta(description="monitor: decide, count and log, but change nothing")] = "enforce"
+    applies_to: Annotated[AppliesTo, Meta(description="to what it applies; default: everything")] = AppliesTo()
+    on_error: Annotated[Literal["block", "allow"], Meta(description="when a check itself fails")] = "block"
+    history: Annotated[History, Meta(description="what a block in an earlier message does to a request")] = "replace"
+    system_prompt: Annotated[SystemPrompt, Meta(description="text added to requests")] = SystemPrompt()
+    limits: Annotated[Limits, Meta(description="bounds on answers")] = Limits()
+    rules: Annotated[tuple[RuleSpec, ...], Meta(description="in order: the first one names a merged span")] = ()
+
+
+SOURCES = ("words", "words_file", "pattern", "detector")  # of a rule: exactly one
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, for editors."""
+    schema = msgspec.json.schema(PolicyFile)
+    definitions = schema["$defs"]
+    for definition in definitions.values():
+        for key in definition.get("properties", {}).values():
+            if not key.get("default"):
+                key.pop("default", None)  # says no more than "left out"
+    for key in definitions["PolicyFile"]["properties"].values():
+        if isinstance(key.get("default"), dict):
+            del key["default"]
+    definitions["RuleSpec"]["oneOf"] = [{"required": [source]} for source in SOURCES]
+    return {"$schema": SCHEMA_ID, "title": "safety-proxy policy", **schema}
+
+
+def json_schema_text() -> str:
+    """The shipped file, character for character."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,176 @@
+"""The policies in force: loaded off the event loop, swapped whole, and kept when a newer version is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from proxy.errors import PolicyError
+from proxy.policy.compile import Compilation, Steps
+from proxy.policy.files import read_directory, settled
+from proxy.policy.policyset import PolicySet
+from proxy.policy.source import Source
+
+WORK = 0.002  # seconds of compiling between two pauses
+REST = 0.002  # seconds of pause
+SWITCH = 0.0005  # seconds after which a compiling thread lets the event loop in
+
+log = logging.getLogger("safety_proxy.policies")
+_one_load = threading.Lock()  # the switch interval belongs to the whole process
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How loading went. Times are seconds since the epoch.
+
+    revision:  of the set in force; empty before the first load
+    loaded_at: when it was loaded
+    error:     what was wrong with the latest attempt, all of it; empty when it went well
+    failed_at: when an attempt last failed
+    """
+
+    revision: str = ""
+    loaded_at: float = 0.0
+    error: str = ""
+    failed_at: float = 0.0
+    loads: int = 0
+    failures: int = 0
+
+
+class PolicyStore:
+    """One directory's policies. `current` is one reference, swapped whole: whoever took it keeps what it began with."""
+
+    def __init__(self, directory: Path, *, hash_key: bytes, shadow: bool = False, allow_empty: bool = False) -> None:
+        self.directory = directory
+        self.shadow = shadow
+        self.status = Status()
+        self.listeners: list[Callable[[Status], None]] = []  # told after each attempt
+        self._hash_key = hash_key
+        self._allow_empty = allow_empty
+        self._current: PolicySet | None = None
+        self._tried = b""  # digest of the files of the latest attempt
+        self._turn = asyncio.Lock()
+
+    @property
+    def current(self) -> PolicySet:
+        """The set in force; there is one as soon as `load` has returned."""
+        assert self._current is not None, "load() comes first"
+        return self._current
+
+    async def load(self) -> PolicySet:
+        """The first load. Raises PolicyError; then there is no set to fall back on."""
+        async with self._turn:
+            await self._attempt(settle=False)
+        if self._current is None:
+            raise PolicyError(self.status.error.splitlines())
+        return self._current
+
+    async def reload(self) -> bool:
+        """Read the files again, changed or not. False: they are wrong (see `status.error`), and the old set stays."""
+        async with self._turn:
+            await self._attempt(settle=True)
+            return not self.status.error
+
+    async def refresh(self) -> None:
+        """Reload if the files are not those of the latest attempt."""
+        async with self._turn:
+            if await asyncio.to_thread(self._look) != self._tried:
+                await self._attempt(settle=True)
+
+    def _look(self) -> bytes:
+        try:
+            return _digest(read_directory(self.directory))
+        except PolicyError as error:
+            return str(error).encode()
+
+    async def _attempt(self, settle: bool) -> None:
+        try:
+            self._accept(await asyncio.to_thread(self._compiled, settle))
+        except PolicyError as error:
+            self._refuse(str(error))
+        except Exception as error:
+            log.exception("loading policies failed")
+            self._refuse(f"{self.directory}: loading failed ({type(error).__name__}): please report this")
+        for listener in self.listeners:
+            listener(self.status)
+
+    def _compiled(self, settle: bool) -> PolicySet:
+        """In a worker thread: read and compile."""
+        sources = self._read(settle)
+        empty_is_fine = self._allow_empty and (self._current is None or not self._current.rules)
+        compilation = Compilation(
+            sources,
+            hash_key=self._hash_key,
+            shadow=self.shadow,
+            allow_empty=empty_is_fine,
+            origin=str(self.directory),
+        )
+        with _giving_way():
+            return _drive(compilation.steps())
+
+    def _read(self, settle: bool) -> tuple[Source, ...]:
+        try:
+            sources = settled(self.directory) if settle else read_directory(self.directory)
+        except PolicyError as error:
+            self._tried = str(error).encode()
+            raise
+        self._tried = _digest(sources)
+        return sources
+
+    def _accept(self, new: PolicySet) -> None:
+        self._current = new
+        self.status = replace(
+            self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
+        )
+        log.info("policies %s loaded from %s: %d rules", new.revision[:12], self.directory, len(new.rules))
+        for line in (*new.hints, *new.report):
+            log.info("%s", line)
+
+    def _refuse(self, error: str) -> None:
+        self.status = replace(self.status, error=error, failed_at=time.time(), failures=self.status.failures + 1)
+        log.error("policies in %s cannot be used, %s:\n%s", self.directory, self._what_stays(), error)
+
+    def _what_stays(self) -> str:
+        return f"revision {self.status.revision[:12]} stays" if self._current else "and there are none to fall back on"
+
+
+def _drive(steps: Steps) -> PolicySet:
+    """Run the steps, with a rest whenever WORK seconds have passed."""
+    rested = time.monotonic()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: PolicySet = end.value
+            return result
+        if time.monotonic() - rested > WORK:
+            time.sleep(REST)
+            rested = time.monotonic()
+
+
+@contextmanager
+def _giving_way() -> Generator[None, None, None]:
+    """Let the event loop in often while this thread computes."""
+    with _one_load:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(usual)
+
+
+def _digest(sources: tuple[Source, ...]) -> bytes:
+    digest = sha256()
+    for source in sources:
+        digest.update(f"{source.base}\0{len(source.data)}\0".encode())
+        digest.update(source.data)
+    return digest.digest()
