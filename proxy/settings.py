@@ -32,7 +32,7 @@ NOT_OURS = (
 def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool = False, shown: str = "") -> Any:
     """A row of the table. `default` is given as an operator would write it, `shown` is what help says in its place."""
     start = default if default is None else read(default)
-    shown = shown or ("none" if default is None else str(default))
+    shown = shown or str(default or "") or "none"
     about = {"read": read, "metavar": metavar, "help": text, "secret": secret, "default": shown}
     return field(default=start, metadata=about)
 
@@ -57,19 +57,50 @@ class Settings:
     policies: Path = _setting(
         str(SHIPPED), values.folder, "DIR", "the policies; an edit takes effect at once", shown="the shipped ones"
     )
+    shadow: Path | None = _setting(
+        None, values.folder, "DIR", "policies that are watched on the same traffic and change nothing"
+    )
+    hash_key: str | None = _setting(
+        None,
+        values.text,
+        "KEY",
+        "for tags in place of values: equal values get equal tags as long as it stays the same",
+        secret=True,
+        shown="a new one at each start",
+    )
     allow_empty: bool = _setting("false", values.boolean, "BOOL", "start although no policy has a rule")
-    history: str = _setting(
-        "replace", values.one_of("replace", "block"), "WORD", "a blocked text in an earlier turn: replace, or block"
+    history: str | None = _setting(
+        None,
+        values.one_of("replace", "block"),
+        "WORD",
+        "a blocked text in an earlier turn: replace it and go on, or block",
+        shown="what the policies say",
     )
-    max_body: int = _setting("32MiB", values.size, "SIZE", "largest request that is read")
-    keep_alive: float = _setting(
-        "15s", values.seconds, "TIME", "an SSE comment after so long without a byte for the client"
+    origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
+    hosts: tuple[str, ...] = _setting(
+        "", values.names, "LIST", "names under which a proxy bound to loopback is reached"
     )
+    pass_authorization: bool = _setting(
+        "false", values.boolean, "BOOL", "the app's own API key goes to the model server"
+    )
+    transport: str = _setting(
+        "own", values.one_of("own", "aiohttp"), "WORD", "HTTP client for the model server: own or aiohttp"
+    )
+    max_body: int = _setting("32MiB", values.size, "SIZE", "largest request, also after decompression")
+    max_answer: int = _setting("64MiB", values.size, "SIZE", "largest answer for an app that does not stream")
+    header_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's head to be complete")
+    body_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's body; 16 KiB give one second more")
     connect_timeout: float = _setting("5s", values.seconds, "TIME", "for a connection to the model server")
-    read_timeout: float = _setting(
-        "10m", values.seconds, "TIME", "for the model server's next byte; loading a model takes minutes"
+    first_byte_timeout: float = _setting(
+        "10m", values.seconds, "TIME", "for the model server's first byte; loading a model takes minutes"
     )
-    drain: float = _setting("30s", values.seconds, "TIME", "how long running streams may go on after SIGTERM")
+    idle_timeout: float = _setting("5m", values.seconds, "TIME", "between two bytes of an answer")
+    keep_alive: float = _setting(
+        "15s", values.seconds, "TIME", "a comment is sent after so long without a byte for a streaming app"
+    )
+    grace: float = _setting(
+        "10s", values.seconds, "TIME", "how long running answers may go on once the proxy is to stop"
+    )
     logprobs: bool = _setting(
         "false", values.boolean, "BOOL", "token probabilities may pass, where no output rule applies"
     )

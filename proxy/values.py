@@ -119,13 +119,6 @@ def seconds(value: Any) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]
 
 
-def count(value: Any) -> int:
-    """A whole number from 1."""
-    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII) or int(value) < 1:
-        raise ValueError("takes a whole number from 1")
-    return int(value)
-
-
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

@@ -31,10 +31,10 @@ def message(flags: dict[str, Any], environ: dict[str, str]) -> str:
 
 def test_a_flag_wins_over_the_environment_that_wins_over_the_file_that_wins_over_the_default(tmp_path: Path) -> None:
     """Each layer is asked in turn, and the effective settings say which one answered."""
-    Path("safety-proxy.toml").write_text('history = "block"\nlog_format = "json"\ndrain = 5\n', "utf-8")
-    environ = {"SAFETY_PROXY_LOG_FORMAT": "text", "SAFETY_PROXY_DRAIN": "6"}
-    settings, origins = resolve({"drain": "7"}, environ)
-    assert (settings.history, settings.log_format, settings.drain, settings.max_body) == (
+    Path("safety-proxy.toml").write_text('history = "block"\nlog_format = "json"\ngrace = 5\n', "utf-8")
+    environ = {"SAFETY_PROXY_LOG_FORMAT": "text", "SAFETY_PROXY_GRACE": "6"}
+    settings, origins = resolve({"grace": "7"}, environ)
+    assert (settings.history, settings.log_format, settings.grace, settings.max_body) == (
         "block",
         "text",
         7.0,
@@ -42,7 +42,7 @@ def test_a_flag_wins_over_the_environment_that_wins_over_the_file_that_wins_over
     )
     assert origins["history"] == "safety-proxy.toml: history"
     assert origins["log_format"] == "variable SAFETY_PROXY_LOG_FORMAT"
-    assert origins["drain"] == "flag --drain"
+    assert origins["grace"] == "flag --grace"
     assert origins["max_body"] == "default"
 
 
@@ -86,7 +86,7 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
         value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m"}.get(
             row.metadata["metavar"], "127.0.0.1:5"
         )
-        value = "block" if name == "history" else value
+        value = {"history": "block", "transport": "own"}.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")
         ways = (
             resolve({name: value}, {}),
@@ -295,3 +295,10 @@ def test_booleans(given: Any, truth: bool) -> None:
     assert values.boolean(given) is truth
     with pytest.raises(ValueError, match="takes true or false"):
         values.boolean(f"{given}x")
+
+
+def test_lists() -> None:
+    """A text with commas, or a list in TOML."""
+    assert values.names(" a, b ,,") == values.names(["a", "b"]) == ("a", "b")
+    with pytest.raises(ValueError, match="takes a list"):
+        values.names([1])

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self
 
 import orjson
@@ -25,12 +25,13 @@ class DemoBackend:
     """The server in a thread of its own, on a free port of the loopback. A context manager.
 
     pace: seconds from token to token; 0: as fast as the client reads
+    said: is told each token of a streamed answer when it is sent, in the server's thread
     """
 
-    def __init__(self, pace: float = 0.04) -> None:
+    def __init__(self, pace: float = 0.04, said: Callable[[str], None] = lambda piece: None) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
-            app(pace), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            app(pace, said), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="demo-model", daemon=True)
@@ -55,11 +56,11 @@ class DemoBackend:
         self._socket.close()
 
 
-def app(pace: float) -> Starlette:
+def app(pace: float, said: Callable[[str], None]) -> Starlette:
     """The server as an ASGI application."""
 
     async def chat(request: Request) -> Response:
-        return await _chat(request, pace)
+        return await _chat(request, pace, said)
 
     return Starlette(
         routes=[
@@ -74,7 +75,7 @@ async def _models(_: Request) -> Response:
     return _json({"object": "list", "data": [model]})
 
 
-async def _chat(request: Request, pace: float) -> Response:
+async def _chat(request: Request, pace: float, said: Callable[[str], None]) -> Response:
     try:
         body = orjson.loads(await request.body())
         scene = script.scene_for(_last_message(body["messages"]))
@@ -87,7 +88,7 @@ async def _chat(request: Request, pace: float) -> Response:
         message = {"role": "assistant", "content": scene.answer}
         return _json(_body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage})
     wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    events = _paced(_events(scene, usage if wants_usage else None), pace)
+    events = _paced(_events(scene, usage if wants_usage else None, said), pace)
     return StreamingResponse(events, media_type="text/event-stream")
 
 
@@ -105,9 +106,10 @@ def _usage(messages: list[dict[str, Any]], scene: script.Scene) -> dict[str, int
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
-def _events(scene: script.Scene, usage: dict[str, int] | None) -> Iterator[bytes]:
+def _events(scene: script.Scene, usage: dict[str, int] | None, said: Callable[[str], None]) -> Iterator[bytes]:
     yield _event(_chunk({"role": "assistant", "content": ""}))
     for piece in script.pieces(scene.answer):
+        said(piece)
         yield _event(_chunk({"content": piece}))
     yield _event(_chunk({}, "stop"))
     if usage is not None:

@@ -1,0 +1,139 @@
+"""The command line: its grammar, made from the table of settings, and what a failure looks like.
+
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay); 2 something stops the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from proxy import __version__
+from proxy.errors import PolicyError, SettingsError
+from proxy.policy.commands import add_commands
+from proxy.settings import FILE_NAME, ROWS, flag, nearest
+
+EXAMPLES = """examples:
+  safety-proxy serve                              find Ollama or LM Studio and stand in front of it
+  safety-proxy serve --upstream localhost:8080    in front of this model server
+  safety-proxy demo                               see a rewrite and a block, without a model
+  safety-proxy config                             which settings would be in force, and where from
+  safety-proxy explain policies "some text"       what each rule sees in it
+
+Every flag of serve is also a variable SAFETY_PROXY_* and a key of safety-proxy.toml."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is a SettingsError instead of a page of usage, and flags are written out."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise SettingsError(f"{message} ({self.prog} --help shows what is taken)")
+
+
+def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the whole command, and those of its commands by name."""
+    top: argparse.ArgumentParser = Parser(
+        prog="safety-proxy",
+        description="A guard between chat apps and a model on your own machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands: Commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _add_settings(commands, "serve", "start the proxy", _serve)
+    _add_demo(commands)
+    _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
+    add_commands(commands)
+    return top, commands.choices
+
+
+def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> None:
+    command = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=run)
+    command.add_argument("--config", metavar="FILE", help=f"settings file (default: {FILE_NAME}, if there is one)")
+    for setting, row in ROWS.items():
+        about = row.metadata["help"] + f" (default: {row.metadata['default']})"
+        shape: dict[str, Any] = {"metavar": row.metadata["metavar"], "help": about.replace("%", "%%")}
+        if shape["metavar"] == "BOOL":
+            shape |= {"nargs": "?", "const": "true"}
+        command.add_argument(flag(setting), default=argparse.SUPPRESS, **shape)
+
+
+def _add_demo(commands: Commands) -> None:
+    about = "show the raw stream beside the guarded one, in this terminal"
+    command = commands.add_parser("demo", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_demo)
+    command.add_argument("--speed", metavar="TIMES", default="1", help="times a reader's pace; 0: at once (default: 1)")
+    command.add_argument("--policies", metavar="DIR", help="the policies to show (default: the shipped ones)")
+    command.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask (default: each scene in turn)")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read a command line. Raises SettingsError for what nobody knows, with the nearest that somebody does."""
+    top, commands = grammar()
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        raise SettingsError(f"{argv[0]} is no command{nearest(argv[0], commands)} (safety-proxy --help lists them)")
+    found, unknown = top.parse_known_args(argv)
+    if unknown:
+        raise SettingsError(_unknown(unknown[0], commands.get(found.command, top)))
+    if found.command is None:
+        top.print_help()
+        raise SystemExit(0)
+    return found
+
+
+def _unknown(argument: str, command: argparse.ArgumentParser) -> str:
+    name = argument.partition("=")[0]
+    if not name.startswith("-"):
+        return f"{name!r} is one argument too many ({command.prog} --help shows what is taken)"
+    return f"{name} is no flag{nearest(name, command._option_string_actions)} ({command.prog} --help lists them)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. What stops it is told in one line each, without a traceback."""
+    try:
+        args = parse(sys.argv[1:] if argv is None else argv)
+        code: int = args.run(args)
+        return code
+    except PolicyError as error:
+        problems = error.problems
+    except SettingsError as error:
+        problems = [str(error)]
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail too
+        return 0
+    for problem in problems:
+        print(f"safety-proxy: {problem}", file=sys.stderr)
+    return 2
+
+
+# Each command imports what it needs only when it runs: --help should not wait for a web server to load.
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from proxy.cli.serve import serve
+
+    return serve(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from proxy.cli.demo import demo
+
+    return demo(args)
+
+
+def _config(args: argparse.Namespace) -> int:
+    from proxy.cli.config import show
+
+    return show(args)

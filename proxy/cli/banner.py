@@ -1,0 +1,68 @@
+"""What stands on the screen once the proxy is up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TextIO
+
+from proxy import __version__
+from proxy.cli.discovery import Backend
+from proxy.values import Address
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class Loaded(NamedTuple):
+    """The policies in force: names with their numbers of rules, where they are, and their revision."""
+
+    policies: Sequence[tuple[str, int]]
+    folder: str
+    revision: str
+
+
+def lines(listen: Address, admin: Address | None, backend: Backend, loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """Label and text of each line; a line without a label continues the one before."""
+    base = f"{dialled(listen)}/v1"
+    yield "base_url", base
+    if listen.host in EVERYWHERE:
+        yield "", f"listening on {listen}: other machines can reach it"
+    yield "admin", dialled(admin) if admin else "off"
+    yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
+    if not backend.answers:
+        yield "", "does not answer yet; requests get 502 until it does"
+    yield "policies", ", ".join(f"{name} ({_rules(n)})" for name, n in loaded.policies) or "none: everything passes"
+    yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect at once"
+    yield "try", curl(base, backend.model or "MODEL")
+
+
+def curl(base_url: str, model: str) -> str:
+    """A command that streams an answer."""
+    ask = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
+    body = shlex.quote(json.dumps(ask, separators=(",", ":")))
+    return f"curl -N {base_url}/chat/completions -d {body}"
+
+
+def dialled(address: Address) -> str:
+    """The URL under which a client on this machine reaches a listener."""
+    return f"http://{Address(EVERYWHERE.get(address.host, address.host), address.port)}"
+
+
+def write(out: TextIO, rows: Iterator[tuple[str, str]]) -> None:
+    """Put the lines on the screen; labels bold where that can be seen."""
+    bold, plain = ("\033[1m", "\033[0m") if coloured(out) else ("", "")
+    out.write(f"safety-proxy {__version__}\n")
+    for label, text in rows:
+        out.write(f"{bold}{label:<8}{plain}  {text}\n")
+    out.flush()
+
+
+def coloured(out: TextIO) -> bool:
+    """Whether colours are wanted (no-color.org) and can be seen."""
+    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _rules(number: int) -> str:
+    return "1 rule" if number == 1 else f"{number} rules"

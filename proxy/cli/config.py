@@ -1,0 +1,23 @@
+"""The settings of a command line, and `safety-proxy config`, which shows them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from proxy.settings import ROWS, Effective, resolve
+
+
+def effective(args: argparse.Namespace) -> Effective:
+    """The settings in force for a parsed command line. Raises SettingsError."""
+    flags = {name: value for name, value in vars(args).items() if name in ROWS}
+    return resolve(flags, os.environ, args.config)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print every setting with its value and where it came from; secrets are hidden."""
+    rows = list(effective(args).lines())
+    names, values = (max(len(row[i]) for row in rows) for i in (0, 1))
+    for name, value, origin in rows:
+        print(f"{name:<{names}}  {value:<{values}}  {origin}")
+    return 0

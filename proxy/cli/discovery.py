@@ -1,0 +1,51 @@
+"""Which model server to stand in front of, when nobody has said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import httpx
+
+PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there answers in a few milliseconds
+
+
+class Backend(NamedTuple):
+    """A model server: what it is, where, and one of its models, as far as that is known."""
+
+    name: str
+    url: str
+    model: str | None = None
+    answers: bool = True
+
+
+KNOWN = (
+    ("Ollama", "http://127.0.0.1:11434", "/api/version", "version"),
+    ("LM Studio", "http://127.0.0.1:1234", "/v1/models", "data"),
+)
+
+
+def find(own: str, known: tuple[tuple[str, str, str, str], ...] = KNOWN) -> Backend | None:
+    """The first of the usual model servers that answers as itself; `own` is this proxy's URL, which is none."""
+    for name, url, path, key in known:
+        if url != own and key in _get(url + path):
+            return look_at(url, name)
+    return None
+
+
+def look_at(url: str, name: str = "", key: str | None = None) -> Backend:
+    """A model server whose address is given: does it answer, and what can be asked for?"""
+    found = _get(f"{url}/v1/models", key)
+    models = found.get("data")
+    first = models[0] if isinstance(models, list) and models else None
+    model = first.get("id") if isinstance(first, dict) else None
+    return Backend(name, url, model if isinstance(model, str) else None, bool(found))
+
+
+def _get(url: str, key: str | None = None) -> dict[str, object]:
+    """The JSON object at a URL; empty when there is none in time."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        found = httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,80 @@
+"""The log: one event a line on stderr, as text for people or as JSON for programs.
+
+Lines are written by a thread of their own, so that a full pipe or a slow disk never holds up a stream.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any, TextIO
+
+OURS = ("proxy", "safety_proxy")  # loggers whose INFO is shown; of all others only warnings and worse
+USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Text(logging.Formatter):
+    """`2026-11-24 14:44:21 INFO message`; a message of several lines becomes several lines that all begin so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Called by logging."""
+        head = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record.created))} {record.levelname}"
+        message = record.getMessage() + "".join(f" {key}={value}" for key, value in _extra(record).items())
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return "\n".join(f"{head} {line}" for line in message.splitlines() or [""])
+
+
+class Json(logging.Formatter):
+    """An object a line: time (UTC, RFC 3339), level, logger, message, exception, and what else the event carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Called by logging."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        event: dict[str, Any] = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False, default=str)
+
+
+class _Unchanged(QueueHandler):
+    """Hands records over as they are; they do not leave the process."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Called by logging."""
+        return record
+
+
+@contextmanager
+def logging_to(out: TextIO, form: str) -> Generator[None, None, None]:
+    """Log to `out` in the form `text` or `json` until the block ends; what was logged in it is then written."""
+    writer = logging.StreamHandler(out)
+    writer.setFormatter(Json() if form == "json" else Text())
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = _Unchanged(records)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
+    listener = QueueListener(records, writer)
+    listener.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        listener.stop()
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in USUAL}

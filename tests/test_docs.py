@@ -1,0 +1,86 @@
+"""The documents: what they must hold, that their links lead somewhere, and what must never stand in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.arguments import grammar
+from proxy.settings import ROWS, flag, variable
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TEXTS = [*DOCS, *(ROOT / name for name in ("Dockerfile", "Makefile", "pyproject.toml"))]
+FORBIDDEN = re.compile(r"/root/|/home/|/work/|/tmp/\w|\.\./shared|file://", re.IGNORECASE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+IN_CODE = re.compile(r"```.*?```|^ {4}.*$|`[^`]*`", re.DOTALL | re.MULTILINE)
+
+
+def name_of(path: Path) -> str:
+    """A file's name in a test's id."""
+    return str(path.relative_to(ROOT))
+
+
+def rows() -> Iterator[str]:
+    """The table of docs/settings.md, as the settings themselves give it."""
+    for name, row in ROWS.items():
+        about = row.metadata
+        yield f"| `{name}` | `{flag(name)}` | `{variable(name)}` | {about['default']} | {about['help']} |"
+
+
+def anchors(path: Path) -> set[str]:
+    """The fragments that a document's headings offer, spelled as GitHub spells them."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_setting_stands_in_the_docs_as_it_is() -> None:
+    """docs/settings.md has exactly one row for each setting: its flag, variable, default and meaning."""
+    text = (ROOT / "docs/settings.md").read_text("utf-8")
+    found = [line for line in text.splitlines() if re.match(r"\| `\w+` \| `--", line)]
+    assert found == list(rows()), "the table has to be:\n" + "\n".join(rows())
+
+
+def test_every_command_stands_in_the_docs() -> None:
+    """docs/settings.md names each command of safety-proxy."""
+    text = (ROOT / "docs/settings.md").read_text("utf-8")
+    for command in grammar()[1]:
+        assert f"`safety-proxy {command}" in text
+
+
+@pytest.mark.parametrize("path", DOCS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link names a file that is there, and a heading in it."""
+    for link in LINK.findall(IN_CODE.sub("", path.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, fragment = link.partition("#")
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), f"{link} leads nowhere"
+        assert file.is_relative_to(ROOT), f"{link} leads out of the repository"
+        assert not fragment or fragment in anchors(file), f"{link}: {name_of(file)} has no such heading"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_no_path_of_a_machine_stands_in_a_document(path: Path) -> None:
+    """What is written down is true on every machine."""
+    assert not FORBIDDEN.search(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=name_of)
+def test_every_document_is_in_the_index(path: Path) -> None:
+    """docs/README.md links every document below docs."""
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text("utf-8"))}
+    assert path == index or path in linked
+
+
+def test_the_licence_is_the_one_that_the_package_names() -> None:
+    """LICENSE holds the whole text of Apache-2.0."""
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text("utf-8")
