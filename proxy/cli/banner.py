@@ -51,16 +51,20 @@ def dialled(address: Address) -> str:
 
 
 def write(out: TextIO, rows: Iterator[tuple[str, str]]) -> None:
-    """Put the lines on the screen; labels bold where that can be seen."""
-    bold, plain = ("\033[1m", "\033[0m") if coloured(out) else ("", "")
+    """Put the lines on the screen."""
     out.write(f"safety-proxy {__version__}\n")
     for label, text in rows:
-        out.write(f"{bold}{label:<8}{plain}  {text}\n")
+        out.write(f"{bold(f'{label:<8}', out)}  {text}\n")
     out.flush()
 
 
+def bold(text: str, out: TextIO) -> str:
+    """The text in bold, where that is wanted (no-color.org) and can be seen."""
+    return f"\033[1m{text}\033[0m" if coloured(out) else text
+
+
 def coloured(out: TextIO) -> bool:
-    """Whether colours are wanted (no-color.org) and can be seen."""
+    """Whether `out` is a terminal whose user has not said no to colours."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -23,25 +23,24 @@ class Stage(Protocol):
         """Both texts are complete."""
 
 
-def stage(out: TextIO, bold: bool) -> Stage:
+def stage(out: TextIO) -> Stage:
     """The stage that fits `out`."""
     columns, rows = shutil.get_terminal_size()
     if out.isatty() and columns >= NARROW:
-        return Columns(out, min(columns, 140), rows, bold)
+        return Columns(out, min(columns, 140), rows)
     return Plain(out)
 
 
 class Columns:
     """Both texts live in two columns."""
 
-    def __init__(self, out: TextIO, columns: int, rows: int, bold: bool) -> None:
+    def __init__(self, out: TextIO, columns: int, rows: int) -> None:
         self._out = out
         self._width = (columns - len(GAP)) // 2
         self._rows = max(rows - 4, 4)
-        self._bold = bold
         self._drawn = 0  # lines that the next drawing replaces
         self._latest = ("", "")
-        self._head()
+        out.write(f"{LEFT:<{self._width}}{GAP}{RIGHT}\n{'─' * self._width}─┼─{'─' * self._width}\n")
 
     def show(self, raw: str, guarded: str) -> None:
         """Draw what has changed since the last time; of long texts the end."""
@@ -53,12 +52,6 @@ class Columns:
         """Draw both whole, and leave them."""
         self._draw(self._lines(raw, guarded))
         self._drawn = 0
-
-    def _head(self) -> None:
-        left, right = f"{LEFT:<{self._width}}", RIGHT
-        if self._bold:
-            left, right = f"\033[1m{left}\033[0m", f"\033[1m{right}\033[0m"
-        self._out.write(f"{left}{GAP}{right}\n")
 
     def _lines(self, raw: str, guarded: str) -> list[str]:
         pairs = zip_longest(wrapped(raw, self._width), wrapped(guarded, self._width), fillvalue="")

@@ -1,0 +1,119 @@
+"""`safety-proxy serve`: settings, policies, a model server, and then the proxy until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import secrets
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvloop
+
+from proxy.cli import banner
+from proxy.cli.config import effective
+from proxy.cli.discovery import KNOWN, Backend, find, look_at
+from proxy.cli.logs import logging_to
+from proxy.demo.backend import DemoBackend
+from proxy.demo.script import MODEL
+from proxy.dialects.base import Options
+from proxy.errors import SettingsError
+from proxy.policy.store import PolicyStore
+from proxy.server.app import Bound
+from proxy.server.app import serve as run_server
+from proxy.server.config import ServerConfig
+from proxy.settings import ROWS, Settings
+from proxy.values import Address
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+
+log = logging.getLogger("safety_proxy.server")
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or Ctrl-C. Raises SettingsError and PolicyError for whatever stops the start."""
+    settings = effective(args).settings
+    _refuse_circles(settings)
+    with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
+        uvloop.run(_serve(settings, stack))
+    return 0
+
+
+async def _serve(settings: Settings, stack: ExitStack) -> None:
+    store = await _loaded(settings, shadow=False)
+    shadow = await _loaded(settings, shadow=True) if settings.shadow else None
+    backend = _backend(settings, stack)
+
+    def ready(bound: Bound) -> None:
+        listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
+        loaded = [(policy.name, len(policy.rules)) for policy in store.current.policies]
+        in_force = banner.Loaded(loaded, str(store.directory), store.current.revision)
+        banner.write(sys.stdout, banner.lines(listen, admin, backend, in_force))
+
+    await run_server(server_config(settings, backend.url), store, shadow, ready=ready)
+
+
+def server_config(settings: Settings, upstream: str) -> ServerConfig:
+    """The server's part of the settings: what bears the same name."""
+    options = Options(**_shared(Options, settings))
+    return ServerConfig(**{**_shared(ServerConfig, settings), "upstream": upstream, "options": options})
+
+
+def _shared(kind: type[Any], settings: Settings) -> dict[str, Any]:
+    return {row.name: getattr(settings, row.name) for row in fields(kind) if row.name in ROWS}
+
+
+async def _loaded(settings: Settings, shadow: bool) -> PolicyStore:
+    """A directory's policies. Raises PolicyError, whose lines the caller shows."""
+    folder = settings.shadow if shadow and settings.shadow else settings.policies
+    key = settings.hash_key.encode() if settings.hash_key else secrets.token_bytes(32)
+    store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=settings.allow_empty)
+    with _told_once():
+        await store.load()
+    return store
+
+
+@contextmanager
+def _told_once() -> Generator[None, None, None]:
+    """What is wrong with the first load is raised and shown; the log need not say it again."""
+
+    def below_error(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
+    policies = logging.getLogger("safety_proxy.policies")
+    policies.addFilter(below_error)
+    try:
+        yield
+    finally:
+        policies.removeFilter(below_error)
+
+
+def _backend(settings: Settings, stack: ExitStack) -> Backend:
+    """The model server that was named, or one that is found, or the demo model."""
+    if settings.upstream:
+        return look_at(settings.upstream, key=settings.upstream_key)
+    found = find(own=banner.dialled(settings.listen))
+    if found is not None:
+        log.info("found %s at %s", found.name, found.url)
+        return found
+    demo = stack.enter_context(DemoBackend(settings.demo_pace))
+    looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
+    log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
+    return Backend("demo model: scripted answers, since no model server was found", demo.url, MODEL)
+
+
+def _refuse_circles(settings: Settings) -> None:
+    """The proxy as its own model server would ask itself for ever; two listeners cannot share an address."""
+    listen, admin = settings.listen, settings.admin
+    if admin == listen and listen.port:
+        raise SettingsError(f"listen and admin are both {listen}; they need two ports")
+    if settings.upstream is None:
+        return
+    url = urlsplit(settings.upstream)
+    own = (*LOOPBACK, listen.host) if listen.host in (*LOOPBACK, *banner.EVERYWHERE) else (listen.host,)
+    if url.port == listen.port and url.hostname in own:
+        raise SettingsError(f"upstream is {settings.upstream}, which is where the proxy itself listens")
