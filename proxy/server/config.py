@@ -1,0 +1,57 @@
+"""What the server has to know, each value with its default. Settings (flags, environment, file) are mapped to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from proxy.dialects.base import Options
+
+Address = tuple[str, int]
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Times in seconds, sizes in bytes. Port 0 means any free port.
+
+    upstream:           base URL of the model server; a path in it stands before every path that is asked for
+    upstream_key:       bearer token for the model server, in place of whatever the client sends
+    transport:          `own` (http only; https goes through httpx), or `aiohttp`
+    header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
+    body_timeout:       for a request's body; every BODY_RATE bytes that arrive give one second more
+    first_byte_timeout: for the model server's first byte; loading a model takes minutes
+    idle_timeout:       between two bytes of the model server, and for a client that does not read
+    keep_alive:         a comment is sent after so long without a byte for a streaming client
+    grace:              how long running exchanges may go on once the server is to stop
+    pass_authorization: the client's authorization and x-api-key go upstream
+    origins:            web origins besides the defaults that may call (CORS); `*` allows all
+    hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
+    max_body:           largest request body, also after decompression
+    max_answer:         largest answer that is put together for a client that does not stream
+    offload:            bodies larger than this are parsed in a thread
+    """
+
+    upstream: str
+    upstream_key: str | None = field(default=None, repr=False)
+    listen: Address = ("127.0.0.1", 11435)
+    admin: Address | None = ("127.0.0.1", 9435)
+    transport: Literal["own", "aiohttp"] = "own"
+    header_timeout: float = 8.0
+    body_timeout: float = 8.0
+    connect_timeout: float = 5.0
+    first_byte_timeout: float = 600.0
+    idle_timeout: float = 300.0
+    keep_alive: float = 15.0
+    grace: float = 10.0
+    pass_authorization: bool = False
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    max_body: int = 32 * MIB
+    max_answer: int = 64 * MIB
+    offload: int = 256 * 1024
+    history: Literal["replace", "block"] | None = None
+    options: Options = field(default_factory=Options)
+
+
+BODY_RATE = 16 * 1024

@@ -1,0 +1,108 @@
+"""The door: an ASGI app that knows which paths there are, and refuses everything else.
+
+Raw ASGI without a framework: on the guarded paths a wrapper around `send` costs more than all the checks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
+from proxy.server.body import Receive
+from proxy.server.client import Client, Send
+from proxy.server.headers import Headers, WebRules, cross_origin, preflight
+from proxy.server.refusals import WrongMethod, refuse
+from proxy.server.routes import Access, Found, Table
+
+log = logging.getLogger("safety_proxy.server")
+
+Handler = Callable[[Found, Client], Awaitable[None]]
+
+WEBSOCKETS = (
+    "WebSockets are refused: nothing in them could be checked. LM Studio's own SDK (lmstudio, @lmstudio/sdk) needs "
+    "them; use an OpenAI or Anthropic client, or LM Studio's REST API, with the proxy's base_url"
+)
+
+
+class Edge:
+    """Hands a request to its handler, or refuses it in the shape that its path's clients read."""
+
+    def __init__(self, table: Table, web: WebRules, handlers: dict[Access, Handler]) -> None:
+        self._table = table
+        self._web = web
+        self._handlers = handlers
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """ASGI's entry."""
+        client = Client(scope, receive, send)
+        try:
+            await self._serve(client, scope["http_version"])
+        except ClientError as error:
+            await refuse(client, error)
+        except Exception:
+            log.exception("%s %s failed", client.method, client.path)
+            if client.started:
+                raise
+            await refuse(client, UpstreamError("The proxy failed; its log says why", "internal", 500))
+
+    async def _serve(self, client: Client, http_version: str) -> None:
+        host = _host(client, http_version)
+        self._check_names(client, host)
+        if client.header.get(b"upgrade", b"").lower() == b"websocket":
+            raise BadRequest(WEBSOCKETS, code="websocket_refused")
+        found = self._table.find(client.method, client.path)
+        if client.method == "OPTIONS" and found.methods:
+            await client.reply(204, _options(found, client), b"")
+        else:
+            await self._handler(found, client)(found, client)
+
+    def _check_names(self, client: Client, host: str) -> None:
+        """Refuse names and pages that have no business here. Adds CORS headers for those that have."""
+        if not self._web.serves(host):
+            raise ClientError(
+                f"The proxy does not answer under the name {host[:80]!a} (setting hosts)", code="host", status=403
+            )
+        origin = client.header.get(b"origin")
+        if origin is None:
+            return
+        name = origin.decode("latin-1")
+        if not self._web.allows(name, host):
+            raise ClientError(
+                f"Web pages of {name[:80]!a} may not call the proxy (setting origins)", code="origin", status=403
+            )
+        client.common = cross_origin(origin)
+
+    def _handler(self, found: Found, client: Client) -> Handler:
+        route = found.route
+        if route is None and found.methods:
+            raise WrongMethod(client.method, client.path, found.methods)
+        if route is None:
+            raise NotServed(f"{client.method[:20]!a} {client.path[:120]!a} is not offered here", code="unknown_path")
+        handler = self._handlers.get(route.access)
+        if handler is None:
+            raise NotServed(f"{route.method} {route.path} is refused. {route.note}", code="refused")
+        return handler
+
+
+def _host(client: Client, http_version: str) -> str:
+    """The request's Host. Raises BadRequest for what two readers could take for two different requests."""
+    coding = client.header.get(b"transfer-encoding")
+    if http_version not in ("1.0", "1.1"):
+        raise BadRequest("Only HTTP/1.1 is spoken here", code="malformed_request")
+    if coding is not None and (coding.lower() != b"chunked" or http_version == "1.0"):
+        raise BadRequest("The only Transfer-Encoding is chunked, in HTTP/1.1", code="malformed_request")
+    hosts = [value for name, value in client.headers if name == b"host"]
+    if len(hosts) == 1:
+        return hosts[0].decode("latin-1")
+    if hosts or http_version == "1.1":
+        raise BadRequest("A request has exactly one Host header", code="malformed_request")
+    return "localhost"
+
+
+def _options(found: Found, client: Client) -> Headers:
+    allowed = (b"allow", ", ".join(found.methods).encode())
+    if client.common and b"access-control-request-method" in client.header:
+        return [allowed, *preflight(found.methods)]
+    return [allowed]

@@ -1,0 +1,97 @@
+"""What happened in one exchange: plain numbers while it runs, read once by whoever counts when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from secrets import token_hex
+from time import perf_counter
+from typing import Protocol
+
+from proxy.core.types import Action, Finding
+
+
+class Outcome(StrEnum):
+    """How an exchange ended."""
+
+    ALLOWED = "allowed"
+    REWRITTEN = "rewritten"
+    BLOCKED = "blocked"
+    REJECTED = "rejected"
+    UPSTREAM_ERROR = "upstream_error"
+    PROXY_ERROR = "proxy_error"
+    CLIENT_CANCELLED = "client_cancelled"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer. Times are of time.perf_counter(), 0.0 while the thing has not happened.
+
+    revision:       of the policies that this exchange began with, and keeps
+    request_read:   the whole body is here
+    sent_upstream:  everything is judged; the request goes out
+    upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
+    client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
+    held_most:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
+    unsent_events:  frames of model text that came after the one in which a rule ended the answer: wasted work
+    found:          every finding, by direction: input, history, output, reasoning, tool_call
+    check_errors:   checks that raised
+    upstream_reason: why the model server failed, as a word for metrics
+    """
+
+    endpoint: str
+    revision: str = ""
+    id: str = field(default_factory=lambda: token_hex(8))
+    model: str = ""
+    stream: bool = False
+    status: int = 0
+    outcome: Outcome = Outcome.ALLOWED
+    began: float = field(default_factory=perf_counter)
+    request_read: float = 0.0
+    sent_upstream: float = 0.0
+    upstream_bytes: float = 0.0
+    upstream_text: float = 0.0
+    client_bytes: float = 0.0
+    client_text: float = 0.0
+    ended: float = 0.0
+    held_most: int = 0
+    held_seconds: float = 0.0
+    events: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    found: list[tuple[str, Finding]] = field(default_factory=list)
+    check_errors: list[Exception] = field(default_factory=list)
+    upstream_reason: str = ""
+
+    def note(self, direction: str, finding: Finding) -> None:
+        """Add a finding. One that rewrites makes this a rewritten exchange."""
+        self.found.append((direction, finding))
+        rule = finding.rule
+        if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
+            self.outcome = Outcome.REWRITTEN
+
+    @property
+    def action(self) -> str:
+        """For a header: the strongest thing that a rule has done so far: allow, flag, rewrite or block."""
+        if self.outcome is Outcome.BLOCKED:
+            return "block"
+        if self.outcome is Outcome.REWRITTEN:
+            return "rewrite"
+        return "flag" if self.found else "allow"
+
+    @property
+    def added_to_first_text(self) -> float | None:
+        """Seconds that the proxy itself added before the client saw the first text; None when none came."""
+        if not (self.client_text and self.sent_upstream):
+            return None
+        return (self.sent_upstream - self.request_read) + (self.client_text - self.upstream_text)
+
+
+class Observer(Protocol):
+    """Who counts exchanges, or logs them."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """An exchange has begun."""
+
+    def end(self, exchange: Exchange) -> None:
+        """It is over, and will not change any more."""

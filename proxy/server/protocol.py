@@ -1,0 +1,145 @@
+"""uvicorn's HTTP/1.1 protocol with what it leaves out: a time limit for heads, and one request at a time.
+
+uvicorn 0.54 on httptools has no limit for a request's head. It answers 400 into the middle of a running answer when
+rubbish follows a request, and it stops reading while a pipelined request waits, so that it never sees the client go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+BAD_REQUEST = (
+    b'{"error":{"message":"This is not a well-formed HTTP/1.1 request","type":"invalid_request_error",'
+    b'"param":null,"code":"malformed_request"}}'
+)
+TOO_SLOW = (
+    b'{"error":{"message":"The request\'s head came too slowly","type":"invalid_request_error",'
+    b'"param":null,"code":"request_timeout"}}'
+)
+
+
+LINGER = 1.0  # seconds for a client to read an answer that came before its request had ended
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One client's connection. `abort` in a request's state ends it without waiting for what is unsent."""
+
+    def __init__(self, config: Config, server_state: ServerState, header_timeout: float) -> None:
+        super().__init__(config, server_state, {"abort": self._abort}, asyncio.get_running_loop())
+        self._header_timeout = header_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._pipelined = False
+        self._lingering: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The clock for the first head starts."""
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._stop_clock()
+        if self._lingering is not None:
+            self._lingering.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request. What comes while an answer is under way is dropped, and the connection ends after it
+        (RFC 9112, section 9.3.2, lets a client that pipelines expect that)."""
+        if self._lingering is not None:
+            return
+        if self._answering():
+            self.cycle.keep_alive = False
+            return
+        super().data_received(data)
+        if self._in_head and self._head_timer is None and not self.transport.is_closing():
+            self._start_clock()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._pipelined = True
+            raise ValueError("a request before the answer to the one before it")
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self._in_head = False
+        self._stop_clock()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer has been sent. If the request has not been read to its end, nothing more of it will be; but a
+        close at once would make the client lose the answer (RFC 9112, section 9.6)."""
+        if self.cycle.more_body and not self.transport.is_closing():
+            self.transport.write_eof()
+            self._lingering = self.loop.call_later(LINGER, self._abort)
+            return
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no request."""
+        if self._pipelined:
+            self.cycle.keep_alive = False
+            return
+        self._refuse(b"400 Bad Request", BAD_REQUEST)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """No other protocol is spoken here; what follows such a request may be of that protocol."""
+        self.cycle.keep_alive = False
+
+    def _answering(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def _refuse(self, status: bytes, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:  # its body broke off: nobody must answer it
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(head % (status, len(body)) + body)
+        self.transport.close()
+
+    def _start_clock(self) -> None:
+        self._head_timer = self.loop.call_later(self._header_timeout, self._too_slow)
+
+    def _stop_clock(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(b"408 Request Timeout", TOO_SLOW)
+
+    def _abort(self) -> None:
+        self.transport.abort()
+
+
+def uvicorn_config(app: Any, keep_alive: float) -> Config:
+    """uvicorn without its logging, websockets and Server header."""
+    config = Config(
+        app,
+        ws="none",
+        lifespan="off",
+        http=GuardedProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(keep_alive),
+    )
+    config.load()
+    return config

@@ -1,0 +1,365 @@
+"""One guarded exchange: read, judge, ask the model server, and carry the answer back. `_carry` is THE loop.
+
+Whatever goes wrong, the client gets a proper end: an error body before the head has been sent, an error event after.
+The upstream is closed at once when a rule ends the answer, when the client goes, and when anything fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+from proxy.core.guard import Guard
+from proxy.core.types import Direction, Finding, Kind
+from proxy.dialects.base import Answer, Dialect, Request
+from proxy.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
+from proxy.server import upstream_answer
+from proxy.server.body import ClientGone, decode, read_body
+from proxy.server.client import Client
+from proxy.server.config import ServerConfig
+from proxy.server.exchange import Exchange, Observer, Outcome
+from proxy.server.headers import Headers, UpstreamHeaders, answer_headers
+from proxy.server.judge import Blocked, InputPlan, judge_request
+from proxy.server.policies import InForce
+from proxy.server.routes import Found, Route
+from proxy.server.upstream import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end
+from proxy.server.watch import Interrupt, Watch, Watches
+
+log = logging.getLogger("safety_proxy.server")
+
+STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
+LAST_SEND = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
+
+
+class Relay:
+    """What all exchanges share."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        policies: InForce,
+        upstream: Upstream,
+        watches: Watches,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.config = config
+        self.policies = policies
+        self.upstream = upstream
+        self.watches = watches
+        self.observers = observers
+        self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+
+    async def run(self, found: Found, client: Client) -> None:
+        """One exchange from its first byte to its last."""
+        assert found.route is not None
+        await Guarded(self, found.route, client).run()
+
+
+class Guarded:
+    """One exchange at work."""
+
+    def __init__(self, relay: Relay, route: Route, client: Client) -> None:
+        assert route.dialect is not None
+        self._relay = relay
+        self._config = relay.config
+        self._route = route
+        self._dialect: Dialect = route.dialect
+        self._client = client
+        self._policies = relay.policies.now()
+        self._plans: dict[str, InputPlan] = {}
+        self._request: Request | None = None
+        self._answer: Answer | None = None
+        self._guard: Guard | None = None
+        self._response: UpstreamResponse | None = None
+        self.watch = Watch(client, relay.config, relay.watches)
+        self.exchange = Exchange(route.path, self._policies.revision)
+
+    async def run(self) -> None:
+        """Serve it; every way in which it can end is here."""
+        exchange = self.exchange
+        for observer in self._relay.observers:
+            observer.begin(exchange)
+        try:
+            await self._serve()
+        except ClientGone:
+            exchange.outcome = Outcome.CLIENT_CANCELLED
+        except Blocked as block:
+            await self._refuse_prompt(block.finding)
+        except ClientError as error:
+            exchange.outcome = Outcome.REJECTED
+            await self._reply_error(error)
+        except UpstreamError as error:
+            await self._fail(error)
+        except asyncio.CancelledError:
+            self.watch.resume()
+            await self._interrupted(self.watch.reason)
+        except Exception as error:
+            log.exception("exchange %s failed", exchange.id)
+            exchange.check_errors.append(error)
+            await self._fail(UpstreamError("The proxy failed; its log says why", "internal", 500), Outcome.PROXY_ERROR)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.watch.close()
+        self._abort_upstream()
+        self.exchange.ended = perf_counter()
+        self._account()
+        for observer in self._relay.observers:
+            observer.end(self.exchange)
+
+    # -- there
+
+    async def _serve(self) -> None:
+        body = await self._read()
+        self.exchange.request_read = perf_counter()
+        self.watch.follow_client()
+        request = await self._parse(body)
+        await self._judge(request)
+        plan = self._policies.plan(Direction.OUTPUT, request.model)
+        self._guard = guard = Guard(plan, request.json_content, request.prefill)
+        self._answer = answer = self._dialect.answer(request, guard, self._notice)
+        response = await self._ask(request)
+        kind = await upstream_answer.check(response, self._dialect, guard)
+        if kind is upstream_answer.Shape.WHOLE:
+            await self._carry_whole(response, answer)
+        else:
+            await self._carry(response, answer)
+        if not request.stream:
+            await self._reply_whole(answer)
+
+    async def _read(self) -> bytes:
+        config, header = self._config, self._client.header
+        body = await read_body(
+            self._client.receive, header.get(b"content-length"), config.max_body, config.body_timeout
+        )
+        encoding = header.get(b"content-encoding")
+        if encoding is None:
+            return body
+        return await asyncio.to_thread(decode, body, encoding, config.max_body)
+
+    async def _parse(self, body: bytes) -> Request:
+        options = self._config.options
+        if len(body) > self._config.offload:
+            request = await asyncio.to_thread(self._dialect.parse, body, options)
+        else:
+            request = self._dialect.parse(body, options)
+        if options.logprobs and self._policies.plan(Direction.OUTPUT, request.model).any_output_rule:
+            request = self._dialect.parse(body, replace(options, logprobs=False))
+        self._request = request
+        self.exchange.model = request.model
+        self.exchange.stream = request.stream
+        return request
+
+    async def _judge(self, request: Request) -> None:
+        strict = self._config.history == "block"
+        await judge_request(request.texts, request.joiner, self._plan_for, self._notice, self.exchange, strict)
+        before, after = self._policies.system_prompt(request.model)
+        if before or after:
+            self._dialect.instruct(request, before, after)
+
+    def _plan_for(self, role: str) -> InputPlan:
+        plan = self._plans.get(role)
+        if plan is None:
+            assert self._request is not None
+            plan = self._policies.plan(Direction.INPUT, self._request.model, role)
+            self._plans[role] = plan
+        return plan
+
+    def _notice(self, finding: Finding) -> str:
+        rule = finding.rule
+        return f"{self._policies.message_for(rule)} (policy {rule.policy}, request {self.exchange.id})"
+
+    async def _ask(self, request: Request) -> UpstreamResponse:
+        client = self._client
+        beats = request.stream and self._dialect.keep_alive
+        path = (self._route.upstream or request.path).encode()
+        headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
+        body = self._dialect.upstream_body(request)
+        self.exchange.sent_upstream = perf_counter()
+        self.watch.follow_upstream(self._beat if beats else None)
+        try:
+            self._response = response = await self._relay.upstream.open(b"POST", path, headers, body)
+        except TRANSPORT_ERRORS as error:
+            raise explain(error, self._config.upstream) from error
+        return response
+
+    # -- and back
+
+    async def _carry(self, response: UpstreamResponse, answer: Answer) -> None:
+        """Read what has arrived, feed it, send what may go out: one send for each read."""
+        exchange, watch, client, guard = self.exchange, self.watch, self._client, answer.guard
+        assert self._request is not None
+        most = 0 if self._request.stream else self._config.max_answer
+        read, feed = response.read_some, answer.feed
+        watch.patience = self._config.idle_timeout
+        held_since = 0.0
+        done = False
+        while not done:
+            try:
+                data = await read()
+            except TRANSPORT_ERRORS as error:
+                out = answer.finish(explain(error, self._config.upstream))
+            else:
+                watch.heard = now = perf_counter()
+                if data:
+                    exchange.bytes_received += len(data)
+                    out = feed(data)
+                else:
+                    out = answer.finish()
+                if not exchange.upstream_bytes:
+                    exchange.upstream_bytes = now
+                if answer.events and not exchange.upstream_text:
+                    exchange.upstream_text = now
+                if held_since or len(out) != len(data):
+                    held_since = self._count_held(guard.held, held_since, now)
+                if most and exchange.bytes_received > most:
+                    out = answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+            done = answer.done
+            if done:
+                self._leave_upstream(answer)
+            if out:
+                await self._send(out)
+                watch.heard = perf_counter()
+        if self._request.stream:
+            await client.end()
+
+    def _count_held(self, held: int, since: float, now: float) -> float:
+        """Since when text waits for a verdict, 0.0 if none does."""
+        if held > self.exchange.held_most:
+            self.exchange.held_most = held
+        if held:
+            return since or now
+        if since:
+            self.exchange.held_seconds += now - since
+        return 0.0
+
+    async def _send(self, out: bytes) -> None:
+        client, exchange = self._client, self.exchange
+        if not client.started:
+            await self._start()
+        await client.send(out)
+        exchange.bytes_sent += len(out)
+        if not exchange.client_text:
+            exchange.client_bytes = exchange.client_bytes or client.last_sent
+            if exchange.upstream_text:
+                exchange.client_text = client.last_sent
+
+    async def _start(self) -> None:
+        self.exchange.status = 200
+        headers = answer_headers(self.exchange, self._request, self._dialect.stream_type)
+        await self._client.start(200, headers + STREAM_HEADERS)
+
+    async def _beat(self) -> None:
+        """A comment, so that nobody on the way thinks the connection dead. It commits the answer to status 200."""
+        if not self._client.started:
+            await self._start()
+        if not self._client.ended:
+            await self._client.send(self._dialect.keep_alive)
+
+    async def _carry_whole(self, response: UpstreamResponse, answer: Answer) -> None:
+        """The model server answered with one body all the same: through the same gates."""
+        try:
+            body = await upstream_answer.read_all(response, self._config.max_answer)
+        except TRANSPORT_ERRORS as error:
+            raise explain(error, self._config.upstream) from error
+        self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
+        self.exchange.bytes_received = len(body)
+        out = answer.whole(body)
+        assert self._request is not None
+        if self._request.stream:
+            await self._send(out)
+            await self._client.end()
+
+    def _leave_upstream(self, answer: Answer) -> None:
+        """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        if answer.guard.cuts or answer.failed:
+            response.abort()
+        else:
+            let_end(response)
+
+    async def _reply_whole(self, answer: Answer) -> None:
+        if answer.failed is not None:
+            raise answer.failed
+        exchange = self.exchange
+        self._account()
+        body = answer.result()
+        exchange.status = 200
+        await self._client.reply(200, answer_headers(exchange, self._request, "application/json"), body)
+        exchange.bytes_sent = len(body)
+        exchange.client_bytes = exchange.client_text = perf_counter()
+
+    # -- other ends
+
+    async def _refuse_prompt(self, finding: Finding) -> None:
+        """A rule refuses the prompt: 400, which no client sends again by itself."""
+        self.exchange.outcome = Outcome.BLOCKED
+        body = self._dialect.blocked(self._notice(finding), self.exchange.id)
+        await self._reply(400, body)
+
+    async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:
+        await self._reply(error.status, self._dialect.error(error, self.exchange.id), extra)
+
+    async def _reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
+        self.exchange.status = status
+        headers = answer_headers(self.exchange, self._request, "application/json")
+        await self._client.reply(status, headers + (extra or []), body)
+
+    async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
+        """An error body, or an error event when the head has been sent."""
+        self._abort_upstream()
+        self.exchange.outcome = outcome
+        self.exchange.upstream_reason = error.reason
+        if not self._client.started:
+            await self._reply_error(error, getattr(error, "headers", None))
+        elif not self._client.ended:
+            out = b"" if self._answer is None else self._answer.finish(error)
+            await self._client.end(out)
+
+    async def _interrupted(self, reason: Interrupt | None) -> None:
+        self._abort_upstream()
+        if reason is Interrupt.CLIENT_GONE:
+            self.exchange.outcome = Outcome.CLIENT_CANCELLED
+            return
+        if reason is Interrupt.CLIENT_STUCK:
+            self.exchange.outcome = Outcome.CLIENT_CANCELLED
+            self._client.abort()
+            return
+        if reason is Interrupt.STOPPING:
+            error = UpstreamError("The proxy is shutting down; ask again", "stopping", 503)
+        else:
+            error = UpstreamTimeout(f"The model server said nothing for {self.watch.patience:g} s", "timeout")
+        try:
+            async with asyncio.timeout(LAST_SEND):
+                await self._fail(error)
+        except TimeoutError:
+            self._client.abort()
+
+    def _abort_upstream(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            response.abort()
+
+    def _account(self) -> None:
+        """What the guard saw, into the exchange; once."""
+        guard, self._guard = self._guard, None
+        answer, exchange = self._answer, self.exchange
+        if guard is None or answer is None:
+            return
+        exchange.events = answer.events
+        exchange.check_errors += guard.errors
+        for channel, finding in guard.findings():
+            exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
+        if exchange.outcome in (Outcome.ALLOWED, Outcome.REWRITTEN):
+            if guard.cuts:
+                exchange.outcome = Outcome.BLOCKED
+            elif answer.failed is not None:
+                exchange.outcome = Outcome.UPSTREAM_ERROR
+                exchange.upstream_reason = answer.failed.reason

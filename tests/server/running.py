@@ -1,0 +1,335 @@
+"""The server in the test's own loop: policies of literal phrases, a scripted upstream, and a bare socket as client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar, cast
+
+import httptools
+import httpx
+from prometheus_client import CollectorRegistry
+
+from proxy.core.types import Direction, Rule
+from proxy.policy.store import PolicyStore, Status
+from proxy.server.app import Server
+from proxy.server.config import ServerConfig
+from tests.fakes import FakeUpstream
+from tests.phrases import PhrasePlan
+
+WITHIN = 10.0
+"""Seconds after which a test that waits has failed."""
+AT_ONCE = 0.1
+"""Seconds within which the model server must notice that nobody wants its answer any more."""
+
+T = TypeVar("T")
+
+
+class Plan(PhrasePlan):
+    """Phrases of one direction."""
+
+    any_output_rule = False
+    history = "replace"
+
+
+@dataclass
+class Policies:
+    """A policy set of literal phrases (see proxy.policy.policyset.PolicySet)."""
+
+    input: Sequence[Any] = ()
+    output: Sequence[Any] = ()
+    revision: str = "revision-1"
+    history: str = "replace"
+    prompt: tuple[str, str] = ("", "")
+    policies: Sequence[Any] = ()
+
+    def plan(self, direction: Direction, *, model: str, role: str | None = None) -> Plan:
+        """The same for all models and roles."""
+        plan = Plan(self.input if direction is Direction.INPUT else self.output)
+        object.__setattr__(plan, "any_output_rule", bool(self.output))
+        object.__setattr__(plan, "history", self.history)
+        return plan
+
+    def system_prompt(self, model: str) -> tuple[str, str]:
+        """Before and after."""
+        return self.prompt
+
+    def message_for(self, rule: Rule) -> str:
+        """The notice."""
+        return f"Stopped by {rule.policy}."
+
+
+class Named(NamedTuple):
+    """A policy, as far as metrics and status look at it."""
+
+    name: str
+    enforced: bool = True
+
+
+@dataclass
+class Store:
+    """Where the policies are (see proxy.policy.store.PolicyStore)."""
+
+    current: Policies
+    next: Policies | None = None
+    status: Status = Status(revision="revision-1", loaded_at=1.0, loads=1)
+    listeners: list[Callable[[Status], None]] = field(default_factory=list)
+    directory: Path = Path("policies")
+    shadow: bool = False
+
+    async def reload(self) -> bool:
+        """Take `next`, or fail if there is none."""
+        if self.next is None:
+            self.status = Status("revision-1", 1.0, "policies/a.yaml:1:1: unknown key", 2.0, 1, 1)
+        else:
+            self.current = self.next
+            self.status = Status(self.next.revision, 2.0, loads=2)
+        for listener in self.listeners:
+            listener(self.status)
+        return not self.status.error
+
+
+class Answer(NamedTuple):
+    """An HTTP answer. `complete`: it came to its proper end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    complete: bool
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    def events(self) -> list[Any]:
+        """The data of a stream's events: JSON decoded, all else as text. Comments are left out."""
+        return events(self.body)
+
+    def text(self, index: int = 0, field: str = "content") -> str:
+        """What a chat stream says in one field of one choice."""
+        return text(self.events(), index, field)
+
+
+def events(body: bytes) -> list[Any]:
+    """The data of server-sent events."""
+    found = []
+    for event in body.decode().split("\n\n"):
+        data = [line.removeprefix("data: ") for line in event.split("\n") if line.startswith("data: ")]
+        if data:
+            found.append(json.loads(data[0]) if data[0].startswith("{") else data[0])
+    return found
+
+
+def text(found: Sequence[Any], index: int = 0, field: str = "content") -> str:
+    """What chat chunks say in one field of one choice."""
+    chunks = [chunk for chunk in found if isinstance(chunk, dict)]
+    choices = [choice for chunk in chunks for choice in chunk.get("choices", []) if choice["index"] == index]
+    return "".join(choice["delta"].get(field) or "" for choice in choices)
+
+
+class Wire:
+    """A client on a bare socket: it sends exactly these bytes, and leaves when it wants to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.received = b""
+
+    async def send(self, data: bytes) -> None:
+        """Bytes to the proxy."""
+        self._writer.write(data)
+        await soon(self._writer.drain())
+
+    async def post(self, path: str, body: object, *headers: str, method: str = "POST") -> None:
+        """A whole request."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        await self.send(head(path, *headers, f"content-length: {len(data)}", method=method) + data)
+
+    async def until(self, mark: bytes) -> bytes:
+        """Read until the mark has come."""
+        while mark not in self.received:
+            data = await soon(self._reader.read(65536))
+            if not data:
+                raise AssertionError(f"{mark!r} did not come: {self.received!r}")
+            self.received += data
+        return self.received
+
+    async def answer(self) -> Answer:
+        """Read one answer to its end; `complete` tells whether it had one."""
+        parser = Parser()
+        while not parser.done:
+            if self.received:
+                data, self.received = self.received, b""
+            else:
+                data = await soon(self._reader.read(65536))
+            if not data:
+                break
+            parser.feed(data)
+        return Answer(parser.status, parser.headers, parser.body, parser.done)
+
+    async def ended(self) -> bytes:
+        """What comes until the proxy closes the connection."""
+        try:
+            return await soon(self._reader.read())
+        except ConnectionError:
+            return b""
+
+    def leave(self) -> None:
+        """Close the connection at once."""
+        self._writer.transport.abort()
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, as a client does that is going."""
+        self._writer.write_eof()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.transport.abort()
+        await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
+
+
+class Parser:
+    """An HTTP answer as it comes."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.done = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of it."""
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools' callback."""
+        self.headers[name.decode().lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """httptools' callback."""
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self.headers.clear()
+
+    def on_body(self, data: bytes) -> None:
+        """httptools' callback."""
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        """httptools' callback."""
+        self.done = self.status >= 200
+
+
+def head(path: str, *headers: str, method: str = "POST", host: str = "localhost") -> bytes:
+    """A request's head."""
+    lines = [f"{method} {path} HTTP/1.1", f"host: {host}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+class Proxy:
+    """A running server with what a test asks of it."""
+
+    def __init__(self, server: Server, client: httpx.AsyncClient, registry: CollectorRegistry, store: Store) -> None:
+        self.server = server
+        self.client = client
+        self.registry = registry
+        self.store = store
+
+    @property
+    def url(self) -> str:
+        """Where apps connect."""
+        host, port = self.server.bound.listen
+        return f"http://{host}:{port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where operators connect."""
+        assert self.server.bound.admin is not None
+        host, port = self.server.bound.admin
+        return f"http://{host}:{port}"
+
+    @asynccontextmanager
+    async def wire(self) -> AsyncIterator[Wire]:
+        """A connection of one's own."""
+        reader, writer = await asyncio.open_connection(*self.server.bound.listen)
+        async with Wire(reader, writer) as wire:
+            yield wire
+
+    async def chat(self, *, path: str = "/v1/chat/completions", **body: Any) -> Answer:
+        """Ask and read the whole answer."""
+        async with self.wire() as wire:
+            await wire.post(path, chat_body(**body))
+            return await wire.answer()
+
+    async def send(self, data: bytes) -> Answer:
+        """Exactly these bytes, and the answer to them."""
+        async with self.wire() as wire:
+            await wire.send(data)
+            return await wire.answer()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample's value; 0.0 if there is none."""
+        return self.registry.get_sample_value(f"safety_proxy_{name}", labels) or 0.0
+
+    async def finished(self, endpoint: str = "/v1/chat/completions") -> None:
+        """Wait until no exchange is under way any more."""
+        await until(lambda: self.metric("requests_in_flight", endpoint=endpoint) == 0)
+
+
+def chat_body(content: Any = "Hello", **more: Any) -> dict[str, Any]:
+    """A chat request; `messages` given by name stand in the place of the one message."""
+    messages = more.pop("messages", [{"role": "user", "content": content}])
+    return {"model": "tiny", "messages": messages, "stream": True, **more}
+
+
+def chunk(content: str | None = None, *, index: int = 0, finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    """A chunk of a chat stream as llama.cpp writes it."""
+    said = {**delta, **({} if content is None else {"content": content})}
+    return {
+        "choices": [{"finish_reason": finish, "index": index, "delta": said}],
+        "created": 1,
+        "id": "chatcmpl-1",
+        "model": "tiny",
+        "object": "chat.completion.chunk",
+    }
+
+
+def said(*contents: str) -> list[Any]:
+    """A whole stream: the contents, the end, and [DONE]."""
+    return [chunk(role="assistant"), *(chunk(content) for content in contents), chunk(finish="stop"), "[DONE]"]
+
+
+@asynccontextmanager
+async def running(
+    upstream: FakeUpstream | str,
+    policies: Policies | None = None,
+    registry: CollectorRegistry | None = None,
+    **config: Any,
+) -> AsyncIterator[Proxy]:
+    """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
+    registry = registry or CollectorRegistry()
+    store = Store(policies or Policies())
+    url = upstream if isinstance(upstream, str) else upstream.url
+    defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0}
+    server = Server(ServerConfig(upstream=url, **{**defaults, **config}), cast(PolicyStore, store), registry=registry)
+    async with server, httpx.AsyncClient(timeout=WITHIN) as client:
+        yield Proxy(server, client, registry, store)
+
+
+async def soon(waiting: Awaitable[T]) -> T:
+    """Wait, but not for ever."""
+    return await asyncio.wait_for(waiting, WITHIN)
+
+
+async def until(condition: Callable[[], bool], within: float = WITHIN) -> None:
+    """Let the loop turn until the condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0)
