@@ -18,6 +18,7 @@ from proxy.core.types import Direction, Rule
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
+from proxy.server.exchange import Exchange
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
 
@@ -76,7 +77,7 @@ class Store:
 
     current: Policies
     next: Policies | None = None
-    status: Status = Status(revision="revision-1", loaded_at=1.0, loads=1)
+    status: Status = field(default_factory=lambda: Status(revision="revision-1", loaded_at=1.0, loads=1))
     listeners: list[Callable[[Status], None]] = field(default_factory=list)
     directory: Path = Path("policies")
     shadow: bool = False
@@ -233,14 +234,42 @@ def head(path: str, *headers: str, method: str = "POST", host: str = "localhost"
     return "\r\n".join(lines).encode()
 
 
+class Seen:
+    """Sees every exchange (see proxy.server.exchange.Observer)."""
+
+    def __init__(self) -> None:
+        self.begun: list[Exchange] = []
+        self._over: list[Exchange] = []
+        self._changed = asyncio.Event()
+
+    def begin(self, exchange: Exchange) -> None:
+        """One more."""
+        self.begun.append(exchange)
+
+    def end(self, exchange: Exchange) -> None:
+        """One is over."""
+        self._over.append(exchange)
+        self._changed.set()
+
+    async def ended(self, index: int) -> Exchange:
+        """Wait for the exchange that is the index-th to end."""
+        while len(self._over) <= index:
+            self._changed.clear()
+            await self._changed.wait()
+        return self._over[index]
+
+
 class Proxy:
     """A running server with what a test asks of it."""
 
-    def __init__(self, server: Server, client: httpx.AsyncClient, registry: CollectorRegistry, store: Store) -> None:
+    def __init__(
+        self, server: Server, client: httpx.AsyncClient, registry: CollectorRegistry, store: Store, seen: Seen
+    ) -> None:
         self.server = server
         self.client = client
         self.registry = registry
         self.store = store
+        self.seen = seen
 
     @property
     def url(self) -> str:
@@ -278,9 +307,9 @@ class Proxy:
         """A sample's value; 0.0 if there is none."""
         return self.registry.get_sample_value(f"safety_proxy_{name}", labels) or 0.0
 
-    async def finished(self, endpoint: str = "/v1/chat/completions") -> None:
-        """Wait until no exchange is under way any more."""
-        await until(lambda: self.metric("requests_in_flight", endpoint=endpoint) == 0)
+    async def exchange(self, index: int = 0) -> Exchange:
+        """What happened in the exchange of that number, as soon as it is over."""
+        return await soon(self.seen.ended(index))
 
 
 def chat_body(content: Any = "Hello", **more: Any) -> dict[str, Any]:
@@ -308,28 +337,21 @@ def said(*contents: str) -> list[Any]:
 
 @asynccontextmanager
 async def running(
-    upstream: FakeUpstream | str,
-    policies: Policies | None = None,
-    registry: CollectorRegistry | None = None,
-    **config: Any,
+    upstream: FakeUpstream | str, policies: Policies | None = None, **config: Any
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
-    registry = registry or CollectorRegistry()
+    registry = CollectorRegistry()
+    seen = Seen()
     store = Store(policies or Policies())
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0}
-    server = Server(ServerConfig(upstream=url, **{**defaults, **config}), cast(PolicyStore, store), registry=registry)
+    server = Server(
+        ServerConfig(upstream=url, **{**defaults, **config}), cast(PolicyStore, store), None, registry, [seen]
+    )
     async with server, httpx.AsyncClient(timeout=WITHIN) as client:
-        yield Proxy(server, client, registry, store)
+        yield Proxy(server, client, registry, store, seen)
 
 
 async def soon(waiting: Awaitable[T]) -> T:
     """Wait, but not for ever."""
     return await asyncio.wait_for(waiting, WITHIN)
-
-
-async def until(condition: Callable[[], bool], within: float = WITHIN) -> None:
-    """Let the loop turn until the condition holds."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0)
