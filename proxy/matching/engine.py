@@ -1,0 +1,38 @@
+"""One pass: the automaton of its patterns and the automaton of its words, and what each rule wants done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.core.types import Action
+from proxy.matching.automaton import MAX_TRANSITIONS, Automaton
+from proxy.matching.classes import classify
+from proxy.matching.compiled import CompiledRule
+from proxy.matching.keywords import Keywords, entry_length
+from proxy.matching.scan import MatchScan
+
+
+class MatchPass:
+    """Compiled rules in one pass over one view of the text. Immutable but for its caches; shared by all streams."""
+
+    def __init__(self, rules: Sequence[CompiledRule], max_transitions: int = MAX_TRANSITIONS) -> None:
+        """Cheap compared to compiling the rules. max_transitions: how many to remember before starting afresh."""
+        self.rules = rules
+        self.reported = [rule.source.rule for rule in rules]
+        self.blocks = [rule.enforced and rule.action is Action.BLOCK for rule in self.reported]
+        self.classes = classify(rules)
+        self.hold: int = max((rule.holds for rule in rules), default=0)
+        patterns = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
+        words = [(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
+        self.automaton = Automaton(patterns, max_transitions)
+        self.keywords = Keywords(words, max_transitions) if words else None
+        self.longest_entry = max((entry_length(e) for rule in rules for e in rule.entries), default=0)
+        self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
+
+    def rank(self, number: int) -> tuple[int, int]:
+        """Which rule gives its name when several end a stream at once: the first in file order."""
+        return self.reported[number].order, number
+
+    def open(self) -> MatchScan:
+        """A fresh scan."""
+        return MatchScan(self)

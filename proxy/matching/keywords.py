@@ -1,0 +1,186 @@
+"""Word lists: an Aho-Corasick automaton, built lazily over the sorted list.
+
+A node is a range of the list (the entries that begin with what was read), found by bisection and kept once visited;
+there is no trie in memory. Whole words come from marks: one stands wherever \\b would match, in the entries and in the
+text, and at both ends of every entry, so that finding the entry `word` is exactly finding (?i)\\b(?:word)\\b.
+
+Aho and Corasick, "Efficient string matching", CACM 18(6), 1975.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import accumulate, islice
+
+from proxy.matching.charsets import case_classes, category, same_case
+from proxy.matching.errors import PatternError
+
+MARK = "\0"
+MAX_TRANSITIONS = 200_000
+_SLICE = 500
+_BOUNDARY = re.compile(r"\b")
+
+End = tuple[int, int]  # the number of a rule, and the length of its longest entry that ends here
+
+
+def marked(words: Iterable[str]) -> Iterator[str]:
+    """The entries with their marks, case taken out. Works in small slices, so that other threads get their turn."""
+    rest = iter(words)
+    while some := list(islice(rest, _SLICE)):
+        for word in some:
+            _check(word)
+        several = [word for word in some if "\n" in word]
+        text = "\n".join(some if not several else [word for word in some if "\n" not in word])
+        for entry in (*_BOUNDARY.sub(MARK, _caseless(text)).split("\n"), *(_BOUNDARY.sub(MARK, w) for w in several)):
+            if entry:
+                yield _closed(entry)
+
+
+def entry_length(entry: str) -> int:
+    """How many characters of text a marked entry is."""
+    return len(entry) - entry.count(MARK)
+
+
+def _check(word: str) -> None:
+    if not word:
+        raise PatternError("an empty word", hint="leave it out")
+    if MARK in word:
+        raise PatternError(f"the word {word!r} has a NUL character", hint="leave it out")
+
+
+def _closed(entry: str) -> str:
+    """A mark at both ends; a word character there has got its own already."""
+    start = "" if entry[0] == MARK else MARK
+    end = "" if entry[-1] == MARK else MARK
+    return start + entry + end
+
+
+@cache
+def _case_table() -> dict[int, str]:
+    return {code: chr(same[0]) for code, same in case_classes().items()}
+
+
+def _caseless(text: str) -> str:
+    return text.upper() if text.isascii() else text.translate(_case_table())
+
+
+class Keywords:
+    """The entries of all word rules as one automaton; shared by all streams."""
+
+    def __init__(
+        self, lists: Sequence[tuple[int, Iterable[str], bool]], max_transitions: int = MAX_TRANSITIONS
+    ) -> None:
+        """lists: per rule its number, its marked entries, and whether text has to wait for them."""
+        self.owners: dict[str, tuple[int, ...]] = {}
+        hiding = {number for number, _, holds in lists if holds}
+        for number, entries, _ in lists:
+            for entry in entries:
+                self.owners[entry] = (*self.owners.get(entry, ()), number)
+        self.words = sorted(self.owners)
+        flags = (any(number in hiding for number in self.owners[word]) for word in self.words)
+        self.hiding = array("L", accumulate(flags, initial=0))  # how many of the first n entries hide
+        self.max_transitions = max_transitions
+        self.transitions = 0
+        self.nodes: dict[str, Node] = {}
+        self.states: dict[tuple[str, bool], WordState] = {}
+        self.root = self.node("", 0, len(self.words), None)
+        self.start = self.state(self.root, False)
+
+    def node(self, text: str, low: int, high: int, fail: Node | None) -> Node:
+        """The node for the entries words[low:high], all of which begin with `text`."""
+        length = entry_length(text)
+        complete = low < high and self.words[low] == text
+        own = tuple((number, length) for number in self.owners[text]) if complete else ()
+        open_ = self.hiding[high] > self.hiding[low + complete]
+        node = self.nodes[text] = Node(text, low, high, fail, own, length if open_ else 0)
+        return node
+
+    def state(self, node: Node, after_word: bool) -> WordState:
+        """The state after a character; `after_word`: it was a word character."""
+        state = self.states.get((node.text, after_word))
+        if state is None:
+            state = self.states[node.text, after_word] = WordState(self, node, after_word)
+        return state
+
+    def step(self, state: WordState, char: str) -> tuple[WordState, tuple[End, ...] | None]:
+        """Read a character ("": the end of the text): the next state, and what ended before the character."""
+        self.transitions += 1
+        if self.transitions >= self.max_transitions:
+            self.flush()
+        word = char in category("w")
+        node = state.node
+        ends: tuple[End, ...] = ()
+        if word is not state.after_word:
+            node = self.goto(node, MARK)
+            ends = node.ends
+        if not char:
+            return state, ends or None
+        node = self.root if char == MARK else self.goto(node, same_case(char))
+        return self.state(node, word), ends or None
+
+    def goto(self, node: Node, char: str) -> Node:
+        """The node for the longest suffix of what was read, and `char`, that begins an entry."""
+        chain: list[Node] = []
+        at: Node | None = node
+        while at is not None and char not in at.gotos:
+            chain.append(at)
+            at = at.fail
+        target = self.root if at is None else at.gotos[char]
+        for node in reversed(chain):
+            target = node.gotos[char] = self.child(node, char, target)
+        return target
+
+    def child(self, node: Node, char: str, otherwise: Node) -> Node:
+        text = node.text + char
+        low = bisect_left(self.words, text, node.low, node.high)
+        after = node.text + chr(ord(char) + 1) if ord(char) < 0x10FFFF else None
+        high = node.high if after is None else bisect_left(self.words, after, low, node.high)
+        if low == high:
+            return otherwise
+        return self.nodes.get(text) or self.node(text, low, high, otherwise)
+
+    def flush(self) -> None:
+        """Forget everything that was built. A state that a stream is in builds itself anew."""
+        for state in self.states.values():
+            state.clear()
+        for node in self.nodes.values():
+            node.gotos.clear()
+        self.states = {(self.root.text, False): self.start}
+        self.nodes = {"": self.root}
+        self.transitions = 0
+
+
+class Node:
+    """A prefix of entries. ends: what is complete here; live: characters of the longest hiding entry still open."""
+
+    __slots__ = ("ends", "fail", "gotos", "high", "live", "low", "text")
+
+    def __init__(self, text: str, low: int, high: int, fail: Node | None, own: tuple[End, ...], live: int) -> None:
+        self.text, self.low, self.high, self.fail = text, low, high, fail
+        known = {number for number, _ in own}
+        shorter = () if fail is None else tuple(end for end in fail.ends if end[0] not in known)
+        self.ends: tuple[End, ...] = own + shorter
+        self.live: int = live or (0 if fail is None else fail.live)
+        self.gotos: dict[str, Node] = {}
+
+
+class WordState(dict[str, tuple["WordState", "tuple[End, ...] | None"]]):
+    """What was read so far, as far as it matters. Maps the next character to (state, ends before the character).
+
+    live: how many characters an unfinished entry of a hiding rule has taken up
+    """
+
+    __slots__ = ("after_word", "keywords", "live", "node")
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(self, keywords: Keywords, node: Node, after_word: bool) -> None:
+        super().__init__()
+        self.keywords, self.node, self.after_word, self.live = keywords, node, after_word, node.live
+
+    def __missing__(self, char: str) -> tuple[WordState, tuple[End, ...] | None]:
+        step = self[char] = self.keywords.step(self, char)
+        return step

@@ -1,0 +1,108 @@
+"""A policy's pattern and word rules as one check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from proxy.core.check import Progress
+from proxy.core.types import Action, Finding
+from proxy.matching.automaton import MAX_TRANSITIONS
+from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.engine import MatchPass
+from proxy.matching.report import in_order
+from proxy.matching.rules import PassScan, Verdict
+from proxy.matching.views import Composition, FoldView, JsonUnescapeView
+
+__all__ = ["CompiledRule", "Matcher", "compile_rule"]
+
+View = FoldView | JsonUnescapeView | Composition
+
+
+class Matcher:
+    """Compiled rules, each reading its view of the text. Immutable but for its caches; shared by all streams."""
+
+    def __init__(
+        self, rules: Iterable[CompiledRule], escaped: bool = False, max_transitions: int = MAX_TRANSITIONS
+    ) -> None:
+        """`escaped`: the text is JSON source, which rules read with its escapes resolved."""
+        self._passes: list[tuple[View | None, MatchPass]] = []
+        rules = tuple(rules)
+        for fold in (False, True):
+            some = [rule for rule in rules if rule.source.fold is fold]
+            if some:
+                self._passes.append((_view(fold, escaped), MatchPass(some, max_transitions)))
+
+    @property
+    def hold(self) -> int | None:
+        """The most characters that may be kept waiting; 0 when no rule can hide anything, None when there is no end."""
+        holds = [
+            inner.hold if view is None or not inner.hold else view.hold(inner.hold) for view, inner in self._passes
+        ]
+        bounds = [hold for hold in holds if hold is not None]
+        return max(bounds, default=0) if len(bounds) == len(holds) else None
+
+    def open(self) -> PassScan:
+        """A fresh scan for one channel."""
+        scans = [i.open() if view is None else view.open(i, i.hold > 0) for view, i in self._passes]
+        return scans[0] if len(scans) == 1 else _Lockstep(scans)
+
+
+def _view(fold: bool, escaped: bool) -> View | None:
+    if fold:
+        return Composition(JsonUnescapeView(), FoldView()) if escaped else FoldView()
+    return JsonUnescapeView() if escaped else None
+
+
+class _Lockstep:
+    """Several passes over one text. Where one blocks, the others are taken back, so that none has read more."""
+
+    __slots__ = ("_position", "_scans", "_watermark", "verdict")
+
+    def __init__(self, scans: Sequence[PassScan]) -> None:
+        self._scans = scans
+        self._position = 0
+        self._watermark = 0
+        self.verdict: Verdict | None = None
+
+    def save(self) -> object:
+        """The whole state."""
+        return [scan.save() for scan in self._scans], self._position, self._watermark, self.verdict
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        assert isinstance(mark, tuple)
+        marks, self._position, self._watermark, self.verdict = mark
+        for scan, its in zip(self._scans, marks, strict=True):
+            scan.restore(its)
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        if self.verdict is not None:
+            return Progress(self._watermark)
+        marks = [scan.save() for scan in self._scans]
+        answers = [scan.feed(text, final) for scan in self._scans]
+        self.verdict = min((scan.verdict for scan in self._scans if scan.verdict is not None), default=None)
+        if self.verdict is not None:
+            self._take_back(marks, answers, text, self.verdict)
+        self._position += len(text)
+        self._watermark = min((mark for mark, _ in answers), default=self._position)
+        found = [finding for _, findings in answers for finding in findings]
+        if not found:
+            return Progress(self._watermark)
+        return Progress(self._watermark, in_order(found if self.verdict is None else _one_block(found)))
+
+    def _take_back(self, marks: list[object], answers: list[Progress], text: str, first: Verdict) -> None:
+        """Let the scans that did not block, or later, read only what was there to read before the verdict."""
+        known = text[: max(first.end, first.read - 1) - self._position]
+        for i, scan in enumerate(self._scans):
+            if scan.verdict != first:
+                scan.restore(marks[i])
+                answers[i] = scan.feed(known)
+
+
+def _one_block(found: list[Finding]) -> list[Finding]:
+    """Several passes that block at one place speak with one voice."""
+    blocks = [f for f in found if f.rule.holds and f.rule.action is Action.BLOCK]
+    rule = min((f.rule for f in blocks), key=lambda rule: rule.order)
+    block = Finding(min(f.start for f in blocks), max(f.end for f in blocks), rule)
+    return [*(f for f in found if f not in blocks), block]
