@@ -25,7 +25,7 @@ from proxy.policy.schema import Alignment, Role
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
     _add(commands, check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
     _add(commands, test, "test", "run the examples that the policies carry")
@@ -116,19 +116,19 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[Any],
     run: Callable[[argparse.Namespace], int],
     name: str,
     about: str,
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of policies")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     parser.set_defaults(run=run)
     return parser
 
 
-def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     parser = _add(commands, explain, "explain", "show what each rule sees in a text, and what becomes of it")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="the text; left out: standard input")
     parser.add_argument("--direction", type=Direction, choices=list(Direction), default=Direction.OUTPUT)

@@ -16,10 +16,11 @@ import msgspec
 
 from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
 from proxy.core.check import Check
-from proxy.core.types import Action, Rule
+from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
+from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.errors import PatternError
-from proxy.matching.matcher import CompiledRule, Matcher, compile_rule
+from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
 from proxy.policy.examples import Result, run_examples, see, shown
@@ -68,6 +69,7 @@ class Loaded(NamedTuple):
 
     document: Document
     policy: PolicyFile
+    unclear: set[int]
     reader: RuleReader
 
 
@@ -121,7 +123,7 @@ class Compilation:
         if self.problems:
             raise PolicyError(lines_of(self.problems))
         revision = yield from self._revision(loaded)
-        report = tuple(_report(one) for one in ready)
+        report = tuple(_report(rule) for policy in policies for rule in policy.compiled)
         done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
         done.warm()
         return done
@@ -131,18 +133,19 @@ class Compilation:
         for source in self._policies:
             try:
                 document = Document(source)
-                policy, problems = read_policy(document)
+                reading = read_policy(document)
             except Unreadable as error:
                 self.problems.append(error.problem)
             else:
-                self.problems += problems
-                loaded.append(Loaded(document, policy, RuleReader(document, self._word_files, self._hash_key)))
+                self.problems += reading.problems
+                reader = RuleReader(document, self._word_files, self._hash_key)
+                loaded.append(Loaded(document, reading.policy, reading.unclear, reader))
             yield
         return loaded
 
     def _check_names(self, loaded: Sequence[Loaded]) -> None:
         first: dict[str, str] = {INTERNAL: "the proxy itself"}
-        for document, policy, _ in loaded:
+        for document, policy, _, _ in loaded:
             other = first.setdefault(policy.policy, document.name)
             if other != document.name and policy.policy:
                 message = f"the name `{policy.policy}` is taken by {other}"
@@ -161,7 +164,8 @@ class Compilation:
         enforced = policy.mode == "enforce" and not self._shadow
         own: list[Ready] = []
         for index, spec in enumerate(policy.rules):
-            match = reader.read(index, spec, name, self._next_order())
+            order = self._next_order()
+            match = reader.read(index, spec, name, order) if index not in loaded.unclear else None
             if match is not None and (one := self._compile_rule(loaded, index, spec, match)) is not None:
                 own.append(one)
             yield
@@ -170,7 +174,7 @@ class Compilation:
         ready += own
         compiled = tuple(one.compiled if enforced else _watching(one.match) for one in own)
         limits = self._limits(policy, name, enforced)
-        rules = tuple(one.rule for one in compiled) + tuple(limit.rule for limit in limits)
+        rules = tuple(one.source.rule for one in compiled) + tuple(limit.rule for limit in limits)
         scope = Scope(policy.applies_to)
         tolerant = policy.on_error == "allow"
         return Policy(name, enforced, scope, rules, compiled, limits, tolerant, policy.history, policy.system_prompt)
@@ -184,6 +188,9 @@ class Compilation:
             column = f" (column {error.column} of the pattern)" if error.column and source == "pattern" else ""
             self._wrong(loaded.document, (*path, source), f"{error.message}{column}", error.hint)
             return None
+        if compiled.note:
+            node = loaded.document.at((*path, "pattern"))
+            self.hints.append(loaded.document.problem(node, compiled.note, "", path))
         return Ready(loaded, path, spec, match, compiled, Matcher([compiled]))
 
     def _limits(self, policy: PolicyFile, name: str, enforced: bool) -> tuple[Limit, ...]:
@@ -200,7 +207,8 @@ class Compilation:
         return tuple(limits)
 
     def _limit(self, policy: str, name: str, enforced: bool) -> Rule:
-        return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced)
+        order = self._next_order()
+        return Rule(policy, RESERVED + name, Action.BLOCK, order, enforced=enforced, ending=Ending.LENGTH)
 
     def _run_examples(self, ready: Iterable[Ready]) -> Generator[None, None, None]:
         for one in ready:
@@ -230,7 +238,7 @@ class Compilation:
 
     def _revision(self, loaded: Iterable[Loaded]) -> Generator[None, None, str]:
         digest = sha256()
-        for _, policy, reader in loaded:
+        for _, policy, _, reader in loaded:
             content = msgspec.to_builtins(policy)
             lists = [reader.entries(spec) for spec in policy.rules if spec.words_file]
             digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
@@ -262,12 +270,6 @@ def _own_words(rule: Rule) -> Iterable[tuple[str, str]]:
         yield "replacement", rule.replacement.text
 
 
-def _report(one: Ready) -> str:
-    rule, longest = one.match.rule, one.compiled.longest
-    if rule.action is Action.FLAG:
-        waits = "never holds"
-    elif longest is not None and longest <= one.match.max_hold:
-        waits = f"holds {longest} characters at most"
-    else:
-        waits = f"a match can be of any length: max_hold {one.match.max_hold} applies"
-    return f"{rule.name}: {rule.action.name.lower()}, {waits}"
+def _report(compiled: CompiledRule) -> str:
+    rule = compiled.source.rule
+    return f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"

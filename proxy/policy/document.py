@@ -104,7 +104,7 @@ class Document:
         character = error.character if isinstance(error.character, int) else ord(error.character)
         at = text.find(chr(character))
         line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-        hint = 'write it as an escape in double quotes ("\\u0007")'
+        hint = f'write it as an escape in double quotes ("\\u{character:04x}")'
         return Problem(self.name, line, column, f"the character U+{character:04X} cannot stand in YAML", hint)
 
     def _refuse_bombs(self) -> None:

@@ -75,7 +75,7 @@ def outcome(policies: PolicySet, sample: Sample) -> Outcome:
 
 def _views(policy: Policy, sample: Sample, applies: bool) -> Iterator[View]:
     for compiled in policy.compiled:
-        yield View(compiled.rule, see(Matcher([compiled]), sample.text).spans if applies else None)
+        yield View(compiled.source.rule, see(Matcher([compiled]), sample.text).spans if applies else None)
     for limit in policy.limits:
         limited = applies and sample.direction is Direction.OUTPUT
         yield View(limit.rule, see(limit, sample.text).spans if limited else None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from proxy.checks.limits import Limit
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
-from proxy.matching.matcher import CompiledRule
+from proxy.matching.compiled import CompiledRule
 from proxy.policy.names import model_globs
 from proxy.policy.schema import AppliesTo, History, SystemPrompt
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from msgspec import inspect
 
 from proxy.policy.document import PLAIN, STR, Document, Node, Path, is_quoted, items, pairs, scalar
-from proxy.policy.schema import PolicyFile
+from proxy.policy.schema import SOURCES, PolicyFile
 from proxy.policy.source import Problem
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
@@ -22,17 +22,29 @@ _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merg
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
-def read_policy(document: Document) -> tuple[PolicyFile, list[Problem]]:
+class Reading(NamedTuple):
+    """A policy as far as it could be read.
+
+    unclear: places of rules of which it is not known what they look for; what else is wrong in them cannot be told
+    """
+
+    policy: PolicyFile
+    problems: list[Problem]
+    unclear: set[int]
+
+
+def read_policy(document: Document) -> Reading:
     """The policy in a document, and what is wrong in it."""
     reader = _Reader(document)
     policy = reader.read(document.root, _POLICY_FILE, ())
-    return policy, reader.problems
+    return Reading(policy, reader.problems, reader.unclear)
 
 
 class _Reader:
     def __init__(self, document: Document) -> None:
         self._document = document
         self.problems: list[Problem] = []
+        self.unclear: set[int] = set()
 
     def read(self, node: Node, kind: inspect.Type, path: Path) -> Any:
         """The node's value as `kind`, or a stand-in."""
@@ -57,8 +69,13 @@ class _Reader:
         return self._choice(node, kind, path)
 
     def _wrong(self, node: Node, path: Path, kind: inspect.Type, message: str, hint: str = "") -> Any:
-        self.problems.append(self._document.problem(node, message, hint, path))
+        self._note(node, path, message, hint)
         return _stand_in(kind)
+
+    def _note(self, node: Node, path: Path, message: str, hint: str) -> None:
+        self.problems.append(self._document.problem(node, message, hint, path))
+        if path[:1] == ("rules",) and len(path) > 1 and (len(path) == 2 or path[2] in SOURCES):
+            self.unclear.add(int(path[1]))
 
     def _struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode):
@@ -67,7 +84,8 @@ class _Reader:
         given = dict(self._fields(node, fields, path))
         missing = [name for name, field in fields.items() if field.required and not self._document_has(node, name)]
         for name in missing:
-            self._wrong(node, path, kind, f"the key `{name}` is missing", f"add {name}: {expected(fields[name].type)}")
+            hint = f"add {name}: {expected(fields[name].type)}"
+            self.problems.append(self._document.problem(node, f"the key `{name}` is missing", hint, path))
         stand_ins = {name: _stand_in(field.type) for name, field in fields.items() if field.required}
         return kind.cls(**{**stand_ins, **given})
 
@@ -79,17 +97,17 @@ class _Reader:
                 continue
             hint = f"did you mean `{near[0]}`?" if (near := get_close_matches(name, fields, 1)) else ""
             hint = hint or f"known here: {', '.join(fields)}"
-            self.problems.append(self._document.problem(key, f"unknown key `{name}`", hint, path))
+            self._note(key, path, f"unknown key `{name}`", hint)
 
     def _unique(self, node: Node, path: Path) -> Iterable[tuple[Node, Node]]:
         lines: dict[str, int] = {}
         for key, value in pairs(node):
             name = scalar(key)
             if name is None:
-                self.problems.append(self._document.problem(key, "a key has to be one word", "", path))
+                self._note(key, path, "a key has to be one word", "write `key: value`")
             elif name in lines:
                 message = f"`{name}` stands here for the second time (first on line {lines[name]})"
-                self.problems.append(self._document.problem(key, message, "keep one of the two", path))
+                self._note(key, path, message, "keep one of the two")
             else:
                 lines[name] = key.start_mark.line + 1
                 yield key, value

@@ -117,7 +117,8 @@ class RuleReader:
             hint = "there it is only found where a letter follows directly; a pattern says what is meant"
             self.hints.append(self._problem((*path, i), message, hint))
         if len(odd) > MAX_HINTS:
-            self.hints.append(self._problem(path, f"{len(odd) - MAX_HINTS} more entries are like that", ""))
+            rest = f"from here on {len(odd) - MAX_HINTS} more entries are like that"
+            self.hints.append(self._problem((*path, odd[MAX_HINTS][0]), rest, ""))
 
     def _check_id(self, spec: RuleSpec, path: Path) -> None:
         if not spec.id:  # noted by the reader

@@ -1,0 +1,72 @@
+"""docs/policies.md and the JSON Schema say what the types say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from proxy.checks.detectors import DETECTORS
+from proxy.policy import schema
+from proxy.policy.schema import json_schema_text
+
+ROOT = Path(__file__).parent.parent.parent
+DOC = (ROOT / "docs/policies.md").read_text("utf-8")
+SCHEMA = ROOT / "proxy/policy/policy.schema.json"
+SHIPPED = sorted((ROOT / "policies").glob("*.yaml"))
+STRUCTS = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, msgspec.Struct)]
+KEYS = sorted({field for struct in STRUCTS for field in struct.__struct_fields__})
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_has_a_row(key: str) -> None:
+    """Each key of a policy file starts a row of one of the tables, or has a table of its own."""
+    assert f"\n| `{key}` |" in DOC
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_has_a_row(name: str) -> None:
+    """The table of detectors says what each finds, in its own words."""
+    assert f"\n| `{name}` | {DETECTORS[name].about} |" in DOC
+
+
+def test_the_shipped_schema_is_the_one_of_the_types() -> None:
+    """proxy/policy/policy.schema.json is what json_schema_text() makes today."""
+    assert SCHEMA.read_text("utf-8") == json_schema_text()
+
+
+def check_jsonschema(*files: Path) -> int:
+    """The exit code of check-jsonschema."""
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(SCHEMA), *map(str, files)]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+
+
+def test_shipped_policies_follow_the_schema_and_name_it() -> None:
+    """Editors find the schema in line 1, and so does another validator than ours."""
+    assert SHIPPED
+    for path in SHIPPED:
+        first = path.read_text("utf-8").splitlines()[0]
+        assert first == "# yaml-language-server: $schema=../proxy/policy/policy.schema.json"
+    assert check_jsonschema(*SHIPPED) == 0
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"id": "a", "action": "block"},
+        {"id": "a", "action": "block", "words": ["b"], "pattern": "c"},
+        {"id": "a", "action": "stop", "words": ["b"]},
+        {"id": "a b", "action": "block", "words": ["b"]},
+        {"id": "a", "action": "block", "words": []},
+        {"id": "a", "action": "block", "words": ["b"], "folds": True},
+    ],
+)
+def test_the_schema_refuses_what_the_reader_refuses(rule: dict[str, object], tmp_path: Path) -> None:
+    """No source, two sources, a wrong action, a wrong id, an empty list, an unknown key."""
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"version": 1, "policy": "x", "rules": [rule]}))
+    assert check_jsonschema(path) == 1
