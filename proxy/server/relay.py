@@ -13,7 +13,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from proxy.core.guard import Guard
-from proxy.core.types import Direction, Finding, Kind
+from proxy.core.types import Direction, Ending, Finding, Kind
 from proxy.dialects.base import Answer, Dialect, Request
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
 from proxy.server import upstream_answer
@@ -359,7 +359,8 @@ class Guarded:
             exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
         if exchange.outcome in (Outcome.ALLOWED, Outcome.REWRITTEN):
             if guard.cuts:
-                exchange.outcome = Outcome.BLOCKED
+                filtered = any(f.rule.ending is Ending.FILTERED for f in guard.cuts.values())
+                exchange.outcome = Outcome.BLOCKED if filtered else Outcome.REWRITTEN
             elif answer.failed is not None:
                 exchange.outcome = Outcome.UPSTREAM_ERROR
                 exchange.upstream_reason = answer.failed.reason

@@ -262,12 +262,10 @@ class Seen:
 class Proxy:
     """A running server with what a test asks of it."""
 
-    def __init__(
-        self, server: Server, client: httpx.AsyncClient, registry: CollectorRegistry, store: Store, seen: Seen
-    ) -> None:
+    def __init__(self, server: Server, client: httpx.AsyncClient, store: Store, seen: Seen) -> None:
         self.server = server
         self.client = client
-        self.registry = registry
+        self.registry = server.metrics.registry
         self.store = store
         self.seen = seen
 
@@ -318,9 +316,11 @@ def chat_body(content: Any = "Hello", **more: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": messages, "stream": True, **more}
 
 
-def chunk(content: str | None = None, *, index: int = 0, finish: str | None = None, **delta: Any) -> dict[str, Any]:
+def chunk(
+    content: str | None = None, *, index: int = 0, finish: str | None = None, delta: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A chunk of a chat stream as llama.cpp writes it."""
-    said = {**delta, **({} if content is None else {"content": content})}
+    said = {**(delta or {}), **({} if content is None else {"content": content})}
     return {
         "choices": [{"finish_reason": finish, "index": index, "delta": said}],
         "created": 1,
@@ -332,7 +332,12 @@ def chunk(content: str | None = None, *, index: int = 0, finish: str | None = No
 
 def said(*contents: str) -> list[Any]:
     """A whole stream: the contents, the end, and [DONE]."""
-    return [chunk(role="assistant"), *(chunk(content) for content in contents), chunk(finish="stop"), "[DONE]"]
+    return [
+        chunk(delta={"role": "assistant"}),
+        *(chunk(content) for content in contents),
+        chunk(finish="stop"),
+        "[DONE]",
+    ]
 
 
 @asynccontextmanager
@@ -340,16 +345,14 @@ async def running(
     upstream: FakeUpstream | str, policies: Policies | None = None, **config: Any
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
-    registry = CollectorRegistry()
     seen = Seen()
     store = Store(policies or Policies())
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0}
-    server = Server(
-        ServerConfig(upstream=url, **{**defaults, **config}), cast(PolicyStore, store), None, registry, [seen]
-    )
+    settings = ServerConfig(upstream=url, **{**defaults, **config})
+    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen])
     async with server, httpx.AsyncClient(timeout=WITHIN) as client:
-        yield Proxy(server, client, registry, store, seen)
+        yield Proxy(server, client, store, seen)
 
 
 async def soon(waiting: Awaitable[T]) -> T:
