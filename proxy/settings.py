@@ -21,7 +21,7 @@ from proxy.values import Address, Read
 
 PREFIX = "SAFETY_PROXY_"
 FILE_NAME = "safety-proxy.toml"
-SHIPPED = Path(__file__).resolve().parent / "policies"
+SHIPPED = Path(__file__).with_name("policies").resolve()
 NOT_OURS = (
     re.compile(  # what Kubernetes and Docker put into a container beside a service named safety-proxy; test switches
         r"SAFETY_PROXY_(TEST_.*|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP)(_.*)?)"

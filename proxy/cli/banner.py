@@ -35,12 +35,13 @@ def lines(listen: Address, admin: Address | None, backend: Backend, loaded: Load
         yield "", "does not answer yet; requests get 502 until it does"
     yield "policies", ", ".join(f"{name} ({_rules(n)})" for name, n in loaded.policies) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect at once"
-    yield "try", curl(base, backend.model or "MODEL")
+    yield "try", curl(base, backend)
 
 
-def curl(base_url: str, model: str) -> str:
+def curl(base_url: str, backend: Backend) -> str:
     """A command that streams an answer."""
-    ask = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
+    message = {"role": "user", "content": backend.prompt}
+    ask = {"model": backend.model or "MODEL", "stream": True, "messages": [message]}
     body = shlex.quote(json.dumps(ask, separators=(",", ":")))
     return f"curl -N {base_url}/chat/completions -d {body}"
 

@@ -6,32 +6,31 @@ import argparse
 import asyncio
 import json
 import math
-import secrets
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO
 
 import httpx
 import uvloop
 
 from proxy.cli.banner import bold
+from proxy.cli.policies import load
 from proxy.core.types import Action, Direction, Finding
 from proxy.demo import script
 from proxy.demo.backend import DemoBackend
 from proxy.demo.stage import Stage, stage, table
 from proxy.errors import SettingsError
-from proxy.policy.explain import Sample, outcome
-from proxy.policy.policyset import PolicySet
-from proxy.policy.store import PolicyStore
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
+from proxy.server.exchange import Exchange
 from proxy.settings import SHIPPED
 
 PACE = 0.06  # seconds from token to token at speed 1: about as fast as people read
 FRAME = 0.03  # seconds between two drawings
+HEAD = ("rule", "action", "what", "held at most", "longest wait", "model stopped")
 DID = {Action.FLAG: "flagged", Action.REWRITE: "rewrote", Action.BLOCK: "blocked"}
 
 
@@ -60,14 +59,28 @@ class Take:
 
     said:    the model's tokens, as they left it
     shown:   what the client has got
-    held:    most characters that waited at once; seconds: how long any did, in all. As the proxy counts them
+    waiting: since when the client has got nothing although the model has said something; 0.0 if it has (monotonic)
+    longest: the longest such wait, in seconds
     """
 
     prompt: str
     said: list[str] = field(default_factory=list)
     shown: str = ""
-    held: int = 0
-    seconds: float = 0.0
+    waiting: float = 0.0
+    longest: float = 0.0
+    exchange: Exchange | None = None
+
+    def say(self, piece: str) -> None:
+        """The model has said a token."""
+        self.said.append(piece)
+        self.waiting = self.waiting or monotonic()
+
+    def show(self, text: str) -> None:
+        """The client has got text."""
+        self.shown += text
+        if text and self.waiting:
+            self.longest = max(self.longest, monotonic() - self.waiting)
+            self.waiting = 0.0
 
     @property
     def raw(self) -> str:
@@ -75,35 +88,58 @@ class Take:
         return "".join(self.said)
 
 
+class Witness:
+    """Sees what the model says and how each exchange ends, for one take after the other."""
+
+    def __init__(self) -> None:
+        self.take = Take("")
+        self.over = asyncio.Event()
+
+    def follow(self, take: Take) -> None:
+        """From now on everything belongs to this take."""
+        self.take = take
+        self.over.clear()
+
+    def said(self, piece: str) -> None:
+        """The model has said a token; called in its thread."""
+        self.take.say(piece)
+
+    def begin(self, exchange: Exchange) -> None:
+        """An exchange has begun."""
+
+    def end(self, exchange: Exchange) -> None:
+        """It is over, and knows what was held and which rules acted."""
+        self.take.exchange = exchange
+        self.over.set()
+
+
 async def _play(prompts: Sequence[str], pace: float, folder: Path, out: TextIO) -> None:
-    store = PolicyStore(folder, hash_key=secrets.token_bytes(32))
-    policies = await store.load()
+    store = await load(folder)
     takes = [Take(prompt) for prompt in prompts]
-    said: Iterator[Take] = iter(takes)
-    now = [takes[0]]
-    with DemoBackend(pace, lambda piece: now[0].said.append(piece)) as backend:
+    witness = Witness()
+    with DemoBackend(pace, witness.said) as backend:
         config = ServerConfig(upstream=backend.url, listen=("127.0.0.1", 0), admin=None)
-        async with Server(config, store) as server:
-            for now[0] in said:
-                out.write(bold(f"> {now[0].prompt}", out) + "\n\n")
-                await _perform(now[0], server, stage(out))
+        async with Server(config, store, observers=[witness]) as server:
+            for take in takes:
+                witness.follow(take)
+                out.write(bold(f"> {take.prompt}", out) + "\n\n")
+                await _perform(take, f"http://127.0.0.1:{server.bound.listen[1]}", stage(out))
+                await witness.over.wait()
                 out.write("\n")
-    out.write(_summary(takes, policies))
+    out.write(table(HEAD, [row for take in takes for row in _rows(take)]))
+    names = ", ".join(policy.name for policy in store.current.policies)
+    out.write(f"\npolicies {names} of {folder}, revision {store.current.revision[:12]}\n")
 
 
-async def _perform(take: Take, server: Server, on: Stage) -> None:
+async def _perform(take: Take, url: str, on: Stage) -> None:
     """Ask through the proxy and show both texts until the answer has ended."""
-    before = _totals(server)
     drawing = asyncio.create_task(_draw(take, on))
     try:
-        async for text in _ask(f"http://127.0.0.1:{server.bound.listen[1]}", take.prompt):
-            take.shown += text
+        async for text in _ask(url, take.prompt):
+            take.show(text)
     finally:
         drawing.cancel()
     on.close(take.raw, take.shown)
-    after = await _counted(server, before)
-    take.held = int(after["held_back_characters_sum"] - before["held_back_characters_sum"])
-    take.seconds = after["hold_seconds_sum"] - before["hold_seconds_sum"]
 
 
 async def _draw(take: Take, on: Stage) -> None:
@@ -137,44 +173,16 @@ async def _events(reads: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
                 yield json.loads(event.removeprefix(b"data: "))
 
 
-def _totals(server: Server) -> Counter[str]:
-    """The proxy's metrics, each summed over its labels."""
-    totals: Counter[str] = Counter()
-    for metric in server.metrics.registry.collect():
-        for sample in metric.samples:
-            totals[sample.name.removeprefix("safety_proxy_")] += sample.value  # type: ignore[assignment]
-    return totals
-
-
-async def _counted(server: Server, before: Counter[str]) -> Counter[str]:
-    """The metrics once the answer is in them: it is counted right after its last byte has been sent."""
-    for _ in range(200):
-        after = _totals(server)
-        if after["requests_total"] > before["requests_total"]:
-            break
-        await asyncio.sleep(0.005)
-    return after
-
-
-def _summary(takes: Sequence[Take], policies: PolicySet) -> str:
-    rows = [row for take in takes for row in _rows(take, policies)]
-    head = ("rule", "action", "what", "held at most", "for", "model stopped")
-    return (
-        table(head, rows)
-        + f"\npolicies {', '.join(p.name for p in policies.policies)}, revision {policies.revision[:12]}\n"
-    )
-
-
-def _rows(take: Take, policies: PolicySet) -> Iterator[tuple[str, ...]]:
+def _rows(take: Take) -> Iterator[tuple[str, ...]]:
     """A line for each finding; what holds for the whole answer stands on the first."""
-    text, direction, role = (take.raw, Direction.OUTPUT, None) if take.said else (take.prompt, Direction.INPUT, "user")
-    found = outcome(policies, Sample(text, direction, model=script.MODEL, role=role)).findings
+    assert take.exchange is not None
     whole = sum(1 for _ in script.pieces(script.scene_for(take.prompt).answer))
     stopped = f"after {len(take.said)} of {whole} tokens" if len(take.said) < whole else "no"
-    rest = (f"{take.held} characters", f"{take.seconds * 1000:.0f} ms", stopped)
-    if not found:
+    rest = (f"{take.exchange.held_most} characters", f"{take.longest * 1000:.0f} ms", stopped)
+    if not take.exchange.found:
         yield ("none", "-", "-", *rest)
-    for finding in found:
+    for direction, finding in take.exchange.found:
+        text = take.prompt if direction == Direction.INPUT else take.raw
         yield (finding.rule.name, DID[finding.rule.action], _excerpt(text, finding), *rest)
         rest = ("", "", "")
 

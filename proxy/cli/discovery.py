@@ -10,12 +10,13 @@ PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there 
 
 
 class Backend(NamedTuple):
-    """A model server: what it is, where, and one of its models, as far as that is known."""
+    """A model server: what it is, where, one of its models as far as that is known, and something to ask it."""
 
     name: str
     url: str
     model: str | None = None
     answers: bool = True
+    prompt: str = "Hello!"
 
 
 KNOWN = (
@@ -24,9 +25,9 @@ KNOWN = (
 )
 
 
-def find(own: str, known: tuple[tuple[str, str, str, str], ...] = KNOWN) -> Backend | None:
+def find(own: str) -> Backend | None:
     """The first of the usual model servers that answers as itself; `own` is this proxy's URL, which is none."""
-    for name, url, path, key in known:
+    for name, url, path, key in KNOWN:
         if url != own and key in _get(url + path):
             return look_at(url, name)
     return None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 import sys
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,11 +16,11 @@ from proxy.cli import banner
 from proxy.cli.config import effective
 from proxy.cli.discovery import KNOWN, Backend, find, look_at
 from proxy.cli.logs import logging_to
+from proxy.cli.policies import load
 from proxy.demo.backend import DemoBackend
-from proxy.demo.script import MODEL
+from proxy.demo.script import MODEL, SCENES
 from proxy.dialects.base import Options
 from proxy.errors import SettingsError
-from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.config import ServerConfig
@@ -44,8 +42,9 @@ def serve(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
-    store = await _loaded(settings, shadow=False)
-    shadow = await _loaded(settings, shadow=True) if settings.shadow else None
+    key, empty = settings.hash_key, settings.allow_empty
+    store = await load(settings.policies, hash_key=key, allow_empty=empty)
+    shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
     backend = _backend(settings, stack)
 
     def ready(bound: Bound) -> None:
@@ -67,31 +66,6 @@ def _shared(kind: type[Any], settings: Settings) -> dict[str, Any]:
     return {row.name: getattr(settings, row.name) for row in fields(kind) if row.name in ROWS}
 
 
-async def _loaded(settings: Settings, shadow: bool) -> PolicyStore:
-    """A directory's policies. Raises PolicyError, whose lines the caller shows."""
-    folder = settings.shadow if shadow and settings.shadow else settings.policies
-    key = settings.hash_key.encode() if settings.hash_key else secrets.token_bytes(32)
-    store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=settings.allow_empty)
-    with _told_once():
-        await store.load()
-    return store
-
-
-@contextmanager
-def _told_once() -> Generator[None, None, None]:
-    """What is wrong with the first load is raised and shown; the log need not say it again."""
-
-    def below_error(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR
-
-    policies = logging.getLogger("safety_proxy.policies")
-    policies.addFilter(below_error)
-    try:
-        yield
-    finally:
-        policies.removeFilter(below_error)
-
-
 def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that was named, or one that is found, or the demo model."""
     if settings.upstream:
@@ -103,7 +77,8 @@ def _backend(settings: Settings, stack: ExitStack) -> Backend:
     demo = stack.enter_context(DemoBackend(settings.demo_pace))
     looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
     log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
-    return Backend("demo model: scripted answers, since no model server was found", demo.url, MODEL)
+    what = "demo model: scripted answers, since no model server was found"
+    return Backend(what, demo.url, MODEL, prompt=SCENES[-1].prompt)
 
 
 def _refuse_circles(settings: Settings) -> None:

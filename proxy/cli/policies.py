@@ -1,0 +1,37 @@
+"""The first load of a directory of policies."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxy.policy.store import PolicyStore
+
+
+async def load(
+    folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
+) -> PolicyStore:
+    """A store with its policies in force. Raises PolicyError, whose lines the caller shows."""
+    key = hash_key.encode() if hash_key else secrets.token_bytes(32)
+    store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
+    with _told_once():
+        await store.load()
+    return store
+
+
+@contextmanager
+def _told_once() -> Generator[None, None, None]:
+    """What is wrong with the first load is raised and shown; the log need not say it again."""
+
+    def below_error(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
+    policies = logging.getLogger("safety_proxy.policies")
+    policies.addFilter(below_error)
+    try:
+        yield
+    finally:
+        policies.removeFilter(below_error)
