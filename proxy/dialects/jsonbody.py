@@ -96,6 +96,8 @@ def parse_upstream(data: bytes) -> dict[str, Any]:
         raise UpstreamBroken("the model server sent something that is not JSON", "protocol") from None
     if not isinstance(value, dict):
         raise UpstreamBroken(f"the model server sent {type_name(value)} where an object belongs", "protocol")
+    if _depth(data) > MAX_DEPTH:
+        raise UpstreamBroken(f"the model server sent JSON nested deeper than {MAX_DEPTH} levels", "protocol")
     return value
 
 

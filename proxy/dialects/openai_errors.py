@@ -38,14 +38,14 @@ def event(problem: UpstreamError) -> dict[str, Any]:
     }
 
 
-def blocked(message: str, request_id: str) -> bytes:
-    """The body for a prompt that a rule refuses."""
+def blocked(message: str, request_id: str, param: str = "messages") -> bytes:
+    """The body for a prompt that a rule refuses; `param` is where prompts stand."""
     return orjson.dumps(
         {
             "error": {
                 "message": message,
                 "type": "invalid_request_error",
-                "param": "messages",
+                "param": param,
                 "code": "content_filter",
                 "status": 400,
                 "innererror": {

@@ -1,21 +1,32 @@
-"""A whole chat.completion put together from the chunks that may go out."""
+"""A whole answer put together from the chunks that may go out."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from proxy.dialects.openai_chunk import TEXT_KINDS
 
 
-class WholeMessage:
-    """Adds up deltas, choice by choice."""
+class Whole(ABC):
+    """Adds up chunks, choice by choice."""
+
+    object_name: str
 
     def __init__(self) -> None:
         self._choices: dict[int, dict[str, Any]] = {}
         self._extras: dict[str, Any] = {}
 
+    @abstractmethod
+    def _begin(self) -> dict[str, Any]:
+        """The fields of a choice of which nothing is known yet."""
+
+    @abstractmethod
+    def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
+        """What a choice of a chunk says."""
+
     def add(self, chunk: dict[str, Any]) -> None:
-        """One chat.completion.chunk."""
+        """One chunk."""
         for choice in chunk.get("choices", ()):
             self._add_choice(choice)
         for key in ("usage", "timings"):
@@ -24,10 +35,10 @@ class WholeMessage:
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
         index = choice["index"]
-        whole = self._choices.setdefault(
-            index, {"index": index, "message": {"role": "assistant", "content": None}, "finish_reason": None}
-        )
-        _add_delta(whole["message"], choice.get("delta") or {})
+        whole = self._choices.get(index)
+        if whole is None:
+            whole = self._choices[index] = {"index": index, **self._begin(), "finish_reason": None}
+        self._add_text(whole, choice)
         if choice.get("finish_reason") is not None:
             whole["finish_reason"] = choice["finish_reason"]
         if choice.get("logprobs"):
@@ -36,25 +47,46 @@ class WholeMessage:
             whole["content_filter_results"] = choice["content_filter_results"]
 
     def body(self, head: dict[str, Any]) -> dict[str, Any]:
-        """The answer of /v1/chat/completions without streaming."""
+        """The answer without streaming."""
         choices = [self._choices[i] for i in sorted(self._choices)]
-        return {**head, "object": "chat.completion", "choices": choices, **self._extras}
+        return {**head, "object": self.object_name, "choices": choices, **self._extras}
 
 
-def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    for key, value in delta.items():
-        if key in TEXT_KINDS:
-            if value is not None:
-                message[key] = (message.get(key) or "") + value
-        elif key == "tool_calls":
-            for call in value:
-                message.setdefault("tool_calls", []).append({k: v for k, v in call.items() if k != "index"})
-        elif value is not None:
-            message[key] = value
+class WholeMessage(Whole):
+    """A chat.completion."""
+
+    object_name = "chat.completion"
+
+    def _begin(self) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": None}}
+
+    def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
+        message = whole["message"]
+        for key, value in (choice.get("delta") or {}).items():
+            if key in TEXT_KINDS:
+                if value is not None:
+                    message[key] = (message.get(key) or "") + value
+            elif key == "tool_calls":
+                calls = ({k: v for k, v in call.items() if k != "index"} for call in value)
+                message.setdefault("tool_calls", []).extend(calls)
+            elif value is not None:
+                message[key] = value
+
+
+class WholeText(Whole):
+    """A text_completion."""
+
+    object_name = "text_completion"
+
+    def _begin(self) -> dict[str, Any]:
+        return {"text": "", "logprobs": None}
+
+    def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
+        whole["text"] += choice.get("text") or ""
 
 
 def _add_logprobs(whole: dict[str, Any], logprobs: dict[str, Any]) -> None:
-    known = whole.setdefault("logprobs", {})
+    known = whole["logprobs"] = whole.get("logprobs") or {}
     for key, tokens in logprobs.items():
         if isinstance(tokens, list):
             known.setdefault(key, []).extend(tokens)

@@ -1,0 +1,493 @@
+"""What every dialect of a text stream has to do, as one class of tests: a dialect's own tests subclass it with a Wire.
+
+    class TestChat(Conformance):
+        wire = ChatWire()
+
+A Wire tells how an upstream of the dialect speaks and what a client of it understands; it shares no code with the
+dialect. Golden streams come whole, byte by byte and in random pieces; forbidden words stand at every place.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+
+from proxy.core.check import Check
+from proxy.core.guard import Guard
+from proxy.core.types import Finding
+from proxy.dialects.base import Answer, Dialect, Options
+from proxy.errors import UpstreamTimeout
+from tests.dialects.golden_files import Golden, golden
+from tests.phrases import PhrasePlan, block, rewrite
+
+BAD = "NEVERSAID"
+NOTICE = "<stopped here>"
+WORDS = "All that is clean. "
+GARBAGE = b"data: NEVERSAID\n\n\xff\xfe{]"
+Deltas = Sequence[tuple[str, str]]  # field and text
+
+
+def notice(finding: Finding) -> str:
+    """What stands for a policy's message."""
+    return NOTICE
+
+
+@dataclass
+class Told:
+    """What a client of a dialect understands.
+
+    texts:  by choice and field, put together from the deltas (or as they stand in a whole answer)
+    finish: how the answer ended in the dialect's words, by choice; empty: it has no proper end
+    failed: an error was told
+    """
+
+    texts: dict[tuple[int, str], str] = field(default_factory=dict)
+    finish: dict[int, str] = field(default_factory=dict)
+    failed: bool = False
+
+    def say(self, key: tuple[int, str], text: str | None) -> None:
+        """Add to a text; nothing may be said of a choice after its end."""
+        if text:
+            assert key[0] not in self.finish, f"text after the end: {text!r}"
+            self.texts[key] = self.texts.get(key, "") + text
+
+    def of(self, name: str) -> str:
+        """All text of a field, over all choices, calls and blocks."""
+        return "".join(text for (_, key), text in self.texts.items() if key == name or key.endswith(f".{name}"))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A golden stream. identical: when no rule minds it, it passes byte for byte; else its meaning stays (`why`)."""
+
+    name: str
+    identical: bool = True
+    why: str = ""
+
+    @property
+    def golden(self) -> Golden:
+        """The captured answer."""
+        return golden(self.name)
+
+
+class Wire(ABC):
+    """One dialect, seen from outside.
+
+    streamed: fields that are released as they come; `whole` ones only when they are complete
+    content:  the field in which a person reads the notice
+    finish:   how an ordinary answer ends, and `blocked` one that a rule has ended
+    """
+
+    dialect: ClassVar[Dialect]
+    streams: ClassVar[tuple[Stream, ...]]
+    streamed: ClassVar[tuple[str, ...]]
+    whole: ClassVar[tuple[str, ...]] = ()
+    content: ClassVar[str] = "content"
+    finish: ClassVar[str]
+    blocked: ClassVar[str]
+
+    @abstractmethod
+    def request(self, **extra: Any) -> bytes:
+        """A client's request."""
+
+    @abstractmethod
+    def json_mode(self) -> dict[str, Any]:
+        """The keys that ask for JSON."""
+
+    @abstractmethod
+    def speak(self, deltas: Deltas) -> bytes:
+        """An upstream's stream."""
+
+    @abstractmethod
+    def speak_whole(self, deltas: Deltas) -> bytes:
+        """The same as one JSON answer."""
+
+    @abstractmethod
+    def read(self, data: bytes) -> Told:
+        """What a streaming client understands; it checks that the stream is well-formed and agrees with itself."""
+
+    @abstractmethod
+    def read_whole(self, data: bytes) -> Told:
+        """What a client that waits for the whole understands."""
+
+    # -- driving
+
+    def answer(self, checks: Iterable[Check] = (), **extra: Any) -> Answer:
+        """The way back of an exchange."""
+        request = self.dialect.parse(self.request(**extra), Options())
+        return self.dialect.answer(request, Guard(PhrasePlan(tuple(checks)), request.json_content), notice)
+
+    def stream(self, pieces: Iterable[bytes], *checks: Check, **extra: Any) -> tuple[Answer, bytes]:
+        """Carry a stream to a streaming client; the answer and all bytes."""
+        answer = self.answer(checks, stream=True, **extra)
+        out = b"".join(answer.feed(piece) for piece in pieces)
+        return answer, out + answer.finish()
+
+    def collect(self, pieces: Iterable[bytes], *checks: Check, **extra: Any) -> tuple[Answer, bytes]:
+        """Carry a stream to a client that waits; the answer and its body, b"" if it failed."""
+        answer = self.answer(checks, stream=False, **extra)
+        for piece in pieces:
+            assert answer.feed(piece) == b""
+        assert answer.finish() == b""
+        return answer, b"" if answer.failed else answer.result()
+
+    def whole_to(self, body: bytes, *checks: Check, stream: bool) -> tuple[Answer, Told]:
+        """Carry one JSON answer to a client of either kind."""
+        answer = self.answer(checks, stream=stream)
+        out = answer.whole(body)
+        if stream:
+            return answer, self.read(out)
+        return answer, Told(failed=True) if answer.failed else self.read_whole(answer.result())
+
+
+def cuts(data: bytes, seed: int) -> list[bytes]:
+    """`data` in random pieces."""
+    generator = random.Random(seed)
+    places = sorted(generator.randrange(len(data)) for _ in range(generator.randrange(1, 40)))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def letters(name: str, text: str) -> Deltas:
+    """One delta for each character."""
+    return [(name, letter) for letter in text]
+
+
+# -- JSON inside events
+
+
+def frames_with_json(body: bytes) -> Iterator[tuple[int, bytes, Any]]:
+    """The place and the JSON of each event of a stream, with what stands before it."""
+    frames = body.split(b"\n\n")
+    for i, frame in enumerate(frames):
+        head, mark, data = frame.rpartition(b"data: ")
+        if mark and data.startswith(b"{"):
+            yield i, head + mark, json.loads(data)
+
+
+def replaced(body: bytes, place: int, head: bytes, value: Any) -> bytes:
+    """The stream with another JSON in one event."""
+    frames = body.split(b"\n\n")
+    frames[place] = head + json.dumps(value).encode()
+    return b"\n\n".join(frames)
+
+
+def typical(body: bytes) -> Iterator[tuple[int, bytes, Any]]:
+    """The same without the many events that differ from two others in their strings and numbers only."""
+    seen: dict[str, int] = {}
+    for place, head, value in frames_with_json(body):
+        shape = re.sub(r'": ("[^"]*"|[0-9.-]+)', '": 0', json.dumps(value))
+        seen[shape] = seen.get(shape, 0) + 1
+        if seen[shape] <= 2:
+            yield place, head, value
+
+
+def planted(value: Any, word: str) -> Iterator[Any]:
+    """Copies of a JSON value, each with `word` in the place of one string or as the name of one key."""
+    if isinstance(value, str):
+        yield word
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            for changed in planted(item, word):
+                yield {**value, key: changed}
+        yield {**value, word: 1}
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            for changed in planted(item, word):
+                yield [*value[:i], changed, *value[i + 1 :]]
+        yield [*value, word]
+
+
+def overgrown(value: Any, word: str) -> Any:
+    """A JSON value with an unknown key that holds `word` in each of its objects."""
+    if isinstance(value, dict):
+        return {**{k: overgrown(v, word) for k, v in value.items()}, "x_unknown": word}
+    if isinstance(value, list):
+        return [overgrown(item, word) for item in value]
+    return value
+
+
+def overgrow(body: bytes, word: str) -> bytes:
+    """The same for every event of a stream."""
+    for place, head, value in list(frames_with_json(body)):
+        body = replaced(body, place, head, overgrown(value, word))
+    return body
+
+
+class Conformance:
+    """The tests."""
+
+    wire: ClassVar[Wire]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each golden stream, field and kind of client."""
+        wire = self.wire
+        values: dict[str, Sequence[Any]] = {
+            "golden_stream": wire.streams,
+            "streamed": wire.streamed,
+            "whole": wire.whole,
+            "any_field": (*wire.streamed, *wire.whole),
+            "streams_to_client": (True, False),
+        }
+        for name, choices in values.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, choices, ids=lambda v: getattr(v, "name", str(v)))
+
+    # -- nothing to do
+
+    def test_a_clean_stream_passes(self, golden_stream: Stream) -> None:
+        """A stream that no rule minds arrives as it was sent, byte for byte or, where it says why, in its meaning."""
+        body = golden_stream.golden.body
+        answer, out = self.wire.stream([body])
+        assert answer.failed is None
+        assert answer.done
+        if golden_stream.identical:
+            assert out == body
+        else:
+            assert golden_stream.why
+            assert out != body
+        assert self.wire.read(out) == self.wire.read(body)
+
+    def test_chunking_changes_nothing(self, golden_stream: Stream) -> None:
+        """Byte by byte and in random pieces the same bytes arrive, with and without a rewrite."""
+        body = golden_stream.golden.body
+        for checks in ((), (rewrite("e"), rewrite("he v")), (block("ai"),)):
+            _, expected = self.wire.stream([body], *checks)
+            for pieces in ([bytes([b]) for b in body], *(cuts(body, seed) for seed in range(5))):
+                assert self.wire.stream(pieces, *checks)[1] == expected
+
+    def test_nothing_follows_the_end(self, golden_stream: Stream) -> None:
+        """What an upstream sends after its end is not looked at."""
+        body = golden_stream.golden.body
+        _, expected = self.wire.stream([body])
+        assert self.wire.stream([body, GARBAGE])[1] == expected
+        assert self.wire.stream([body + GARBAGE])[1] == expected
+
+    def test_a_whole_answer_says_the_same(self, golden_stream: Stream) -> None:
+        """A client that does not stream gets the same texts and the same end."""
+        body = golden_stream.golden.body
+        answer, whole = self.wire.collect([body])
+        assert answer.failed is None
+        assert self.wire.read_whole(whole) == self.wire.read(body)
+
+    def test_line_ends_do_not_matter(self, golden_stream: Stream) -> None:
+        """CRLF between lines means the same as LF."""
+        body = golden_stream.golden.body
+        _, out = self.wire.stream(cuts(body.replace(b"\n", b"\r\n"), 1))
+        assert self.wire.read(out.replace(b"\r\n", b"\n")) == self.wire.read(body)
+
+    # -- rules
+
+    def test_a_rewrite(self, any_field: str, streams_to_client: bool) -> None:
+        """A word that is split over deltas is replaced in every field, for both kinds of client."""
+        body = self.wire.speak(letters(any_field, _told_in(any_field, WORDS + BAD + WORDS)))
+        told = self._told([body], rewrite(BAD), stream=streams_to_client)
+        assert told.of(any_field) == _told_in(any_field, WORDS + "[X]" + WORDS)
+        assert told.finish == {0: self.wire.finish}
+
+    def test_a_block_at_every_position(self, streamed: str, streams_to_client: bool) -> None:
+        """Everything before the match arrives, nothing of it or after it, and the notice stands in the content."""
+        for at in range(len(WORDS) + 1):
+            body = self.wire.speak(letters(streamed, WORDS[:at] + BAD + WORDS[at:]))
+            told = self._told([body], block(BAD), stream=streams_to_client)
+            shown = told.of(streamed)
+            if streamed == self.wire.content:
+                assert shown == WORDS[:at] + ("\n\n" if at else "") + NOTICE
+            else:
+                assert shown == WORDS[:at]
+                assert told.of(self.wire.content) == NOTICE
+            assert told.finish == {0: self.wire.blocked}
+
+    def test_a_block_in_what_is_judged_whole(self, whole: str, streams_to_client: bool) -> None:
+        """Nothing of a tool call arrives when a word of it is blocked, wherever it stands."""
+        for at in range(len(WORDS) + 1):
+            body = self.wire.speak(letters(whole, _told_in(whole, WORDS[:at] + BAD + WORDS[at:])))
+            told = self._told([body], block(BAD), stream=streams_to_client)
+            assert told.of(whole) == ""
+            assert told.of(self.wire.content) == NOTICE
+            assert told.finish == {0: self.wire.blocked}
+
+    def test_a_block_that_is_all_of_the_text(self, any_field: str, streams_to_client: bool) -> None:
+        """A match from the first delta to the last leaves nothing but the notice."""
+        text = _told_in(any_field, BAD)
+        told = self._told([self.wire.speak(letters(any_field, text))], block(text), stream=streams_to_client)
+        assert set(told.texts.values()) == {NOTICE}
+        assert told.finish == {0: self.wire.blocked}
+
+    def test_a_held_end_is_released_before_the_end(self, streamed: str, streams_to_client: bool) -> None:
+        """The beginning of a match that never comes is text like any other."""
+        for size in range(1, len(BAD)):
+            body = self.wire.speak(letters(streamed, WORDS + BAD[:size]))
+            told = self._told([body], block(BAD), stream=streams_to_client)
+            assert told.of(streamed) == WORDS + BAD[:size]
+            assert told.finish == {0: self.wire.finish}
+
+    def test_fields_do_not_run_into_each_other(self, any_field: str) -> None:
+        """A word whose halves stand in two fields is no match, and each half stays in its field."""
+        others = [name for name in (*self.wire.streamed, *self.wire.whole) if name != any_field]
+        for other in others:
+            half, rest = _told_in(any_field, BAD[:5]), _told_in(other, BAD[5:])
+            body = self.wire.speak([(any_field, half), (other, rest)])
+            told = self._told([body], block(BAD), stream=True)
+            assert (told.of(any_field), told.of(other)) == (half, rest)
+            assert told.finish == {0: self.wire.finish}
+
+    def test_a_block_stops_the_upstream(self) -> None:
+        """After a block the answer is done at once: nothing more of the upstream is needed or looked at."""
+        body = self.wire.speak(letters(self.wire.content, WORDS + BAD + WORDS * 3))
+        answer = self.wire.answer([block(BAD)], stream=True)
+        frames = body.split(b"\n\n")
+        fed = 0
+        for fed, frame in enumerate(frames):  # noqa: B007
+            answer.feed(frame + b"\n\n")
+            if answer.done:
+                break
+        assert fed < len(frames) - 20
+        assert answer.failed is None
+        assert answer.feed(body) == b""
+
+    def test_no_notice_in_json(self, streams_to_client: bool) -> None:
+        """Content that a program reads as JSON has no notice put into it; the end says what happened."""
+        body = self.wire.speak(letters(self.wire.content, '{"a": "' + BAD + '"}'))
+        told = self._told([body], block(BAD), stream=streams_to_client, **self.wire.json_mode())
+        assert told.of(self.wire.content) == '{"a": "'
+        assert told.finish == {0: self.wire.blocked}
+
+    # -- an upstream that fails
+
+    def test_a_cut_stream_never_looks_complete(self, golden_stream: Stream) -> None:
+        """Wherever an upstream dies, the client is told of an error, unless everything had been said."""
+        body = golden_stream.golden.body
+        everything = self.wire.read(body)
+        frames = body.split(b"\n\n")
+        for end in range(len(frames)):
+            head = b"".join(frame + b"\n\n" for frame in frames[:end])
+            for piece in (head, head + frames[end][: len(frames[end]) // 2]):
+                answer, out = self.wire.stream([piece])
+                told = self.wire.read(out)
+                assert told.failed == (answer.failed is not None)
+                assert told.failed or told == everything
+                assert not (told.failed and len(told.finish) == len(everything.finish))
+
+    def test_an_error_of_the_transport(self, golden_stream: Stream) -> None:
+        """A connection that breaks in mid-answer is told as an error, after what was held."""
+        frames = golden_stream.golden.body.split(b"\n\n")
+        answer = self.wire.answer(stream=True)
+        error = UpstreamTimeout("the model server said nothing for too long", "timeout")
+        out = answer.feed(b"".join(frame + b"\n\n" for frame in frames[:2])) + answer.finish(error)
+        assert self.wire.read(out).failed
+        assert answer.failed is error
+
+    @pytest.mark.parametrize("bad", [b"{", b"[]", b'"text"', b"\xff", b"{}}", b'{"a":' * 300 + b"1" + b"}" * 300])
+    def test_what_cannot_be_read_ends_the_answer(self, golden_stream: Stream, bad: bytes) -> None:
+        """An event that is not the dialect's JSON is not forwarded, and the client is told of an error."""
+        frames = golden_stream.golden.body.split(b"\n\n")
+        for at in (0, 2, len(frames) // 2):
+            event = b"data: " + bad + BAD.encode()
+            body = b"\n\n".join([*frames[:at], event, *frames[at:]])
+            answer, out = self.wire.stream([body])
+            assert answer.failed is not None
+            assert self.wire.read(out).failed
+            assert BAD.encode() not in out
+
+    def test_an_error_event(self, golden_stream: Stream) -> None:
+        """An error that the upstream tells in its stream is told to the client, its words withheld if a rule minds."""
+        frames = golden_stream.golden.body.split(b"\n\n")
+        for words in ("out of memory", f"no {BAD} memory"):
+            event = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"%b"}}' % words.encode()
+            answer, out = self.wire.stream([b"\n\n".join([frames[0], event, *frames[1:]])], block(BAD))
+            assert answer.failed is not None
+            assert self.wire.read(out).failed
+            assert (b"out of memory" in out) == (words == "out of memory")
+            assert BAD.encode() not in out
+
+    # -- fields that nobody knows
+
+    def test_unknown_fields_are_dropped(self, golden_stream: Stream) -> None:
+        """A string under a key that is not understood does not arrive, and everything else does."""
+        body = golden_stream.golden.body
+        answer, out = self.wire.stream([overgrow(body, "unheard of")])
+        assert b"unheard of" not in out
+        assert answer.failed is None
+        assert self.wire.read(out) == self.wire.read(body)
+
+    def test_unknown_events_are_dropped(self, golden_stream: Stream) -> None:
+        """An event of a type that is not understood does not arrive; comments do, without their words."""
+        frames = golden_stream.golden.body.split(b"\n\n")
+        odd = b'event: response.new_thing\ndata: {"type":"response.new_thing","delta":"unheard of","choices":[]}'
+        body = b"\n\n".join([frames[0], odd, b": unheard of", *frames[1:]])
+        answer, out = self.wire.stream([body])
+        assert answer.failed is None
+        assert b"unheard of" not in out
+        assert self.wire.read(out) == self.wire.read(golden_stream.golden.body)
+
+    def test_a_planted_word_never_arrives(self, golden_stream: Stream) -> None:
+        """A blocked word in the place of any string, as a key, plain or escaped, in any event: it stays out."""
+        body = golden_stream.golden.body
+        count = 0
+        for word in (BAD, f"so {BAD} it is"):
+            for place, head, value in typical(body):
+                for changed in planted(value, word):
+                    changed_body = replaced(body, place, head, changed)
+                    escaped = changed_body.replace(BAD.encode(), b"\\u004eEVERSAID")
+                    for stream in (changed_body, escaped):
+                        self._stays_out(stream)
+                        count += 1
+        assert count > 40
+
+    def _stays_out(self, body: bytes) -> None:
+        _, out = self.wire.stream([body], block(BAD))
+        assert BAD.encode() not in out
+        assert b"004eEVERSAID" not in out
+        _, whole = self.wire.collect([body], block(BAD))
+        assert BAD.encode() not in whole
+
+    # -- one JSON answer from the upstream
+
+    def test_a_whole_answer_from_the_upstream(self, any_field: str, streams_to_client: bool) -> None:
+        """An upstream that answers with one JSON all the same: the same texts for both kinds of client."""
+        text = _told_in(any_field, WORDS)
+        answer, told = self.wire.whole_to(self.wire.speak_whole([(any_field, text)]), stream=streams_to_client)
+        assert answer.failed is None
+        assert told.of(any_field) == text
+        assert told.finish == {0: self.wire.finish}
+
+    def test_rules_in_a_whole_answer_from_the_upstream(self, any_field: str, streams_to_client: bool) -> None:
+        """The same gates: a rewrite, and a block with its notice."""
+        text = _told_in(any_field, WORDS + BAD)
+        body = self.wire.speak_whole([(any_field, text)])
+        _, told = self.wire.whole_to(body, rewrite(BAD), stream=streams_to_client)
+        assert told.of(any_field) == _told_in(any_field, WORDS + "[X]")
+        answer, told = self.wire.whole_to(body, block(BAD), stream=streams_to_client)
+        assert answer.failed is None
+        assert NOTICE in told.of(self.wire.content)
+        assert BAD not in str(told)
+        assert told.finish == {0: self.wire.blocked}
+
+    @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b"<html>", b'{"error":"NEVERSAID"}'])
+    def test_a_whole_answer_that_is_none(self, body: bytes, streams_to_client: bool) -> None:
+        """What is not an answer is an error."""
+        answer, told = self.wire.whole_to(body, block(BAD), stream=streams_to_client)
+        assert answer.failed is not None
+        assert BAD not in str(answer.failed)
+        assert told.failed
+
+    def _told(self, pieces: Iterable[bytes], *checks: Check, stream: bool, **extra: Any) -> Told:
+        if stream:
+            answer, out = self.wire.stream(pieces, *checks, **extra)
+            assert answer.failed is None
+            return self.wire.read(out)
+        answer, whole = self.wire.collect(pieces, *checks, **extra)
+        assert answer.failed is None
+        return self.wire.read_whole(whole)
+
+
+def _told_in(name: str, text: str) -> str:
+    """A text as it stands in a field: arguments are JSON."""
+    return json.dumps({"a": text}) if name == "arguments" else text
