@@ -1,0 +1,90 @@
+"""What may be shown of a model server's own data: known keys, with numbers, or short texts of a known form.
+
+    MODEL = record({"name": NAME, "size": NUMBER}, needed=("name",))
+    MODEL({"name": "tiny:latest", "size": 3, "system": "You are"})   ->   {"name": "tiny:latest", "size": 3}
+
+The counterpart of `fields`: nobody is to blame for what does not fit, so it is left out instead of refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+Shape = Callable[[Any], Any]
+"""The part of a value that may be shown; LEFT_OUT when nothing of it may."""
+
+LEFT_OUT: Final = object()
+
+
+def text(pattern: str) -> Shape:
+    """A text that matches as a whole; the pattern bounds its length."""
+    form = re.compile(pattern, re.ASCII)
+    return lambda value: value if isinstance(value, str) and form.fullmatch(value) else LEFT_OUT
+
+
+def number(value: Any) -> Any:
+    """A number or a boolean."""
+    return value if isinstance(value, int | float) else LEFT_OUT
+
+
+def null(value: Any) -> Any:
+    """Nothing."""
+    return None if value is None else LEFT_OUT
+
+
+def either(*shapes: Shape) -> Shape:
+    """The first that shows anything."""
+
+    def shown(value: Any) -> Any:
+        return next((part for part in (shape(value) for shape in shapes) if part is not LEFT_OUT), LEFT_OUT)
+
+    return shown
+
+
+def array(item: Shape) -> Shape:
+    """A list of those items that may be shown."""
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, list):
+            return LEFT_OUT
+        return [part for part in map(item, value) if part is not LEFT_OUT]
+
+    return shown
+
+
+def record(keys: Mapping[str, Shape], needed: Sequence[str] = ()) -> Shape:
+    """An object's known keys. Without one that is needed it is not shown at all."""
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return LEFT_OUT
+        parts = {key: shape(value[key]) for key, shape in keys.items() if key in value}
+        kept = {key: part for key, part in parts.items() if part is not LEFT_OUT}
+        return kept if all(key in kept for key in needed) else LEFT_OUT
+
+    return shown
+
+
+def table(item: Shape, named: str = r"[A-Za-z0-9_.\-]{1,96}") -> Shape:
+    """An object with any keys that match `named`, whose values are all `item`."""
+    form = re.compile(named, re.ASCII)
+
+    def shown(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return LEFT_OUT
+        parts = {key: item(part) for key, part in value.items() if form.fullmatch(key)}
+        return {key: part for key, part in parts.items() if part is not LEFT_OUT}
+
+    return shown
+
+
+NAME = text(r"[\w./~\\][\w./:@+\-~\\()\[\],#= ]{0,255}")
+"""A model's name, or the path of its file."""
+WORD = text(r"[\w.+\-]{0,64}")
+LABEL = text(r"[\w.+\-/:()]{1,48}(?: [\w.+\-/:()]{1,48}){0,5}")
+"""A few words: a publisher, a name to display."""
+DIGEST = text(r"(?:sha256:)?[0-9a-f]{0,64}")
+TIME = text(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+\-]\d\d:\d\d))?")
+HOST = text(r"https?://[A-Za-z0-9.\-]{1,100}(?::\d{1,5})?/?")
