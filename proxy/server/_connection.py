@@ -106,7 +106,7 @@ class Http1Response:
         self.abort()
 
     def abort(self) -> None:
-        """`aclose` for callers that cannot await: the connection is gone when this returns, unless it was done."""
+        """`aclose` for callers that cannot await. An unfinished answer takes its connection with it, at once."""
         if self._parser.done and not self._parser.chunks:
             return
         self._parser.chunks.clear()
@@ -164,10 +164,6 @@ class Http1Response:
         if self._waiter is None:
             return limit
         return self._since + limit - self._loop.time()
-
-    def restart_clock(self) -> None:
-        """The wait for the head begins when the request has left."""
-        self._since = self._loop.time()
 
 
 class Connection(asyncio.Protocol):
@@ -269,10 +265,9 @@ class Connection(asyncio.Protocol):
             self._start_timer(self._timeouts.write)
 
     def resume_writing(self) -> None:
-        """All of the request has left."""
+        """All of the request has left: now its answer is waited for."""
         self._unsent = 0
         if self._response is not None:
-            self._response.restart_clock()
             self._start_timer(self._timeouts.read)
 
     # The end of an exchange, and its clock

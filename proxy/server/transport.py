@@ -69,6 +69,11 @@ class Http1Origin:
         await response.head()
         return response
 
+    @property
+    def open_connections(self) -> int:
+        """Connections in use and idle."""
+        return len(self._connections)
+
     def close(self) -> None:
         """Aborts every connection, also those in use; their readers get `httpx.CloseError`."""
         self._closed = True
@@ -88,9 +93,6 @@ class Http1Origin:
             raise httpx.ConnectTimeout(f"{where}: no connection within {limit} s") from error
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(f"{where}: {error}") from error
-        except BaseException:
-            connection.abort()
-            raise
         if self._closed or not connection.usable:
             connection.abort()
             raise httpx.ConnectError(f"{where}: the connection was closed at once")

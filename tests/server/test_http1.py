@@ -175,6 +175,18 @@ def test_what_never_ends(start: bytes, piece: bytes) -> None:
         go_on()
 
 
+def test_long_streams_have_no_bound() -> None:
+    """The bound is for what never ends, not for the framing of a long stream, nor for headers and trailers together."""
+    parser = read(ok(b"", b"x-a: " + b"a" * 40_000).replace(b"content-length: 0", b"transfer-encoding: chunked"))
+    for _ in range(MAX_HEAD // 3):
+        parser.feed(b"2\r\n")
+        parser.feed(b"hi")
+        parser.chunks.clear()
+        parser.feed(b"\r\n")
+    parser.feed(b"0\r\nx-b: " + b"b" * 40_000 + b"\r\n\r\n")
+    assert parser.done
+
+
 def test_trailers_of_any_number_in_one_piece() -> None:
     """The bound of the trailers holds also where they come all at once."""
     with pytest.raises(httpx.RemoteProtocolError, match="trailers are longer"):

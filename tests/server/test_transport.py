@@ -279,7 +279,9 @@ async def test_idle_connections_expire() -> None:
     """A connection that nobody uses is closed after its time, without any request coming by."""
     async with origin_of(answers(ok(), ok()), expiry=0.05) as (server, origin):
         await get(origin)
+        assert origin.open_connections == 1
         await server.all_gone()
+        assert origin.open_connections == 0
         await get(origin)
         assert server.connections == 2
 
