@@ -6,7 +6,7 @@ an absent one. Go reads keys in any case, so `fields.Object` refuses spellings t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
@@ -207,21 +207,25 @@ def limit(request: Request, options: Options, loads: bool) -> None:
                 "keep_alive",
                 "model_control",
             )
-        request.dropped += tuple(_without_control(body))
+        request.dropped += (*without_loading(body), *_without_cutting(body))
     drop_logprobs(request, options, "logprobs", "top_logprobs")
 
 
-def _without_control(body: dict[str, Any]) -> Iterable[str]:
-    """Remove what pins, evicts or reloads models, and what lets the prompt's head be cut off; yields the keys."""
+def without_loading(body: dict[str, Any]) -> Iterator[str]:
+    """Remove what pins, evicts or reloads a model, or lets an answer go on for ever; yields the keys."""
     if body.pop("keep_alive", None) is not None:
         yield "keep_alive"
-    for key in ("truncate", "shift"):
-        if body.pop(key, False):
-            yield key
     options = body.get("options") or {}
     for key in [k for k in options if k in LOADING or (k == "num_predict" and (options[k] or 0) < 0)]:
         del options[key]
         yield f"options.{key}"
+
+
+def _without_cutting(body: dict[str, Any]) -> Iterator[str]:
+    """Remove what would cut off the head of a long prompt, the operator's words; yields the keys."""
+    for key in ("truncate", "shift"):
+        if body.pop(key, False):
+            yield key
 
 
 def _is_zero(keep_alive: Any) -> bool:

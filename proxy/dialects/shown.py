@@ -80,8 +80,8 @@ def table(item: Shape, named: str = r"[A-Za-z0-9_.\-]{1,96}") -> Shape:
     return shown
 
 
-NAME = text(r"[\w./~\\][\w./:@+\-~\\()\[\],#= ]{0,255}")
-"""A model's name, or the path of its file."""
+NAME = text(r"[\w./:@+\-~\\#=]{1,256}|(?:/|~|[A-Za-z]:\\)[\w./:@+\-~\\()\[\],#= ]{1,256}\.gguf")
+"""A model's name, or the path of its file, which may have spaces in it."""
 WORD = text(r"[\w.+\-]{0,64}")
 LABEL = text(r"[\w.+\-/:()]{1,48}(?: [\w.+\-/:()]{1,48}){0,5}")
 """A few words: a publisher, a name to display."""
