@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from html import unescape
 from html.entities import html5
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ def json_escape(text: str, at: int) -> Escape:
 
 _NAMES = sorted(name for name in html5 if name.endswith(";"))
 HTML_LONGEST = max(map(len, _NAMES)) + 1
-_NUMERIC = re.compile(r"&#(?:([0-9]{1,8})|[xX]([0-9a-fA-F]{1,7}));")
+_NUMERIC = re.compile(r"&#(?:[0-9]{1,8}|[xX][0-9a-fA-F]{1,7});")
 _NUMERIC_BEGUN = re.compile(r"&(?:#(?:[xX][0-9a-fA-F]{0,7}|[0-9]{0,8}))?")
 _NAME = re.compile(rf"&([a-zA-Z][a-zA-Z0-9]{{0,{HTML_LONGEST}}};?)")
 
@@ -62,8 +63,7 @@ def html_reference(text: str, at: int) -> Escape:
     number = _NUMERIC.match(text, at)
     if number is None:
         return _no_escape(_NUMERIC_BEGUN, text, at)
-    code = int(number[1]) if number[1] else int(number[2], 16)
-    return Escape(number.end(), chr(code) if 0 < code < 0x110000 else "\ufffd", number.end())
+    return Escape(number.end(), unescape(number[0]) or "\ufffd", number.end())
 
 
 def _named(name: str, at: int) -> Escape:

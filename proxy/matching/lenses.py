@@ -1,0 +1,164 @@
+"""Lenses: what a view is made with. Raw text in, view text out, and the map from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from proxy.matching.escapes import Escape, html_reference
+from proxy.matching.folding import FOLDS
+
+UNSEEN_LIMIT = 512
+"""The most characters in a row that a folded view leaves out. More are seen as what they are, so that a flood of them
+cannot make a few view characters stand for an unbounded raw text."""
+
+Piece = tuple[int, int, int, int]
+"""Part of the map from the view to the raw text: (seen, raw, width, late).
+
+width 0: from view offset `seen` to the next piece, view characters are raw characters, from raw offset `raw` on
+width n: the view characters up to the next piece are one unit of n raw characters, and to know that, `late` more raw
+         characters had to be read
+"""
+
+
+class Lens(Protocol):
+    """Reads raw text as view text."""
+
+    @property
+    def pending(self) -> int:
+        """How many raw characters at the end are not seen yet."""
+
+    def plain(self, text: str) -> str | None:
+        """The view of a text whose view characters are its characters one by one, where that is quickly seen."""
+
+    def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
+        """The view of any text and its map, from the view offset `seen` and the raw offset `raw` of `text` on."""
+
+    def save(self) -> Any:
+        """The state."""
+
+    def restore(self, state: Any) -> None:
+        """Go back to a saved state."""
+
+
+class EscapeLens:
+    """Escapes resolved."""
+
+    __slots__ = ("_begun", "_escape", "_sign")
+
+    def __init__(self, sign: str, escape: Callable[[str, int], Escape]) -> None:
+        self._sign, self._escape = sign, escape
+        self._begun = ""  # what may be the beginning of an escape, at the end of what was read
+
+    @property
+    def pending(self) -> int:
+        return len(self._begun)
+
+    def plain(self, text: str) -> str | None:
+        return None if self._begun or self._sign in text else text
+
+    def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
+        raw -= len(self._begun)
+        text = self._begun + text
+        parts: list[str] = []
+        pieces: list[Piece] = []
+        done = 0
+        while (at := text.find(self._sign, done)) >= 0:
+            escape = self._escape(text, at)
+            if escape.read > len(text) and not final:
+                break
+            if at > done:
+                parts.append(text[done:at])
+                pieces.append((seen, raw + done, 0, 0))
+                seen += at - done
+            part, more = _unit(text, at, escape, seen, raw)
+            parts.append(part)
+            pieces.extend(more)
+            seen, done = seen + len(part), escape.end
+        end = len(text) if at < 0 else at
+        if end > done:
+            parts.append(text[done:end])
+            pieces.append((seen, raw + done, 0, 0))
+        self._begun = text[end:]
+        return "".join(parts), pieces
+
+    def save(self) -> str:
+        return self._begun
+
+    def restore(self, state: str) -> None:
+        self._begun = state
+
+
+def _unit(text: str, at: int, escape: Escape, seen: int, raw: int) -> tuple[str, list[Piece]]:
+    """An escape as one unit; what turned out to be none, character by character."""
+    if escape.text:
+        return escape.text, [(seen, raw + at, escape.end - at, escape.read - escape.end)]
+    pieces = [(seen + i - at, raw + i, 1, escape.read - i - 1) for i in range(at, escape.end)]
+    return text[at : escape.end], pieces
+
+
+class FoldLens:
+    """References resolved, then every unit folded."""
+
+    __slots__ = ("_references", "_unseen")
+
+    def __init__(self) -> None:
+        self._references = EscapeLens("&", html_reference)
+        self._unseen = 0  # how many characters in a row were left out
+
+    @property
+    def pending(self) -> int:
+        return self._references.pending
+
+    def plain(self, text: str) -> str | None:
+        if not text.isascii() or "&" in text or self._references.pending:
+            return None
+        if self._unseen and text:
+            self._unseen = 0
+        return text.lower()
+
+    def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
+        resolved, map_ = self._references.read(text, final, 0, raw)
+        parts = [FOLDS[ord(char)] for char in resolved]
+        if len(map_) == 1 and map_[0][2] == 0 and set(map(len, parts)) == {1}:
+            self._unseen = 0
+            return "".join(parts), [(seen, map_[0][1], 0, 0)]
+        self._show_floods(resolved, parts)
+        pieces: list[Piece] = []
+        for unit, width, late, part in _units(map_, parts):
+            straight = len(part) == width == 1 and not late
+            if not straight and part:
+                pieces.append((seen, unit, width, late))
+            elif straight and not (pieces and continues(pieces[-1], seen, unit)):
+                pieces.append((seen, unit, 0, 0))
+            seen += len(part)
+        return "".join(parts), pieces
+
+    def save(self) -> tuple[int, str]:
+        return self._unseen, self._references.save()
+
+    def restore(self, state: tuple[int, str]) -> None:
+        self._unseen, begun = state
+        self._references.restore(begun)
+
+    def _show_floods(self, text: str, parts: list[str]) -> None:
+        """Too many characters left out in a row: let the others be seen."""
+        for i, part in enumerate(parts):
+            self._unseen = 0 if part else self._unseen + 1
+            if self._unseen > UNSEEN_LIMIT:
+                parts[i] = text[i]
+
+
+def _units(pieces: Sequence[Piece], parts: Sequence[str]) -> Iterator[tuple[int, int, int, str]]:
+    """(raw offset, width, late, view text) of every unit of a map from offset 0 on, `parts` being its characters."""
+    ends = [*(piece[0] for piece in pieces), len(parts)][1:]
+    for (start, raw, width, late), end in zip(pieces, ends, strict=True):
+        if width:
+            yield raw, width, late, "".join(parts[start:end])
+        else:
+            yield from ((raw + i - start, 1, 0, parts[i]) for i in range(start, end))
+
+
+def continues(piece: Piece, seen: int, raw: int) -> bool:
+    """Would a raw character that is its own view character be part of the straight piece before it?"""
+    return piece[2] == 0 and raw - seen == piece[1] - piece[0]
