@@ -74,6 +74,8 @@ def _check(rule: MatchRule) -> None:
         raise PatternError("a rule has either a pattern or words")
     if rule.max_hold < 1:
         raise PatternError("max_hold is at least 1")
+    if rule.on_overflow == "cover" and rule.rule.action is Action.BLOCK:
+        raise PatternError("on_overflow: cover is for rules that rewrite", hint="choose release or block")
     if rule.words is not None and (rule.shortest or rule.validate is not None):
         raise PatternError("words take neither `match: shortest` nor a validator", hint="write a pattern")
     if rule.shortest and rule.validate is not None:

@@ -21,6 +21,7 @@ class MatchPass:
         self.reported = [rule.source.rule for rule in rules]
         self.blocks = [rule.enforced and rule.action is Action.BLOCK for rule in self.reported]
         self.classes = classify(rules)
+        self.hides = any(rule.holds for rule in self.reported)
         self.hold: int = max((rule.holds for rule in rules), default=0)
         patterns = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
         words = [(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
