@@ -55,7 +55,11 @@ class Settings:
         None, values.text, "KEY", "bearer token for the model server, in place of what the app sends", secret=True
     )
     policies: Path = _setting(
-        str(SHIPPED), values.folder, "DIR", "the policies; an edit takes effect at once", shown="the shipped ones"
+        str(SHIPPED),
+        values.folder,
+        "DIR",
+        "the policies; an edit takes effect within a second",
+        shown="the shipped ones",
     )
     shadow: Path | None = _setting(
         None, values.folder, "DIR", "policies that are watched on the same traffic and change nothing"

@@ -34,7 +34,7 @@ def lines(listen: Address, admin: Address | None, backend: Backend, loaded: Load
     if not backend.answers:
         yield "", "does not answer yet; requests get 502 until it does"
     yield "policies", ", ".join(f"{name} ({_rules(n)})" for name, n in loaded.policies) or "none: everything passes"
-    yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect at once"
+    yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     yield "try", curl(base, backend)
 
 
