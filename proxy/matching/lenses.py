@@ -111,18 +111,22 @@ class FoldLens:
         return self._references.pending
 
     def plain(self, text: str) -> str | None:
-        if not text.isascii() or "&" in text or self._references.pending:
+        if "&" in text or self._references.pending:
             return None
-        if self._unseen and text:
+        if not text.isascii():
+            parts = [FOLDS[ord(char)] for char in text]
+            if set(map(len, parts)) != {1}:
+                return None
+            view = "".join(parts)
+        else:
+            view = text.lower()
+        if self._unseen and view:
             self._unseen = 0
-        return text.lower()
+        return view
 
     def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
         resolved, map_ = self._references.read(text, final, 0, raw)
         parts = [FOLDS[ord(char)] for char in resolved]
-        if len(map_) == 1 and map_[0][2] == 0 and set(map(len, parts)) == {1}:
-            self._unseen = 0
-            return "".join(parts), [(seen, map_[0][1], 0, 0)]
         self._show_floods(resolved, parts)
         pieces: list[Piece] = []
         for unit, width, late, part in _units(map_, parts):
