@@ -1,0 +1,68 @@
+"""The start banner."""
+
+from __future__ import annotations
+
+import io
+import shlex
+
+import pytest
+
+from proxy.cli.banner import Loaded, lines, write
+from proxy.cli.discovery import Backend
+from proxy.values import Address
+
+LOADED = Loaded([("starter", 5), ("house", 1)], "policies", "0123456789abcdef")
+LOCAL, ADMIN = Address("127.0.0.1", 11435), Address("127.0.0.1", 9435)
+
+
+class Terminal(io.StringIO):
+    """A text stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+def test_it_tells_where_what_and_how() -> None:
+    """Labels and values stand in two aligned columns."""
+    out = io.StringIO()
+    write(out, lines(LOCAL, ADMIN, Backend("Ollama", "http://127.0.0.1:11434", "llama3.2"), LOADED))
+    assert out.getvalue().splitlines()[1:] == [
+        "base_url  http://127.0.0.1:11435/v1",
+        "admin     http://127.0.0.1:9435",
+        "upstream  http://127.0.0.1:11434 (Ollama)",
+        "policies  starter (5 rules), house (1 rule)",
+        "          policies at revision 0123456789ab; an edit takes effect within a second",
+        "try       curl -N http://127.0.0.1:11435/v1/chat/completions -d "
+        '\'{"model":"llama3.2","stream":true,"messages":[{"role":"user","content":"Hello!"}]}\'',
+    ]
+
+
+@pytest.mark.parametrize(("host", "dialled"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_an_address_that_everybody_can_reach_is_said_to_be_one(host: str, dialled: str) -> None:
+    """The base_url can be used on this machine all the same."""
+    rows = list(lines(Address(host, 80), None, Backend("", "http://x:1"), LOADED))
+    assert rows[0] == ("base_url", f"http://{dialled}:80/v1")
+    assert "other machines can reach it" in rows[1][1]
+    assert ("admin", "off") in rows
+
+
+def test_a_models_name_cannot_break_out_of_the_command() -> None:
+    """The name comes from the model server; pasted into a shell it stays one argument."""
+    rows = dict(lines(LOCAL, ADMIN, Backend("", "http://x:1", 'a\'; rm -rf "$HOME"'), LOADED))
+    assert len(shlex.split(rows["try"])) == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "coloured"), [("TERM", "xterm", True), ("NO_COLOR", "1", False), ("TERM", "dumb", False)]
+)
+def test_colours_are_for_terminals_whose_users_want_them(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str, coloured: bool
+) -> None:
+    """NO_COLOR and dumb terminals are heeded; a pipe never gets any."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(key, value)
+    for out, expected in ((Terminal(), coloured), (io.StringIO(), False)):
+        write(out, lines(LOCAL, ADMIN, Backend("", "http://x:1"), LOADED))
+        assert ("\033[" in out.getvalue()) is expected
