@@ -24,7 +24,7 @@ RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
 
 PURE = ("errors", "core", "matching", "checks", "dialects")
 ALSO_PURE = ("demo.script",)
-DOES_IO = ("policy.store", "policy.files", "policy.commands", "policy.watch")  # the rest of policy is pure
+DOES_IO = ("policy.store", "policy.files", "policy.commands")  # the rest of policy is pure
 IMPURE = {
     "aiohttp",
     "anyio",
