@@ -23,7 +23,9 @@ class Loaded(NamedTuple):
     revision: str
 
 
-def lines(listen: Address, admin: Address | None, backend: Backend, loaded: Loaded) -> Iterator[tuple[str, str]]:
+def lines(
+    listen: Address, admin: Address | None, backend: Backend, loaded: Loaded, shadow: Loaded | None = None
+) -> Iterator[tuple[str, str]]:
     """Label and text of each line; a line without a label continues the one before."""
     base = f"{dialled(listen)}/v1"
     yield "base_url", base
@@ -33,8 +35,10 @@ def lines(listen: Address, admin: Address | None, backend: Backend, loaded: Load
     yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
     if not backend.answers:
         yield "", "does not answer yet; requests get 502 until it does"
-    yield "policies", ", ".join(f"{name} ({_rules(n)})" for name, n in loaded.policies) or "none: everything passes"
+    yield "policies", _names(loaded) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
+    if shadow is not None:
+        yield "shadow", f"{_names(shadow) or 'none'}: counted and logged, changes nothing"
     yield "try", curl(base, backend)
 
 
@@ -67,6 +71,10 @@ def bold(text: str, out: TextIO) -> str:
 def coloured(out: TextIO) -> bool:
     """Whether `out` is a terminal whose user has not said no to colours."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _names(loaded: Loaded) -> str:
+    return ", ".join(f"{name} ({_rules(number)})" for name, number in loaded.policies)
 
 
 def _rules(number: int) -> str:

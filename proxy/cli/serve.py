@@ -21,6 +21,7 @@ from proxy.demo.backend import DemoBackend
 from proxy.demo.script import MODEL, SCENES
 from proxy.dialects.base import Options
 from proxy.errors import SettingsError
+from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.config import ServerConfig
@@ -49,11 +50,16 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
-        loaded = [(policy.name, len(policy.rules)) for policy in store.current.policies]
-        in_force = banner.Loaded(loaded, str(store.directory), store.current.revision)
-        banner.write(sys.stdout, banner.lines(listen, admin, backend, in_force))
+        watching = _loaded(shadow) if shadow else None
+        banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching))
 
     await run_server(server_config(settings, backend.url), store, shadow, ready=ready)
+
+
+def _loaded(store: PolicyStore) -> banner.Loaded:
+    current = store.current
+    names = [(policy.name, len(policy.rules)) for policy in current.policies]
+    return banner.Loaded(names, str(store.directory), current.revision)
 
 
 def server_config(settings: Settings, upstream: str) -> ServerConfig:

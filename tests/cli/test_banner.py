@@ -38,6 +38,12 @@ def test_it_tells_where_what_and_how() -> None:
     ]
 
 
+def test_shadow_policies_are_named_as_such() -> None:
+    """Nobody should think that they guard anything."""
+    rows = dict(lines(LOCAL, ADMIN, Backend("", "http://x:1"), LOADED, LOADED._replace(policies=[("next", 2)])))
+    assert rows["shadow"] == "next (2 rules): counted and logged, changes nothing"
+
+
 @pytest.mark.parametrize(("host", "dialled"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
 def test_an_address_that_everybody_can_reach_is_said_to_be_one(host: str, dialled: str) -> None:
     """The base_url can be used on this machine all the same."""
