@@ -31,6 +31,7 @@ BAD = "NEVERSAID"
 NOTICE = "<stopped here>"
 WORDS = "All that is clean. "
 GARBAGE = b"data: NEVERSAID\n\n\xff\xfe{]"
+OWN = ("input", "parameters")  # free JSON: a call's arguments, a tool's schema
 Deltas = Sequence[tuple[str, str]]  # field and text
 
 
@@ -205,9 +206,9 @@ def planted(value: Any, word: str) -> Iterator[Any]:
 
 
 def overgrown(value: Any, word: str) -> Any:
-    """A JSON value with an unknown key that holds `word` in each of its objects."""
+    """A JSON value with an unknown key that holds `word` in each of its objects, but for a tool's own."""
     if isinstance(value, dict):
-        return {**{k: overgrown(v, word) for k, v in value.items()}, "x_unknown": word}
+        return {**{k: v if k in OWN else overgrown(v, word) for k, v in value.items()}, "x_unknown": word}
     if isinstance(value, list):
         return [overgrown(item, word) for item in value]
     return value
