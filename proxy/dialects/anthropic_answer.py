@@ -204,9 +204,9 @@ class MessagesAnswer(NamedEventsAnswer):
                 clean[key] = self._word(value)
             elif key == "usage":
                 clean[key] = _usage(value)
-        fixed = {"type": "message", "role": "assistant", "content": []}
-        empty = {key: None for key in ("stop_reason", "stop_sequence") if key in message}
-        return {**clean, **fixed, **empty}
+            elif key in ("stop_reason", "stop_sequence"):
+                clean[key] = None
+        return {**clean, "type": "message", "role": "assistant", "content": []}
 
     def _last_delta(self, value: Event) -> Event:
         delta = _dict(value, "delta")

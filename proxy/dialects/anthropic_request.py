@@ -133,8 +133,8 @@ MESSAGES = Object(
 
 def clean_tools(body: dict[str, Any], options: Options, report: Report) -> None:
     """Tools that the client runs are read through the allow-list; those of the server need the operator's leave."""
-    tools = body.get("tools")
-    for i, tool in enumerate(tools or ()):
+    tools = body.get("tools") or []
+    for i, tool in enumerate(tools):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind in (None, "custom"):
             tools[i] = _TOOL(tool, f"tools[{i}]", report)
