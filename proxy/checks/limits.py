@@ -34,12 +34,12 @@ class _LengthScan:
     def feed(self, text: str, final: bool = False) -> Progress:
         """Count on."""
         self._read += len(text)
-        most = self._limit.most
-        if self._over or self._read <= most:
+        most, rule = self._limit.most, self._limit.rule
+        if self._read <= most:
             return Progress(self._read)
+        found = () if self._over else (Finding(most, most + 1, rule),)
         self._over = True
-        rule = self._limit.rule
-        return Progress(most if rule.holds else self._read, (Finding(most, most + 1, rule),))
+        return Progress(most if rule.holds else self._read, found)
 
 
 class RepetitionLimit:
@@ -69,21 +69,21 @@ class RepetitionLimit:
 
 
 class _RepetitionScan:
-    __slots__ = ("_fresh", "_limit", "_over", "_read", "_tail")
+    __slots__ = ("_end", "_fresh", "_limit", "_read", "_tail")
 
     def __init__(self, limit: RepetitionLimit) -> None:
         self._limit = limit
         self._read = 0
         self._tail = ""  # as much as a run may need
         self._fresh: list[str] = []  # what came since the last look
-        self._over = False
+        self._end: int | None = None  # where a loop was found
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on; look whenever a multiple of STRIDE is passed."""
         before = self._read
         self._read += len(text)
-        if self._over:
-            return Progress(self._read)
+        if self._end is not None:
+            return Progress(self._end if self._limit.rule.holds else self._read)
         self._fresh.append(text)
         first = before - before % STRIDE + STRIDE
         return Progress(self._read) if self._read < first else self._look(first)
@@ -95,7 +95,7 @@ class _RepetitionScan:
         rule = self._limit.rule
         for at in range(first, self._read + 1, STRIDE):
             if self._loops(text, at - offset):
-                self._over = True
+                self._end = at - 1
                 return Progress(at - 1 if rule.holds else self._read, (Finding(at - 1, at, rule),))
         self._tail = text[-self._limit.window :]
         return Progress(self._read)

@@ -41,4 +41,4 @@ class _TolerantScan:
             return self._scan.feed(text, final)
         except Exception:
             self._scan = None
-            return Progress(self._read, (Finding(at, self._read, FAILED_OPEN),))
+            return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))

@@ -48,14 +48,14 @@ def check(args: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
         return 1
     if args.json:
-        loaded = {"revision": policies.revision, "rules": list(policies.report), "hints": list(policies.hints)}
-        _print_json({"ok": True, **loaded})
+        rules, hints = list(policies.report), list(policies.hints)
+        _print_json({"ok": True, "revision": policies.revision, "rules": rules, "hints": hints})
         return 0
     for line in policies.hints:
         print(f"hint: {line}")
     for line in policies.report:
         print(line)
-    print(f"{len(policies.policies)} policies, {len(policies.rules)} rules, revision {policies.revision}")
+    print(f"files: {len(policies.policies)}, rules: {len(policies.rules)}, revision: {policies.revision}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -22,9 +23,10 @@ from proxy.policy.source import Source
 WORK = 0.002  # seconds of compiling between two pauses
 REST = 0.002  # seconds of pause
 SWITCH = 0.0005  # seconds after which a compiling thread lets the event loop in
+COLLECT = (1_000, 4, 1_000_000)  # small garbage collections only: a full one stops every thread
 
 log = logging.getLogger("safety_proxy.policies")
-_one_load = threading.Lock()  # the switch interval belongs to the whole process
+_one_load = threading.Lock()  # what is set while it is held belongs to the whole process
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,14 @@ def _drive(steps: Steps) -> PolicySet:
 def _giving_way() -> Generator[None, None, None]:
     """Let the event loop in often while this thread computes."""
     with _one_load:
-        usual = sys.getswitchinterval()
+        usual = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(SWITCH)
+        gc.set_threshold(*COLLECT)
         try:
             yield
         finally:
-            sys.setswitchinterval(usual)
+            sys.setswitchinterval(usual[0])
+            gc.set_threshold(*usual[1])
 
 
 def _digest(sources: tuple[Source, ...]) -> bytes:

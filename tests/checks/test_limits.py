@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from proxy.checks.limits import STRIDE, LengthLimit, Limit, RepetitionLimit
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
+from tests.laws import check_laws
 
 RULE = Rule("p", "limits.x", Action.BLOCK)
 WATCHING = Rule("p", "limits.x", Action.BLOCK, enforced=False)
@@ -56,6 +57,12 @@ def test_a_text_ends_at_its_limit(text: str, most: int, cuts: list[int]) -> None
     out, found = run(LengthLimit(RULE, most), text, cuts)
     assert out == text[:most]
     assert found == ([(most, most + 1)] if len(text) > most else [])
+
+
+@given(looping, st.integers(0, 2**300), st.sampled_from([LengthLimit(RULE, 100), LengthLimit(WATCHING, 9), LOOP]))
+def test_limits_obey_the_laws(text: str, places: int, limit: Limit) -> None:
+    """The laws of every check."""
+    check_laws(limit, text, places)
 
 
 def test_a_limit_that_only_watches_changes_nothing() -> None:
