@@ -190,6 +190,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _read(name: str, value: Any, origin: str) -> Any:
     row = ROWS[name]
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise SettingsError(f"{origin} is not UTF-8 text")
     try:
         return row.metadata["read"](value)
     except ValueError as error:

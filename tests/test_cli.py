@@ -224,6 +224,19 @@ def test_it_ends_when_told_to(policies: Path, how: signal.Signals) -> None:
     assert "Traceback" not in got.err
 
 
+def test_a_hash_key_may_have_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long key works like a short one, and the tag stays the same over restarts."""
+    monkeypatch.setenv("SAFETY_PROXY_HASH_KEY", "x" * 200)
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Show me how to deploy with a key."}]}
+    tags = []
+    for _ in range(2):
+        with serving("--demo-pace", "0") as (_, lines), httpx.Client(trust_env=False) as client:
+            answer = client.post(f"{value(lines, 'base_url')}/chat/completions", json=body).text
+            tags += re.findall(r"\[api_key:\w+\]", answer)
+    assert len(tags) == 2
+    assert tags[0] == tags[1]
+
+
 def test_the_log_can_be_json(policies: Path) -> None:
     """One object a line on stderr, nothing else."""
     with serving("--policies", policies, "--log-format", "json") as (process, _):

@@ -131,6 +131,7 @@ def test_variables_of_kubernetes_and_of_test_switches_are_not_ours() -> None:
         ({"listen": "nonsense"}, {}, "flag --listen takes HOST:PORT, such as 127.0.0.1:11435 (it is 'nonsense')"),
         ({"max_body": "big"}, {}, "flag --max-body takes a number of bytes, such as 33554432 or 32MiB (it is 'big')"),
         ({}, {"SAFETY_PROXY_HISTORY": "keep"}, "variable SAFETY_PROXY_HISTORY takes replace or block (it is 'keep')"),
+        ({}, {"SAFETY_PROXY_HASH_KEY": "\udcff"}, "variable SAFETY_PROXY_HASH_KEY is not UTF-8 text"),
         ({"upstream": "ftp://x"}, {}, "takes http:// or https:// URLs, a host, or HOST:PORT"),
         ({}, {"SAFETY_PROXY_UPSTREAM_KEY_FILE": "/nowhere/key"}, "/nowhere/key cannot be read: No such file"),
         ({}, {"SAFETY_PROXY_UPSTREAM_KEY_FILE": "a", "SAFETY_PROXY_UPSTREAM_KEY": "b"}, "are both set"),

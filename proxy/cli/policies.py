@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from proxy.policy.store import PolicyStore
@@ -15,7 +16,7 @@ async def load(
     folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
 ) -> PolicyStore:
     """A store with its policies in force. Raises PolicyError, whose lines the caller shows."""
-    key = hash_key.encode() if hash_key else secrets.token_bytes(32)
+    key = sha256(hash_key.encode()).digest() if hash_key else secrets.token_bytes(32)
     store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
     with _told_once():
         await store.load()
