@@ -93,14 +93,18 @@ class Server:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self._close(self._config.grace)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop listening, let running exchanges end within the grace, then give each a proper end. Once is enough."""
+        if not self._stopping:
+            await self._close(self._config.grace)
 
     def hurry(self) -> None:
         """End every exchange now, each in its proper way."""
         self._watches.stop()
 
     async def _close(self, grace: float) -> None:
-        """Stop listening, let exchanges end within `grace` seconds, then give each a proper end."""
         self._stopping = True
         self._main.close()
         await self._main.drain(grace)
@@ -149,7 +153,7 @@ async def serve(
         watching.add_done_callback(_report_end)
         if ready is not None:
             ready(server.bound)
-        _settle_memory()
+        settle_memory()
         await stop.wait()
         log.info("stopping: running answers have %g s", config.grace)
     watching.cancel()
@@ -166,7 +170,7 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """What has been loaded stays: the collector need not look at it again, and full collections become rare."""
     gc.collect()
     gc.freeze()

@@ -50,7 +50,7 @@ class Edge:
     async def _serve(self, client: Client, http_version: str) -> None:
         host = _host(client, http_version)
         self._check_names(client, host)
-        if client.header.get(b"upgrade", b"").lower() == b"websocket":
+        if client.header.get(b"x-upgrade", b"").lower() == b"websocket":
             raise BadRequest(WEBSOCKETS, code="websocket_refused")
         found = self._table.find(client.method, client.path)
         if client.method == "OPTIONS" and found.methods:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -57,7 +58,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._answering():
             self.cycle.keep_alive = False
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head and self._head_timer is None and not self.transport.is_closing():
             self._start_clock()
 
@@ -73,7 +75,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The head is complete."""
         self._in_head = False
         self._stop_clock()
-        super().on_headers_complete()
+        if not self._asks_for_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if not self._asks_for_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer has been sent. If the request has not been read to its end, nothing more of it will be; but a
@@ -91,9 +99,27 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._refuse(b"400 Bad Request", BAD_REQUEST)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """No other protocol is spoken here; what follows such a request may be of that protocol."""
-        self.cycle.keep_alive = False
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _asks_for_upgrade(self) -> bool:
+        """llhttp takes what follows such a head for another protocol, where it is the body: see below."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Java's client offers HTTP/2 with every request. No other protocol is spoken here, so the offer is taken out
+        and the request read once more (RFC 9110, section 7.8: a server may ignore it); websockets leave a mark."""
+        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] not in (b"upgrade", b"connection")]
+        lines += [b"x-upgrade: %b" % value for name, value in self.headers if name == b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(b"\r\n".join((*lines, b"connection: close", b"", rest)))
 
     def _answering(self) -> bool:
         cycle = self.cycle

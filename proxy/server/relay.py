@@ -203,7 +203,7 @@ class Guarded:
             try:
                 data = await read()
             except TRANSPORT_ERRORS as error:
-                out = answer.finish(explain(error, self._config.upstream))
+                out = answer.finish(explain(error, self._config.upstream, begun=True))
             else:
                 watch.heard = now = perf_counter()
                 if data:
@@ -266,7 +266,7 @@ class Guarded:
         try:
             body = await upstream_answer.read_all(response, self._config.max_answer)
         except TRANSPORT_ERRORS as error:
-            raise explain(error, self._config.upstream) from error
+            raise explain(error, self._config.upstream, begun=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
         out = answer.whole(body)

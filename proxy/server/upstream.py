@@ -133,14 +133,12 @@ def let_end(response: UpstreamResponse) -> None:
     asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
 
 
-def explain(error: Exception, where: str) -> UpstreamError:
-    """A transport's error as ours."""
-    if isinstance(error, httpx.ConnectTimeout):
-        return UpstreamUnreachable(f"The model server at {where} does not accept connections", "connect_timeout")
-    if isinstance(error, httpx.ConnectError):
+def explain(error: Exception, where: str, begun: bool = False) -> UpstreamError:
+    """A transport's error as ours; `begun`: the answer's head had come."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return UpstreamUnreachable(f"The model server at {where} cannot be reached; is it running?", "connect")
     if isinstance(error, httpx.TimeoutException):
         return UpstreamTimeout("The model server took too long", "timeout")
-    if isinstance(error, httpx.ReadError | httpx.CloseError):
-        return UpstreamBroken("The model server broke off the connection", "truncated")
-    return UpstreamBroken("The model server's answer is not valid HTTP", "protocol")
+    if begun or isinstance(error, httpx.ReadError | httpx.CloseError):
+        return UpstreamBroken("The model server broke off its answer", "truncated")
+    return UpstreamBroken("The model server's answer is not HTTP, or there was none", "protocol")

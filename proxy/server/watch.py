@@ -116,8 +116,8 @@ class Watch:
         self.interrupt(Interrupt.CLIENT_GONE)
 
     def _arm(self, now: float) -> None:
-        """Come back when the next thing can be due."""
-        due = self._stuck_at() if self._client.sending else self.heard + self.patience
+        """Come back when the next thing can be due. `patience` may shrink to the idle time-out meanwhile."""
+        due = self._stuck_at() if self._client.sending else self.heard + min(self.patience, self._idle_timeout)
         if self._beat is not None:
             due = min(due, max(self._client.last_sent, self._client.sending) + self._interval)
         self._timer = self._loop.call_later(max(due - now, 0.0) + MARGIN, self._look)

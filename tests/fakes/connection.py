@@ -132,8 +132,10 @@ class Connection:
         """Stop reading and close the socket."""
         self._ended = True
         self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
-        self._client.close()
+        try:
+            await asyncio.gather(self._reading, return_exceptions=True)
+        finally:
+            self._client.close()
 
     async def next_exchange(self) -> Exchange | None:
         """Begins when the next request has come in full; None when the connection has ended before one began."""

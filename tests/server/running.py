@@ -245,6 +245,13 @@ class Seen:
     def begin(self, exchange: Exchange) -> None:
         """One more."""
         self.begun.append(exchange)
+        self._changed.set()
+
+    async def first(self, count: int = 1) -> None:
+        """Wait for so many exchanges to begin."""
+        while len(self.begun) < count:
+            self._changed.clear()
+            await self._changed.wait()
 
     def end(self, exchange: Exchange) -> None:
         """One is over."""
@@ -328,6 +335,10 @@ def chunk(
         "model": "tiny",
         "object": "chat.completion.chunk",
     }
+
+
+ROLE = chunk(delta={"role": "assistant"})
+"""How llama.cpp begins a stream."""
 
 
 def said(*contents: str) -> list[Any]:
