@@ -31,7 +31,7 @@ class Document:
         """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping."""
         self.name = source.name
         text = decode(source)
-        if source.base.endswith(".json"):
+        if source.base.lower().endswith(".json"):
             text = self._json(text)
         self.root = self._compose(text)
         self._refuse_bombs()

@@ -20,7 +20,7 @@ def read_directory(directory: Path) -> tuple[Source, ...]:
     Raises PolicyError when the directory or one of the files cannot be read.
     """
     try:
-        paths = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
+        paths = sorted(path for path in directory.iterdir() if _is_ours(path.name))
     except OSError as error:
         raise PolicyError([f"{directory}: cannot be read ({error.strerror}): give a directory of policies"]) from None
     sources, problems = [], []
@@ -58,6 +58,10 @@ def _look(directory: Path) -> tuple[Source, ...] | PolicyError:
         return read_directory(directory)
     except PolicyError as error:
         return error
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _content(path: Path) -> bytes:

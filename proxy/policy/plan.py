@@ -60,9 +60,9 @@ class Scope:
         return not self._roles or role in self._roles or role not in _KNOWN_ROLES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """One compiled policy.
+    """One compiled policy. Compared by identity, so that it is quick to look up.
 
     name:     as metrics and logs show it (`shadow:NAME` in a shadow set)
     compiled: its pattern and word rules

@@ -24,7 +24,7 @@ class Source(NamedTuple):
     @property
     def is_policy(self) -> bool:
         """True for a policy, False for a list of words."""
-        return self.base.endswith(POLICY_SUFFIXES)
+        return self.base.lower().endswith(POLICY_SUFFIXES)
 
 
 class Problem(NamedTuple):

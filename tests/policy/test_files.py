@@ -20,11 +20,22 @@ def names(directory: Path) -> list[str]:
 
 def test_only_visible_files_with_known_endings_are_read(tmp_path: Path) -> None:
     """Hidden files, editors' copies, other endings and subdirectories are none of ours."""
-    for name in ("b.yaml", "a.yml", "c.json", "w.txt", ".x.yaml", "b.yaml~", "#b.yaml#", "b.yaml.bak", "README.md"):
+    for name in (
+        "b.yaml",
+        "a.yml",
+        "c.json",
+        "D.YAML",
+        "w.txt",
+        ".x.yaml",
+        "b.yaml~",
+        "#b.yaml#",
+        "b.yaml.bak",
+        "README.md",
+    ):
         (tmp_path / name).write_text("x")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "d.yaml").write_text("x")
-    assert names(tmp_path) == ["a.yml", "b.yaml", "c.json", "w.txt"]
+    assert names(tmp_path) == ["D.YAML", "a.yml", "b.yaml", "c.json", "w.txt"]
 
 
 def test_kubernetes_symlinks_are_followed(tmp_path: Path) -> None:
