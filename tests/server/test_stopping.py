@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from tests.server.running import Policies, Store, Wire, chat_body, chunk, events
 pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
+Serving = asyncio.Task[None]
 BUSY = reply([*sse(chunk("Hello")), Stall()])
 
 
@@ -44,18 +46,22 @@ async def test_streams_end_with_an_error_event() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_requests_without_an_answer_get_503(stream: bool) -> None:
     """A request that has no answer yet gets 503, and so does one whose body is still coming."""
-    async with FakeUpstream(Answer((Stall(),))) as upstream, running(upstream) as proxy:
-        async with proxy.wire() as asking, proxy.wire() as sending:
-            await asking.post(CHAT, chat_body(stream=stream))
-            await upstream.exchange()
-            await sending.send(head(CHAT, "content-length: 100"))
-            await soon(proxy.seen.first(2))
-            stopping = asyncio.ensure_future(proxy.server.stop())
-            for wire in (asking, sending):
-                answer = await wire.answer()
-                assert answer.status == 503
-                assert answer.json()["error"]["code"] == "upstream_stopping"
-            await soon(stopping)
+    async with (
+        FakeUpstream(Answer((Stall(),))) as upstream,
+        running(upstream) as proxy,
+        proxy.wire() as asking,
+        proxy.wire() as sending,
+    ):
+        await asking.post(CHAT, chat_body(stream=stream))
+        await upstream.exchange()
+        await sending.send(head(CHAT, "content-length: 100"))
+        await soon(proxy.seen.first(2))
+        stopping = asyncio.ensure_future(proxy.server.stop())
+        for wire in (asking, sending):
+            answer = await wire.answer()
+            assert answer.status == 503
+            assert answer.json()["error"]["code"] == "upstream_stopping"
+        await soon(stopping)
 
 
 async def test_streams_may_finish_within_the_grace() -> None:
@@ -104,12 +110,12 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
 
 async def test_idle_connections_end_at_once() -> None:
     """Connections that wait for a next request do not hold up the end."""
-    async with FakeUpstream(reply(sse(*said("Hello")))) as upstream, running(upstream, grace=10.0) as proxy:
-        async with proxy.wire() as wire:
-            await wire.post(CHAT, chat_body())
-            await wire.answer()
-            await asyncio.wait_for(proxy.server.stop(), 2.0)
-            assert await wire.ended() == b""
+    answers = reply(sse(*said("Hello")))
+    async with FakeUpstream(answers) as upstream, running(upstream, grace=10.0) as proxy, proxy.wire() as wire:
+        await wire.post(CHAT, chat_body())
+        await wire.answer()
+        await asyncio.wait_for(proxy.server.stop(), 2.0)
+        assert await wire.ended() == b""
 
 
 async def test_a_port_in_use() -> None:
@@ -120,15 +126,13 @@ async def test_a_port_in_use() -> None:
         port = taken.getsockname()[1]
         for listener in ("listen", "admin"):
             with pytest.raises(SettingsError, match=f"127.0.0.1:{port}: the address is in use"):
-                async with running("http://127.0.0.1:9", **{listener: ("127.0.0.1", port)}):
+                async with running("http://127.0.0.1:9", None, **{listener: ("127.0.0.1", port)}):
                     pass
 
 
 @asynccontextmanager
-async def served(
-    upstream: FakeUpstream, store: Store, **config: Any
-) -> AsyncIterator[tuple[Bound, asyncio.Task[None]]]:
-    """`serve` with its signals, in a task."""
+async def served(upstream: FakeUpstream, store: Store, **config: Any) -> AsyncIterator[tuple[Bound, Serving]]:
+    """`serve` with its signals, in a task; this process's memory is left alone."""
     ready: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
     wanted = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), **config}
     settings = ServerConfig(upstream=upstream.url, **wanted)
@@ -136,8 +140,8 @@ async def served(
         serve(settings, cast(PolicyStore, store), registry=CollectorRegistry(), ready=ready.set_result, watch=False)
     )
     try:
-        await asyncio.wait([ready, serving], return_when=asyncio.FIRST_COMPLETED)
-        yield ready.result(), serving
+        with patch("proxy.server.app.settle_memory"):
+            yield await soon(ready), serving
     finally:
         if not serving.done():
             os.kill(os.getpid(), signal.SIGTERM)
