@@ -84,6 +84,8 @@ class Wire(ABC):
     streamed: fields that are released as they come; `whole` ones only when they are complete
     content:  the field in which a person reads the notice
     finish:   how an ordinary answer ends, and `blocked` one that a rule has ended
+    gap:      what stands between two events, and `lead` before the JSON of one
+    odd, failing: an event of an unknown type, and one that tells of an error with `%b` in it
     """
 
     dialect: ClassVar[Dialect]
@@ -93,6 +95,13 @@ class Wire(ABC):
     content: ClassVar[str] = "content"
     finish: ClassVar[str]
     blocked: ClassVar[str]
+    gap: ClassVar[bytes] = b"\n\n"
+    lead: ClassVar[bytes] = b"data: "
+    odd: ClassVar[tuple[bytes, ...]] = (
+        b'event: response.new_thing\ndata: {"type":"response.new_thing","delta":"unheard of","choices":[]}',
+        b": unheard of",
+    )
+    failing: ClassVar[bytes] = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"%b"}}'
 
     @abstractmethod
     def request(self, **extra: Any) -> bytes:
@@ -163,26 +172,25 @@ def letters(name: str, text: str) -> Deltas:
 # -- JSON inside events
 
 
-def frames_with_json(body: bytes) -> Iterator[tuple[int, bytes, Any]]:
+def frames_with_json(body: bytes, wire: Wire) -> Iterator[tuple[int, bytes, Any]]:
     """The place and the JSON of each event of a stream, with what stands before it."""
-    frames = body.split(b"\n\n")
-    for i, frame in enumerate(frames):
-        head, mark, data = frame.rpartition(b"data: ")
-        if mark and data.startswith(b"{"):
-            yield i, head + mark, json.loads(data)
+    for i, frame in enumerate(body.split(wire.gap)):
+        at = frame.rfind(wire.lead) + len(wire.lead) if wire.lead else 0
+        if frame[at : at + 1] == b"{":
+            yield i, frame[:at], json.loads(frame[at:])
 
 
-def replaced(body: bytes, place: int, head: bytes, value: Any) -> bytes:
+def replaced(body: bytes, wire: Wire, place: int, head: bytes, value: Any) -> bytes:
     """The stream with another JSON in one event."""
-    frames = body.split(b"\n\n")
+    frames = body.split(wire.gap)
     frames[place] = head + json.dumps(value).encode()
-    return b"\n\n".join(frames)
+    return wire.gap.join(frames)
 
 
-def typical(body: bytes) -> Iterator[tuple[int, bytes, Any]]:
+def typical(body: bytes, wire: Wire) -> Iterator[tuple[int, bytes, Any]]:
     """The same without the many events that differ from two others in their strings and numbers only."""
     seen: dict[str, int] = {}
-    for place, head, value in frames_with_json(body):
+    for place, head, value in frames_with_json(body, wire):
         shape = re.sub(r'": ("[^"]*"|[0-9.-]+)', '": 0', json.dumps(value))
         seen[shape] = seen.get(shape, 0) + 1
         if seen[shape] <= 2:
@@ -214,10 +222,10 @@ def overgrown(value: Any, word: str) -> Any:
     return value
 
 
-def overgrow(body: bytes, word: str) -> bytes:
+def overgrow(body: bytes, wire: Wire, word: str) -> bytes:
     """The same for every event of a stream."""
-    for place, head, value in list(frames_with_json(body)):
-        body = replaced(body, place, head, overgrown(value, word))
+    for place, head, value in list(frames_with_json(body, wire)):
+        body = replaced(body, wire, place, head, overgrown(value, word))
     return body
 
 
@@ -343,10 +351,10 @@ class Conformance:
         """After a block the answer is done at once: nothing more of the upstream is needed or looked at."""
         body = self.wire.speak(letters(self.wire.content, WORDS + BAD + WORDS * 3))
         answer = self.wire.answer([block(BAD)], stream=True)
-        frames = body.split(b"\n\n")
+        frames = body.split(self.wire.gap)
         fed = 0
         for fed, frame in enumerate(frames):  # noqa: B007
-            answer.feed(frame + b"\n\n")
+            answer.feed(frame + self.wire.gap)
             if answer.done:
                 break
         assert fed < len(frames) - 20
@@ -366,9 +374,9 @@ class Conformance:
         """Wherever an upstream dies, the client is told of an error, unless everything had been said."""
         body = golden_stream.golden.body
         everything = self.wire.read(body)
-        frames = body.split(b"\n\n")
+        frames = body.split(self.wire.gap)
         for end in range(len(frames)):
-            head = b"".join(frame + b"\n\n" for frame in frames[:end])
+            head = b"".join(frame + self.wire.gap for frame in frames[:end])
             for piece in (head, head + frames[end][: len(frames[end]) // 2]):
                 answer, out = self.wire.stream([piece])
                 told = self.wire.read(out)
@@ -378,20 +386,20 @@ class Conformance:
 
     def test_an_error_of_the_transport(self, golden_stream: Stream) -> None:
         """A connection that breaks in mid-answer is told as an error, after what was held."""
-        frames = golden_stream.golden.body.split(b"\n\n")
+        frames = golden_stream.golden.body.split(self.wire.gap)
         answer = self.wire.answer(stream=True)
         error = UpstreamTimeout("the model server said nothing for too long", "timeout")
-        out = answer.feed(b"".join(frame + b"\n\n" for frame in frames[:2])) + answer.finish(error)
+        out = answer.feed(b"".join(frame + self.wire.gap for frame in frames[:2])) + answer.finish(error)
         assert self.wire.read(out).failed
         assert answer.failed is error
 
     @pytest.mark.parametrize("bad", [b"{", b"[]", b'"text"', b"\xff", b"{}}", b'{"a":' * 300 + b"1" + b"}" * 300])
     def test_what_cannot_be_read_ends_the_answer(self, golden_stream: Stream, bad: bytes) -> None:
         """An event that is not the dialect's JSON is not forwarded, and the client is told of an error."""
-        frames = golden_stream.golden.body.split(b"\n\n")
+        frames = golden_stream.golden.body.split(self.wire.gap)
         for at in (0, 2, len(frames) // 2):
-            event = b"data: " + bad + BAD.encode()
-            body = b"\n\n".join([*frames[:at], event, *frames[at:]])
+            event = self.wire.lead + bad + BAD.encode()
+            body = self.wire.gap.join([*frames[:at], event, *frames[at:]])
             answer, out = self.wire.stream([body])
             assert answer.failed is not None
             assert self.wire.read(out).failed
@@ -399,10 +407,10 @@ class Conformance:
 
     def test_an_error_event(self, golden_stream: Stream) -> None:
         """An error that the upstream tells in its stream is told to the client, its words withheld if a rule minds."""
-        frames = golden_stream.golden.body.split(b"\n\n")
+        frames = golden_stream.golden.body.split(self.wire.gap)
         for words in ("out of memory", f"no {BAD} memory"):
-            event = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"%b"}}' % words.encode()
-            answer, out = self.wire.stream([b"\n\n".join([frames[0], event, *frames[1:]])], block(BAD))
+            event = self.wire.failing % words.encode()
+            answer, out = self.wire.stream([self.wire.gap.join([frames[0], event, *frames[1:]])], block(BAD))
             assert answer.failed is not None
             assert self.wire.read(out).failed
             assert (b"out of memory" in out) == (words == "out of memory")
@@ -413,16 +421,15 @@ class Conformance:
     def test_unknown_fields_are_dropped(self, golden_stream: Stream) -> None:
         """A string under a key that is not understood does not arrive, and everything else does."""
         body = golden_stream.golden.body
-        answer, out = self.wire.stream([overgrow(body, "unheard of")])
+        answer, out = self.wire.stream([overgrow(body, self.wire, "unheard of")])
         assert b"unheard of" not in out
         assert answer.failed is None
         assert self.wire.read(out) == self.wire.read(body)
 
     def test_unknown_events_are_dropped(self, golden_stream: Stream) -> None:
         """An event of a type that is not understood does not arrive; comments do, without their words."""
-        frames = golden_stream.golden.body.split(b"\n\n")
-        odd = b'event: response.new_thing\ndata: {"type":"response.new_thing","delta":"unheard of","choices":[]}'
-        body = b"\n\n".join([frames[0], odd, b": unheard of", *frames[1:]])
+        frames = golden_stream.golden.body.split(self.wire.gap)
+        body = self.wire.gap.join([frames[0], *self.wire.odd, *frames[1:]])
         answer, out = self.wire.stream([body])
         assert answer.failed is None
         assert b"unheard of" not in out
@@ -433,9 +440,9 @@ class Conformance:
         body = golden_stream.golden.body
         count = 0
         for word in (BAD, f"so {BAD} it is"):
-            for place, head, value in typical(body):
+            for place, head, value in typical(body, self.wire):
                 for changed in planted(value, word):
-                    changed_body = replaced(body, place, head, changed)
+                    changed_body = replaced(body, self.wire, place, head, changed)
                     escaped = changed_body.replace(BAD.encode(), b"\\u004eEVERSAID")
                     for stream in (changed_body, escaped):
                         self._stays_out(stream)
