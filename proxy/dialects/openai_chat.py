@@ -11,6 +11,7 @@ from proxy.dialects import openai_errors
 from proxy.dialects.base import Notice, Options, Request
 from proxy.dialects.fields import Report
 from proxy.dialects.jsonbody import parse_request
+from proxy.dialects.limits import drop_logprobs, limit
 from proxy.dialects.openai_answer import ChatAnswer
 from proxy.dialects.openai_request import CHAT, message_texts, tool_texts
 from proxy.errors import BadRequest
@@ -48,8 +49,21 @@ class OpenAIChat:
             logprobs=options.logprobs,
             dropped=tuple(report.dropped),
         )
-        _limit(request, options)
+        limit(request, options)
+        drop_logprobs(request, options, "logprobs", "top_logprobs")
         return request
+
+    def instruct(self, request: Request, before: str, after: str) -> None:
+        """Into the one system message at the beginning: templates often take no second one, nor one elsewhere."""
+        messages = request.body["messages"]
+        if messages[0]["role"] not in ("system", "developer"):
+            messages.insert(0, {"role": "system", "content": ""})
+        own = messages[0].get("content") or ""
+        if isinstance(own, list):
+            ends = [[{"type": "text", "text": text}] if text else [] for text in (before, after)]
+            messages[0]["content"] = ends[0] + own + ends[1]
+        else:
+            messages[0]["content"] = "\n\n".join(text for text in (before, own, after) if text)
 
     def upstream_body(self, request: Request) -> bytes:
         """Always a stream, and always with usage, so that a whole answer can be put together."""
@@ -81,27 +95,3 @@ def _prefill(message: dict[str, Any]) -> str:
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
     return content or ""
-
-
-def _limit(request: Request, options: Options) -> None:
-    """Take out what the operator does not allow."""
-    body = request.body
-    if not options.allow_cloud_models:
-        refuse_cloud(request.model)
-    if not options.allow_model_control:
-        for key in ("keep_alive", "ttl"):
-            if body.pop(key, None) is not None:
-                request.dropped += (key,)
-    if not options.logprobs and (body.pop("logprobs", None) or body.pop("top_logprobs", None)):
-        body.pop("top_logprobs", None)
-        request.removed += ("logprobs",)
-
-
-def refuse_cloud(model: str) -> None:
-    """Ollama sends prompts for such names to a remote service."""
-    if model.lower().endswith((":cloud", "-cloud")):
-        raise BadRequest(
-            f"The model {model[:80]!a} runs in the cloud: prompts would leave this machine (see allow_cloud_models)",
-            "model",
-            "cloud_model",
-        )
