@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from proxy.core.events import Frame, Passage
 from proxy.core.guard import Guard
-from proxy.core.types import Ending, Finding
+from proxy.core.types import Ending, Finding, Kind
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -116,6 +116,9 @@ class Dialect(Protocol):
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request. Raises ClientError, naming the field."""
+
+    def instruct(self, request: Request, before: str, after: str) -> None:
+        """Put the operator's words around the client's system text; one of them may be empty."""
 
     def upstream_body(self, request: Request) -> bytes:
         """What goes upstream: always asks for a stream."""
@@ -224,9 +227,17 @@ class Answer(ABC):
                 self._collect(body)
 
     def _fail(self, error: UpstreamError, out: list[bytes]) -> None:
-        """Release what was held (it is decided: nothing follows), then say that the answer is not complete."""
+        """Release what was held (it is decided: nothing follows), then say that the answer is not complete.
+
+        Half a tool call is not sent. Where the last of the text makes a rule end the answer, it is a blocked answer.
+        """
         tails, cuts = self.guard.finish()
-        self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
+        texts = tuple(piece for piece in tails if piece.channel.kind is not Kind.TOOL_ARGUMENTS)
+        self._put(self._write(Frame(b""), Passage((), texts, cuts)), out)
+        if cuts:
+            self._settle(out)
+        if self.done:
+            return
         self.failed = error
         self.done = True
         if self.request.stream:
