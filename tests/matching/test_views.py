@@ -19,7 +19,8 @@ from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.folding import fold
 from proxy.matching.lenses import UNSEEN_LIMIT
-from proxy.matching.rules import Pass, PassScan, Verdict, View
+from proxy.matching.matcher import Matcher, compile_rule
+from proxy.matching.rules import MatchRule, Pass, PassScan, Verdict, View
 from proxy.matching.views import HISTORY, Composition, FoldView, JsonUnescapeView
 
 
@@ -162,7 +163,7 @@ def spans(pattern: str, text: str) -> Iterator[tuple[int, int]]:
 
 Unit = tuple[int, int, str]
 REFERENCES = ["&#98;", "&#x41;", "&shy;", "&amp;", "&zwnj;", "&#769;"]
-REFERENCE = re.compile("&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[a-zA-Z0-9]+);")
+REFERENCE = re.compile("&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|(?:amp|apos|shy|zwnj|acute));")
 JSON_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})')
 
 
@@ -230,7 +231,7 @@ class Run(NamedTuple):
     blocked: Finding | None
 
 
-def run(check: Seen, chunks: list[str]) -> Run:
+def run(check: Seen | Matcher, chunks: list[str]) -> Run:
     """Through a gate, with the laws of a check looked after on the way."""
     gate = Gate([Lawful(check)])
     out = "".join(gate.feed(chunk) for chunk in chunks) + gate.feed("", final=True)
@@ -242,7 +243,7 @@ def run(check: Seen, chunks: list[str]) -> Run:
 class Lawful(NamedTuple):
     """A check whose scans are held to the laws."""
 
-    check: Seen
+    check: Seen | Matcher
     hold: int | None = None
 
     def open(self) -> LawfulScan:
@@ -348,6 +349,23 @@ def test_patterns_in_any_chunking_are_hidden_as_brute_force_says(
     want = expected(units, [(s, e, rule) for rule, p in rules for s, e in spans(p, seen)], text)
     outs = [run(Seen(view, PatternPass(rules)), chunks).out for chunks in chunkings(text, cuts)]
     assert outs == [want] * 3
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(data=st.data(), patterns=PATTERNS, cuts=CUTS)
+def test_the_engine_through_a_view_hides_what_brute_force_says(
+    name: str, data: st.DataObject, patterns: list[str], cuts: list[int]
+) -> None:
+    """The same with the engine, which answers as early as can be."""
+    _, units_of, texts = VIEWS[name]
+    text = data.draw(texts)
+    rules = list(zip(REWRITE, patterns, strict=False))
+    units = units_of(text)
+    seen = "".join(part for _, _, part in units)
+    want = expected(units, [(s, e, rule) for rule, p in rules for s, e in spans(p, seen)], text)
+    compiled = [compile_rule(MatchRule(rule, pattern=p, fold="folded" in name)) for rule, p in rules]
+    matcher = Matcher(compiled, escaped=name != "folded")
+    assert [run(matcher, chunks).out for chunks in chunkings(text, cuts)] == [want] * 3
 
 
 @pytest.mark.parametrize("name", VIEWS)
