@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -242,7 +243,7 @@ def _call_pieces(number: int, call: dict[str, Any]) -> Iterator[Piece]:
     if "id" in call:
         yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.id"), call["id"])
     yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.name"), function["name"])
-    yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), orjson.dumps(function["arguments"]).decode())
+    yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), json.dumps(function["arguments"], ensure_ascii=False))
 
 
 def _judged_calls(pieces: list[Piece], originals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ BAD = "NEVERSAID"
 NOTICE = "<stopped here>"
 WORDS = "All that is clean. "
 GARBAGE = b"data: NEVERSAID\n\n\xff\xfe{]"
-OWN = ("input", "parameters")  # free JSON: a call's arguments, a tool's schema
+OWN = ("input", "arguments", "parameters")  # free JSON: a call's arguments, a tool's schema
 Deltas = Sequence[tuple[str, str]]  # field and text
 
 
