@@ -10,6 +10,7 @@ character, and the first register is the earliest beginning of a match that is s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from proxy.matching.charsets import CharSet
@@ -27,26 +28,48 @@ class Accept(NamedTuple):
     registers: tuple[int, ...]
 
 
-class Accepts(NamedTuple):
-    """The matches that end before the character that was read, and those that end after it."""
+class Event(NamedTuple):
+    """What makes a transition rare: matches that end, before the character that was read or after it.
+
+    keep: the registers to take the new ones from, where that is more than a cut; see Change
+    """
 
     before: tuple[Accept, ...]
     after: tuple[Accept, ...]
+    keep: tuple[int, ...] | None
 
 
 class Change(NamedTuple):
-    """What a transition does besides changing the state.
+    """What a transition does to the registers: first some are cut out, then a new one may begin.
 
-    keep:    the old registers that the new ones are taken from; the number one past the last means "begins here";
-             None: they stay as they are
-    accepts: None when no match ends here and nothing can have waited too long
+    event: what else there is to do; None in nearly all transitions
     """
 
-    keep: tuple[int, ...] | None
-    accepts: Accepts | None
+    cut: slice | None
+    begins: bool
+    event: Event | None
+
+    def applied(self, registers: Sequence[int], position: int) -> list[int]:
+        """The registers after the character at `position`."""
+        if self.event is not None and self.event.keep is not None:
+            starts = [*registers, position]
+            return [starts[k] for k in self.event.keep]
+        out = list(registers)
+        if self.cut is not None:
+            del out[self.cut]
+        return [*out, position] if self.begins else out
 
 
 Step = tuple["State", Change | None]
+
+
+class Watched(NamedTuple):
+    """The registers of a state that a scan has to look at; see State."""
+
+    held: tuple[tuple[int, int], ...]
+    overflow: tuple[tuple[int, HoldClass], ...]
+    validated: int
+    special: bool
 
 
 class Atom(frozenset[CharSet]):
@@ -58,13 +81,21 @@ class Atom(frozenset[CharSet]):
     shared = False
 
 
-class Move(NamedTuple):
-    """A group after a character: its next group and items; the rules with a match that ends before, and after it."""
+class Move:
+    """A group after a character: its next group (None: dead), and the rules with matches that end before or after it.
 
-    group: Group | None
-    items: frozenset[Item]
-    before: frozenset[CompiledRule]
-    after: frozenset[CompiledRule]
+    ends: there are such rules
+    """
+
+    __slots__ = ("after", "before", "ends", "group", "items")
+
+    def __init__(self, group: Group | None, before: frozenset[CompiledRule], after: frozenset[CompiledRule]) -> None:
+        self.group, self.before, self.after = group, before, after
+        self.items: frozenset[Item] = group.members if group is not None else frozenset()
+        self.ends = bool(before or after)
+
+
+_ends = attrgetter("ends")
 
 
 class Automaton:
@@ -77,10 +108,10 @@ class Automaton:
         self.numbers = {rule: number for number, rule, _ in rules}
         self.max_transitions = max_transitions
         self.transitions = 0
-        self.has_shortest = any(rule.source.shortest for _, rule, _ in rules)
         self._rules = rules
         self._classes = list(dict.fromkeys(hold_class for _, _, hold_class in rules))
         self._sets = _SetIndex(frozenset[CharSet]().union(*(rule.sets for _, rule, _ in rules)))
+        self._watched: dict[tuple[tuple[HoldClass, int], ...], Watched] = {}
         self._behind = {e.behind for _, rule, _ in rules for e in rule.roots if e.behind is not None}
         self._atoms: dict[str, Atom] = {}
         self._known_atoms: dict[frozenset[CharSet], Atom] = {}
@@ -104,16 +135,16 @@ class Automaton:
 
     def fresh(self, before: Atom) -> tuple[Group, ...]:
         """The items that a match can begin with after a character."""
-        known = before & self._behind
-        groups = self._fresh.get(known)
+        groups = self._fresh.get(before)
         if groups is None:
+            known = before & self._behind
             items: dict[HoldClass, set[Item]] = {hold_class: set() for hold_class in self._classes}
             for _, rule, hold_class in self._rules:
                 items[hold_class].update(
                     e.target for e in rule.roots if e.target is not None and (e.behind is None or e.behind in known)
                 )
             groups = tuple(self.group(c, frozenset(found)) for c, found in items.items() if found)
-            self._fresh[known] = groups
+            self._fresh[before] = groups
         return groups
 
     def group(self, hold_class: HoldClass, items: frozenset[Item]) -> Group:
@@ -137,14 +168,29 @@ class Automaton:
         state[char] = step
         return step
 
+    def watched(self, groups: tuple[Group, ...]) -> Watched:
+        """Which registers of a state a scan has to look at."""
+        if len(self._classes) == 1:
+            oldest: tuple[tuple[HoldClass, int], ...] = ((self._classes[0], 0),) if groups else ()
+        else:
+            first: dict[HoldClass, int] = {}
+            for register, group in enumerate(groups):
+                first.setdefault(group.hold_class, register)
+            oldest = tuple(first.items())
+        watched = self._watched.get(oldest)
+        if watched is None:
+            watched = self._watched[oldest] = _watch(oldest)
+        return watched
+
     def flush(self) -> None:
         """Forget every state. One that a stream is in builds its transitions anew."""
         for state in self._states.values():
             state.clear()
         for group in self._groups.values():
-            group.moves.clear()
+            group.clear()
+            group.rest.clear()
         self._states = {(self.start.groups, self.start.fresh): self.start}
-        self._groups = {(g.hold_class, g.items): g for groups in self._fresh.values() for g in groups}
+        self._groups = {(g.hold_class, g.members): g for groups in self._fresh.values() for g in groups}
         self.transitions = 0
 
     def _state(self, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> State:
@@ -155,67 +201,95 @@ class Automaton:
 
     def _build(self, state: State, atom: Atom) -> Step:
         old = len(state.groups)
-        moves = [group.moves.get(atom) or group.move(atom) for group in state.groups + state.fresh]
-        before = self._accepts((k, m.before) for k, m in enumerate(moves) if m.before)
-        if self.has_shortest:
-            moves = self._cut(moves, {rule for rule in before if rule.source.shortest}, old)
-        after = self._accepts((min(k, old), m.after) for k, m in enumerate(moves) if m.after)
-        if self.has_shortest:
-            moves = self._cut(moves, {rule for rule in after if rule.source.shortest}, len(moves))
-        groups, registers = self._partition(moves, old)
-        keep = None if registers == tuple(range(old)) else registers
-        accepts = None
-        if before or after or (state.overflow and keep is not None):
-            accepts = Accepts(self._numbered(before), self._numbered(after))
-        change = None if keep is None and accepts is None else Change(keep, accepts)
+        moves = [group[atom] for group in state.groups + state.fresh]
+        before: tuple[Accept, ...] = ()
+        after: tuple[Accept, ...] = ()
+        if any(map(_ends, moves)):
+            ended = self._ended([move.before for move in moves], old)
+            moves, before = self._cut(moves, ended, old), self._numbered(ended)
+            ended = self._ended([move.after for move in moves], old)
+            moves, after = self._cut(moves, ended, len(moves)), self._numbered(ended)
+        following = self._partition(moves)
+        dead = [k for k, group in enumerate(following) if group is None]
+        groups = tuple([group for group in following if group is not None])
+        change = _change(old, len(following), dead, before, after, bool(state.overflow))
         return self._state(groups, self.fresh(atom)), change
 
-    def _accepts(self, found: Iterable[tuple[int, frozenset[CompiledRule]]]) -> dict[CompiledRule, tuple[int, ...]]:
-        """Per rule the registers of its matches: the oldest, or with a validator all."""
+    def _ended(self, found: list[frozenset[CompiledRule]], old: int) -> dict[CompiledRule, tuple[int, ...]]:
+        """Per rule the registers of its matches that end: the oldest, or with a validator all."""
         out: dict[CompiledRule, tuple[int, ...]] = {}
-        for register, rules in found:
+        for k, rules in enumerate(found):
             for rule in rules:
                 if rule not in out:
-                    out[rule] = (register,)
+                    out[rule] = (min(k, old),)
                 elif rule.source.validate is not None:
-                    out[rule] += (register,)
+                    out[rule] += (min(k, old),)
         return out
 
-    def _numbered(self, found: dict[CompiledRule, tuple[int, ...]]) -> tuple[Accept, ...]:
-        return tuple(sorted(Accept(self.numbers[rule], registers) for rule, registers in found.items()))
+    def _numbered(self, ended: dict[CompiledRule, tuple[int, ...]]) -> tuple[Accept, ...]:
+        return tuple(sorted(Accept(self.numbers[rule], registers) for rule, registers in ended.items()))
 
-    def _cut(self, moves: list[Move], ended: set[CompiledRule], count: int) -> list[Move]:
+    def _cut(self, moves: list[Move], ended: Iterable[CompiledRule], count: int) -> list[Move]:
         """`match: shortest`: what began before a match's end is given up."""
-        if not ended:
+        given_up = {rule for rule in ended if rule.source.shortest}
+        if not given_up:
             return moves
-        return [move if k >= count else self._without(move, ended) for k, move in enumerate(moves)]
+        return [move if k >= count else self._give_up(move, given_up) for k, move in enumerate(moves)]
 
-    def _without(self, move: Move, ended: set[CompiledRule]) -> Move:
-        items = frozenset(item for item in move.items if item.owner not in ended)
-        group = self.group(move.group.hold_class, items) if items and move.group else None
-        return Move(group, items, move.before, move.after - ended)
+    def _give_up(self, move: Move, given_up: set[CompiledRule]) -> Move:
+        gone = frozenset(item for item in move.items if item.owner in given_up)
+        group = self._without(move.group, gone) if gone and move.group is not None else move.group
+        return Move(group, move.before, move.after - given_up)
 
-    def _partition(self, moves: list[Move], old: int) -> tuple[tuple[Group, ...], tuple[int, ...]]:
-        """The next groups, and the registers they keep: no item twice, the older has it."""
+    def _partition(self, moves: list[Move]) -> Sequence[Group | None]:
+        """The next groups: no item twice, the older has it."""
         sets = [move.items for move in moves]
-        owned: set[Item] = set().union(*sets)
-        if len(owned) == sum(map(len, sets)):
-            kept = [(move.group, min(k, old)) for k, move in enumerate(moves) if move.group is not None]
-            return tuple(group for group, _ in kept), tuple(register for _, register in kept)
-        owned.clear()
-        groups, registers = [], []
-        for k, (group, items, _, _) in enumerate(moves):
-            if group is None:
-                continue
-            if not group.hold_class.every_start:
-                if not owned.isdisjoint(items):
-                    items -= owned
-                    group = self.group(group.hold_class, items) if items else None
-                owned |= items
-            if group is not None:
-                groups.append(group)
-                registers.append(min(k, old))
-        return tuple(groups), tuple(registers)
+        if len(set().union(*sets)) == sum(map(len, sets)):
+            return [move.group for move in moves]
+        owned: set[Item] = set()
+        out: list[Group | None] = []
+        for move in moves:
+            group = move.group
+            if group is not None and not group.hold_class.every_start:
+                taken = move.items & owned
+                if taken:
+                    rest = group.rest
+                    group = rest[taken] if taken in rest else self._without(group, taken)
+                owned |= move.items
+            out.append(group)
+        return out
+
+    def _without(self, group: Group, taken: frozenset[Item]) -> Group | None:
+        """The group without items that an older one has."""
+        items = group.members - taken
+        rest = group.rest[taken] = self.group(group.hold_class, items) if items else None
+        return rest
+
+
+def _change(
+    old: int, count: int, dead: list[int], before: tuple[Accept, ...], after: tuple[Accept, ...], watched: bool
+) -> Change | None:
+    """The change of the registers when of `count` groups, the first `old` with one already, some are dead."""
+    gone = [k for k in dead if k < old]
+    born = count - old - (len(dead) - len(gone))
+    keep = None
+    if born > 1 or (gone and gone[-1] - gone[0] >= len(gone)):  # classes with a beginning each, or several cuts
+        keep = tuple(min(k, old) for k in range(count) if k not in dead)
+    changed = bool(gone) or born > 0
+    event = Event(before, after, keep) if before or after or keep is not None or (watched and changed) else None
+    if not changed and event is None:
+        return None
+    if keep is not None:
+        return Change(None, False, event)
+    return Change(slice(gone[0], gone[-1] + 1) if gone else None, born > 0, event)
+
+
+def _watch(oldest: tuple[tuple[HoldClass, int], ...]) -> Watched:
+    """`oldest`: the first register of each class."""
+    held = tuple((register, c.limit) for c, register in oldest if c.holds)
+    overflow = tuple((register, c) for c, register in oldest if c.on_overflow != "release")
+    validated = min((register for c, register in oldest if c.every_start), default=-1)
+    return Watched(held, overflow, validated, bool(overflow) or validated >= 0)
 
 
 class _SetIndex:
@@ -238,22 +312,27 @@ class _SetIndex:
         return frozenset(self.small.get(code, ())).union(chars for chars in self.wide if chars.has(code))
 
 
-class Group:
-    """Items of one class whose matches began at the same place."""
+class Group(dict[Atom, Move]):
+    """Items of one class whose matches began at the same place. Maps what is read next to its move.
 
-    __slots__ = ("_automaton", "_by_set", "hold_class", "items", "moves")
+    rest: the group that is left when some of the items are taken away, by which
+    """
+
+    __slots__ = ("_automaton", "_by_set", "hold_class", "members", "rest")
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, automaton: Automaton, hold_class: HoldClass, items: frozenset[Item]) -> None:
-        self._automaton = automaton
-        self.hold_class = hold_class
-        self.items = items
-        self.moves: dict[Atom, Move] = {}
+        super().__init__()
+        self._automaton, self.hold_class, self.members = automaton, hold_class, items
+        self.rest: dict[frozenset[Item], Group | None] = {}
         self._by_set: dict[CharSet, list[Item]] = {}
         for item in items:
             self._by_set.setdefault(item.chars, []).append(item)
 
-    def move(self, atom: Atom) -> Move:
-        """Read a character."""
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __missing__(self, atom: Atom) -> Move:
         items: set[Item] = set()
         before: set[CompiledRule] = set()
         after: set[CompiledRule] = set()
@@ -261,9 +340,8 @@ class Group:
             if chars in atom:
                 for item in at:
                     _read(item, atom, items, before, after)
-        found = frozenset(items)
-        group = self._automaton.group(self.hold_class, found) if found else None
-        move = self.moves[atom] = Move(group, found, frozenset(before), frozenset(after))
+        group = self._automaton.group(self.hold_class, frozenset(items)) if items else None
+        move = self[atom] = Move(group, frozenset(before), frozenset(after))
         return move
 
 
@@ -291,20 +369,16 @@ class State(dict["str | Atom", Step]):
     held:      the registers that text has to wait for, each with the most characters it may keep waiting
     overflow:  the registers of classes in which a match that waits too long is covered, or blocks
     validated: the register of the oldest match whose text a validator may want to see, or -1
+    special:   one of the latter two is in use
     """
 
-    __slots__ = ("automaton", "fresh", "groups", "held", "overflow", "validated")
+    __slots__ = ("automaton", "fresh", "groups", "held", "overflow", "special", "validated")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, automaton: Automaton, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> None:
         super().__init__()
         self.automaton, self.groups, self.fresh = automaton, groups, fresh
-        oldest: dict[HoldClass, int] = {}
-        for register, group in enumerate(groups):
-            oldest.setdefault(group.hold_class, register)
-        self.held = tuple((register, c.limit) for c, register in oldest.items() if c.holds)
-        self.overflow = tuple((register, c) for c, register in oldest.items() if c.on_overflow != "release")
-        self.validated = min((register for c, register in oldest.items() if c.every_start), default=-1)
+        self.held, self.overflow, self.validated, self.special = automaton.watched(groups)
 
     def __missing__(self, char: str) -> Step:
         return self.automaton.step(self, char)

@@ -43,10 +43,10 @@ class CharSet:
             known = _known[key] = cls(*key)
         return known
 
-    @classmethod
-    def chars(cls, text: Iterable[str]) -> CharSet:
+    @staticmethod
+    def chars(text: Iterable[str]) -> CharSet:
         """The set of the characters of `text`."""
-        return cls.of((ord(c), ord(c)) for c in text)
+        return _characters_of("".join(text))
 
     def __contains__(self, char: str) -> bool:
         """Is the character (or, given as "", the edge of the text) in the set?"""
@@ -74,11 +74,11 @@ class CharSet:
 
     def __invert__(self) -> CharSet:
         """Everything else, the edge too unless it is in the set."""
-        return CharSet.of(_gaps(self.ranges), not self.edge)
+        return _complement(self)
 
     def inside(self) -> CharSet:
         """The same characters without the edge."""
-        return CharSet.of(self.ranges)
+        return _inside(self)
 
     def __repr__(self) -> str:
         shown = "".join(f"{first:x}-{last:x} " for first, last in self.ranges[:4])
@@ -110,6 +110,21 @@ def _gaps(ranges: Ranges) -> Ranges:
     if start <= LAST:
         out.append((start, LAST))
     return tuple(out)
+
+
+@cache
+def _characters_of(text: str) -> CharSet:
+    return CharSet.of((ord(c), ord(c)) for c in text)
+
+
+@cache
+def _complement(chars: CharSet) -> CharSet:
+    return CharSet.of(_gaps(chars.ranges), not chars.edge)
+
+
+@cache
+def _inside(chars: CharSet) -> CharSet:
+    return CharSet.of(chars.ranges) if chars.edge else chars
 
 
 @cache

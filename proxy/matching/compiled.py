@@ -84,11 +84,11 @@ def _check(rule: MatchRule) -> None:
 
 def _compile_pattern(rule: MatchRule, pattern: str) -> CompiledRule:
     parsed = parse(pattern)
-    check_crowding(parsed.root)
     note = ""
     if parsed.lazy_column and not rule.shortest:
         note = f"column {parsed.lazy_column}: a lazy quantifier changes nothing here; `match: shortest` would"
     fragment = build(parsed.root)
+    check_crowding(parsed.root, fragment.roots)
     if not fragment.items:
         note = "the pattern can never match: look at its boundaries and look-around"
     return _finish(rule, fragment, (), 0, note)

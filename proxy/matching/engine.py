@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proxy.core.check import Progress
 from proxy.core.types import Action
 from proxy.matching.automaton import MAX_TRANSITIONS, Automaton
 from proxy.matching.classes import classify
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.keywords import Keywords, entry_length
-from proxy.matching.scan import MatchScan
+from proxy.matching.rules import PassScan, Verdict
+from proxy.matching.scan import PatternScan, TooLate, WordScan
 
 
 class MatchPass:
@@ -34,6 +36,38 @@ class MatchPass:
         """Which rule gives its name when several end a stream at once: the first in file order."""
         return self.reported[number].order, number
 
-    def open(self) -> MatchScan:
+    def open(self) -> PassScan:
         """A fresh scan."""
-        return MatchScan(self)
+        scan = PatternScan(self) if self.keywords is None else WordScan(self)
+        return _Rewinding(scan) if self.may_block_late else scan
+
+
+class _Rewinding:
+    """A scan that reads a feed again, up to where a match had been open too long, when that blocks."""
+
+    __slots__ = ("_scan",)
+
+    def __init__(self, scan: PatternScan | WordScan) -> None:
+        self._scan = scan
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked."""
+        return self._scan.verdict
+
+    def save(self) -> object:
+        """The whole state."""
+        return self._scan.save()
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        self._scan.restore(mark)
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        mark = self._scan.save()
+        try:
+            return self._scan.feed(text, final)
+        except TooLate as late:
+            self._scan.restore(mark)
+            return self._scan.feed(text[: late.at - self._scan.position])

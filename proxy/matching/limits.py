@@ -7,18 +7,20 @@ prefix), or only every few characters, the gap may be longer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
+from proxy.matching.nfa import Edge
 from proxy.matching.tree import Chars, Choice, Node, Repeat, Sequence
 
-MAX_OPEN = 100
+MAX_OPEN = 64
 
 
-def check_crowding(root: Node) -> None:
-    """PatternError when too many matches could be open at once."""
-    crowd = _Crowd(_distance(_prefix(root)))
+def check_crowding(root: Node, roots: Iterable[Edge]) -> None:
+    """PatternError when too many matches could be open at once. `roots`: the edges that a match begins with."""
+    crowd = _Crowd(_distance(_prefix(root), roots))
     open_at_once = crowd.measure(root, []) / crowd.distance
     if open_at_once > MAX_OPEN:
         raise PatternError(
@@ -43,12 +45,15 @@ def _prefix(node: Node) -> list[CharSet]:
     return out
 
 
-def _distance(prefix: list[CharSet]) -> int:
-    """How far apart two matches must at least begin."""
-    for shift in range(1, len(prefix)):
-        if all(later & earlier for later, earlier in zip(prefix[shift:], prefix, strict=False)):
+def _distance(prefix: list[CharSet], roots: Iterable[Edge]) -> int:
+    """How far apart two matches must at least begin, both of which get beyond the prefix."""
+    edges = [(edge.behind, edge.target.chars) for edge in roots if edge.target is not None]
+    for shift in range(1, len(prefix) + 1):
+        before, rest = prefix[shift - 1], prefix[shift:]
+        begins = any((b is None or before & b) and (not rest or rest[0] & chars) for b, chars in edges)
+        if begins and all(later & earlier for later, earlier in zip(rest, prefix, strict=False)):
             return shift
-    return max(1, len(prefix))
+    return len(prefix) + 1
 
 
 def _size(node: Node) -> int:

@@ -7,7 +7,7 @@ come next narrows an item's set, what has to have come before is a condition on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from proxy.matching.charsets import CharSet
@@ -40,13 +40,15 @@ class Item:
         self.edges: tuple[Edge, ...] = ()
         self.owner: Any = None  # the compiled rule it belongs to
 
-    def moves(self) -> Iterator[Edge]:
-        """All its edges, the unconditional ones too."""
-        for target in self.targets:
-            yield Edge(None, target)
-        if self.accepts:
-            yield Edge(None, None)
-        yield from self.edges
+    def followers(self) -> Iterable[Item]:
+        """All items that an edge leads to."""
+        if not self.edges:
+            return self.targets
+        return {*self.targets, *(edge.target for edge in self.edges if edge.target is not None)}
+
+    def completes(self) -> bool:
+        """May a match be complete here, or after one more character?"""
+        return self.ends or self.accepts or any(edge.target is None for edge in self.edges)
 
 
 class Edge(NamedTuple):
@@ -81,12 +83,14 @@ def build(root: Node) -> Fragment:
     roots = closures.roots()
     if any(edge.target is None or edge.target.ends for edge in roots):
         raise PatternError("the pattern can match the empty text", 1, "make one character of it mandatory")
-    live = _live(closures.reached)
+    reached = _reached(edge.target for edge in roots if edge.target is not None)
+    live = _live(reached)
     roots = tuple(edge for edge in roots if edge.target in live)
-    for item in live:
-        item.targets = frozenset(t for t in item.targets if t in live)
-        item.edges = tuple(e for e in item.edges if e.target is None or e.target in live)
-    return Fragment(roots, tuple(live), *_lengths(roots))
+    if len(live) < len(reached):
+        for item in live:
+            item.targets = frozenset(t for t in item.targets if t in live)
+            item.edges = tuple(e for e in item.edges if e.target is None or e.target in live)
+    return Fragment(roots, tuple(live), *_lengths(roots, live))
 
 
 class _Graph:
@@ -136,7 +140,6 @@ class _Closures:
         self.graph = graph
         self.start = start
         self.items: dict[tuple[int, CharSet | None], Item] = {}
-        self.reached: list[Item] = []
         self.todo: list[tuple[Item, int]] = []
         self.steps = 0
 
@@ -162,7 +165,10 @@ class _Closures:
         item.targets, item.edges = frozenset(targets), tuple(conditional)
 
     def edges(self, start: int) -> Iterable[Edge]:
+        """All ways on from a node."""
         labels, outs = self.graph.labels, self.graph.outs
+        if isinstance(labels[start], Chars):
+            return (Edge(None, self.item(start, None)),)
         found: dict[Edge, None] = {}
         stack: list[tuple[int, CharSet | None, CharSet | None]] = [(start, None, None)]
         seen = set(stack)
@@ -206,21 +212,28 @@ class _Closures:
                 assert ahead is not None
                 item = Item(ahead, ends=True)
             self.items[node, ahead] = item
-            if item.chars:
-                self.reached.append(item)
         return item
+
+
+def _reached(items: Iterable[Item]) -> dict[Item, None]:
+    """The items that some text leads to."""
+    reached = dict.fromkeys(items)
+    todo = list(reached)
+    while todo:
+        for target in todo.pop().followers():
+            if target not in reached:
+                reached[target] = None
+                todo.append(target)
+    return reached
 
 
 def _live(items: Iterable[Item]) -> dict[Item, None]:
     """The items from which a match can still be completed by some text."""
     sources: dict[Item, list[Item]] = {}
-    live: dict[Item, None] = {}
     for item in items:
-        for edge in item.moves():
-            if edge.target is not None:
-                sources.setdefault(edge.target, []).append(item)
-        if item.ends or any(edge.target is None for edge in item.moves()):
-            live[item] = None
+        for target in item.followers():
+            sources.setdefault(target, []).append(item)
+    live = dict.fromkeys(item for item in items if item.completes())
     stack = list(live)
     while stack:
         for source in sources.get(stack.pop(), ()):
@@ -230,30 +243,27 @@ def _live(items: Iterable[Item]) -> dict[Item, None]:
     return live
 
 
-def _lengths(roots: Iterable[Edge]) -> tuple[int | None, int | None]:
+def _lengths(roots: Iterable[Edge], items: Iterable[Item]) -> tuple[int | None, int | None]:
     """The longest match, and the longest that a match stays open: longest paths, if there is no cycle."""
-    degree: dict[Item, int] = {edge.target: 0 for edge in roots if edge.target is not None}
-    todo = list(degree)
-    while todo:
-        for edge in todo.pop().moves():
-            if edge.target is not None:
-                if edge.target not in degree:
-                    degree[edge.target] = 0
-                    todo.append(edge.target)
-                degree[edge.target] += 1
-    depth = dict.fromkeys(degree, 0)
-    ready = [item for item, n in degree.items() if n == 0]
+    followers = {item: item.followers() for item in items}
+    sources = dict.fromkeys(followers, 0)
+    for targets in followers.values():
+        for target in targets:
+            sources[target] += 1
+    depth = {edge.target: 0 for edge in roots if edge.target is not None}
+    ready = [item for item, n in sources.items() if n == 0]
     done = longest = 0
     while ready:
         item = ready.pop()
         done += 1
-        for edge in item.moves():
-            longest = max(longest, depth[item] + 1)
-            if edge.target is not None:
-                depth[edge.target] = max(depth[edge.target], depth[item] + 1)
-                degree[edge.target] -= 1
-                if not degree[edge.target]:
-                    ready.append(edge.target)
-    if done < len(degree):
+        after = depth[item] + 1
+        if item.completes():
+            longest = max(longest, after - item.ends)
+        for target in followers[item]:
+            depth[target] = max(depth.get(target, 0), after)
+            sources[target] -= 1
+            if not sources[target]:
+                ready.append(target)
+    if done < len(followers):
         return None, None
     return longest, max(depth.values(), default=0)

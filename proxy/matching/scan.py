@@ -15,7 +15,9 @@ from proxy.matching.rules import Verdict
 if TYPE_CHECKING:
     from proxy.matching.engine import MatchPass
 
-_IDLE = Change(None, None)
+Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
+_progress = Progress._make
+_NOTHING: tuple[Finding, ...] = ()
 
 
 class Place(NamedTuple):
@@ -30,26 +32,11 @@ class Place(NamedTuple):
     registers: list[int]
     word: WordState | None
 
-    def starts(self) -> list[int]:
-        """What a transition's register numbers stand for: one past the registers is a match that begins here."""
-        return [*self.registers, self.position]
-
     def watermark(self) -> int:
         """Where the earliest open match begins that text has to wait for."""
-        mark = position = self.position
-        for register, limit in self.state.held:
-            start = self.registers[register]
-            if position - start > limit:
-                start = position - limit
-            if start < mark:
-                mark = start
-        word = self.word
-        if word is not None and position - word.live < mark:
-            return position - word.live
-        return mark
-
-
-Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
+        position = self.position
+        starts = [max(self.registers[register], position - limit) for register, limit in self.state.held]
+        return min(starts, default=position) if self.word is None else min([*starts, position - self.word.live])
 
 
 class _Blocked(Exception):
@@ -59,7 +46,7 @@ class _Blocked(Exception):
         self.blocks, self.place, self.read = blocks, place, read
 
 
-class _TooLate(Exception):
+class TooLate(Exception):
     """A match was open too long at offset `at`, which blocks, and more than that was read."""
 
     def __init__(self, at: int) -> None:
@@ -67,120 +54,103 @@ class _TooLate(Exception):
 
 
 class MatchScan:
-    """One text on its way through a pass."""
+    """One text on its way through a pass; `feed` is in the two classes below, once without words, once with."""
 
-    __slots__ = ("_announced", "_latest", "_pass", "_place", "_report", "_tail", "_text", "verdict")
+    __slots__ = (
+        "_announced",
+        "_busy",
+        "_latest",
+        "_pass",
+        "_registers",
+        "_report",
+        "_state",
+        "_tail",
+        "_text",
+        "_word",
+        "position",
+        "verdict",
+    )
 
     def __init__(self, match_pass: MatchPass) -> None:
-        words = match_pass.keywords
         self._pass = match_pass
-        self._place = Place(0, match_pass.automaton.start, [], words.start if words else None)
+        self.position = 0  # characters read before this feed
+        self._state: State = match_pass.automaton.start
+        self._registers: list[int] = []
+        self._word: WordState | None = match_pass.keywords.start if match_pass.keywords else None
         self._announced = 0  # the latest watermark
         self._latest: Spans = {}  # per rule number the latest finding, as long as it may grow
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
+        self._text = ""  # what is being fed
+        self._report: Report | None = None  # what this feed found
+        self._busy = False  # there is something in _latest, _tail or _report
         self.verdict: Verdict | None = None
-        self._text = ""  # during a feed: the tail and what is fed
-        self._report: Report | None = None  # during a feed: what it found
 
     def save(self) -> object:
-        """The whole state, a tuple of references."""
-        return self._place, self._announced, self._latest, self._tail, self.verdict
+        """The whole state."""
+        place = (self.position, self._state, tuple(self._registers), self._word)
+        return *place, self._announced, self._latest, self._tail, self._busy, self.verdict
 
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
-        self._place, self._announced, self._latest, self._tail, self.verdict = mark
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as core.check.Scan does."""
-        if self.verdict is not None:
-            return Progress(self._announced)
-        mark = self.save() if self._pass.may_block_late else None
+        self.position, self._state, registers, self._word, *rest = mark
+        self._registers = list(registers)
+        self._announced, self._latest, self._tail, self._busy, self.verdict = rest
         self._report = None
-        self._text = self._tail + text if self._tail else text
-        try:
-            return self._feed(text, final)
-        except _Blocked as blocked:
-            return self._end(blocked)
-        except _TooLate as late:
-            self.restore(mark)
-            return self.feed(text[: late.at - self._place.position])
 
-    def _feed(self, text: str, final: bool) -> Progress:
-        place = self._read_patterns(text) if self._place.word is None else self._read_both(text)
+    # -- matches
+
+    def _match(
+        self,
+        place: Place,
+        text: str,
+        change: Change | None,
+        following: State,
+        ends: Iterable[End] | None = None,
+        word: WordState | None = None,
+    ) -> None:
+        """Matches end around the character at `place`, which leads to `following` and `word`."""
+        self._text = text
+        if place.state.overflow:
+            self._overflow_blocks(place)
+        position, starts = place.position, [*place.registers, place.position]
+        blocks = self._words_end(ends, position) if ends is not None else []
+        event = change.event if change is not None else None
+        if event is not None:
+            blocks += self._accept(event.before, starts, position)
+        if blocks:
+            raise _Blocked(blocks, place, position + 1)
+        if event is None or change is None:
+            return
+        blocks = self._accept(event.after, starts, position + 1)
+        if blocks:
+            after = Place(position + 1, following, change.applied(place.registers, position), word)
+            raise _Blocked(blocks + self._overflow(after), after, position + 1)
+        if event.keep is not None:
+            place.registers[:] = [starts[k] for k in event.keep]
+
+    def _settle(self, place: Place, text: str, final: bool) -> Progress:
+        """The end of a feed, where there is more to do than to say what is still open."""
+        self._text = text
         if place.state.overflow:
             self._overflow_blocks(place)
         if final:
             self._finish(place)
         mark = place.position if final else place.watermark()
-        found = self._findings(place) if self._report is not None or self._latest else ()
-        if self._tail or place.state.validated >= 0:
-            self._keep_tail(place)
-        self._place, self._announced = place, mark
+        found = self._findings(place)
+        self._keep_tail(place)
+        self.position, self._state, _, self._word = place
+        self._announced = mark
+        self._busy = bool(self._latest or self._tail)
         return Progress(mark, found)
-
-    # -- reading
-
-    def _read_patterns(self, text: str) -> Place:
-        start, state, registers, _ = self._place
-        for position, char in enumerate(text, start):
-            following, change = state[char]
-            if change is not None:
-                keep, accepts = change
-                if accepts is not None:
-                    registers = self._match(Place(position, state, registers, None), following, change, None, None)
-                elif keep is not None:
-                    old = len(registers)
-                    registers = [registers[k] if k < old else position for k in keep]
-            state = following
-        return Place(start + len(text), state, registers, None)
-
-    def _read_both(self, text: str) -> Place:
-        start, state, registers, word = self._place
-        assert word is not None
-        for position, char in enumerate(text, start):
-            following, change = state[char]
-            next_word, ends = word[char]
-            if change is not None or ends is not None:
-                keep, accepts = change or _IDLE
-                if accepts is not None or ends is not None:
-                    at = Place(position, state, registers, word)
-                    registers = self._match(at, following, change, next_word, ends)
-                elif keep is not None:
-                    old = len(registers)
-                    registers = [registers[k] if k < old else position for k in keep]
-            state, word = following, next_word
-        return Place(start + len(text), state, registers, word)
-
-    # -- matches
-
-    def _match(
-        self, at: Place, state: State, change: Change | None, word: WordState | None, ends: Iterable[End] | None
-    ) -> list[int]:
-        """Matches end around the character at `at`, which leads to `state` and `word`; the registers after it."""
-        if at.state.overflow:
-            self._overflow_blocks(at)
-        keep, accepts = change or _IDLE
-        starts = at.starts()
-        blocks = self._words_end(ends, at.position) if ends is not None else []
-        if accepts is not None and accepts.before:
-            blocks += self._accept(accepts.before, starts, at.position)
-        if blocks:
-            raise _Blocked(blocks, at, at.position + 1)
-        registers = at.registers if keep is None else [starts[k] for k in keep]
-        blocks = self._accept(accepts.after, starts, at.position + 1) if accepts is not None and accepts.after else []
-        if blocks:
-            after = Place(at.position + 1, state, registers, word)
-            raise _Blocked(blocks + self._overflow(after), after, after.position)
-        return registers
 
     def _finish(self, place: Place) -> None:
         """The end of the text decides what waited for it."""
         _, change = place.state[""]
         ends = place.word[""][1] if place.word is not None else None
         blocks = self._words_end(ends, place.position) if ends is not None else []
-        if change is not None and change.accepts is not None:
-            blocks += self._accept(change.accepts.before, place.starts(), place.position)
+        if change is not None and change.event is not None:
+            blocks += self._accept(change.event.before, [*place.registers, place.position], place.position)
         if blocks:
             raise _Blocked(blocks, place, place.position + 1)
 
@@ -201,11 +171,7 @@ class MatchScan:
             start = self._longest_valid(number, [starts[k] for k in registers], end)
             if start is None:
                 continue
-            hold_class = self._pass.classes[number]
-            if hold_class.on_overflow == "cover":
-                start = max(start, self._announced)  # what lies before it is covered already
-            elif hold_class.holds:
-                start = max(start, end - hold_class.limit)
+            start = self._covered_from(number, start, end)
             if self._pass.blocks[number]:
                 blocks.append((number, start))
             else:
@@ -217,8 +183,15 @@ class MatchScan:
         validate = self._pass.rules[number].source.validate
         if validate is None:
             return starts[0]
-        offset = self._place.position - len(self._tail)
-        return next((s for s in starts if validate(self._text[s - offset : end - offset])), None)
+        text, offset = self._tail + self._text, self.position - len(self._tail)
+        return next((start for start in starts if validate(text[start - offset : end - offset])), None)
+
+    def _covered_from(self, number: int, start: int, end: int) -> int:
+        """Where the part of a match begins that the rule hides."""
+        hold_class = self._pass.classes[number]
+        if hold_class.on_overflow == "cover":
+            return max(start, self._announced)  # what lies before it is covered already
+        return max(start, end - hold_class.limit)
 
     def _overflow(self, place: Place) -> Blocks:
         """Cover what has waited too long; return the matches that block because they have."""
@@ -233,7 +206,7 @@ class MatchScan:
                 late.append((hold_class.number, start))
                 block_at = min(block_at, start + hold_class.limit)
         if block_at < place.position:
-            raise _TooLate(block_at)
+            raise TooLate(block_at)
         return late
 
     def _overflow_blocks(self, place: Place) -> None:
@@ -246,6 +219,7 @@ class MatchScan:
     def _found(self, number: int, start: int, end: int) -> None:
         if self._report is None:
             self._report = Report(self._latest)
+            self._busy = True
         self._report.add(number, start, end)
 
     def _end(self, blocked: _Blocked) -> Progress:
@@ -260,14 +234,101 @@ class MatchScan:
 
     def _findings(self, place: Place) -> tuple[Finding, ...]:
         """The feed's findings. Keeps in mind those that may still grow."""
-        latest = self._latest if self._report is None else self._report.latest()
+        report, self._report = self._report, None
+        latest = self._latest if report is None else report.latest()
         oldest = place.position - self._pass.longest_entry
         if place.registers:
             oldest = min(oldest, place.registers[0])
         self._latest = {number: span for number, span in latest.items() if span[1] > oldest}
-        return () if self._report is None else self._report.findings(self._pass.reported)
+        return _NOTHING if report is None else report.findings(self._pass.reported)
 
     def _keep_tail(self, place: Place) -> None:
         """Keep the text from the oldest match on that a validator may be asked about."""
-        oldest = place.registers[place.state.validated] if place.state.validated >= 0 else place.position
-        self._tail = self._text[len(self._text) - (place.position - oldest) :] if oldest < place.position else ""
+        if place.state.validated < 0:
+            self._tail = ""
+            return
+        length = place.position - place.registers[place.state.validated]
+        self._tail = (self._tail + self._text)[-length:] if length else ""
+
+
+class PatternScan(MatchScan):
+    """A scan of a pass without words."""
+
+    __slots__ = ()
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        if self.verdict is not None:
+            return Progress(self._announced)
+        position, state, registers = self.position, self._state, self._registers
+        try:
+            for char in text:
+                following, change = state[char]
+                if change is not None:
+                    cut, begins, event = change
+                    if event is not None:
+                        self._match(Place(position, state, registers, None), text, change, following)
+                    if cut is not None:
+                        del registers[cut]
+                    if begins:
+                        registers.append(position)
+                state = following
+                position += 1
+            if final or self._busy or state.special:
+                return self._settle(Place(position, state, registers, None), text, final)
+        except _Blocked as blocked:
+            return self._end(blocked)
+        self.position, self._state = position, state
+        mark = position
+        for register, limit in state.held:
+            start = registers[register]
+            if position - start > limit:
+                start = position - limit
+            if start < mark:
+                mark = start
+        self._announced = mark
+        return _progress((mark, _NOTHING))
+
+
+class WordScan(MatchScan):
+    """A scan of a pass with words, and perhaps patterns."""
+
+    __slots__ = ()
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        if self.verdict is not None:
+            return Progress(self._announced)
+        position, state, registers, word = self.position, self._state, self._registers, self._word
+        assert word is not None
+        try:
+            for char in text:
+                following, change = state[char]
+                next_word, ends = word[char]
+                if change is not None:
+                    cut, begins, event = change
+                    if event is not None or ends is not None:
+                        here = Place(position, state, registers, word)
+                        self._match(here, text, change, following, ends, next_word)
+                    if cut is not None:
+                        del registers[cut]
+                    if begins:
+                        registers.append(position)
+                elif ends is not None:
+                    self._match(Place(position, state, registers, word), text, None, following, ends, next_word)
+                state, word = following, next_word
+                position += 1
+            if final or self._busy or state.special:
+                return self._settle(Place(position, state, registers, word), text, final)
+        except _Blocked as blocked:
+            return self._end(blocked)
+        self.position, self._state, self._word = position, state, word
+        mark = position - word.live
+        for register, limit in state.held:
+            start = registers[register]
+            if position - start > limit:
+                start = position - limit
+            if start < mark:
+                mark = start
+        self._announced = mark
+        return _progress((mark, _NOTHING))
