@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -10,6 +11,7 @@ from proxy.core.check import Check, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
+ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
 
 
 class Gate:
@@ -121,6 +123,8 @@ class Gate:
     def _hide(self, finding: Finding) -> None:
         """Add a span; spans that share a character become one, spans that only touch stay two."""
         start, end, rule, extends = finding
+        if extends and rule.replacement.insert:
+            return  # it is broken up where it begins
         new = _Segment(start, end, None if extends else rule)
         segments = self._segments
         i = len(segments)
@@ -139,10 +143,15 @@ class Gate:
             if segment.start > mark:
                 break
             out.append(self._take(segment.start))
-            segment.swallow(self._take(segment.end))
-            if segment.end > mark:
-                break
-            out.append(self._label(segment))
+            if segment.insert:
+                if segment.end > mark:
+                    break
+                out.append(self._broken_up(self._take(segment.end), segment.insert))
+            else:
+                segment.swallow(self._take(segment.end))
+                if segment.end > mark:
+                    break
+                out.append(self._label(segment))
             done += 1
         del segments[:done]
         if not segments or segments[0].start > mark:
@@ -170,22 +179,34 @@ class Gate:
         self._segments.clear()
         return out
 
+    def _broken_up(self, text: str, insert: str) -> str:
+        """With something put behind its first character, which in JSON source may be an escape."""
+        first = ESCAPE.match(text) if self._escaped else None
+        n = first.end() if first else 1
+        return text[:n] + insert + text[n:]
+
     def _label(self, segment: _Segment) -> str:
         label = segment.label()
         return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
 
 
 class _Segment:
-    """A hidden span that may still grow. `rule` is the one that names it: the first in file order; None: no label."""
+    """A hidden span that may still grow. `rule` is the one that names it: the first in file order; None: no label.
 
-    __slots__ = ("_hidden", "end", "rule", "start")
+    insert: when not empty, nothing is hidden: this is put into the span
+    """
+
+    __slots__ = ("_hidden", "end", "insert", "rule", "start")
 
     def __init__(self, start: int, end: int, rule: Rule | None) -> None:
         self.start, self.end, self.rule = start, end, rule
+        self.insert = rule.replacement.insert if rule is not None else ""
         self._hidden: blake2b | None = None  # of the text swallowed so far
 
     def merged(self, other: _Segment) -> _Segment:
         """This span and an overlapping newer one as one. Only the earliest span of a gate has swallowed text."""
+        if bool(self.insert) is not bool(other.insert):
+            return other if self.insert else self  # what is hidden in part is broken up by that
         self.start, self.end = min(self.start, other.start), max(self.end, other.end)
         if self.rule is None or (other.rule is not None and other.rule.order < self.rule.order):
             self.rule = other.rule or self.rule

@@ -32,13 +32,14 @@ class Judged(NamedTuple):
     blocked: Located | None
 
 
-def judge(parts: Sequence[str], joiner: str, checks: Iterable[Check]) -> Iterator[Judged | None]:
+def judge(parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: bool = False) -> Iterator[Judged | None]:
     """Check texts as the model will read them: joined by `joiner`, so that a phrase split over two of them is found.
 
     Yields None after each slice, so that a caller may let others run, and the result last.
+    `escaped`: the texts are JSON source, so labels are written as part of a JSON string.
     """
     whole = joiner.join(parts)
-    gate = Gate(checks)
+    gate = Gate(checks, escaped)
     for at in range(0, len(whole), SLICE):
         gate.feed(whole[at : at + SLICE])
         if gate.blocked is not None:
@@ -52,7 +53,8 @@ def judge(parts: Sequence[str], joiner: str, checks: Iterable[Check]) -> Iterato
         yield Judged(tuple(parts), found, _locate(gate.blocked, parts, starts))
         return
     hiding = [f for f in gate.reported if f.rule.holds]
-    yield Judged(tuple(_paint(part, start, hiding) for part, start in zip(parts, starts, strict=True)), found, None)
+    painted = tuple(_paint(part, start, hiding, escaped) for part, start in zip(parts, starts, strict=True))
+    yield Judged(painted, found, None)
 
 
 def _starts(parts: Sequence[str], joiner: str) -> list[int]:
@@ -72,37 +74,14 @@ def _locate(finding: Finding, parts: Sequence[str], starts: Sequence[int]) -> Lo
     return Located(0, finding)
 
 
-def _paint(part: str, start: int, hiding: Iterable[Finding]) -> str:
+def _paint(part: str, start: int, hiding: Iterable[Finding], escaped: bool) -> str:
     """One part with its share of the hidden spans; a span that began in an earlier part has its label there."""
     own = []
     for f in hiding:
         first, last = max(f.start - start, 0), min(f.end - start, len(part))
         if first < last:
             own.append(f._replace(start=first, end=last, extends=f.extends or f.start < start))
-    part, own = _insert(part, own)
-    return part if not own else Gate([_Known(tuple(own))]).feed(part, final=True)
-
-
-def _insert(part: str, findings: list[Finding]) -> tuple[str, list[Finding]]:
-    """Break up what must not stay in one piece; the other findings, with their offsets in the new text."""
-    breaks = sorted({f.start + 1: f.rule.replacement.insert for f in findings if f.rule.replacement.insert}.items())
-    if not breaks:
-        return part, findings
-    pieces, at = [], 0
-    for place, text in breaks:
-        pieces += [part[at:place], text]
-        at = place
-    moved = [
-        f._replace(start=f.start + _before(breaks, f.start), end=f.end + _before(breaks, f.end - 1))
-        for f in findings
-        if not f.rule.replacement.insert
-    ]
-    return "".join((*pieces, part[at:])), moved
-
-
-def _before(breaks: Sequence[tuple[int, str]], offset: int) -> int:
-    """How many characters were put in at or before `offset`."""
-    return sum(len(text) for place, text in breaks if place <= offset)
+    return part if not own else Gate([_Known(tuple(own))], escaped).feed(part, final=True)
 
 
 class _Known:

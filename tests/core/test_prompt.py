@@ -56,10 +56,24 @@ def test_a_long_prompt_is_judged_in_slices() -> None:
 
 
 def test_an_insertion_breaks_a_match_up_and_hides_nothing() -> None:
-    """One character is put inside each match; spans that are hidden as well keep their places."""
+    """One character is put inside each match; what is hidden in part is broken up by that."""
     marker = Phrase("<|x|>", Rule("test", "marker", Action.REWRITE, replacement=Replacement(insert="_")))
     assert verdict(["a <|x|>", "<|x|><|x|> bomb"], marker, rewrite("bomb")).parts == ("a <_|x|>", "<_|x|><_|x|> [X]")
-    assert verdict(["bomb<|x|>"], marker, rewrite("b<", "#")).parts == ("bom#_|x|>",)
+    assert verdict(["bomb<|x|>"], marker, rewrite("b<", "#")).parts == ("bom#|x|>",)
+
+
+def test_an_insertion_into_json_source_stands_behind_the_first_escape() -> None:
+    """What is sent is still JSON, and says the same but for what was put in."""
+    marker = Phrase(r"\u003c|x|>", Rule("test", "marker", Action.REWRITE, replacement=Replacement(insert="_")))
+    *_, judged = judge([r'{"a":"\u003c|x|>"}'], "", [marker], escaped=True)
+    assert judged is not None
+    assert judged.parts == (r'{"a":"\u003c_|x|>"}',)
+
+
+def test_a_match_over_two_texts_is_broken_up_once() -> None:
+    """The insertion stands in the text in which the match begins; the other is left as it is."""
+    marker = Phrase("<|x|>", Rule("test", "marker", Action.REWRITE, replacement=Replacement(insert="_")))
+    assert verdict(["a <|", "x|> b"], marker, joiner="").parts == ("a <_|", "x|> b")
 
 
 @given(st.lists(st.text("abc", max_size=6), min_size=1, max_size=4), st.sampled_from(["ab", "b|c", "c|"]))
