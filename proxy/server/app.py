@@ -26,6 +26,7 @@ from proxy.server.exchange import Observer
 from proxy.server.headers import WebRules
 from proxy.server.listener import Listener
 from proxy.server.metrics import Metrics
+from proxy.server.moderation import Moderation
 from proxy.server.policies import InForce
 from proxy.server.readonly import ReadOnly
 from proxy.server.relay import Relay
@@ -64,10 +65,13 @@ class Server:
         self._watches = Watches()
         self.metrics = Metrics(registry or process_registry())
         self._upstream = connect(config)
-        relay = Relay(config, InForce(store, shadow), self._upstream, self._watches, (self.metrics, *observers))
+        policies = InForce(store, shadow)
+        relay = Relay(config, policies, self._upstream, self._watches, (self.metrics, *observers))
         read_only = ReadOnly(config, self._upstream, self._watches)
+        own = Moderation(config, policies)
+        handlers = {Access.GUARDED: relay.run, Access.READ_ONLY: read_only.run, Access.OWN: own.run}
         web = WebRules(config.origins, config.hosts, config.listen[0])
-        edge = Edge(Table(), web, {Access.GUARDED: relay.run, Access.READ_ONLY: read_only.run})
+        edge = Edge(Table(), web, handlers)
         self._main = Listener(edge, config.listen, config.header_timeout)
         admin = Admin(config, store, shadow, self.metrics.registry, lambda: not self._stopping)
         self._admin = Listener(admin.app, config.admin, config.header_timeout) if config.admin else None

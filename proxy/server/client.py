@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from proxy.server.body import Receive
+from proxy.server.body import Receive, decode, read_body
 from proxy.server.headers import Headers
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -81,3 +82,11 @@ class Client:
         abort = self._scope.get("state", {}).get("abort")
         if abort is not None:
             abort()
+
+
+async def read_request(client: Client, limit: int, within: float) -> bytes:
+    """The request's whole body, decoded. Raises ClientGone, or a ClientError that says what is wrong with it."""
+    header = client.header
+    body = await read_body(client.receive, header.get(b"content-length"), limit, within)
+    encoding = header.get(b"content-encoding")
+    return body if encoding is None else await asyncio.to_thread(decode, body, encoding, limit)

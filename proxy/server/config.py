@@ -25,6 +25,8 @@ class ServerConfig:
     keep_alive:         a comment is sent after so long without a byte for a streaming client
     grace:              how long running exchanges may go on once the server is to stop
     pass_authorization: the client's authorization and x-api-key go upstream
+    show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
+    history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
     max_body:           largest request body, also after decompression
@@ -50,6 +52,7 @@ class ServerConfig:
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
+    show_prompts: bool = False
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
 

@@ -6,7 +6,7 @@ Raw ASGI without a framework: on the guarded paths a wrapper around `send` costs
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
@@ -29,7 +29,7 @@ WEBSOCKETS = (
 class Edge:
     """Hands a request to its handler, or refuses it in the shape that its path's clients read."""
 
-    def __init__(self, table: Table, web: WebRules, handlers: dict[Access, Handler]) -> None:
+    def __init__(self, table: Table, web: WebRules, handlers: Mapping[Access, Handler]) -> None:
         self._table = table
         self._web = web
         self._handlers = handlers

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-import orjson
-
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError, UpstreamTimeout
-from proxy.server.client import Client
+from proxy.server.body import ClientGone
+from proxy.server.client import Client, read_request
 from proxy.server.config import ServerConfig
-from proxy.server.headers import UpstreamHeaders
+from proxy.server.headers import Headers, UpstreamHeaders
 from proxy.server.refusals import refuse
 from proxy.server.routes import Found
 from proxy.server.upstream import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
@@ -22,7 +21,7 @@ PATIENCE = 30.0  # seconds; no model has to be loaded for a list
 
 
 class ReadOnly:
-    """Serves GET and HEAD on read-only paths."""
+    """Serves read-only paths."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream, watches: Watches) -> None:
         self._config = config
@@ -36,7 +35,9 @@ class ReadOnly:
         watch.patience = min(PATIENCE, watch.patience)
         try:
             body = await self._ask(found, client, watch)
-            await client.reply(200, [(b"content-type", b"application/json")], body)
+            await client.reply(200, [(b"content-type", _content_type(found))], body)
+        except ClientGone:
+            return
         except UpstreamError as error:
             await refuse(client, error)
         except asyncio.CancelledError:
@@ -51,21 +52,39 @@ class ReadOnly:
     async def _ask(self, found: Found, client: Client, watch: Watch) -> bytes:
         route = found.route
         assert route is not None
-        assert route.clean is not None
-        path = (route.upstream or route.path).partition("{")[0] + _quoted(found.rest)
-        headers = self._headers.of(client.headers, b"application/json")
+        assert route.reading is not None
+        method, body = b"GET", b""
+        if route.reading.ask is not None:
+            method, body = b"POST", route.reading.ask(await self._read(client))
+        path = (route.path.partition("{")[0] + _quoted(found.rest)).encode()
+        headers = self._headers.of(client.headers, b"*/*")
         watch.follow_client()
         watch.follow_upstream(None)
+        answer = await self._fetch(method, path, headers, body)
+        flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
+        return route.reading.clean(answer, **flags)
+
+    async def _read(self, client: Client) -> bytes:
+        config = self._config
+        return await read_request(client, config.max_body, config.body_timeout)
+
+    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
+        """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
         response: UpstreamResponse | None = None
         try:
-            response = await self._upstream.open(b"GET", path.encode(), headers, b"")
-            value = await _value(response)
+            response = await self._upstream.open(method, path, headers, body)
+            answer = await read_all(response, MOST)
         except TRANSPORT_ERRORS as error:
             raise explain(error, self._config.upstream) from error
         finally:
             if response is not None:
                 response.abort()
-        return orjson.dumps(route.clean(value))
+        message = f"The model server answered with status {response.status}"
+        if response.status >= 400:
+            raise UpstreamRefused(message, response.status, kept_headers(response.headers))
+        if response.status != 200:
+            raise UpstreamBroken(message, "protocol")
+        return answer
 
 
 def _quoted(rest: str) -> str:
@@ -75,16 +94,7 @@ def _quoted(rest: str) -> str:
     return quote(rest, safe="/:@")
 
 
-async def _value(response: UpstreamResponse) -> object:
-    """The model server's JSON. Its own words about errors are not passed on: nothing has judged them."""
-    if response.status >= 400:
-        message = f"The model server answered with status {response.status}"
-        raise UpstreamRefused(message, response.status, kept_headers(response.headers))
-    body = await read_all(response, MOST)
-    try:
-        value: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise UpstreamBroken("The model server's answer is not JSON", "protocol") from None
-    if response.status != 200:
-        raise UpstreamBroken(f"The model server answered with status {response.status}", "protocol")
-    return value
+def _content_type(found: Found) -> bytes:
+    assert found.route is not None
+    assert found.route.reading is not None
+    return found.route.reading.content_type.encode()

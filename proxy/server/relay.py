@@ -17,8 +17,8 @@ from proxy.core.types import Direction, Ending, Finding, Kind
 from proxy.dialects.base import Answer, Dialect, Request
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
 from proxy.server import upstream_answer
-from proxy.server.body import ClientGone, decode, read_body
-from proxy.server.client import Client
+from proxy.server.body import ClientGone
+from proxy.server.client import Client, read_request
 from proxy.server.config import ServerConfig
 from proxy.server.exchange import Exchange, Observer, Outcome
 from proxy.server.headers import Headers, UpstreamHeaders, answer_headers
@@ -115,7 +115,8 @@ class Guarded:
     # -- there
 
     async def _serve(self) -> None:
-        body = await self._read()
+        config = self._config
+        body = await read_request(self._client, config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.watch.follow_client()
         request = await self._parse(body)
@@ -131,16 +132,6 @@ class Guarded:
             await self._carry(response, answer)
         if not request.stream:
             await self._reply_whole(answer)
-
-    async def _read(self) -> bytes:
-        config, header = self._config, self._client.header
-        body = await read_body(
-            self._client.receive, header.get(b"content-length"), config.max_body, config.body_timeout
-        )
-        encoding = header.get(b"content-encoding")
-        if encoding is None:
-            return body
-        return await asyncio.to_thread(decode, body, encoding, config.max_body)
 
     async def _parse(self, body: bytes) -> Request:
         options = self._config.options
@@ -177,7 +168,7 @@ class Guarded:
     async def _ask(self, request: Request) -> UpstreamResponse:
         client = self._client
         beats = request.stream and self._dialect.keep_alive
-        path = (self._route.upstream or request.path).encode()
+        path = request.path.encode()
         headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()

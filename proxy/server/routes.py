@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import partial
 
+from proxy.dialects import catalogue, embeddings
+from proxy.dialects.anthropic_messages import AnthropicCountTokens, AnthropicMessages
 from proxy.dialects.base import Dialect
+from proxy.dialects.ollama import OllamaChat, OllamaGenerate
 from proxy.dialects.openai_chat import OpenAIChat
-from proxy.server import listings
+from proxy.dialects.openai_completions import OpenAICompletions
 
 
 class Access(StrEnum):
@@ -26,14 +29,28 @@ class Access(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read-only path shows of the model server's answer.
+
+    clean:   the answer's body in, what may be shown out; with `reveals` it takes `reveal`, a setting
+    ask:     POST: the client's body in, what is sent out
+    content_type: of what is shown
+    """
+
+    clean: Callable[..., bytes]
+    ask: Callable[[bytes], bytes] | None = None
+    reveals: bool = False
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One row.
 
-    path:     `{name}` at its end stands for all the rest, which may hold slashes as names of models do
-    note:     a sentence for people: what it does, or why it is refused
-    dialect:  guarded: who reads and writes it
-    upstream: where it goes, if not to the dialect's own path
-    clean:    read-only: what of the model server's JSON is shown
+    path:    `{name}` at its end stands for all the rest, which may hold slashes as names of models do
+    note:    a sentence for people: what it does, or why it is refused
+    dialect: guarded: who reads and writes it
+    reading: read-only: what is asked and shown
     """
 
     method: str
@@ -41,40 +58,82 @@ class Route:
     access: Access
     note: str
     dialect: Dialect | None = None
-    upstream: str = ""
-    clean: Callable[[Any], Any] | None = None
+    reading: Reading | None = None
 
 
-def _refused(note: str, *doors: str) -> list[Route]:
-    return [Route(method, path, Access.REFUSED, note) for method, path in (door.split(" ") for door in doors)]
+def _guarded(door: str, dialect: Dialect, note: str) -> Route:
+    method, path = door.split(" ")
+    return Route(method, path, Access.GUARDED, note, dialect)
 
 
-def _admin(note: str, *doors: str) -> list[Route]:
-    return [Route(method, path, Access.ADMIN, note) for method, path in (door.split(" ") for door in doors)]
+def _shown(door: str, clean: Callable[..., object], note: str) -> Route:
+    method, path = door.split(" ")
+    return Route(method, path, Access.READ_ONLY, note, reading=Reading(partial(catalogue.cleaned, clean)))
 
 
-OPENAI_CHAT = OpenAIChat()
+def _closed(access: Access, note: str, *doors: str) -> list[Route]:
+    return [Route(method, path, access, note) for method, path in (door.split(" ") for door in doors)]
+
 
 TABLE: tuple[Route, ...] = (
-    Route("POST", "/v1/chat/completions", Access.GUARDED, "OpenAI's chat, streaming or whole.", OPENAI_CHAT),
-    Route("GET", "/v1/models", Access.READ_ONLY, "The model server's models.", clean=listings.openai_models),
-    Route("GET", "/v1/models/{model}", Access.READ_ONLY, "One model.", clean=listings.openai_model),
-    *_admin(
-        "Changes which models there are, or their prompts: not offered through the proxy.",
+    _guarded("POST /v1/chat/completions", OpenAIChat(), "OpenAI's chat."),
+    _guarded("POST /v1/completions", OpenAICompletions(), "OpenAI's older completions."),
+    _guarded("POST /v1/messages", AnthropicMessages(), "Anthropic's messages."),
+    _guarded("POST /v1/messages/count_tokens", AnthropicCountTokens(), "How many tokens a prompt has."),
+    _guarded("POST /api/chat", OllamaChat(), "Ollama's chat."),
+    _guarded("POST /api/generate", OllamaGenerate(), "Ollama's completions."),
+    _guarded("POST /v1/embeddings", embeddings.OpenAIEmbeddings(), "Numbers for a text; the text is checked."),
+    _guarded("POST /api/embed", embeddings.OllamaEmbed(), "Numbers for a text; the text is checked."),
+    _guarded("POST /api/embeddings", embeddings.OllamaEmbeddings(), "Ollama's older call for the same."),
+    _guarded("POST /api/v0/embeddings", embeddings.LMStudioEmbeddings(), "LM Studio's older path for the same."),
+    Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
+    _shown("GET /v1/models", catalogue.openai_models, "The models."),
+    _shown("GET /v1/models/{model}", catalogue.openai_model, "One model."),
+    _shown("GET /api/tags", catalogue.tags, "Ollama's list of models."),
+    _shown("GET /api/ps", catalogue.loaded, "Ollama's list of loaded models."),
+    _shown("GET /api/version", catalogue.version, "Ollama's version."),
+    _shown("GET /api/v0/models", catalogue.lmstudio_v0_models, "LM Studio's older list of models."),
+    _shown("GET /api/v0/models/{model}", catalogue.lmstudio_v0_model, "One model of it."),
+    _shown("GET /api/v1/models", catalogue.lmstudio_v1_models, "LM Studio's list of models."),
+    _shown("GET /health", catalogue.health, "Whether llama.cpp has loaded its model."),
+    Route(
+        *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
+        reading=Reading(catalogue.root, content_type="text/plain; charset=utf-8"),
+    ),
+    Route(
+        *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
+        reading=Reading(partial(catalogue.cleaned, catalogue.show), catalogue.show_request, reveals=True),
+    ),
+    *_closed(
+        Access.ADMIN,
+        "It changes which models there are, or their prompts.",
         *("POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy", "DELETE /api/delete"),
         *("POST /api/blobs/{digest}", "HEAD /api/blobs/{digest}", "POST /api/me", "POST /api/signout"),
         *("DELETE /api/user/keys/{key}", "POST /api/v1/models/load", "POST /api/v1/models/unload"),
         *("POST /api/v1/models/download", "GET /api/v1/models/download/status", "POST /models", "DELETE /models"),
-        *("POST /models/load", "POST /models/unload", "POST /props"),
+        *("POST /models/load", "POST /models/unload", "POST /props", "POST /lora-adapters"),
     ),
-    *_refused(
-        "It would give out an answer that was never checked, or one that goes on after its client has left.",
+    *_closed(
+        Access.REFUSED,
+        "It gives out answers that were never checked, or lets one go on after its client has left.",
         *("GET /v1/stream", "DELETE /v1/stream", "POST /v1/streams/lookup", "GET /slots", "POST /slots/{id}"),
     ),
-    *_refused(
-        "It would make the model server call other machines.",
+    *_closed(
+        Access.REFUSED,
+        "It makes the model server call other machines.",
         *("POST /api/experimental/web_search", "POST /api/experimental/web_fetch", "GET /cors-proxy"),
         *("POST /cors-proxy", "GET /tools", "POST /tools"),
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It goes around the chat template, or shows it; use /v1/chat/completions or /v1/completions.",
+        *("POST /completion", "POST /completions", "POST /chat/completions", "POST /infill", "POST /apply-template"),
+        *("POST /tokenize", "POST /detokenize", "GET /props"),
+    ),
+    *_closed(
+        Access.REFUSED,
+        "Sound in or out of a model cannot be checked.",
+        *("POST /v1/audio/transcriptions", "POST /audio/transcriptions", "POST /v1/audio/speech"),
     ),
 )
 

@@ -48,6 +48,11 @@ class Policies:
     prompt: tuple[str, str] = ("", "")
     policies: Sequence[Any] = ()
 
+    @property
+    def rules(self) -> list[Rule]:
+        """Every rule."""
+        return [check.rule for check in (*self.input, *self.output)]
+
     def plan(self, direction: Direction, *, model: str, role: str | None = None) -> Plan:
         """The same for all models and roles."""
         plan = Plan(self.input if direction is Direction.INPUT else self.output)

@@ -32,7 +32,7 @@ ACTUAL = {
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/index.html", 404),
         ("POST", "/v1/chat/completions/", 404),
         ("POST", "//v1/chat/completions", 404),
         ("POST", "/V1/chat/completions", 404),
@@ -45,6 +45,7 @@ ACTUAL = {
         ("GET", CHAT, 405),
         ("PUT", CHAT, 405),
         ("POST", "/v1/models", 405),
+        ("POST", "/", 405),
     ],
 )
 async def test_every_other_path(method: str, path: str, status: int) -> None:

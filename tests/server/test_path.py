@@ -408,7 +408,13 @@ async def test_models_are_listed() -> None:
     listed = {"object": "list", "data": [{**model, "meta": {"n_params": 5, "x": "y"}}], "models": [{"name": "tiny"}]}
     async with FakeUpstream(reply_json(listed)) as upstream, running(upstream) as proxy:
         answer = await proxy.client.get(f"{proxy.url}/v1/models?x=1")
-        known = {"id": "tiny", "object": "model", "created": 1, "owned_by": "llamacpp", "meta": {"n_params": 5}}
+        known = {
+            "id": "tiny",
+            "object": "model",
+            "created": 1,
+            "owned_by": "llamacpp",
+            "meta": {"n_params": 5, "x": "y"},
+        }
         assert answer.json() == {"object": "list", "data": [known]}
         assert upstream.requests[0].target == "/v1/models"
         head = await proxy.client.head(f"{proxy.url}/v1/models")
