@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from proxy.core.types import Action, Rule
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
+from proxy.matching.foldtree import fold_tree
 from proxy.matching.keywords import entry_length, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
 from proxy.matching.rules import MatchRule
 from proxy.matching.syntax import parse
+from proxy.matching.tree import Node
+from proxy.matching.variants import plan
 
 MAX_ENTRY = 256  # longer words are matched as patterns
 
@@ -84,49 +88,61 @@ def _check(rule: MatchRule) -> None:
 
 def _compile_pattern(rule: MatchRule, pattern: str) -> CompiledRule:
     parsed = parse(pattern)
+    fragment = _fragment(parsed.root, rule.fold)
     note = ""
     if parsed.lazy_column and not rule.shortest:
         note = f"column {parsed.lazy_column}: a lazy quantifier changes nothing here; `match: shortest` would"
-    fragment = build(parsed.root)
-    check_crowding(parsed.root, fragment.roots)
     if not fragment.items:
         note = "the pattern can never match: look at its boundaries and look-around"
-    return _finish(rule, fragment, (), 0, note)
+    return _finish(rule, [fragment], (), note)
 
 
-def _compile_words(rule: MatchRule, words: tuple[str, ...]) -> CompiledRule:
+def _compile_words(rule: MatchRule, words: Sequence[str]) -> CompiledRule:
+    """Words are matched as keywords; their spellings (with `fold`), and what is very long, as patterns."""
     if not words:
         raise PatternError("the list of words is empty")
+    patterns, words = plan(words) if rule.fold else ((), words)
     limit = min(MAX_ENTRY, rule.max_hold) if rule.rule.holds else MAX_ENTRY
-    long = [word for word in words if len(word) > limit]
-    entries = tuple(marked(word for word in words if len(word) <= limit) if long else marked(words))
-    longest = max(map(entry_length, entries), default=0)
-    if not long:
-        return _finish(rule, None, entries, longest)
-    pattern = "|".join(re.escape(word) for word in long)
-    return _finish(rule, build(parse(rf"(?i)\b(?:{pattern})\b").root), entries, longest)
+    long = [rf"(?i)\b{re.escape(word)}\b" for word in words if len(word) > limit]
+    entries = tuple(marked([word for word in words if len(word) <= limit] if long else words))
+    return _finish(rule, [_fragment(parse(pattern).root, rule.fold) for pattern in (*patterns, *long)], entries)
 
 
-def _finish(
-    rule: MatchRule, fragment: Fragment | None, entries: tuple[str, ...], longest_entry: int, note: str = ""
-) -> CompiledRule:
-    longest: int | None = longest_entry
-    holds: int | None = longest_entry
-    sets: set[CharSet] = set()
-    if fragment is not None:
-        sets = {edge.behind for edge in fragment.roots if edge.behind is not None}
-        for item in fragment.items:
-            sets.add(item.chars)
-            sets.update(edge.behind for edge in item.edges if edge.behind is not None)
-        longest = None if fragment.longest is None else max(longest_entry, fragment.longest)
-        holds = None if fragment.holds is None else max(longest_entry, fragment.holds)
+def _fragment(root: Node, fold: bool) -> Fragment:
+    if fold:
+        root = fold_tree(root)
+    fragment = build(root)
+    check_crowding(root, fragment.roots)
+    return fragment
+
+
+def _finish(rule: MatchRule, fragments: list[Fragment], entries: tuple[str, ...], note: str = "") -> CompiledRule:
+    longest_entry = max(map(entry_length, entries), default=0)
+    longest = _most(longest_entry, [fragment.longest for fragment in fragments])
+    holds = _most(longest_entry, [fragment.holds for fragment in fragments])
     held = 0
     if rule.rule.holds:
         held = rule.max_hold if holds is None else min(holds, rule.max_hold)
     blocker = rule.rule if rule.rule.action is Action.BLOCK else replace(rule.rule, action=Action.BLOCK)
-    compiled = CompiledRule(
-        rule, fragment.roots if fragment else (), frozenset(sets), entries, longest, held, blocker, note
-    )
-    for item in fragment.items if fragment else ():
-        item.owner = compiled
+    roots = tuple(edge for fragment in fragments for edge in fragment.roots)
+    compiled = CompiledRule(rule, roots, _sets(fragments), entries, longest, held, blocker, note)
+    for fragment in fragments:
+        for item in fragment.items:
+            item.owner = compiled
     return compiled
+
+
+def _most(least: int, lengths: Sequence[int | None]) -> int | None:
+    known = [length for length in lengths if length is not None]
+    return max([least, *known]) if len(known) == len(lengths) else None
+
+
+def _sets(fragments: Iterable[Fragment]) -> frozenset[CharSet]:
+    """Every set that an automaton of these will test."""
+    found: set[CharSet] = set()
+    for fragment in fragments:
+        found.update(edge.behind for edge in fragment.roots if edge.behind is not None)
+        for item in fragment.items:
+            found.add(item.chars)
+            found.update(edge.behind for edge in item.edges if edge.behind is not None)
+    return frozenset(found)

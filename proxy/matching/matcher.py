@@ -10,7 +10,7 @@ from proxy.matching.automaton import MAX_TRANSITIONS
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.engine import MatchPass
 from proxy.matching.report import in_order
-from proxy.matching.rules import PassScan, Verdict
+from proxy.matching.rules import HidingPass, PassScan, Verdict
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
 
 __all__ = ["CompiledRule", "Matcher", "compile_rule"]
@@ -22,10 +22,17 @@ class Matcher:
     """Compiled rules, each reading its view of the text. Immutable but for its caches; shared by all streams."""
 
     def __init__(
-        self, rules: Iterable[CompiledRule], escaped: bool = False, max_transitions: int = MAX_TRANSITIONS
+        self,
+        rules: Iterable[CompiledRule],
+        escaped: bool = False,
+        max_transitions: int = MAX_TRANSITIONS,
+        others: Iterable[HidingPass] = (),
     ) -> None:
-        """`escaped`: the text is JSON source, which rules read with its escapes resolved."""
-        self._passes: list[tuple[View | None, MatchPass]] = []
+        """`escaped`: the text is JSON source, which rules read with its escapes resolved.
+
+        others: passes that look for something in their own way, beside those of the rules
+        """
+        self._passes: list[tuple[View | None, HidingPass]] = [(_view(False, escaped), other) for other in others]
         rules = tuple(rules)
         for fold in (False, True):
             some = [rule for rule in rules if rule.source.fold is fold]

@@ -73,6 +73,14 @@ class Pass(Protocol):
         """A fresh scan."""
 
 
+class HidingPass(Pass, Protocol):
+    """A pass that knows whether anything that it finds would change the text."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether text has to wait for it."""
+
+
 class View(Protocol):
     """A reading of the raw text (folded, JSON-unescaped). Both are views of proxy.matching.views."""
 
