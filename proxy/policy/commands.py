@@ -17,7 +17,7 @@ from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation, finish
 from proxy.policy.examples import Result, shown
-from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, outcome, read_record, views
+from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, read_record, views
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
 from proxy.policy.schema import Alignment, Role
@@ -179,7 +179,8 @@ def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
         for view in views(policies, sample)
     ]
     done = outcome(policies, sample)
-    return {"text": sample.text, "folded": fold_text(sample.text), "rules": seen, **_outcome_as_json(policies, done)}
+    shared = {"text": sample.text, "folded": fold_text(sample.text), "rules": seen}
+    return {**shared, **_outcome_as_json(policies, done), "neutralised": neutralised(sample.text, done)}
 
 
 def _outcome_as_json(policies: PolicySet, done: Outcome) -> dict[str, Any]:
@@ -200,6 +201,8 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     by = f" by {done.blocked.name}" if done.blocked else ""
     print(f"verdict   {done.verdict}{by}")
     print(f"let out   {shown(done.out)}")
+    for family, count in neutralised(sample.text, done).items():
+        print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
         print(f"notice    {policies.message_for(done.blocked)}")
 

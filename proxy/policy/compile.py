@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
+from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
@@ -28,7 +29,7 @@ from proxy.policy.plan import Policy, Scope
 from proxy.policy.policyset import NOTICE, PolicySet
 from proxy.policy.reader import read_policy
 from proxy.policy.rulespecs import RESERVED, RuleReader
-from proxy.policy.schema import SOURCES, PolicyFile, RuleSpec
+from proxy.policy.schema import SOURCES, AppliesTo, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
 Steps = Generator[None, None, PolicySet]
@@ -79,8 +80,8 @@ class Ready(NamedTuple):
     loaded: Loaded
     path: Path
     spec: RuleSpec
-    match: MatchRule
-    compiled: CompiledRule
+    rule: Rule
+    compiled: CompiledRule | MarkerPass
     check: Check
 
 
@@ -123,7 +124,7 @@ class Compilation:
         if self.problems:
             raise PolicyError(lines_of(self.problems))
         revision = yield from self._revision(loaded)
-        report = tuple(_report(rule) for policy in policies for rule in policy.compiled)
+        report = tuple(_report(one) for policy in policies for one in policy.searching)
         done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
         done.warm()
         return done
@@ -172,15 +173,30 @@ class Compilation:
         self.problems += reader.problems
         self.hints += reader.hints
         ready += own
-        compiled = tuple(one.compiled if enforced else _watching(one.match) for one in own)
+        searching = [one.compiled if enforced else _watching(one.compiled) for one in own]
         limits = self._limits(policy, name, enforced)
-        rules = tuple(one.source.rule for one in compiled) + tuple(limit.rule for limit in limits)
-        scope = Scope(policy.applies_to)
-        tolerant = policy.on_error == "allow"
-        return Policy(name, enforced, scope, rules, compiled, limits, tolerant, policy.history, policy.system_prompt)
+        stop = self._stop(policy, name, enforced)
+        bounds = [limit.rule for limit in limits] + ([stop.rule] if stop else [])
+        return Policy(
+            name=name,
+            enforced=enforced,
+            scope=Scope(policy.applies_to),
+            rules=(*map(_rule_of, searching), *bounds),
+            compiled=tuple(one for one in searching if isinstance(one, CompiledRule)),
+            limits=limits,
+            tolerant=policy.on_error == "allow",
+            history=policy.history,
+            system_prompt=policy.system_prompt,
+            markers=tuple(one for one in searching if isinstance(one, MarkerPass)),
+            stop=stop,
+            stop_always=policy.limits.stop_at_markers == "always",
+            scopes=_scopes(zip(own, searching, strict=True)),
+        )
 
-    def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule) -> Ready | None:
+    def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule | MarkerPass) -> Ready | None:
         path: Path = ("rules", index)
+        if isinstance(match, MarkerPass):
+            return Ready(loaded, path, spec, match.rule, match, _matcher([match]))
         try:
             compiled = compile_rule(match)
         except PatternError as error:
@@ -191,7 +207,7 @@ class Compilation:
         if compiled.note:
             node = loaded.document.at((*path, "pattern"))
             self.hints.append(loaded.document.problem(node, compiled.note, "", path))
-        return Ready(loaded, path, spec, match, compiled, Matcher([compiled]))
+        return Ready(loaded, path, spec, match.rule, compiled, _matcher([compiled]))
 
     def _limits(self, policy: PolicyFile, name: str, enforced: bool) -> tuple[Limit, ...]:
         limits: list[Limit] = []
@@ -206,13 +222,18 @@ class Compilation:
             limits.append(RepetitionLimit(rule, loop.max, loop.longest, loop.characters))
         return tuple(limits)
 
-    def _limit(self, policy: str, name: str, enforced: bool) -> Rule:
-        order = self._next_order()
-        return Rule(policy, RESERVED + name, Action.BLOCK, order, enforced=enforced, ending=Ending.LENGTH)
+    def _stop(self, policy: PolicyFile, name: str, enforced: bool) -> MarkerPass | None:
+        if policy.limits.stop_at_markers == "never":
+            return None
+        rule = self._limit(name, "stop_at_markers", enforced, Ending.STOP)
+        return MarkerPass(rule, frozenset((MarkerKind.TURN,)))
+
+    def _limit(self, policy: str, name: str, enforced: bool, ending: Ending = Ending.LENGTH) -> Rule:
+        return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
 
     def _run_examples(self, ready: Iterable[Ready]) -> Generator[None, None, None]:
         for one in ready:
-            for result in run_examples(one.match.rule, one.check, one.spec.examples):
+            for result in run_examples(one.rule, one.check, one.spec.examples):
                 self.results.append(result)
                 if not result.passed:
                     hint = "mend the rule or the example"
@@ -221,18 +242,18 @@ class Compilation:
 
     def _check_own_words(self, ready: Sequence[Ready], policies: Iterable[Policy]) -> Generator[None, None, None]:
         """What stands in the place of a match comes back in the next request: no rule may act on it."""
-        acting = [one for one in ready if one.match.rule.action is not Action.FLAG]
-        everything = Matcher([one.compiled for one in acting])
+        acting = [one for one in ready if one.rule.action is not Action.FLAG]
+        everything = _matcher([one.compiled for one in acting])
         clean: set[str] = set()
         for one in acting:
-            for key, text in _own_words(one.match.rule):
+            for key, text in _own_words(one.rule):
                 if text in clean:
                     continue
                 if not see(everything, text).spans:
                     clean.add(text)
                     continue
                 finder = next((other for other in acting if see(other.check, text).spans), one)
-                message = f"its {key} {shown(text)} is itself found by {finder.match.rule.name}"
+                message = f"its {key} {shown(text)} is itself found by {finder.rule.name}"
                 self._wrong(one.loaded.document, (*one.path, key), message, "choose another text")
             yield
 
@@ -253,9 +274,29 @@ class Compilation:
         self.problems.append(document.problem(document.at(path), message, hint, path))
 
 
-def _watching(match: MatchRule) -> CompiledRule:
+def _matcher(searching: Iterable[CompiledRule | MarkerPass]) -> Matcher:
+    """What these look for, and nothing else."""
+    searching = tuple(searching)
+    rules = [one for one in searching if isinstance(one, CompiledRule)]
+    return Matcher(rules, others=[one for one in searching if isinstance(one, MarkerPass)])
+
+
+def _rule_of(searching: CompiledRule | MarkerPass) -> Rule:
+    return searching.rule if isinstance(searching, MarkerPass) else searching.source.rule
+
+
+def _watching(searching: CompiledRule | MarkerPass) -> CompiledRule | MarkerPass:
     """The rule for a policy that only monitors: it reports, and nothing waits for it."""
+    if isinstance(searching, MarkerPass):
+        return searching.enforced(False)
+    match = searching.source
     return compile_rule(replace(match, rule=replace(match.rule, enforced=False)))
+
+
+def _scopes(rules: Iterable[tuple[Ready, CompiledRule | MarkerPass]]) -> dict[Rule, Scope]:
+    """Of the rules that are narrower than their policy."""
+    narrow = [(one.spec, _rule_of(it)) for one, it in rules if one.spec.directions or one.spec.roles]
+    return {rule: Scope(AppliesTo(directions=spec.directions, roles=spec.roles)) for spec, rule in narrow}
 
 
 def _own_words(rule: Rule) -> Iterable[tuple[str, str]]:
@@ -270,6 +311,6 @@ def _own_words(rule: Rule) -> Iterable[tuple[str, str]]:
         yield "replacement", rule.replacement.text
 
 
-def _report(compiled: CompiledRule) -> str:
-    rule = compiled.source.rule
+def _report(compiled: CompiledRule | MarkerPass) -> str:
+    rule = _rule_of(compiled)
     return f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"

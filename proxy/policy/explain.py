@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from proxy.checks.markers import family_of
+from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.policy.examples import see
 from proxy.policy.plan import Plan, Policy
 from proxy.policy.policyset import PolicySet
+from proxy.policy.rulespecs import RESERVED
 
 
 class Sample(NamedTuple):
@@ -59,10 +63,12 @@ def plan_for(policies: PolicySet, sample: Sample) -> Plan:
 
 def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
     """What each rule sees, on its own."""
-    applying = plan_for(policies, sample).policies
+    applying = [part for part in plan_for(policies, sample).policies if part.scope.reads(sample.kind)]
+    holding = {rule for part in applying for rule in part.rules}
     for policy in policies.policies:
-        applies = policy in applying and policy.scope.reads(sample.kind)
-        yield from _views(policy, sample, applies)
+        for rule, check in _checks(policy):
+            applies = rule in holding and not (rule.id.startswith(RESERVED) and sample.direction is Direction.INPUT)
+            yield View(rule, see(check, sample.text).spans if applies else None)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
@@ -73,12 +79,20 @@ def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
 
 
-def _views(policy: Policy, sample: Sample, applies: bool) -> Iterator[View]:
+def neutralised(text: str, done: Outcome) -> dict[str, int]:
+    """How many chat template markers of each family were broken up."""
+    broken = [f for f in done.findings if f.rule.replacement.insert and f.rule.holds]
+    return Counter(family_of(text[f.start : f.end]) for f in broken)
+
+
+def _checks(policy: Policy) -> Iterator[tuple[Rule, Check]]:
+    """Each rule on its own."""
     for compiled in policy.compiled:
-        yield View(compiled.source.rule, see(Matcher([compiled]), sample.text).spans if applies else None)
+        yield compiled.source.rule, Matcher([compiled])
+    for markers in (*policy.markers, *([policy.stop] if policy.stop else [])):
+        yield markers.rule, Matcher([], others=[markers])
     for limit in policy.limits:
-        limited = applies and sample.direction is Direction.OUTPUT
-        yield View(limit.rule, see(limit, sample.text).spans if limited else None)
+        yield limit.rule, limit
 
 
 class Change(NamedTuple):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from proxy.checks.limits import Limit
+from proxy.checks.markers import MarkerPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
@@ -15,6 +17,21 @@ from proxy.policy.schema import AppliesTo, History, SystemPrompt
 
 _ROLES = {"developer": "system", "function": "tool"}
 _KNOWN_ROLES = frozenset(("system", "user", "assistant", "tool"))
+MOST_PARTS = 200  # of one policy; there are as many as roles times models with different templates
+
+
+class ChatTemplate(NamedTuple):
+    """What is known of a model's chat template.
+
+    markers: which of the markers that stand in ordinary text too mean something to the model; None: unknown, so all
+    exists:  whether the model has one of its own; None: unknown
+    """
+
+    markers: frozenset[str] | None = None
+    exists: bool | None = None
+
+
+UNKNOWN = ChatTemplate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Asked:
     alignment: str
     direction: Direction | None = None
     role: str | None = None
+    template: ChatTemplate = UNKNOWN
 
 
 class Scope:
@@ -68,6 +86,9 @@ class Policy:
     compiled: its pattern and word rules
     limits:   checks of its bounds on answers
     tolerant: a check of it that fails lets the text pass
+    markers:  its rules that look for chat templates' markers
+    stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
+    scopes:   of the rules that do not hold everywhere where the policy does
     """
 
     name: str
@@ -79,9 +100,55 @@ class Policy:
     tolerant: bool
     history: History
     system_prompt: SystemPrompt
+    markers: tuple[MarkerPass, ...] = ()
+    stop: MarkerPass | None = None
+    stop_always: bool = False
+    scopes: Mapping[Rule, Scope] = field(default_factory=dict)
+    _parts: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
+
+    @property
+    def searching(self) -> tuple[CompiledRule | MarkerPass, ...]:
+        """What its rules look for."""
+        return *self.compiled, *self.markers
+
+    def part(self, asked: Asked) -> Policy:
+        """Those of its rules that hold for what is asked; markers as the model's template knows them."""
+        left_out = {rule for rule, scope in self.scopes.items() if not scope.holds(asked)}
+        if self.stop is not None and not self._stops(asked):
+            left_out.add(self.stop.rule)
+        template = asked.template if self.markers or self.stop is not None else UNKNOWN
+        if not left_out and template is UNKNOWN:
+            return self
+        key = frozenset(left_out), template
+        known = self._parts.get(key)
+        if known is None:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            known = self._parts[key] = self._without(*key)
+        return known
+
+    def _stops(self, asked: Asked) -> bool:
+        return asked.direction is Direction.OUTPUT and (self.stop_always or asked.template.exists is False)
+
+    def _without(self, left_out: frozenset[Rule], template: ChatTemplate) -> Policy:
+        stop = self.stop if self.stop is not None and self.stop.rule not in left_out else None
+        return replace(
+            self,
+            rules=tuple(rule for rule in self.rules if rule not in left_out),
+            compiled=tuple(one for one in self.compiled if one.source.rule not in left_out),
+            markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
+            stop=stop.narrowed(template.markers) if stop is not None else None,
+            scopes={},
+            _parts={},
+        )
 
 
-Compose = Callable[[tuple[Policy, ...], Direction, bool], tuple[Check, ...]]  # policies, direction, escaped -> checks
+class Compose(Protocol):
+    """Makes the checks for texts to which these policies apply."""
+
+    def __call__(
+        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+    ) -> tuple[Check, ...]: ...
 
 
 class Plan:
@@ -95,6 +162,7 @@ class Plan:
         self._compose = compose
         self._shadow = shadow
         self._checks: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
+        self._markers: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
 
     def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
         """The checks for text of this kind; `escaped`: for text that is JSON source."""
@@ -105,6 +173,15 @@ class Plan:
             if self._shadow is not None:
                 known += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = known
+        return known
+
+    def markers(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
+        """The checks for chat templates' markers alone."""
+        known = self._markers.get((kind, escaped))
+        if known is None:
+            reading = tuple(p for p in self.policies if p.markers and p.scope.reads(kind))
+            known = self._compose(reading, self._direction, escaped, only_markers=True)
+            self._markers[kind, escaped] = known
         return known
 
     @property

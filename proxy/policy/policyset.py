@@ -7,7 +7,7 @@ from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.policy.names import normalise_model
-from proxy.policy.plan import Asked, Plan, Policy
+from proxy.policy.plan import MOST_PARTS, UNKNOWN, Asked, ChatTemplate, Plan, Policy
 from proxy.policy.schema import History
 
 NOTICE = 'This was stopped by the policy "{policy}".'
@@ -36,7 +36,7 @@ class PolicySet:
         self.report = report
         self.hints = hints
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
-        self._composed: dict[tuple[tuple[Policy, ...], bool], Check] = {}
+        self._composed: dict[tuple[tuple[Policy, ...], bool, bool], Check] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -51,15 +51,20 @@ class PolicySet:
         key: str | None = None,
         alignment: str = "unknown",
         role: str | None = None,
+        template: ChatTemplate = UNKNOWN,
     ) -> Plan:
         """The checks for a text: `model` as the client named it, `key` the API key's name, `role` (input) whose text.
 
         No role means that nobody knows: then every policy applies that would for some role.
+        `template` is what is known of the model's chat template.
         """
-        asked = Asked(normalise_model(model), key, alignment, direction, role)
-        holding = tuple(p for p in self.policies if p.scope.holds(asked))
+        asked = Asked(normalise_model(model), key, alignment, direction, role, template)
+        holding = tuple(p.part(asked) for p in self.policies if p.scope.holds(asked))
         plan = self._plans.get((direction, holding))
         if plan is None:
+            if len(self._plans) > MOST_PARTS:
+                self._plans.clear()
+                self._composed.clear()
             plan = self._plans[direction, holding] = Plan(holding, direction, self._compose)
         return plan
 
@@ -96,19 +101,31 @@ class PolicySet:
                 plan.checks(kind)
                 plan.checks(kind, escaped=True)
 
-    def _compose(self, policies: tuple[Policy, ...], direction: Direction, escaped: bool) -> tuple[Check, ...]:
+    @property
+    def looks_at_templates(self) -> bool:
+        """Whether it matters to any rule what is known of a model's chat template."""
+        return any(policy.markers or policy.stop is not None for policy in self.policies)
+
+    def _compose(
+        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+    ) -> tuple[Check, ...]:
         """One matcher for all strict policies and one for all tolerant ones; shared by all plans that need the same."""
-        strict = tuple(p for p in policies if p.compiled and not p.tolerant)
-        tolerant = tuple(p for p in policies if p.compiled and p.tolerant)
-        checks = [self._matcher(group, escaped) for group in (strict, tolerant) if group]
-        if direction is Direction.OUTPUT:
+        searching = [p for p in policies if p.markers or (not only_markers and (p.compiled or p.stop is not None))]
+        strict = tuple(p for p in searching if not p.tolerant)
+        tolerant = tuple(p for p in searching if p.tolerant)
+        checks = [self._matcher(group, escaped, only_markers) for group in (strict, tolerant) if group]
+        if direction is Direction.OUTPUT and not only_markers:
             checks += [limit for policy in policies for limit in policy.limits]
         return tuple(checks)
 
-    def _matcher(self, policies: tuple[Policy, ...], escaped: bool) -> Check:
-        known = self._composed.get((policies, escaped))
+    def _matcher(self, policies: tuple[Policy, ...], escaped: bool, only_markers: bool) -> Check:
+        known = self._composed.get((policies, escaped, only_markers))
         if known is None:
-            matcher: Check = Matcher([rule for policy in policies for rule in policy.compiled], escaped=escaped)
+            rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
+            others = [m for policy in policies for m in policy.markers]
+            if not escaped and not only_markers:
+                others += [policy.stop for policy in policies if policy.stop is not None]
+            matcher: Check = Matcher(rules, escaped=escaped, others=others)
             known = Tolerant(matcher) if policies[0].tolerant else matcher
-            self._composed[policies, escaped] = known
+            self._composed[policies, escaped, only_markers] = known
         return known

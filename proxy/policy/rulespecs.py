@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 
 from proxy.checks.detectors import DETECTORS
+from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
@@ -31,7 +33,7 @@ class RuleReader:
         self._hash_key = hash_key
         self._ids: dict[str, int] = {}
 
-    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | None:
+    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
         """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
         path: Path = ("rules", index)
         known = len(self.problems)
@@ -57,7 +59,7 @@ class RuleReader:
         lines = (line.strip() for line in decode(source).split("\n"))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
-    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | None:
+    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | MarkerPass | None:
         if source == "detector":
             return self._detector(rule, spec, (*path, source))
         if source == "pattern":
@@ -72,16 +74,28 @@ class RuleReader:
         shortest = spec.match == "shortest"
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
-    def _detector(self, rule: Rule, spec: RuleSpec, path: Path) -> MatchRule | None:
+    def _detector(self, rule: Rule, spec: RuleSpec, path: Path) -> MatchRule | MarkerPass | None:
+        if spec.detector in MARKER_DETECTORS:
+            return self._markers(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
         if detector is None:
-            near = get_close_matches(spec.detector, DETECTORS, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(DETECTORS)}"
+            known = (*DETECTORS, *MARKER_DETECTORS)
+            near = get_close_matches(spec.detector, known, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
             self._wrong(path, f"there is no detector `{spec.detector}`", hint)
             return None
         return MatchRule(
             rule, detector.pattern, None, spec.fold, False, spec.max_hold, spec.on_overflow, detector.validate
         )
+
+    def _markers(self, rule: Rule, spec: RuleSpec, path: Path) -> MarkerPass:
+        """Their spelling is exact, and what is put in the place of one could make another."""
+        for key in ("replacement", "fold", "max_hold", "on_overflow"):
+            if self.document.has((*path, key)):
+                self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
+        if rule.action is Action.REWRITE:
+            rule = replace(rule, replacement=Replacement("", insert=BREAK))
+        return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
 
     def _words(self, spec: RuleSpec, path: Path) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):

@@ -57,6 +57,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     max_output_characters: Annotated[int, Meta(ge=1, le=1_000_000_000, description="the text ends there")] = 0
     repetition: Annotated[Repetition, Meta(description="ends a model stuck in a loop")] = NO_REPETITION
+    stop_at_markers: Annotated[
+        Literal["never", "no_template", "always"],
+        Meta(description="ends the text before a turn's marker: never, if the model has no chat template, always"),
+    ] = "never"
 
 
 class Replacement(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +99,8 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "release"
     replacement: Annotated[str | Replacement, Meta(description="rewrite: what stands in a match's place")] = "[removed]"
     message: Annotated[str, Meta(max_length=2_000, description="block: the notice that the user reads")] = ""
+    directions: Annotated[tuple[Direction, ...], Meta(min_length=1, description="default: the policy's")] = ()
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1, description="input: whose messages; default: all")] = ()
     examples: Annotated[Examples, Meta(description="the rule's own tests")] = Examples()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.checks.detectors import DETECTORS
+from proxy.checks.detectors import DETECTORS, Detector
+from proxy.checks.markers import MARKER_DETECTORS, MarkerDetector
 from proxy.policy import schema
 from proxy.policy.schema import json_schema_text
 
@@ -28,10 +29,10 @@ def test_every_key_has_a_row(key: str) -> None:
     assert f"\n| `{key}` |" in DOC
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_every_detector_has_a_row(name: str) -> None:
+@pytest.mark.parametrize("detector", [*DETECTORS.values(), *MARKER_DETECTORS.values()], ids=lambda d: d.name)
+def test_every_detector_has_a_row(detector: Detector | MarkerDetector) -> None:
     """The table of detectors says what each finds, in its own words."""
-    assert f"\n| `{name}` | {DETECTORS[name].about} |" in DOC
+    assert f"\n| `{detector.name}` | {detector.about} |" in DOC
 
 
 def test_the_shipped_schema_is_the_one_of_the_types() -> None:
