@@ -72,6 +72,37 @@ class PhraseScan:
 
 
 @dataclass(frozen=True)
+class AtEnd:
+    """A check that blocks a text that ends with `phrase`: it knows only at the end, and holds everything till then."""
+
+    phrase: str
+    hold: int | None = None
+
+    def open(self) -> AtEndScan:
+        """A fresh scan."""
+        return AtEndScan(self.phrase)
+
+
+class AtEndScan:
+    """Waits for the end."""
+
+    def __init__(self, phrase: str) -> None:
+        self._phrase = phrase
+        self._text = ""
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Nothing is certain before `final`."""
+        self._text += text
+        if not final:
+            return Progress(0)
+        end = len(self._text)
+        if not self._text.endswith(self._phrase):
+            return Progress(end)
+        start = end - len(self._phrase)
+        return Progress(start, (Finding(start, end, Rule("test", f"at_end.{self._phrase}", Action.BLOCK)),))
+
+
+@dataclass(frozen=True)
 class PhrasePlan:
     """The same checks for every kind of text (see proxy.core.guard.Plan)."""
 

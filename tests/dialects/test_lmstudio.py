@@ -18,7 +18,7 @@ from proxy.errors import UpstreamTimeout
 from tests.dialects.conformance import NOTICE, Conformance, Deltas, Stream, Told, Wire, notice
 from tests.dialects.golden_files import Golden
 from tests.dialects.test_openai_chat import ChatWire
-from tests.phrases import Phrase, PhrasePlan, block, rewrite
+from tests.phrases import AtEnd, Phrase, PhrasePlan, block, rewrite
 
 CHAT = LMStudioChat()
 MODEL = "openai/gpt-oss-20b"
@@ -287,10 +287,24 @@ def test_a_rule_may_end_an_answer_like_the_model(ending_word: Ending, reason: st
 
 def test_a_block_at_the_very_end_of_an_item() -> None:
     """A match that only the end of a message decides is still told before the message ends."""
-    tail = Phrase("SEC", Rule("p", "r", Action.BLOCK))
-    got = told(answering(tail, rewrite("SECRET")), *saying("message", "a SE", "C"), ending())
+    got = told(answering(AtEnd("SEC")), *saying("message", "a SE", "C"), ending())
     assert [event["type"] for event in got][-2:] == ["message.end", "chat.end"]
     assert got[-1]["result"]["output"] == [{"type": "message", "content": "a \n\n" + NOTICE}]
+
+
+def test_messages_are_told_apart() -> None:
+    """Each item of the output has its own text, also when two of a kind follow each other."""
+    items = [("message", "one", " a"), ("message", "two", " b"), ("reasoning", "r"), ("message", "three")]
+    got = told(answering(block("|")), *(event for kind, *texts in items for event in saying(kind, *texts)), ending())
+    assert [(item["type"], item["content"]) for item in got[-1]["result"]["output"]] == [
+        (kind, "".join(texts)) for kind, *texts in items
+    ]
+
+
+def test_a_notice_of_its_own_begins_with_its_first_word() -> None:
+    """Only inside a message does a blank line stand before it."""
+    got = told(answering(block("SECRET")), *saying("message", "a"), *saying("reasoning", "SECRET"))
+    assert [item["content"] for item in got[-1]["result"]["output"]] == ["a", "", NOTICE]
 
 
 def test_a_blocked_tool_is_not_told() -> None:

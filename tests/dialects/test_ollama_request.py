@@ -262,6 +262,14 @@ def test_texts_know_their_turn() -> None:
     ]
 
 
+def test_a_prefill_is_part_of_the_newest_turn() -> None:
+    """A last message of the assistant is gone on with, so it is new, and so is what it answers."""
+    messages = [{"role": r, "content": r} for r in ("user", "assistant", "user", "assistant")]
+    request = parsed({"messages": messages})
+    assert [text.newest for text in request.texts] == [False, False, True, True]
+    assert request.prefill == "assistant"
+
+
 def test_a_generate_prompt_has_two_texts() -> None:
     """The system words and the prompt are texts of their own, with their roles."""
     request = parsed({"prompt": "p", "system": "s", "format": {"title": "t"}}, GENERATE)
