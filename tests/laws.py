@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proxy.core.check import Check, Progress
-from proxy.core.types import Action, Finding
+from proxy.core.types import Action, Finding, Rule
 
 
 def cut(text: str, places: int) -> list[str]:
@@ -34,6 +34,11 @@ def findings(answers: Sequence[Progress]) -> list[Finding]:
     return [finding for answer in answers for finding in answer.findings]
 
 
+def covered(found: Sequence[Finding], rule: Rule) -> set[int]:
+    """The offsets of the characters that a rule's findings cover."""
+    return {i for f in found if f.rule is rule for i in range(f.start, f.end)}
+
+
 def obeys(check: Check, chunks: Sequence[str], final_with_text: bool = False) -> list[Progress]:
     """Laws 2, 3 and 4 on one reading; the answers."""
     answers = feed(check, chunks, final_with_text)
@@ -60,12 +65,10 @@ def obeys(check: Check, chunks: Sequence[str], final_with_text: bool = False) ->
 def summary(answers: Sequence[Progress]) -> object:
     """What must not depend on how the text was cut: what each rule found, how often, and where the text ends."""
     found = findings(answers)
-    covered = {f.rule.name: set[int]() for f in found}
-    for f in found:
-        covered[f.rule.name].update(range(f.start, f.end))
-    counts = {name: sum(f.rule.name == name and not f.extends for f in found) for name in covered}
-    blocks = [(f.start, f.end, f.rule.name) for f in found if blocking(f)]
-    return covered, counts, blocks, answers[-1].watermark
+    rules = {f.rule for f in found}
+    spans = {rule: covered(found, rule) for rule in rules}
+    counts = {rule: sum(f.rule is rule and not f.extends for f in found) for rule in rules}
+    return spans, counts, [f for f in found if blocking(f)], answers[-1].watermark
 
 
 def readings(text: str, places: int) -> Iterator[tuple[list[str], bool]]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
-from proxy.core.types import Action, Finding
+from proxy.core.types import Action
 from proxy.matching.rules import MatchRule, Verdict
 
 Span = tuple[int, int]
@@ -154,6 +154,6 @@ def block(rules: Sequence[MatchRule], text: str, alphabet: str, more: int = 0) -
     return first, min(start for start, _ in here), min((rule for _, rule in here), key=lambda rule: rule.rule.order)
 
 
-def reported(findings: Iterable[Finding], rule: MatchRule) -> list[Span]:
-    """What findings say that a rule covers."""
-    return merged((f.start, f.end) for f in findings if f.rule is rule.rule)
+def characters(found: Iterable[Span]) -> set[int]:
+    """The offsets that spans cover."""
+    return {i for start, end in found for i in range(start, end)}

@@ -10,10 +10,11 @@ character, and the first register is the earliest beginning of a match that is s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, or_
 from typing import NamedTuple
 
-from proxy.matching.charsets import CharSet
+from proxy.matching.charsets import EVERYTHING, CharSet
 from proxy.matching.classes import HoldClass
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.nfa import Item
@@ -340,6 +341,7 @@ class Group(dict[Atom, Move]):
             if chars in atom:
                 for item in at:
                     _read(item, atom, items, before, after)
+        _decide(items, after)
         group = self._automaton.group(self.hold_class, frozenset(items)) if items else None
         move = self[atom] = Move(group, frozenset(before), frozenset(after))
         return move
@@ -359,6 +361,17 @@ def _read(item: Item, atom: Atom, items: set[Item], before: set[CompiledRule], a
                 after.add(rule)
             else:
                 items.add(target)
+
+
+def _decide(items: set[Item], after: set[CompiledRule]) -> None:
+    """Drop what waits for the next character although the match is certain: another way, or all ways, complete it."""
+    waiting = [item for item in items if item.ends]
+    for rule in {item.owner for item in waiting}:
+        its = [item for item in waiting if item.owner is rule]
+        if reduce(or_, [item.chars for item in its]) is EVERYTHING:
+            after.add(rule)
+        if rule in after:
+            items.difference_update(its)
 
 
 class State(dict["str | Atom", Step]):

@@ -145,6 +145,7 @@ def _intersection(a: CharSet, b: CharSet) -> CharSet:
 
 ANY = CharSet.of([(0, LAST)])
 EDGE = CharSet.of([], edge=True)
+EVERYTHING = ANY | EDGE
 NEWLINE = CharSet.chars("\n")
 _ASCII = {"d": string.digits, "s": " \t\n\r\f\v", "w": string.digits + string.ascii_letters + "_"}
 
