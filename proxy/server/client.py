@@ -71,6 +71,7 @@ class Client:
         self.sending = perf_counter()
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         self.sending = 0.0
+        self.last_sent = perf_counter()
 
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter
 from typing import Protocol
 
@@ -23,6 +23,11 @@ class Outcome(StrEnum):
     CLIENT_CANCELLED = "client_cancelled"
 
 
+def new_id() -> str:
+    """A name for a request, 16 hex digits; it identifies, it does not protect."""
+    return f"{getrandbits(64):016x}"
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(), 0.0 while the thing has not happened.
@@ -35,13 +40,15 @@ class Exchange:
     held_most:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
     unsent_events:  frames of model text that came after the one in which a rule ended the answer: wasted work
     found:          every finding, by direction: input, history, output, reasoning, tool_call
+    markers:        chat template markers that were neutralised in the prompt, by family
+    prompt_cut:     the model server counted so few tokens that it must have cut the prompt
     check_errors:   checks that raised
     upstream_reason: why the model server failed, as a word for metrics
     """
 
     endpoint: str
     revision: str = ""
-    id: str = field(default_factory=lambda: token_hex(8))
+    id: str = field(default_factory=new_id)
     model: str = ""
     stream: bool = False
     status: int = 0
@@ -60,6 +67,8 @@ class Exchange:
     bytes_received: int = 0
     bytes_sent: int = 0
     found: list[tuple[str, Finding]] = field(default_factory=list)
+    markers: dict[str, int] = field(default_factory=dict)
+    prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
     upstream_reason: str = ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from secrets import token_hex
 
 from proxy.core.prompt import judge
 from proxy.core.types import Direction, Finding, Kind, Rule
@@ -12,6 +11,7 @@ from proxy.dialects import moderations
 from proxy.server.body import ClientGone
 from proxy.server.client import Client, read_request
 from proxy.server.config import ServerConfig
+from proxy.server.exchange import new_id
 from proxy.server.policies import InForce, Snapshot
 from proxy.server.routes import Found
 
@@ -32,7 +32,7 @@ class Moderation:
         policies = self._policies.now()
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
-        request_id = token_hex(8)
+        request_id = new_id()
         answer = moderations.answer(results, request_id, [rule.name for rule in policies.policies.rules])
         headers = [
             (b"content-type", b"application/json"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from secrets import token_hex
 
 import orjson
 
 from proxy.dialects import openai_errors
 from proxy.errors import ClientError, UpstreamError
 from proxy.server.client import Client
+from proxy.server.exchange import new_id
 from proxy.server.headers import Headers
 
 OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are LM Studio's
@@ -28,7 +28,7 @@ class WrongMethod(ClientError):
 
 async def refuse(client: Client, error: ClientError | UpstreamError) -> None:
     """Answer with an error, in the shape that the clients of this path read."""
-    request_id = token_hex(8)
+    request_id = new_id()
     if OLLAMA_PATHS(client.path):
         body = orjson.dumps({"error": str(error)})
     else:
