@@ -13,6 +13,7 @@ from functools import partial
 from proxy.dialects import catalogue, embeddings
 from proxy.dialects.anthropic_messages import AnthropicCountTokens, AnthropicMessages
 from proxy.dialects.base import Dialect
+from proxy.dialects.lmstudio import LMStudioChat, LMStudioV0Chat, LMStudioV0Completions
 from proxy.dialects.ollama import OllamaChat, OllamaGenerate
 from proxy.dialects.openai_chat import OpenAIChat
 from proxy.dialects.openai_completions import OpenAICompletions
@@ -82,6 +83,9 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /v1/messages/count_tokens", AnthropicCountTokens(), "How many tokens a prompt has."),
     _guarded("POST /api/chat", OllamaChat(), "Ollama's chat."),
     _guarded("POST /api/generate", OllamaGenerate(), "Ollama's completions."),
+    _guarded("POST /api/v1/chat", LMStudioChat(), "LM Studio's own chat."),
+    _guarded("POST /api/v0/chat/completions", LMStudioV0Chat(), "LM Studio's older path for OpenAI's chat."),
+    _guarded("POST /api/v0/completions", LMStudioV0Completions(), "LM Studio's older path for completions."),
     _guarded("POST /v1/embeddings", embeddings.OpenAIEmbeddings(), "Numbers for a text; the text is checked."),
     _guarded("POST /api/embed", embeddings.OllamaEmbed(), "Numbers for a text; the text is checked."),
     _guarded("POST /api/embeddings", embeddings.OllamaEmbeddings(), "Ollama's older call for the same."),

@@ -169,3 +169,24 @@ async def test_many_aborted_streams_leave_nothing_behind() -> None:
 async def begun(proxy: Proxy) -> None:
     """Wait until an exchange has begun."""
     await proxy.seen.first()
+
+
+@pytest.mark.parametrize("transport", ["own", "aiohttp"])
+async def test_both_transports(transport: str) -> None:
+    """Either transport serves, stops the model on a block, sees a client go, and keeps whole connections."""
+    clean = reply(sse(*said("Hello")))
+    blocked: list[Step] = [*sse(chunk("FORBIDDEN")), Stall()]
+    async with (
+        FakeUpstream([clean, clean, reply(blocked), BUSY]) as upstream,
+        running(upstream, FORBIDDEN, transport=transport) as proxy,
+        proxy.wire() as wire,
+    ):
+        for _ in range(2):
+            assert (await proxy.chat()).body == b"".join(sse(*said("Hello")))
+        assert (await proxy.chat()).events()[-1] == "[DONE]"
+        await (await upstream.exchange(2)).wait_client_closed()
+        await wire.post("/v1/chat/completions", chat_body())
+        await wire.until(b"Hello")
+        since = time.monotonic()
+        wire.leave()
+        assert await (await upstream.exchange(3)).wait_client_closed() - since < AT_ONCE

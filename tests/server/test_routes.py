@@ -22,6 +22,8 @@ PROMPTS = {
 """For each kind of request the key that holds the prompt."""
 PROMPT_KEYS = {
     "/v1/completions": "prompt",
+    "/api/v0/completions": "prompt",
+    "/api/v1/chat": "input",
     "/api/generate": "prompt",
     "/api/embeddings": "prompt",
     "/v1/embeddings": "input",
