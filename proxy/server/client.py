@@ -16,7 +16,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Client:
     """An ASGI request with its ends.
 
-    method, path, headers, host, origin: of the request; header names in lower case, the first of each in `header`
+    method, path, headers: of the request; header names in lower case, the first of each in `header`
+    chunks:   the client understands an answer of unknown length (HTTP/1.1)
     common:   headers that every answer gets
     started:  the head has been sent
     ended:    the whole answer has been sent
@@ -27,6 +28,7 @@ class Client:
     __slots__ = (
         "_scope",
         "_send",
+        "chunks",
         "common",
         "ended",
         "header",
@@ -45,6 +47,7 @@ class Client:
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.chunks: bool = scope["http_version"] != "1.0"
         self.headers: Headers = scope["headers"]
         self.header: dict[bytes, bytes] = dict(reversed(self.headers))
         self.common: Headers = []
