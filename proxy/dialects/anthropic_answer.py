@@ -30,11 +30,9 @@ Event = dict[str, Any]
 KINDS = {"text": Kind.CONTENT, "thinking": Kind.REASONING}
 CALL = "tool_use"
 STOPS = {Ending.FILTERED: "refusal", Ending.STOP: "end_turn", Ending.LENGTH: "max_tokens"}
-STOP_REASONS = frozenset(
-    (
-        *("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"),
-        "model_context_window_exceeded",
-    )
+STOP_REASONS = (
+    *("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"),
+    "model_context_window_exceeded",
 )
 COUNTS = frozenset(("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"))
 
@@ -99,7 +97,7 @@ class MessagesAnswer(NamedEventsAnswer):
             yield from self._read(event, None)
 
     def _read(self, value: Event, event: sse.Event | None) -> Iterator[Frame]:
-        kind = value.get("type")
+        kind: str = value["type"]
         if kind == "error" or value.get("error") is not None:
             raise openai_errors.reported(value.get("error"), self.guard)
         if kind == "message_start":
@@ -109,7 +107,7 @@ class MessagesAnswer(NamedEventsAnswer):
             yield self._plain(event, value, {"type": kind})
         elif kind == "message_stop":
             yield self._stop(event, value)
-        elif isinstance(kind, str) and kind.startswith(("content_block_", "message_")):
+        elif kind.startswith(("content_block_", "message_")):
             if not self._begun:
                 raise UpstreamBroken("the model server's answer has no beginning", "protocol")
             yield from self._read_part(kind, value, event)
@@ -152,11 +150,11 @@ class MessagesAnswer(NamedEventsAnswer):
             channel = Channel(0, Kind.TOOL_ARGUMENTS, str(index))
             self._blocks[index] = Block(CALL, channel)
             yield Frame(b"", tuple(_call_pieces(channel, content)))
-        elif kind in KINDS:
+        elif isinstance(kind, str) and kind in KINDS:
             block = self._blocks[index] = Block(kind, Channel(0, KINDS[kind], str(index)), self._next_place())
             text = _text(content.get(kind, ""))
-            begun = {k: v for k, v in content.items() if k in ("type", kind)}
-            clean = block.begun(begun | ({"signature": ""} if "signature" in content else {}))
+            signature = {"signature": ""} if "signature" in content else {}
+            clean = block.begun({"type": kind, kind: text, **signature})
             pieces = (Piece(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), pieces, body=clean)
 
@@ -204,6 +202,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 clean[key] = self._word(value)
             elif key == "usage":
                 clean[key] = _usage(value)
+                self._count_prompt(clean[key], "input_tokens")
             elif key in ("stop_reason", "stop_sequence"):
                 clean[key] = None
         return {**clean, "type": "message", "role": "assistant", "content": []}
@@ -216,6 +215,7 @@ class MessagesAnswer(NamedEventsAnswer):
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
         usage = {"usage": _usage(value["usage"])} if "usage" in value else {}
+        self._count_prompt(usage.get("usage"), "input_tokens")
         return {"type": "message_delta", "delta": clean, **usage}
 
     def _stop_sequence(self, value: Any) -> str | None:

@@ -74,7 +74,7 @@ def as_events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _block_events(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    key = block.get("type")
+    key = str(block.get("type"))
     start = block
     deltas: list[dict[str, Any]] = []
     if key in DELTAS:

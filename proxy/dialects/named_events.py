@@ -55,7 +55,10 @@ class NamedEventsAnswer(Answer):
             if self.request.stream:
                 yield Frame(COMMENT)
         elif event.data.strip() != b"[DONE]":  # some servers end every stream with it
-            yield from self._read(parse_upstream(event.data), event)
+            value = parse_upstream(event.data)
+            if not isinstance(value.get("type"), str):
+                value["type"] = ""  # like any type that is not known
+            yield from self._read(value, event)
 
     def _raw(self, event: sse.Event | None, value: dict[str, Any], clean: dict[str, Any]) -> bytes:
         """The bytes for `clean`: the event's own if they say nothing else."""

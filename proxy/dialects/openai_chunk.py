@@ -137,10 +137,10 @@ class Template:
     since it decodes as one JSON string it cannot end early and bring keys of its own.
     """
 
-    __slots__ = ("_prefix", "_suffix", "channel")
+    __slots__ = ("channel", "prefix", "suffix")
 
     def __init__(self, prefix: bytes, suffix: bytes, channel: Channel) -> None:
-        self._prefix, self._suffix, self.channel = prefix, suffix, channel
+        self.prefix, self.suffix, self.channel = prefix, suffix, channel
 
     @classmethod
     def of(cls, frame: Frame, key: str) -> Template | None:
@@ -160,7 +160,7 @@ class Template:
 
     def text(self, raw: bytes) -> str | None:
         """The text of an event of this form; None for any other event."""
-        prefix, suffix = self._prefix, self._suffix
+        prefix, suffix = self.prefix, self.suffix
         if not raw.startswith(prefix) or not raw.endswith(suffix) or len(raw) < len(prefix) + len(suffix):
             return None
         try:

@@ -15,6 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, cycle, islice
 from typing import Any, ClassVar
 
 import pytest
@@ -31,6 +32,7 @@ BAD = "NEVERSAID"
 NOTICE = "<stopped here>"
 WORDS = "All that is clean. "
 GARBAGE = b"data: NEVERSAID\n\n\xff\xfe{]"
+ODD: Sequence[Any] = (None, [1], True, {}, 7, [], "odd", ["a", {}], -1.5, {"type": {}}, 1e300, {"id": []}, "")
 OWN = ("input", "arguments", "parameters")  # free JSON: a call's arguments, a tool's schema
 Deltas = Sequence[tuple[str, str]]  # field and text
 
@@ -211,6 +213,17 @@ def planted(value: Any, word: str) -> Iterator[Any]:
             for changed in planted(item, word):
                 yield [*value[:i], changed, *value[i + 1 :]]
         yield [*value, word]
+
+
+def mistyped(value: Any, odd: Iterator[Any]) -> Iterator[Any]:
+    """Copies of a JSON value, each with the next of `odd` in the place of one value inside it."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        for changed in chain((next(odd),), mistyped(item, odd)):
+            if isinstance(value, dict):
+                yield {**value, key: changed}
+            else:
+                yield [*value[:key], changed, *value[key + 1 :]]
 
 
 def overgrown(value: Any, word: str) -> Any:
@@ -448,6 +461,17 @@ class Conformance:
                         self._stays_out(stream)
                         count += 1
         assert count > 40
+
+    def test_wrong_types_are_survived(self, golden_stream: Stream) -> None:
+        """A value of another JSON type at any place of any event is left out or an error for the client, never ours."""
+        body = golden_stream.golden.body
+        odd = cycle(ODD)
+        for place, head, value in islice(typical(body, self.wire), 16):
+            for changed in mistyped(value, odd):
+                stream = replaced(body, self.wire, place, head, changed)
+                _, out = self.wire.stream([stream], rewrite("e"))
+                assert out.endswith(b"\n")
+                self.wire.collect([stream])
 
     def _stays_out(self, body: bytes) -> None:
         _, out = self.wire.stream([body], block(BAD))
