@@ -226,6 +226,4 @@ class LMStudioAnswer(NamedEventsAnswer):
         return encode(body)
 
     def _error_event(self, error: UpstreamError) -> bytes:
-        if self.guard.cuts:  # the last held text was blocked: that has ended it for the client
-            return b""
         return encode(lmstudio_errors.event(error))

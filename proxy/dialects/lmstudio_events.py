@@ -125,7 +125,7 @@ def stats(value: Any) -> dict[str, Any]:
 def as_events(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A whole answer as the events of a stream."""
     for item in _typed(result.get("output"), list):
-        kind = _typed(item, dict).get("type")
+        kind = str(_typed(item, dict).get("type"))
         if kind in KINDS:
             yield {"type": f"{kind}.start"}
             yield {"type": f"{kind}.delta", "content": item.get("content", "")}

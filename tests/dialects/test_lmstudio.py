@@ -355,6 +355,16 @@ def test_the_response_id_passes_only_where_conversations_are_kept() -> None:
     assert kept[0]["result"]["response_id"] == "resp_1"
 
 
+@pytest.mark.parametrize(
+    "item", [None, 3, "x", [], {}, {"type": []}, {"type": {"a": 1}}, {"type": "image", "content": "x"}]
+)
+def test_a_whole_answer_with_something_else_in_it(item: Any) -> None:
+    """What is no item of the output is left out of a whole answer, or makes it an error for the client."""
+    answer = answering(stream=False)
+    assert answer.whole(json.dumps(ending(item)["result"]).encode()) == b""
+    assert answer.failed is not None or json.loads(answer.result())["output"] == []
+
+
 def test_errors_end_the_stream() -> None:
     """An error of the server, or of the connection, is one error event, and no result makes it look complete."""
     answer = answering(block("SECRET"))
