@@ -32,12 +32,15 @@ class Accept(NamedTuple):
 class Event(NamedTuple):
     """What makes a transition rare: matches that end, before the character that was read or after it.
 
-    keep: the registers to take the new ones from, where that is more than a cut; see Change
+    keep: the registers to take the new ones from, where that is more than a cut: the numbers of old ones, and the
+          number one past the last for "begins here"
+    only: the one match that ends after the character, when there is nothing else to do and nothing to ask
     """
 
     before: tuple[Accept, ...]
     after: tuple[Accept, ...]
     keep: tuple[int, ...] | None
+    only: Accept | None = None
 
 
 class Change(NamedTuple):
@@ -103,9 +106,13 @@ class Automaton:
     """Compiled rules, their classes, and the states that texts have led to so far."""
 
     def __init__(
-        self, rules: Sequence[tuple[int, CompiledRule, HoldClass]], max_transitions: int = MAX_TRANSITIONS
+        self,
+        rules: Sequence[tuple[int, CompiledRule, HoldClass]],
+        max_transitions: int = MAX_TRANSITIONS,
+        plain: frozenset[int] = frozenset(),
     ) -> None:
-        """rules: each with its number and its class."""
+        """rules: each with its number and its class. plain: the rules whose matches are only to be reported."""
+        self._plain = plain
         self.numbers = {rule: number for number, rule, _ in rules}
         self.max_transitions = max_transitions
         self.transitions = 0
@@ -160,7 +167,7 @@ class Automaton:
         atom = self.atom(char)
         step = state.get(atom) if atom.shared else None
         if step is None:
-            self.transitions += 1
+            self.transitions += 1 + len(state.groups) // 8  # a large state counts for more
             if self.transitions >= self.max_transitions:
                 self.flush()
             step = self._build(state, atom)
@@ -214,7 +221,14 @@ class Automaton:
         dead = [k for k, group in enumerate(following) if group is None]
         groups = tuple([group for group in following if group is not None])
         change = _change(old, len(following), dead, before, after, bool(state.overflow))
+        if change is not None and change.event is not None and not state.overflow:
+            change = change._replace(event=self._simplified(change.event))
         return self._state(groups, self.fresh(atom)), change
+
+    def _simplified(self, event: Event) -> Event:
+        if event.before or event.keep is not None or len(event.after) != 1 or event.after[0].number not in self._plain:
+            return event
+        return event._replace(only=event.after[0])
 
     def _ended(self, found: list[frozenset[CompiledRule]], old: int) -> dict[CompiledRule, tuple[int, ...]]:
         """Per rule the registers of its matches that end: the oldest, or with a validator all."""

@@ -217,5 +217,27 @@ def _classes_in(chars: CharSet) -> Iterable[tuple[int, tuple[int, ...]]]:
 
 
 def same_case(char: str) -> str:
-    """One character that stands for all that (?i) takes for the same."""
-    return chr(case_classes().get(ord(char), (ord(char),))[0])
+    """One character that stands for all that (?i) takes for the same and that are as much of a word as it is."""
+    return chr(representatives().get(ord(char), ord(char)))
+
+
+@cache
+def representatives() -> dict[int, int]:
+    """For `same_case`; only where there are others. (A combining iota is an iota to (?i), but no word character.)"""
+    word = category("w")
+    return {
+        code: next(other for other in same if word.has(other) is word.has(code))
+        for code, same in case_classes().items()
+    }
+
+
+@cache
+def half_letters() -> dict[str, str]:
+    """Characters that (?i) takes for one that is part of a word while they are not, or the reverse; and for which."""
+    word = category("w")
+    return {
+        chr(code): chr(other)
+        for code, same in case_classes().items()
+        for other in same
+        if word.has(code) is not word.has(other)
+    }

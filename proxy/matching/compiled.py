@@ -10,7 +10,7 @@ from proxy.core.types import Action, Rule
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
 from proxy.matching.foldtree import fold_tree
-from proxy.matching.keywords import entry_length, marked
+from proxy.matching.keywords import entry_length, iotas, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
 from proxy.matching.rules import MatchRule
@@ -18,7 +18,8 @@ from proxy.matching.syntax import parse
 from proxy.matching.tree import Node
 from proxy.matching.variants import plan
 
-MAX_ENTRY = 256  # longer words are matched as patterns
+MAX_ENTRY = 256  # longer words are matched as patterns,
+MAX_IOTAS = 4  # and so are Greek words with more iotas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,9 +104,10 @@ def _compile_words(rule: MatchRule, words: Sequence[str]) -> CompiledRule:
         raise PatternError("the list of words is empty")
     patterns, words = plan(words) if rule.fold else ((), words)
     limit = min(MAX_ENTRY, rule.max_hold) if rule.rule.holds else MAX_ENTRY
-    long = [rf"(?i)\b{re.escape(word)}\b" for word in words if len(word) > limit]
-    entries = tuple(marked([word for word in words if len(word) <= limit] if long else words))
-    return _finish(rule, [_fragment(parse(pattern).root, rule.fold) for pattern in (*patterns, *long)], entries)
+    long = {word for word in words if len(word) > limit or iotas(word) > MAX_IOTAS}
+    entries = tuple(marked([word for word in words if word not in long] if long else words))
+    patterns = (*patterns, *(rf"(?i)\b{re.escape(word)}\b" for word in sorted(long)))
+    return _finish(rule, [_fragment(parse(pattern).root, rule.fold) for pattern in patterns], entries)
 
 
 def _fragment(root: Node, fold: bool) -> Fragment:

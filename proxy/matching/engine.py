@@ -27,10 +27,15 @@ class MatchPass:
         self.hold: int = max((rule.holds for rule in rules), default=0)
         patterns = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
         words = [(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
-        self.automaton = Automaton(patterns, max_transitions)
+        self.automaton = Automaton(patterns, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
         self.keywords = Keywords(words, max_transitions) if words else None
         self.longest_entry = max((entry_length(e) for rule in rules for e in rule.entries), default=0)
         self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
+
+    def _is_plain(self, number: int) -> bool:
+        """True when a rule's matches only have to be reported: they end nothing, and nobody has to be asked."""
+        judged = self.rules[number].source.validate is not None
+        return not (judged or self.blocks[number] or self.classes[number].on_overflow == "cover")
 
     def rank(self, number: int) -> tuple[int, int]:
         """Which rule gives its name when several end a stream at once: the first in file order."""

@@ -13,10 +13,9 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate, islice, product
 
-from proxy.matching.charsets import case_classes, category, same_case
+from proxy.matching.charsets import category, half_letters, representatives, same_case
 from proxy.matching.errors import PatternError
 
 MARK = "\0"
@@ -33,11 +32,29 @@ def marked(words: Iterable[str]) -> Iterator[str]:
     while some := list(islice(rest, _SLICE)):
         for word in some:
             _check(word)
-        several = [word for word in some if "\n" in word]
-        text = "\n".join(some if not several else [word for word in some if "\n" not in word])
-        for entry in (*_BOUNDARY.sub(MARK, _caseless(text)).split("\n"), *(_BOUNDARY.sub(MARK, w) for w in several)):
+        spelled = [spelling for word in some for spelling in _spellings(word)]
+        alone = [word for word in spelled if "\n" in word]
+        joined = "\n".join([word for word in spelled if "\n" not in word] if alone else spelled)
+        for entry in (*_marked(joined).split("\n"), *map(_marked, alone)):
             if entry:
                 yield _closed(entry)
+
+
+def _marked(text: str) -> str:
+    text = _BOUNDARY.sub(MARK, text)
+    return text.upper() if text.isascii() else text.translate(representatives())
+
+
+def _spellings(word: str) -> Iterable[str]:
+    """The word; where one of its letters is an iota, also with the combining iota that (?i) takes for one."""
+    if word.isascii() or half_letters().keys().isdisjoint(word):
+        return (word,)
+    return map("".join, product(*(char + half_letters().get(char, "") for char in word)))
+
+
+def iotas(word: str) -> int:
+    """How many letters of a word double its spellings."""
+    return 0 if word.isascii() else sum(char in half_letters() for char in word)
 
 
 def entry_length(entry: str) -> int:
@@ -57,15 +74,6 @@ def _closed(entry: str) -> str:
     start = "" if entry[0] == MARK else MARK
     end = "" if entry[-1] == MARK else MARK
     return start + entry + end
-
-
-@cache
-def _case_table() -> dict[int, str]:
-    return {code: chr(same[0]) for code, same in case_classes().items()}
-
-
-def _caseless(text: str) -> str:
-    return text.upper() if text.isascii() else text.translate(_case_table())
 
 
 class Keywords:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
@@ -20,6 +22,10 @@ MAX_OPEN = 64
 
 def check_crowding(root: Node, roots: Iterable[Edge]) -> None:
     """PatternError when too many matches could be open at once. `roots`: the edges that a match begins with."""
+    inside = _consumed(root)
+    roots = [edge for edge in roots if edge.behind is None or edge.behind & inside]
+    if not roots:
+        return  # a boundary or the like: no match begins within another
     crowd = _Crowd(_distance(_prefix(root), roots))
     open_at_once = crowd.measure(root, []) / crowd.distance
     if open_at_once > MAX_OPEN:
@@ -28,6 +34,20 @@ def check_crowding(root: Node, roots: Iterable[Edge]) -> None:
             crowd.column,
             "shorten the counted gap, let it repeat without end, or narrow its characters",
         )
+
+
+def _consumed(node: Node) -> CharSet:
+    """All characters that a match can have in it."""
+    if isinstance(node, Chars):
+        return node.set
+    parts: tuple[Node, ...] = ()
+    if isinstance(node, Sequence):
+        parts = node.parts
+    elif isinstance(node, Choice):
+        parts = node.branches
+    elif isinstance(node, Repeat):
+        parts = (node.body,)
+    return reduce(or_, map(_consumed, parts), CharSet.of(()))
 
 
 def _prefix(node: Node) -> list[CharSet]:

@@ -50,9 +50,8 @@ class Matcher:
 
     def open(self) -> PassScan:
         """A fresh scan for one channel."""
-        if len(self._passes) == 1 and self._passes[0][0] is None:
-            return self._passes[0][1].open()
-        return _Lockstep([i.open() if view is None else view.open(i, i.hides) for view, i in self._passes])
+        scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
+        return scans[0] if len(scans) == 1 else _Lockstep(scans)
 
 
 def _view(fold: bool, escaped: bool) -> View | None:

@@ -167,8 +167,9 @@ class _Closures:
     def edges(self, start: int) -> Iterable[Edge]:
         """All ways on from a node."""
         labels, outs = self.graph.labels, self.graph.outs
-        if isinstance(labels[start], Chars):
-            return (Edge(None, self.item(start, None)),)
+        if isinstance(labels[start], Chars):  # nearly always: no empty moves
+            item = self.item(start, None)
+            return (Edge(None, item),) if item.chars else ()
         found: dict[Edge, None] = {}
         stack: list[tuple[int, CharSet | None, CharSet | None]] = [(start, None, None)]
         seen = set(stack)

@@ -129,34 +129,30 @@ class Reader:
             out |= self.class_item(start)
             first = False
         self.at += 1
-        out = self.cased(out)
         return (~out).inside() if negated else out
 
     def class_item(self, start: int) -> CharSet:
-        """One character, one category, or one range."""
+        """One category, one character in any case, or one range in any case."""
         at = self.at
         low = self.class_member(start)
         if self.peek() != "-" or self.peek(2) == "-]":
-            return low
+            return low if isinstance(low, CharSet) else self.cased(CharSet.chars(low))
         self.at += 1
         high = self.class_member(start)
-        if len(low.ranges) != 1 or len(high.ranges) != 1 or len(low) != 1 or len(high) != 1:
-            raise self.error("bad character range", at)
-        if low.ranges[0][0] > high.ranges[0][0]:
-            raise self.error("bad character range", at, "the first character has to come before the last")
-        return CharSet.of([(low.ranges[0][0], high.ranges[0][0])])
+        if isinstance(low, CharSet) or isinstance(high, CharSet) or low > high:
+            raise self.error("bad character range", at, "write the first and the last character, in this order")
+        return self.cased(CharSet.of([(ord(low), ord(high))]))
 
-    def class_member(self, start: int) -> CharSet:
+    def class_member(self, start: int) -> str | CharSet:
+        """A character, or a category."""
         at = self.at
         char = self.next_of_class(start)
         if char != "\\":
-            return CharSet.chars(char)
+            return char
         char = self.next_of_class(start)
         if char in "dDsSwW":
             return category(char, self.flags.ascii)
-        if char == "b":
-            return CharSet.chars("\b")
-        return CharSet.chars(self.character(char, at))
+        return "\b" if char == "b" else self.character(char, at)
 
     def next_of_class(self, start: int) -> str:
         if self.at >= len(self.pattern):

@@ -129,6 +129,12 @@ class MatchScan:
         if event.keep is not None:
             place.registers[:] = [starts[k] for k in event.keep]
 
+    def _one_match(self, accept: Accept, registers: list[int], position: int) -> None:
+        """A match ends after the character at `position`, and that is all: what happens often while one grows."""
+        number, (register,) = accept
+        start = registers[register] if register < len(registers) else position
+        self._found(number, max(start, position + 1 - self._pass.classes[number].limit), position + 1)
+
     def _settle(self, place: Place, text: str, final: bool) -> Progress:
         """The end of a feed, where there is more to do than to say what is still open."""
         self._text = text
@@ -267,7 +273,10 @@ class PatternScan(MatchScan):
                 if change is not None:
                     cut, begins, event = change
                     if event is not None:
-                        self._match(Place(position, state, registers, None), text, change, following)
+                        if event.only is not None:
+                            self._one_match(event.only, registers, position)
+                        else:
+                            self._match(Place(position, state, registers, None), text, change, following)
                     if cut is not None:
                         del registers[cut]
                     if begins:
@@ -308,8 +317,11 @@ class WordScan(MatchScan):
                 if change is not None:
                     cut, begins, event = change
                     if event is not None or ends is not None:
-                        here = Place(position, state, registers, word)
-                        self._match(here, text, change, following, ends, next_word)
+                        if ends is None and event is not None and event.only is not None:
+                            self._one_match(event.only, registers, position)
+                        else:
+                            here = Place(position, state, registers, word)
+                            self._match(here, text, change, following, ends, next_word)
                     if cut is not None:
                         del registers[cut]
                     if begins:
