@@ -3,199 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from proxy.core.guard import Guard
-from proxy.dialects.anthropic_messages import AnthropicCountTokens, AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.anthropic_messages import AnthropicCountTokens
+from proxy.dialects.base import Options
 from proxy.errors import BadRequest, ClientError, NotServed, TooLarge, UpstreamError, UpstreamTimeout
-from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Stream, Told, Wire, notice
+from tests.dialects.conformance import BAD, NOTICE, Conformance, Told, notice
 from tests.dialects.golden_files import golden
+from tests.dialects.messages_wire import DIALECT, START, MessagesWire, event_of, stream_of
 from tests.phrases import PhrasePlan, block, rewrite
-
-DIALECT = AnthropicMessages()
-CALLS_WHOLE = "a tool call leaves in one piece, when all of it has been judged"
-KEYS = {"content": "text", "thinking": "thinking", "arguments": "partial_json"}
-DELTA_TYPES = {"text": "text_delta", "thinking": "thinking_delta", "partial_json": "input_json_delta"}
-
-
-class MessagesWire(Wire):
-    """An upstream and a client of /v1/messages."""
-
-    dialect: ClassVar[Dialect] = DIALECT
-    streams = (
-        Stream("llama_messages_stream"),
-        Stream("llama_messages_tool_stream", False, CALLS_WHOLE),
-        Stream("ollama_v1_messages_stream"),
-        Stream("ollama_v1_messages_think_stream"),
-        Stream("ollama_v1_messages_tool_stream"),
-    )
-    streamed = ("content", "thinking")
-    whole = ("arguments", "name", "id")
-    finish = "end_turn"
-    blocked = "refusal"
-
-    def request(self, **extra: Any) -> bytes:
-        messages = [{"role": "user", "content": "hi"}]
-        return json.dumps({"model": "m", "max_tokens": 9, "messages": messages, **extra}).encode()
-
-    def json_mode(self) -> dict[str, Any]:
-        return {"output_config": {"format": {"type": "json_schema", "schema": {}}}}
-
-    def speak(self, deltas: Deltas) -> bytes:
-        return _stream(*_spoken(deltas))
-
-    def speak_whole(self, deltas: Deltas) -> bytes:
-        content = []
-        for name, text in deltas:
-            if name in ("content", "thinking"):
-                content.append({"type": KEYS[name], KEYS[name]: text})
-            else:
-                call: dict[str, Any] = {"type": "tool_use", "id": "i", "name": "n", "input": {}}
-                content.append(call | ({"input": json.loads(text)} if name == "arguments" else {name: text}))
-        message = {"id": "x", "type": "message", "role": "assistant", "model": "m", "content": content}
-        return json.dumps({**message, "stop_reason": "end_turn", "usage": {"output_tokens": 1}}).encode()
-
-    def read(self, data: bytes) -> Told:
-        *frames, rest = data.split(b"\n\n")
-        assert rest == b""
-        reader = Reader()
-        for frame in frames:
-            if frame.startswith(b"event: "):
-                name, _, body = frame.partition(b"\ndata: ")
-                event = json.loads(body)
-                assert name == b"event: " + event["type"].encode()
-                reader.take(event)
-            else:
-                assert frame == b": "
-        return reader.close()
-
-    def read_whole(self, data: bytes) -> Told:
-        message = json.loads(data)
-        told = Told()
-        assert (message["type"], message["role"]) == ("message", "assistant")
-        for place, content in enumerate(message["content"]):
-            _say(told, place, content)
-            if content["type"] == "tool_use":
-                told.say((0, f"{place}.arguments"), json.dumps(content["input"]))
-        told.finish[0] = message["stop_reason"]
-        return told
-
-
-def _say(told: Told, place: int, content: dict[str, Any]) -> None:
-    for name, key in (("content", "text"), ("thinking", "thinking"), ("name", "name"), ("id", "id")):
-        told.say((0, f"{place}.{name}"), content.get(key))
-
-
-class Reader:
-    """A client that insists on the order of events."""
-
-    def __init__(self) -> None:
-        self.told = Told()
-        self.open: dict[int, dict[str, Any]] = {}
-        self.input: dict[int, str] = {}
-        self.begun = self.over = False
-        self.blocks = 0
-        self.reason = ""
-
-    def take(self, event: dict[str, Any]) -> None:
-        """One event."""
-        assert not self.over, "something follows the end"
-        kind = event["type"]
-        if kind == "ping":
-            return
-        if kind == "error":
-            assert set(event["error"]) == {"type", "message"}
-            self.told.failed = self.over = True
-        elif kind == "message_start":
-            assert event["message"]["content"] == []
-            self.begun = True
-        else:
-            assert self.begun
-            getattr(self, kind)(event)
-
-    def content_block_start(self, event: dict[str, Any]) -> None:
-        """Blocks are numbered without gaps."""
-        assert event["index"] == self.blocks
-        self.blocks += 1
-        self.open[event["index"]] = event["content_block"]
-        _say(self.told, event["index"], event["content_block"])
-
-    def content_block_delta(self, event: dict[str, Any]) -> None:
-        """Only for open blocks, and of their type."""
-        place, delta = event["index"], event["delta"]
-        kind = self.open[place]["type"]
-        if delta["type"] == "input_json_delta":
-            assert kind == "tool_use"
-            self.input[place] = self.input.get(place, "") + delta["partial_json"]
-        elif delta["type"] == "signature_delta":
-            assert kind == "thinking"
-        else:
-            assert delta["type"] == f"{kind}_delta"
-            _say(self.told, place, delta)
-
-    def content_block_stop(self, event: dict[str, Any]) -> None:
-        """Calls are read when they are complete."""
-        content = self.open.pop(event["index"])
-        if content["type"] == "tool_use":
-            source = self.input.get(event["index"]) or json.dumps(content.get("input") or {})
-            self.told.say((0, f"{event['index']}.arguments"), json.dumps(json.loads(source)))
-
-    def message_delta(self, event: dict[str, Any]) -> None:
-        """Why it ended; all blocks are closed by then."""
-        assert not self.open
-        assert "output_tokens" in event["usage"]
-        self.reason = event["delta"]["stop_reason"]
-
-    def message_stop(self, event: dict[str, Any]) -> None:
-        """The end."""
-        assert self.reason
-        self.told.finish[0] = self.reason
-        self.over = True
-
-    def close(self) -> Told:
-        """All that was told."""
-        return self.told
-
-
-def _spoken(deltas: Deltas) -> list[dict[str, Any]]:
-    """The blocks of some deltas; neighbours of one kind share a block."""
-    events: list[dict[str, Any]] = []
-    place, last = -1, ""
-    for name, text in deltas:
-        kind = KEYS.get(name, "partial_json")
-        if kind != last:
-            events += [{"type": "content_block_stop", "index": place}] if last else []
-            place, last = place + 1, kind
-            events.append({"type": "content_block_start", "index": place, "content_block": _begin(kind, deltas)})
-        if name in KEYS:
-            delta = {"type": DELTA_TYPES[kind], kind: text}
-            events.append({"type": "content_block_delta", "index": place, "delta": delta})
-    return [*events, {"type": "content_block_stop", "index": place}]
-
-
-def _begin(kind: str, deltas: Deltas) -> dict[str, Any]:
-    if kind != "partial_json":
-        return {"type": kind, kind: ""}
-    told = {name: "".join(text for key, text in deltas if key == name) for name in ("id", "name")}
-    return {"type": "tool_use", "id": told["id"] or "i", "name": told["name"] or "n", "input": {}}
-
-
-START = {
-    "type": "message_start",
-    "message": {"id": "x", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": {}},
-}
-
-
-def _stream(*events: dict[str, Any], reason: str = "end_turn") -> bytes:
-    end = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 9}}
-    return b"".join(_event(event) for event in (START, *events, end, {"type": "message_stop"}))
-
-
-def _event(event: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode())
 
 
 class TestConformance(Conformance):
@@ -221,7 +40,7 @@ def _thinking(*deltas: str, signature: str = "c2ln") -> bytes:
     parts.append({"type": "signature_delta", "signature": signature})
     start = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
     events = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in parts]
-    return _stream(start, *events, {"type": "content_block_stop", "index": 0})
+    return stream_of(start, *events, {"type": "content_block_stop", "index": 0})
 
 
 # -- the way back
@@ -263,7 +82,7 @@ def test_blocks_that_are_left_out_leave_no_gap() -> None:
     events.append({"type": "content_block_delta", "index": 2, "delta": {"type": "text_delta", "text": "yes"}})
     citation = {"type": "citations_delta", "citation": {"cited_text": BAD}}
     events.append({"type": "content_block_delta", "index": 2, "delta": citation})
-    told, out = _answer(_stream(*events, {"type": "content_block_stop", "index": 2}))
+    told, out = _answer(stream_of(*events, {"type": "content_block_stop", "index": 2}))
     assert told.texts == {(0, "0.content"): "well, yes"}
     assert BAD.encode() not in out
 
@@ -272,7 +91,7 @@ def test_a_call_that_overlaps_with_text() -> None:
     """A call that is not complete when text begins comes after that text, with the next index."""
     call = {"type": "tool_use", "id": "i", "name": "n", "input": {}}
     told, _ = _answer(
-        _stream(
+        stream_of(
             {"type": "content_block_start", "index": 0, "content_block": call},
             {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
             {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
@@ -294,7 +113,7 @@ def test_a_call_whose_input_stands_in_its_beginning() -> None:
     """Some servers give the whole input at once: it is judged like the rest, and a call without input has none."""
     for given, passes in (({"a": "fine"}, True), ({"a": BAD}, False), ({}, True)):
         call = {"type": "tool_use", "id": "i", "name": "n", "input": given}
-        body = _stream(
+        body = stream_of(
             {"type": "content_block_start", "index": 0, "content_block": call},
             {"type": "content_block_stop", "index": 0},
         )
@@ -322,7 +141,7 @@ def test_stop_sequences() -> None:
     """Only one that the client gave is told back."""
     for value in ("END", BAD):
         end = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": value}}
-        body = _event(START) + _event({**end, "usage": {"output_tokens": 1}}) + _event({"type": "message_stop"})
+        body = event_of(START) + event_of({**end, "usage": {"output_tokens": 1}}) + event_of({"type": "message_stop"})
         _, out = _answer(body, stream=False, stop_sequences=["END"])
         assert json.loads(out)["stop_sequence"] == (value if value == "END" else None)
 
@@ -333,7 +152,7 @@ def test_an_answer_without_an_end_or_beginning() -> None:
     text = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "x"}}
     stop = {"type": "content_block_stop", "index": 3}
     for events in ((START, text, {"type": "message_stop"}), (text,), (START, stop), (START, text, text)):
-        answer, out = wire.stream([b"".join(_event(event) for event in events)])
+        answer, out = wire.stream([b"".join(event_of(event) for event in events)])
         assert answer.failed is not None
         assert wire.read(out).failed
 
@@ -518,7 +337,7 @@ def test_a_count_that_is_none(body: bytes) -> None:
     assert BAD not in str(answer.failed)
 
 
-def test_a_count_is_no_stream() -> None:
+def test_a_count_is_nostream_of() -> None:
     """A stream where a number belongs is an error."""
     answer = COUNT.answer(COUNT.parse(MessagesWire().request(), Options()), Guard(PhrasePlan()), notice)
     assert answer.feed(golden("llama_messages_stream").body) == b""

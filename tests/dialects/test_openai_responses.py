@@ -3,263 +3,341 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
-from proxy.dialects.base import Dialect
-from proxy.dialects.openai_responses import OpenAIResponses
-from tests.dialects.conformance import Conformance, Deltas, Stream, Told, Wire
+import pytest
 
-DIALECT = OpenAIResponses()
-CALLS_WHOLE = "a tool call leaves in one piece, when all of it has been judged"
-STEMS = {
-    "content": ("output_text", "content", "output_text", "text"),
-    "refusal": ("refusal", "content", "refusal", "refusal"),
-    "thinking": ("reasoning_text", "content", "reasoning_text", "text"),
-    "summary": ("reasoning_summary_text", "summary", "summary_text", "text"),
-}
-NAMES = {stem: name for name, (stem, *_) in STEMS.items()}
-PARTS = {(place, part): (name, key) for name, (_, place, part, key) in STEMS.items()}
-
-
-class ResponsesWire(Wire):
-    """An upstream and a client of /v1/responses. The upstream counts its events, as Ollama does."""
-
-    dialect: ClassVar[Dialect] = DIALECT
-    streams = (
-        Stream("llama_responses_stream"),
-        Stream("llama_responses_tool_stream", False, CALLS_WHOLE),
-        Stream("ollama_v1_responses_stream", False, "the instructions that are echoed are the client's own"),
-        Stream("ollama_v1_responses_think_stream"),
-        Stream("ollama_v1_responses_tool_stream", False, "the tools that are echoed are the client's own"),
-    )
-    streamed = ("content", "refusal", "thinking", "summary")
-    whole = ("arguments", "name", "call_id")
-    finish = "completed"
-    blocked = "content_filter"
-
-    def request(self, **extra: Any) -> bytes:
-        return json.dumps({"model": "m", "input": "hi", **extra}).encode()
-
-    def json_mode(self) -> dict[str, Any]:
-        return {"text": {"format": {"type": "json_object"}}}
-
-    def speak(self, deltas: Deltas) -> bytes:
-        return _stream(*_spoken(deltas))
-
-    def speak_whole(self, deltas: Deltas) -> bytes:
-        return json.dumps({**HEAD, "status": "completed", "output": _output(deltas)}).encode()
-
-    def read(self, data: bytes) -> Told:
-        *frames, rest = data.split(b"\n\n")
-        assert rest == b""
-        reader = Reader()
-        for frame in frames:
-            if frame != b": ":
-                name, _, body = frame.partition(b"\ndata: ")
-                event = json.loads(body)
-                assert name == b"event: " + event["type"].encode()
-                reader.take(event)
-        return reader.told
-
-    def read_whole(self, data: bytes) -> Told:
-        told = Told()
-        _read_response(json.loads(data), told)
-        return told
-
-
-def _read_response(response: dict[str, Any], told: Told) -> None:
-    assert response["object"] == "response"
-    for item in response["output"]:
-        _read_item(item, told)
-    reason = (response.get("incomplete_details") or {}).get("reason")
-    told.finish[0] = reason or response["status"]
-
-
-def _read_item(item: dict[str, Any], told: Told) -> None:
-    key = item["id"]
-    for name in ("arguments", "name", "call_id"):
-        told.say((0, f"{key}.{name}"), item.get(name))
-    for place in ("summary", "content"):
-        for index, part in enumerate(item.get(place) or ()):
-            name, text = PARTS[place, part["type"]]
-            told.say((0, f"{key}.{place}{index}.{name}"), part[text])
-
-
-class Reader:
-    """A client that insists on order, on indexes, on numbers without gaps, and that every repeat says the same."""
-
-    def __init__(self) -> None:
-        self.told = Told()
-        self.over = False
-        self.number: int | None = None
-        self.items: dict[str, int] = {}
-        self.open: set[str] = set()
-
-    def take(self, event: dict[str, Any]) -> None:
-        """One event."""
-        assert not self.over, "something follows the end"
-        self._count(event)
-        kind = event["type"]
-        if kind == "error":
-            assert set(event) - {"sequence_number"} == {"type", "code", "message", "param"}
-            self.told.failed = self.over = True
-            return
-        stem, _, what = kind.removeprefix("response.").rpartition(".")
-        if what in ("completed", "incomplete"):
-            self._end(event["response"])
-        elif stem == "output_item":
-            self._item(what, event)
-        elif stem:
-            self._part(stem, what, event)
-        else:
-            assert what in ("created", "in_progress")
-            assert event["response"].get("output", []) == []
-
-    def _count(self, event: dict[str, Any]) -> None:
-        number = event.get("sequence_number")
-        if self.number is not None:
-            assert number == self.number + 1
-        self.number = number
-
-    def _item(self, what: str, event: dict[str, Any]) -> None:
-        item = event["item"]
-        if what == "added":
-            assert item["id"] not in self.items
-            assert event.get("output_index", len(self.items)) == len(self.items)
-            self.items[item["id"]] = len(self.items)
-            self.open.add(item["id"])
-            for name in ("name", "call_id"):
-                self.told.say((0, f"{item['id']}.{name}"), item.get(name))
-            assert not any(item.get(key) for key in ("content", "summary", "arguments"))
-        else:
-            self.open.remove(item["id"])
-            self._agrees(item)
-
-    def _part(self, stem: str, what: str, event: dict[str, Any]) -> None:
-        ident = event["item_id"]
-        assert ident in self.open
-        assert event.get("output_index", self.items[ident]) == self.items[ident]
-        if stem == "function_call_arguments":
-            self._text((0, f"{ident}.arguments"), what, event, "arguments")
-        elif stem in NAMES:
-            _, place, _, key = STEMS[NAMES[stem]]
-            index = event.get("summary_index" if place == "summary" else "content_index", 0)
-            self._text((0, f"{ident}.{place}{index}.{NAMES[stem]}"), what, event, key)
-        else:
-            assert stem in ("content_part", "reasoning_summary_part")
-            if what == "done":
-                place = "summary" if stem == "reasoning_summary_part" else "content"
-                index = event.get("summary_index" if place == "summary" else "content_index", 0)
-                name, key = PARTS[place, event["part"]["type"]]
-                self._same((0, f"{ident}.{place}{index}.{name}"), event["part"][key])
-
-    def _text(self, key: tuple[int, str], what: str, event: dict[str, Any], whole: str) -> None:
-        if what == "delta":
-            self.told.say(key, event["delta"])
-        else:
-            self._same(key, event[whole])
-
-    def _same(self, key: tuple[int, str], text: str) -> None:
-        assert self.told.texts.get(key, "") == text
-
-    def _agrees(self, item: dict[str, Any]) -> None:
-        again = Told()
-        _read_item(item, again)
-        own = {key: text for key, text in self.told.texts.items() if key[1].startswith(f"{item['id']}.")}
-        assert again.texts == own
-        thoughts = [text for (_, key), text in own.items() if key.endswith((".thinking", ".summary"))]
-        assert item.get("encrypted_content", "") in ("", "".join(thoughts))
-
-    def _end(self, response: dict[str, Any]) -> None:
-        assert not self.open
-        again = Told()
-        _read_response(response, again)
-        assert again.texts == self.told.texts
-        self.told.finish = again.finish
-        self.over = True
-
-
-HEAD: dict[str, Any] = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "error": None}
-
-
-def _stream(*events: dict[str, Any], output: list[dict[str, Any]] | None = None) -> bytes:
-    items = [event["item"] for event in events if event["type"] == "response.output_item.done"]
-    begun = {**HEAD, "status": "in_progress", "output": []}
-    done = {**HEAD, "status": "completed", "output": items if output is None else output}
-    everything = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.in_progress", "response": begun},
-        *events,
-        {"type": "response.completed", "response": done},
-    ]
-    return b"".join(_event({**event, "sequence_number": n}) for n, event in enumerate(everything))
-
-
-def _event(event: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode())
-
-
-def _spoken(deltas: Deltas) -> list[dict[str, Any]]:
-    """The items of some deltas, with all their events."""
-    events: list[dict[str, Any]] = []
-    for place, item in enumerate(_output(deltas)):
-        told = [text for name, text in deltas if _group(name) == _group(item["x"])]
-        name = item.pop("x")
-        at = {"item_id": item["id"], "output_index": place}
-        blank = {**item, "status": "in_progress"}
-        blank |= {key: [] for key in ("content", "summary") if key in item}
-        blank |= {"arguments": ""} if "arguments" in item else {}
-        events.append({"type": "response.output_item.added", "output_index": place, "item": blank})
-        events += _call_events(at, item, deltas) if _group(name) == "call" else _text_events(at, name, told, item)
-        events.append({"type": "response.output_item.done", "output_index": place, "item": item})
-    return events
-
-
-def _text_events(at: dict[str, Any], name: str, told: list[str], item: dict[str, Any]) -> list[dict[str, Any]]:
-    stem, place, _, key = STEMS[name]
-    at = {**at, f"{place}_index": 0}
-    part = item[place][0]
-    about = "reasoning_summary_part" if place == "summary" else "content_part"
-    return [
-        {"type": f"response.{about}.added", **at, "part": {**part, key: ""}},
-        *({"type": f"response.{stem}.delta", **at, "delta": text} for text in told),
-        {"type": f"response.{stem}.done", **at, key: part[key]},
-        {"type": f"response.{about}.done", **at, "part": part},
-    ]
-
-
-def _call_events(at: dict[str, Any], item: dict[str, Any], deltas: Deltas) -> list[dict[str, Any]]:
-    told = [text for name, text in deltas if name == "arguments"]
-    return [
-        *({"type": "response.function_call_arguments.delta", **at, "delta": text} for text in told),
-        {"type": "response.function_call_arguments.done", **at, "arguments": item["arguments"]},
-    ]
-
-
-def _group(name: str) -> str:
-    return name if name in STEMS else "call"
-
-
-def _output(deltas: Deltas) -> list[dict[str, Any]]:
-    """Whole items; `x` is the field of each."""
-    items: list[dict[str, Any]] = []
-    for group in dict.fromkeys(_group(name) for name, _ in deltas):
-        text = "".join(text for name, text in deltas if name == group)
-        if group == "call":
-            call = {"arguments": "{}", "name": "n", "call_id": "c"}
-            for key in call:
-                call[key] = "".join(text for name, text in deltas if name == key) or call[key]
-            items.append({"id": "fc_1", "type": "function_call", "status": "completed", **call, "x": group})
-        else:
-            _, place, part, key = STEMS[group]
-            kind = "message" if group in ("content", "refusal") else "reasoning"
-            role: dict[str, Any] = {"role": "assistant"} if kind == "message" else {"summary": []}
-            parts = {place: [{"type": part, key: text}]}
-            items.append({"id": f"{group}_1", "type": kind, "status": "completed", **role, **parts, "x": group})
-    return items
+from proxy.core.guard import Guard
+from proxy.dialects.base import Answer, Options
+from proxy.errors import ClientError
+from tests.dialects.conformance import BAD, NOTICE, Conformance, Told, notice
+from tests.dialects.golden_files import golden
+from tests.dialects.responses_wire import DIALECT, HEAD, ResponsesWire, event_of, stream_of
+from tests.phrases import PhrasePlan, block, rewrite
 
 
 class TestConformance(Conformance):
     """What every dialect has to do."""
 
     wire = ResponsesWire()
+
+
+def _run(body: bytes, *checks: Any, stream: bool = True, **extra: Any) -> tuple[Answer, Told, bytes]:
+    wire = ResponsesWire()
+    answer, out = wire.stream([body], *checks, **extra) if stream else wire.collect([body], *checks, **extra)
+    return answer, (wire.read if stream else wire.read_whole)(out), out
+
+
+def _parse(options: Options | None = None, **body: Any) -> Any:
+    return DIALECT.parse(json.dumps({"model": "m", "input": "hi", **body}).encode(), options or Options())
+
+
+# -- the way back
+
+
+def test_an_echo_of_the_clients_own_request_passes() -> None:
+    """Instructions and tools that the client sent come back as they are, byte for byte."""
+    body = golden("ollama_v1_responses_stream").body
+    assert _run(body, instructions="Be kind.")[2] == body
+    body = golden("ollama_v1_responses_tool_stream").body
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    _, _, out = _run(body, tools=[{"type": "function", "name": "get_weather", "parameters": parameters}])
+    assert out.split(b"\n\n")[0] == body.split(b"\n\n")[0]
+
+
+def test_an_echo_never_shows_the_operators_words() -> None:
+    """What comes back is the client's text as it was judged, whatever was sent upstream around it."""
+    request = _parse(instructions="mine", stream=True)
+    request.texts[0].put("[X]")
+    DIALECT.instruct(request, "before", "after")
+    assert request.body["instructions"] == "before\n\n[X]\n\nafter"
+    answer = DIALECT.answer(request, Guard(PhrasePlan()), notice)
+    begun = {**HEAD, "status": "in_progress", "instructions": "before\n\n[X]\n\nafter"}
+    out = answer.feed(event_of({"type": "response.created", "response": begun}))
+    assert json.loads(out.partition(b"data: ")[2])["response"]["instructions"] == "[X]"
+
+
+def test_repeats_are_made_from_what_was_shown() -> None:
+    """After a rewrite every repeat of the text says the rewritten one (the reader compares them)."""
+    for name in ("ollama_v1_responses_think_stream", "llama_responses_stream"):
+        answer, told, out = _run(golden(name).body, rewrite("plan a"), rewrite("visible"))
+        assert answer.failed is None
+        assert b"visible" not in out
+        assert b"plan a" not in out
+        assert sorted(told.texts.values()) == ["Let me [X] secret thing.", "The [X] answer."]
+
+
+def test_encrypted_content_that_is_not_the_thinking_is_emptied() -> None:
+    """Ollama's copy of the thinking is made from what was shown; anything else could say anything."""
+    for given, kept in ((f"so {BAD}", f"so {BAD}"), ("c2VjcmV0", "")):
+        item = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": f"so {BAD}"}]}
+        at = {"item_id": "rs_1", "output_index": 0, "summary_index": 0}
+        body = stream_of(
+            {"type": "response.output_item.added", "output_index": 0, "item": {**item, "summary": []}},
+            {"type": "response.reasoning_summary_text.delta", **at, "delta": f"so {BAD}"},
+            {"type": "response.output_item.done", "output_index": 0, "item": {**item, "encrypted_content": given}},
+        )
+        _, _, out = _run(body, stream=False)
+        assert json.loads(out)["output"][0]["encrypted_content"] == kept
+        _, _, out = _run(body, rewrite(BAD), stream=False)
+        assert json.loads(out)["output"][0]["encrypted_content"] == kept.replace(BAD, "[X]")
+
+
+def test_a_repeat_that_says_more_than_its_deltas() -> None:
+    """Text that only a repeat tells goes through the same gates, with what came before it."""
+    item = {"id": "m1", "type": "message", "role": "assistant", "status": "completed"}
+    at = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    whole = {**item, "content": [{"type": "output_text", "text": f"so {BAD} it is"}]}
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}}
+    delta = {"type": "response.output_text.delta", **at, "delta": f"so {BAD[:4]}"}
+    done = {"type": "response.output_text.done", **at, "text": f"so {BAD} it is"}
+    item_done = {"type": "response.output_item.done", "output_index": 0, "item": whole}
+    for events in ((begun, delta, done, item_done), (begun, delta, item_done), (begun, delta), (begun, item_done), ()):
+        for stream in (True, False):
+            body = stream_of(*events, output=[whole])
+            answer, out = (ResponsesWire().stream if stream else ResponsesWire().collect)([body], block(BAD))
+            assert answer.failed is None
+            assert BAD.encode() not in out
+            assert b"it is" not in out
+            assert b"content_filter" in out
+            assert BAD.encode() in ResponsesWire().stream([body])[1]
+
+
+def test_a_repeat_that_says_something_else_is_not_believed() -> None:
+    """Where a repeat and its deltas differ, the client is told again what it was shown."""
+    body = ResponsesWire().speak([("content", "one "), ("content", "two")])
+    _, told, _ = _run(body.replace(b'"text": "one two"', b'"text": "NEVERSAID"'), block(BAD))
+    assert list(told.texts.values()) == ["one two"]
+    assert told.finish == {0: "completed"}
+
+
+def test_items_of_other_types_leave_no_gap() -> None:
+    """What the server's own tools did is not forwarded, and the client's items are numbered without it."""
+    search = {"id": "ws_1", "type": "web_search_call", "action": {"type": "search", "query": BAD}}
+    message = {"id": "m1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
+    at = {"item_id": "m1", "output_index": 1, "content_index": 0}
+    body = stream_of(
+        {"type": "response.output_item.added", "output_index": 0, "item": search},
+        {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
+        {"type": "response.output_item.done", "output_index": 0, "item": search},
+        {"type": "response.output_item.added", "output_index": 1, "item": {**message, "content": []}},
+        {"type": "response.output_text.delta", **at, "delta": "hi"},
+        {"type": "response.output_text.annotation.added", **at, "annotation": {"title": BAD}},
+        {"type": "response.output_text.done", **at, "text": "hi"},
+        {"type": "response.output_item.done", "output_index": 1, "item": message},
+        output=[search, message],
+    )
+    answer, told, out = _run(body)
+    assert answer.failed is None
+    assert list(told.texts.values()) == ["hi"]
+    assert BAD.encode() not in out
+    assert b"ws_1" not in out
+
+
+def test_a_call_that_only_the_last_event_tells() -> None:
+    """A call without events of its own is judged, and told in full before the response ends."""
+    call = {"id": "fc_1", "type": "function_call", "call_id": "c", "name": "n", "arguments": '{"a": "b"}'}
+    _, told, _ = _run(stream_of(output=[call]))
+    assert told.of("arguments") == '{"a": "b"}'
+    _, told, out = _run(stream_of(output=[{**call, "arguments": json.dumps({"a": BAD})}]), block(BAD))
+    assert list(told.texts.values()) == [NOTICE]
+    assert b"fc_1" not in out
+
+
+def test_a_blocked_call_is_not_in_the_output() -> None:
+    """Neither its beginning nor its name arrive; the message before it does, and the notice after that."""
+    deltas = [("content", "well"), ("name", "look"), ("arguments", json.dumps({"a": BAD}))]
+    for stream in (True, False):
+        _, told, out = _run(ResponsesWire().speak(deltas), block(BAD), stream=stream)
+        assert list(told.texts.values()) == ["well", "\n\n" + NOTICE]
+        assert b"look" not in out
+
+
+def test_a_block_closes_what_is_open() -> None:
+    """The notice stands in the open text, and the events that end text, part and item follow in order."""
+    _, _, out = _run(ResponsesWire().speak([("content", "ab "), ("content", BAD)]), block(BAD))
+    events = [json.loads(frame.partition(b"data: ")[2]) for frame in out.split(b"\n\n") if frame]
+    assert [event["type"].removeprefix("response.") for event in events[-6:]] == [
+        *("output_text.delta", "output_text.delta", "output_text.done"),
+        *("content_part.done", "output_item.done", "incomplete"),
+    ]
+    assert events[-2]["item"]["status"] == "incomplete"
+    assert events[-3]["part"]["text"] == "ab \n\n" + NOTICE
+    final = events[-1]["response"]
+    assert (final["status"], final["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+    assert final["output"] == [events[-2]["item"]]
+    assert final["usage"]["output_tokens"] >= 1
+
+
+def test_a_block_without_numbers() -> None:
+    """Where the upstream gives no numbers and no indexes, our own events have none."""
+    _, told, out = _run(golden("llama_responses_stream").body, block("secret"))
+    assert told.finish == {0: "content_filter"}
+    assert NOTICE in told.texts.values()
+    assert b"sequence_number" not in out
+    assert b"output_index" not in out
+
+
+def test_numbers_go_on_after_a_hold() -> None:
+    """Text that had to wait changes the number of events; the client's numbers have no gaps (the reader counts)."""
+    body = golden("ollama_v1_responses_stream").body
+    for checks in ((block("tiny secret"),), (rewrite("a tiny"),), (rewrite("l"),), (rewrite("."), block("zzz"))):
+        answer, told, _ = _run(body, *checks)
+        assert answer.failed is None
+        assert told.finish == {0: "completed"}
+
+
+def test_a_failed_response() -> None:
+    """`response.failed` and both shapes of an error event are errors for the client, in the flat shape."""
+    head = b"".join(frame + b"\n\n" for frame in golden("ollama_v1_responses_stream").body.split(b"\n\n")[:6])
+    for event in (
+        {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "out of memory"}}},
+        {"type": "error", "code": "server_error", "message": "out of memory", "param": None},
+        {"error": {"message": "out of memory"}, "type": "x"},
+    ):
+        answer, told, out = _run(head + event_of(event))
+        assert answer.failed is not None
+        assert told.failed
+        last = json.loads(out.split(b"\n\n")[-2].partition(b"data: ")[2])
+        assert last == {
+            "type": "error",
+            "code": "upstream_error_event",
+            "message": "out of memory",
+            "param": None,
+            "sequence_number": 6,
+        }
+
+
+def test_an_engine_that_died() -> None:
+    """Ollama says nothing of it: the stream without its end becomes an error."""
+    wire = ResponsesWire()
+    answer, out = wire.stream([golden("ollama_v1_responses_engine_killed_stream").body])
+    assert answer.failed is not None
+    assert answer.failed.reason == "truncated"
+    assert out.endswith(b'"param":null,"sequence_number":4710}\n\n')
+
+
+@pytest.mark.parametrize("name", ["llama_responses", "ollama_v1_responses"])
+def test_whole_answers_of_real_servers(name: str) -> None:
+    """A JSON answer of a real server says the same to both kinds of client."""
+    wire = ResponsesWire()
+    for stream in (True, False):
+        answer, told = wire.whole_to(golden(name).body, stream=stream)
+        assert answer.failed is None
+        assert told == wire.read_whole(golden(name).body)
+
+
+def test_a_whole_answer_keeps_its_fields() -> None:
+    """A client that waits gets Ollama's whole answer as it was."""
+    wire = ResponsesWire()
+    answer = wire.answer()
+    answer.whole(golden("ollama_v1_responses").body)
+    assert json.loads(answer.result()) == json.loads(golden("ollama_v1_responses").body)
+
+
+# -- the way there
+
+
+def test_every_text_of_a_request() -> None:
+    """Texts are located in reading order with their roles, those of calls, results and thinking too."""
+    request = _parse(
+        instructions="sys",
+        tools=[{"type": "function", "name": "weather", "description": "of a city", "parameters": {"a": "b"}}],
+        input=[
+            {"role": "USER", "content": "first"},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "sum"}], "encrypted_content": "enc"},
+            {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Oslo"}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+            {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "sun"}]},
+            {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "last"}, {"type": "refusal", "refusal": "no"}],
+            },
+        ],
+    )
+    texts = {t.text: (t.role, t.newest, t.escaped) for t in request.texts}
+    assert texts["sys"] == ("system", True, False)
+    assert texts["of a city"][0] == "system"
+    assert texts["first"] == ("user", False, False)
+    assert texts["sum"] == texts["enc"] == ("assistant", False, False)
+    assert texts['{"city": "Oslo"}'] == ("assistant", False, True)
+    assert texts["rain"] == texts["sun"] == ("tool", True, False)
+    assert texts["last"] == texts["no"] == ("user", True, False)
+    for text in request.texts:
+        text.put("x")
+    assert "Oslo" not in str(request.body)
+    assert "rain" not in str(request.body)
+
+
+def test_a_string_input() -> None:
+    """The short form is one text of the user."""
+    request = _parse(input="hello", stream=True)
+    assert [(t.role, t.text, t.param) for t in request.texts] == [("user", "hello", "input")]
+    sent = json.loads(DIALECT.upstream_body(request))
+    assert sent == {"model": "m", "input": "hello", "stream": True, "store": False}
+
+
+def test_a_prefill() -> None:
+    """The assistant's beginning is what the output is judged from."""
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "Sure"}]}
+    request = _parse(input=[{"role": "user", "content": "a"}, said])
+    assert request.prefill == "Sure"
+    assert [t.newest for t in request.texts] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"input": []}, {"input": None}, {"input": [1]}, {"input": [{"role": "robot", "content": "a"}]}),
+        *({"input": [{"type": "web_search_call", "id": "w"}]}, {"input": [{"type": "item_reference", "id": "m"}]}),
+        *({"previous_response_id": "r"}, {"conversation": "c"}, {"conversation": {"id": "c"}}, {"background": True}),
+        *({"tools": [{"type": "mcp", "server_url": "http://x"}]}, {"tools": [{"type": "web_search"}]}, {"tools": [1]}),
+        *({"INPUT": "a"}, {"model": "m:cloud"}, {"text": {"format": {"type": "odd"}}}, {"instructions": 1}),
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://x/y.png"}]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+        {"input": [{"role": "user", "content": "a", "Content": "b"}]},
+    ],
+)
+def test_requests_that_are_refused(body: dict[str, Any]) -> None:
+    """What is malformed, hidden, remembered, or would reach other machines is the client's error, with its place."""
+    with pytest.raises(ClientError) as caught:
+        _parse(**body)
+    assert caught.value.param
+
+
+def test_state() -> None:
+    """Nothing is stored without the operator's leave, and empty values are none."""
+    request = _parse(store=True, previous_response_id=None, conversation=None, background=False)
+    assert (request.body["store"], request.removed) == (False, ("store",))
+    assert set(request.body) == {"model", "input", "store"}
+    kept = _parse(Options(allow_stateful=True), store=True, previous_response_id="r").body
+    assert (kept["store"], kept["previous_response_id"]) == (True, "r")
+
+
+def test_what_is_not_forwarded() -> None:
+    """Probabilities and extra parts that cannot be judged are left out, and the client is told."""
+    request = _parse(top_logprobs=3, include=["message.output_text.logprobs", "reasoning.encrypted_content"], user="u")
+    assert set(request.removed) == {"logprobs", "include"}
+    assert request.body["include"] == ["reasoning.encrypted_content"]
+    assert request.dropped == ("user",)
+
+
+def test_server_tools() -> None:
+    """They pass with the operator's leave, and their texts are judged."""
+    request = _parse(Options(allow_server_tools=True), tools=[{"type": "web_search", "filters": "this"}])
+    assert "this" in [t.text for t in request.texts]
+
+
+def test_the_operators_words() -> None:
+    """They stand around the instructions."""
+    for own, expected in ((None, "A\n\nB"), ("own", "A\n\nown\n\nB")):
+        request = _parse(instructions=own)
+        DIALECT.instruct(request, "A", "B")
+        assert request.body["instructions"] == expected
+
+
+def test_blocked_prompts_name_their_place() -> None:
+    """The 400 of a refused prompt blames `input`."""
+    error = json.loads(DIALECT.blocked("no", "r1"))["error"]
+    assert (error["param"], error["code"]) == ("input", "content_filter")
