@@ -67,7 +67,7 @@ class CharSet:
         return sum(last - first + 1 for first, last in self.ranges)
 
     def __or__(self, other: CharSet) -> CharSet:
-        return CharSet.of(self.ranges + other.ranges, self.edge or other.edge)
+        return self if self is other else _union(self, other)
 
     def __and__(self, other: CharSet) -> CharSet:
         return self if self is other else _intersection(self, other)
@@ -125,6 +125,11 @@ def _complement(chars: CharSet) -> CharSet:
 @cache
 def _inside(chars: CharSet) -> CharSet:
     return CharSet.of(chars.ranges) if chars.edge else chars
+
+
+@cache
+def _union(a: CharSet, b: CharSet) -> CharSet:
+    return CharSet.of(a.ranges + b.ranges, a.edge or b.edge)
 
 
 @cache
