@@ -17,6 +17,7 @@ from proxy.dialects.lmstudio import LMStudioChat, LMStudioV0Chat, LMStudioV0Comp
 from proxy.dialects.ollama import OllamaChat, OllamaGenerate
 from proxy.dialects.openai_chat import OpenAIChat
 from proxy.dialects.openai_completions import OpenAICompletions
+from proxy.dialects.openai_responses import OpenAIResponses
 
 
 class Access(StrEnum):
@@ -79,6 +80,7 @@ def _closed(access: Access, note: str, *doors: str) -> list[Route]:
 TABLE: tuple[Route, ...] = (
     _guarded("POST /v1/chat/completions", OpenAIChat(), "OpenAI's chat."),
     _guarded("POST /v1/completions", OpenAICompletions(), "OpenAI's older completions."),
+    _guarded("POST /v1/responses", OpenAIResponses(), "OpenAI's responses, without state."),
     _guarded("POST /v1/messages", AnthropicMessages(), "Anthropic's messages."),
     _guarded("POST /v1/messages/count_tokens", AnthropicCountTokens(), "How many tokens a prompt has."),
     _guarded("POST /api/chat", OllamaChat(), "Ollama's chat."),

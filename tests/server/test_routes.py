@@ -27,6 +27,7 @@ PROMPT_KEYS = {
     "/api/generate": "prompt",
     "/api/embeddings": "prompt",
     "/v1/embeddings": "input",
+    "/v1/responses": "input",
     "/api/embed": "input",
     "/api/v0/embeddings": "input",
 }
