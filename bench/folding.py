@@ -20,7 +20,6 @@ from proxy.matching.rules import MatchRule
 from proxy.matching.variants import expand, plan
 
 WORDS = ["bomb", "explosive", "zorblax", "weapon", "malware", "password", "suicide", "heroin", "ransom", "kill"]
-PHRASE = "project zorblax"
 RUNS = 5
 
 
@@ -52,7 +51,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "mathematical bold": styled(0x1D41A),
     "mathematical script": styled(0x1D4EA),
     "circled": styled(0x24D0),
-    "squared": lambda w: styled(0x1F170)(w),
+    "squared": styled(0x1F170),
     "spaced": " ".join,
     "punctuated": "-".join,
     "leet": lambda w: w[0] + w[1:-1].translate(str.maketrans("aeiost", "431057")) + w[-1],
