@@ -9,7 +9,7 @@ from proxy.core.types import Action
 from proxy.matching.automaton import MAX_TRANSITIONS, Automaton
 from proxy.matching.classes import classify
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.keywords import Keywords, entry_length
+from proxy.matching.keywords import Keywords
 from proxy.matching.rules import PassScan, Verdict
 from proxy.matching.scan import PatternScan, TooLate, WordScan
 
@@ -29,7 +29,7 @@ class MatchPass:
         words = [(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
         self.automaton = Automaton(patterns, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
         self.keywords = Keywords(words, max_transitions) if words else None
-        self.longest_entry = max((entry_length(e) for rule in rules for e in rule.entries), default=0)
+        self.longest_word = max((rule.longest or 0 for rule in rules if rule.entries), default=0)
         self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
 
     def _is_plain(self, number: int) -> bool:

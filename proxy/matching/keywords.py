@@ -84,17 +84,19 @@ class Keywords:
     ) -> None:
         """lists: per rule its number, its marked entries, and whether text has to wait for them."""
         self.owners: dict[str, tuple[int, ...]] = {}
-        hiding = {number for number, _, holds in lists if holds}
         for number, entries, _ in lists:
+            own = (number,)
             for entry in entries:
-                self.owners[entry] = (*self.owners.get(entry, ()), number)
+                self.owners[entry] = (*self.owners[entry], number) if entry in self.owners else own
         self.words = sorted(self.owners)
-        flags = (any(number in hiding for number in self.owners[word]) for word in self.words)
+        hiding = {number for number, _, holds in lists if holds}
+        holding = {own: not hiding.isdisjoint(own) for own in set(self.owners.values())}
+        flags = [holding[self.owners[word]] for word in self.words]
         self.hiding = array("L", accumulate(flags, initial=0))  # how many of the first n entries hide
         self.max_transitions = max_transitions
         self.transitions = 0
         self.nodes: dict[str, Node] = {}
-        self.states: dict[tuple[str, bool], WordState] = {}
+        self.states: dict[tuple[str, bool, tuple[End, ...] | None], WordState] = {}
         self.root = self.node("", 0, len(self.words), None)
         self.start = self.state(self.root, False)
 
@@ -107,15 +109,16 @@ class Keywords:
         node = self.nodes[text] = Node(text, low, high, fail, own, length if open_ else 0)
         return node
 
-    def state(self, node: Node, after_word: bool) -> WordState:
-        """The state after a character; `after_word`: it was a word character."""
-        state = self.states.get((node.text, after_word))
+    def state(self, node: Node, after_word: bool, ends: tuple[End, ...] | None = None) -> WordState:
+        """The state after a character; see WordState."""
+        key = (node.text, after_word, ends)
+        state = self.states.get(key)
         if state is None:
-            state = self.states[node.text, after_word] = WordState(self, node, after_word)
+            state = self.states[key] = WordState(self, node, after_word, ends)
         return state
 
-    def step(self, state: WordState, char: str) -> tuple[WordState, tuple[End, ...] | None]:
-        """Read a character ("": the end of the text): the next state, and what ended before the character."""
+    def step(self, state: WordState, char: str) -> WordState:
+        """The state after one more character ("": the end of the text)."""
         self.transitions += 1
         if self.transitions >= self.max_transitions:
             self.flush()
@@ -125,10 +128,9 @@ class Keywords:
         if word is not state.after_word:
             node = self.goto(node, MARK)
             ends = node.ends
-        if not char:
-            return state, ends or None
-        node = self.root if char == MARK else self.goto(node, same_case(char))
-        return self.state(node, word), ends or None
+        if char:
+            node = self.root if char == MARK else self.goto(node, same_case(char))
+        return self.state(node, word, ends or None)
 
     def goto(self, node: Node, char: str) -> Node:
         """The node for the longest suffix of what was read, and `char`, that begins an entry."""
@@ -157,7 +159,7 @@ class Keywords:
             state.clear()
         for node in self.nodes.values():
             node.gotos.clear()
-        self.states = {(self.root.text, False): self.start}
+        self.states = {(self.root.text, False, None): self.start}
         self.nodes = {"": self.root}
         self.transitions = 0
 
@@ -176,19 +178,21 @@ class Node:
         self.gotos: dict[str, Node] = {}
 
 
-class WordState(dict[str, tuple["WordState", "tuple[End, ...] | None"]]):
-    """What was read so far, as far as it matters. Maps the next character to (state, ends before the character).
+class WordState(dict[str, "WordState"]):
+    """What was read so far, as far as it matters. Maps the next character to the next state.
 
-    live: how many characters an unfinished entry of a hiding rule has taken up
+    after_word: the character read last is part of a word
+    ends:       the entries that were complete before that character, which decided it; None when there are none
+    live:       how many characters an unfinished entry of a hiding rule has taken up
     """
 
-    __slots__ = ("after_word", "keywords", "live", "node")
+    __slots__ = ("after_word", "ends", "keywords", "live", "node")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, keywords: Keywords, node: Node, after_word: bool) -> None:
+    def __init__(self, keywords: Keywords, node: Node, after_word: bool, ends: tuple[End, ...] | None) -> None:
         super().__init__()
-        self.keywords, self.node, self.after_word, self.live = keywords, node, after_word, node.live
+        self.keywords, self.node, self.after_word, self.ends, self.live = keywords, node, after_word, ends, node.live
 
-    def __missing__(self, char: str) -> tuple[WordState, tuple[End, ...] | None]:
-        step = self[char] = self.keywords.step(self, char)
-        return step
+    def __missing__(self, char: str) -> WordState:
+        state = self[char] = self.keywords.step(self, char)
+        return state

@@ -22,6 +22,8 @@ MAX_OPEN = 64
 
 def check_crowding(root: Node, roots: Iterable[Edge]) -> None:
     """PatternError when too many matches could be open at once. `roots`: the edges that a match begins with."""
+    if _size(root) <= MAX_OPEN:
+        return
     inside = _consumed(root)
     roots = [edge for edge in roots if edge.behind is None or edge.behind & inside]
     if not roots:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.core.check import Progress
 from proxy.core.types import Finding
 from proxy.matching.automaton import Accept, Change, State
-from proxy.matching.keywords import End, WordState
+from proxy.matching.keywords import WordState
 from proxy.matching.report import Report, Spans, in_order
 from proxy.matching.rules import Verdict
 
@@ -106,7 +106,6 @@ class MatchScan:
         text: str,
         change: Change | None,
         following: State,
-        ends: Iterable[End] | None = None,
         word: WordState | None = None,
     ) -> None:
         """Matches end around the character at `place`, which leads to `following` and `word`."""
@@ -114,7 +113,7 @@ class MatchScan:
         if place.state.overflow:
             self._overflow_blocks(place)
         position, starts = place.position, [*place.registers, place.position]
-        blocks = self._words_end(ends, position) if ends is not None else []
+        blocks = self._words_end(word, position)
         event = change.event if change is not None else None
         if event is not None:
             blocks += self._accept(event.before, starts, position)
@@ -153,17 +152,18 @@ class MatchScan:
     def _finish(self, place: Place) -> None:
         """The end of the text decides what waited for it."""
         _, change = place.state[""]
-        ends = place.word[""][1] if place.word is not None else None
-        blocks = self._words_end(ends, place.position) if ends is not None else []
+        blocks = self._words_end(place.word[""] if place.word is not None else None, place.position)
         if change is not None and change.event is not None:
             blocks += self._accept(change.event.before, [*place.registers, place.position], place.position)
         if blocks:
             raise _Blocked(blocks, place, place.position + 1)
 
-    def _words_end(self, ends: Iterable[End], position: int) -> Blocks:
-        """Report the entries that end at `position`; return those that block."""
-        blocks = []
-        for number, length in ends:
+    def _words_end(self, word: WordState | None, position: int) -> Blocks:
+        """Report the entries that end at `position`, which `word` knows; return those that block."""
+        blocks: Blocks = []
+        if word is None or word.ends is None:
+            return blocks
+        for number, length in word.ends:
             if self._pass.blocks[number]:
                 blocks.append((number, position - length))
             else:
@@ -242,7 +242,7 @@ class MatchScan:
         """The feed's findings. Keeps in mind those that may still grow."""
         report, self._report = self._report, None
         latest = self._latest if report is None else report.latest()
-        oldest = place.position - self._pass.longest_entry
+        oldest = place.position - self._pass.longest_word
         if place.registers:
             oldest = min(oldest, place.registers[0])
         self._latest = {number: span for number, span in latest.items() if span[1] > oldest}
@@ -313,21 +313,20 @@ class WordScan(MatchScan):
         try:
             for char in text:
                 following, change = state[char]
-                next_word, ends = word[char]
+                next_word = word[char]
                 if change is not None:
                     cut, begins, event = change
-                    if event is not None or ends is not None:
-                        if ends is None and event is not None and event.only is not None:
+                    if event is not None or next_word.ends is not None:
+                        if next_word.ends is None and event is not None and event.only is not None:
                             self._one_match(event.only, registers, position)
                         else:
-                            here = Place(position, state, registers, word)
-                            self._match(here, text, change, following, ends, next_word)
+                            self._match(Place(position, state, registers, word), text, change, following, next_word)
                     if cut is not None:
                         del registers[cut]
                     if begins:
                         registers.append(position)
-                elif ends is not None:
-                    self._match(Place(position, state, registers, word), text, None, following, ends, next_word)
+                elif next_word.ends is not None:
+                    self._match(Place(position, state, registers, word), text, None, following, next_word)
                 state, word = following, next_word
                 position += 1
             if final or self._busy or state.special:

@@ -102,8 +102,8 @@ def test_the_cache_is_bounded_and_shared() -> None:
     keywords = Keywords([(0, marked(["abcd", "bcx"]), True)], max_transitions=3)
     one = two = keywords.start
     for char in "abc":
-        one, _ = one[char]
-        two, _ = two["x"]
+        one = one[char]
+        two = two["x"]
     assert (one.live, two.live) == (3, 0)
     assert len(keywords.states) < 5
-    assert one["d"][0][""][1] == ((0, 4),)
+    assert one["d"][""].ends == ((0, 4),)
