@@ -24,7 +24,9 @@ class Parser:
                 return []
             data = self._rest() + data
         lines = data.split(b"\n")
-        self._keep(lines.pop())
+        if lines[-1]:
+            self._keep(lines[-1])
+        lines.pop()
         return [line + b"\n" for line in lines if line.strip()]
 
     def finish(self) -> list[bytes]:
@@ -33,9 +35,8 @@ class Parser:
         return [rest + b"\n"] if rest.strip() else []
 
     def _keep(self, rest: bytes) -> None:
-        if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
+        self._parts.append(rest)
+        self._size += len(rest)
         if self._size > MAX_LINE:
             raise UpstreamBroken(f"the model server sent a line of more than {MAX_LINE} bytes", "protocol")
 

@@ -220,7 +220,7 @@ def test_the_root_says_one_of_two_things() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M", "/models/a model (1).gguf", "C:\\m\\x.gguf", "gpt-oss:20b"],
+    ["someone/Llama-3.2-1B-Instruct-GGUF:Q4_K_M", "/models/a model (1).gguf", "C:\\m\\x.gguf", "gpt-oss:20b"],
 )
 def test_names_of_models_pass(name: str) -> None:
     """The forms that names have: repositories, tags, paths of files."""

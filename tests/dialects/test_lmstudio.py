@@ -29,7 +29,7 @@ STATS = {
     "tokens_per_second": 43.73,
     "time_to_first_token_seconds": 0.781,
 }
-PROVIDER = {"type": "ephemeral_mcp", "server_label": "huggingface"}
+PROVIDER = {"type": "ephemeral_mcp", "server_label": "search"}
 CALL = {"tool": "model_search", "arguments": {"sort": "trending", "limit": 1}, "provider_info": PROVIDER}
 FAILED = {"type": "invalid_arguments", "tool_name": "open_browser", "arguments": {"a": 1}, "provider_info": PROVIDER}
 
