@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Rule
 
 UNREADABLE = Rule("internal", "arguments", Action.BLOCK)  # nested too deep to be read
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")  # of UTF-16 surrogates; JSON can escape one alone
 
 Checks = Callable[[bool], Iterable[Check]]  # escaped -> checks
 
@@ -120,6 +123,8 @@ def _dump(value: Any) -> str:
         return "[" + ", ".join(map(_dump, value)) + "]"
     if isinstance(value, _Number):
         return str(value)
+    if isinstance(value, str) and _HALF_PAIR.search(value):
+        return json.dumps(value)  # UTF-8 has no bytes for it
     return json.dumps(value, ensure_ascii=False)
 
 
