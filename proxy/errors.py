@@ -3,6 +3,7 @@
 ProxyError
 ├── ClientError          the request: answered in the dialect's shape with `status`
 │   ├── BadRequest       400  malformed, a wrong type, something refused; `param` names the field
+│   ├── PromptTooLong    400  more tokens than the model's context takes
 │   ├── TooLarge         413  body over the limit
 │   ├── NotServed        404  a path or model that is not offered
 │   └── Unsupported      415  a content encoding that cannot be read
@@ -42,6 +43,19 @@ class ClientError(ProxyError):
 
 class BadRequest(ClientError):
     """Malformed, of a wrong type, or refused by default."""
+
+
+class PromptTooLong(ClientError):
+    """The prompt does not fit into the model's context. The code is the one that OpenAI's clients know."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, None, "context_length_exceeded")
+
+    @classmethod
+    def about(cls, tokens: int, length: int, exact: bool = False) -> PromptTooLong:
+        """With the numbers; `exact`: they were counted, not estimated."""
+        count = tokens if exact else f"about {tokens}"
+        return cls(f"The prompt is too long: it has {count} tokens, and the model's context takes {length}; shorten it")
 
 
 class TooLarge(ClientError):

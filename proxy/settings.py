@@ -80,6 +80,12 @@ class Settings:
         "a blocked text in an earlier turn: replace it and go on, or block",
         shown="what the policies say",
     )
+    context_margin: float = _setting(
+        "1.5",
+        values.margin,
+        "FACTOR",
+        "a prompt estimated at so many times the model's context is refused where it would be cut unseen; 0: never",
+    )
     origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
     hosts: tuple[str, ...] = _setting(
         "", values.names, "LIST", "names under which a proxy bound to loopback is reached"

@@ -119,6 +119,14 @@ def seconds(value: Any) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]
 
 
+def margin(value: Any) -> float:
+    """A factor from 1 on, or 0."""
+    match = re.fullmatch(r"\d{1,4}(?:\.\d{1,4})?", str(value).strip(), re.ASCII)
+    if match is None or isinstance(value, bool) or 0 < float(match[0]) < 1:
+        raise ValueError("takes 0, or a factor from 1 on such as 1.5")
+    return float(match[0])
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

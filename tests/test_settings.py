@@ -83,7 +83,7 @@ def test_a_secret_is_never_shown() -> None:
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
     """The table gives each row a flag, a variable and a key, and they agree."""
     for name, row in ROWS.items():
-        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m"}.get(
+        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2"}.get(
             row.metadata["metavar"], "127.0.0.1:5"
         )
         value = {"history": "block", "transport": "own"}.get(name, value)

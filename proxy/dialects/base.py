@@ -141,6 +141,7 @@ class Answer(ABC):
 
     done:   everything that the client will get has been written; the upstream is to be closed
     failed: why the answer is not complete, if it is not
+    prompt_tokens: how many the upstream says the prompt had; 0: it has not said
     events: frames of model text that came from the upstream (most backends send one a token)
     """
 
@@ -151,6 +152,7 @@ class Answer(ABC):
         self.done = False
         self.failed: UpstreamError | None = None
         self.events = 0
+        self.prompt_tokens = 0
 
     # -- what the relay calls
 
@@ -188,6 +190,12 @@ class Answer(ABC):
         if self.request.json_content or finding.rule.ending is not Ending.FILTERED:
             return ""
         return ("\n\n" if self.guard.spoke(choice) else "") + self.notice(finding)
+
+    def _count_prompt(self, usage: Any, key: str) -> None:
+        """What the upstream has counted, when it has."""
+        tokens = usage.get(key) if isinstance(usage, dict) else None
+        if type(tokens) is int and tokens > 0:
+            self.prompt_tokens = tokens
 
     # -- the shared way
 

@@ -77,6 +77,7 @@ class OllamaAnswer(Answer):
     def _clean(self, line: dict[str, Any]) -> dict[str, Any]:
         """The part of a line that is understood; nothing else is forwarded."""
         clean = {**self._head(line), **self._clean_words(line), **clean_end(line)}
+        self._count_prompt(clean, "prompt_eval_count")
         if self.request.logprobs and isinstance(line.get("logprobs"), list):
             clean["logprobs"] = line["logprobs"]
         return clean
@@ -187,8 +188,6 @@ class OllamaAnswer(Answer):
         self._whole |= body | ({"logprobs": probabilities} if probabilities else {})
 
     def _error_event(self, error: UpstreamError) -> bytes:
-        if self.guard.cuts:  # the last held text was blocked: that, and not the error, has ended it for the client
-            return self._encode(self._blocked_end())
         return ollama_errors.line(str(error)) + b"\n"
 
     # -- where the words stand

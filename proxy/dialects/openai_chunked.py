@@ -145,6 +145,7 @@ class ChunkedAnswer(Answer):
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
+        self._count_prompt(self._usage, "prompt_tokens")
         clean["choices"] = [self._clean_choice(choice) for choice in _choices(clean)]
         return clean
 

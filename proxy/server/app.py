@@ -21,16 +21,19 @@ from prometheus_client import (
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.admin import Admin
 from proxy.server.config import Address, ServerConfig
+from proxy.server.context import Contexts
 from proxy.server.edge import Edge
 from proxy.server.exchange import Observer
 from proxy.server.headers import WebRules
+from proxy.server.inquiry import Inquiry
 from proxy.server.listener import Listener
 from proxy.server.metrics import Metrics
 from proxy.server.moderation import Moderation
 from proxy.server.policies import InForce
 from proxy.server.readonly import ReadOnly
-from proxy.server.relay import Relay
+from proxy.server.relay import Models, Relay
 from proxy.server.routes import Access, Table
+from proxy.server.templates import Templates
 from proxy.server.upstream import connect
 from proxy.server.watch import Watches
 from proxy.server.watcher import PolicyWatcher
@@ -66,7 +69,9 @@ class Server:
         self.metrics = Metrics(registry or process_registry())
         self._upstream = connect(config)
         policies = InForce(store, shadow)
-        relay = Relay(config, policies, self._upstream, self._watches, (self.metrics, *observers))
+        self._inquiry = Inquiry(config, self._upstream)
+        models = Models(Templates(self._inquiry), Contexts(self._inquiry, config.context_margin))
+        relay = Relay(config, policies, self._upstream, self._watches, (self.metrics, *observers), models)
         read_only = ReadOnly(config, self._upstream, self._watches)
         own = Moderation(config, policies)
         handlers = {Access.GUARDED: relay.run, Access.READ_ONLY: read_only.run, Access.OWN: own.run}
@@ -117,6 +122,7 @@ class Server:
         if self._admin is not None:
             self._admin.close()
             await self._admin.finish(LAST_WORDS)
+        await self._inquiry.aclose()
         await self._upstream.aclose()
         self._store.listeners.remove(self._policies_loaded)
 

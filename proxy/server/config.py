@@ -26,6 +26,7 @@ class ServerConfig:
     grace:              how long running exchanges may go on once the server is to stop
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
+    context_margin:     a prompt of so many times the model's context is refused where it would be cut; 0: never
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
@@ -53,6 +54,7 @@ class ServerConfig:
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
     show_prompts: bool = False
+    context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
 

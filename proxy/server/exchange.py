@@ -38,7 +38,7 @@ class Exchange:
     upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
     held_most:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
-    unsent_events:  frames of model text that came after the one in which a rule ended the answer: wasted work
+    events:         frames of model text that came from the model server; most send one a token
     found:          every finding, by direction: input, history, output, reasoning, tool_call
     markers:        chat template markers that were neutralised in the prompt, by family
     prompt_cut:     the model server counted so few tokens that it must have cut the prompt

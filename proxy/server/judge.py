@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol
 
+from proxy.checks.markers import family_of
 from proxy.core.check import Check
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.prompt import SLICE, Judged, judge
@@ -23,6 +24,9 @@ class InputPlan(Protocol):
 
     def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
         """The checks for text of this kind."""
+
+    def markers(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
+        """The checks for markers of chat templates alone."""
 
     @property
     def history(self) -> str:
@@ -53,10 +57,13 @@ async def judge_request(
     pace = _Pace()
     for (role, _, escaped), group in groupby(texts, key=lambda t: (t.role, t.group, t.escaped)):
         plan = plan_for(role)
-        checks = tuple(plan.checks(Kind.TOOL_ARGUMENTS if escaped else Kind.CONTENT, escaped))
+        kind = Kind.TOOL_ARGUMENTS if escaped else Kind.CONTENT
+        checks = tuple(plan.checks(kind, escaped))
         if checks:
             strict = block_history or plan.history == "block"
-            await _Group(list(group), joiner, checks, notice, exchange, pace).settle(strict)
+            together = _Group(list(group), joiner, checks, notice, exchange, pace)
+            await together.settle(strict)
+            await together.settle_glued(tuple(plan.markers(kind, escaped)), strict)
 
 
 class _Pace:
@@ -67,7 +74,7 @@ class _Pace:
 
     async def step(self, characters: int) -> None:
         self._since += characters
-        if self._since > SLICE:
+        if self._since >= SLICE:
             self._since = 0
             await asyncio.sleep(0)
 
@@ -91,24 +98,31 @@ class _Group:
         self._exchange = exchange
         self._pace = pace
         self._size = sum(len(text.text) for text in texts)
+        self._escaped = texts[0].escaped
         self._replaced: set[int] = set()
         self._reported: set[tuple[int, Rule]] = set()
 
-    async def settle(self, strict: bool) -> None:
+    async def settle(self, strict: bool, first: bool = True) -> None:
         """Until nothing changes any more: what is sent is what was judged."""
         for attempt in range(PASSES + len(self._texts)):
             judged = await self._judge()
-            self._report(judged, first=attempt == 0)
+            self._report(judged, first=first and attempt == 0)
             if judged.blocked is not None:
                 self._replace(judged, strict)
             elif not self._write_back(judged.parts):
                 return
         self._block(Finding(0, 0, UNSTABLE))
 
+    async def settle_glued(self, markers: tuple[Check, ...], strict: bool) -> None:
+        """Once more for markers, as a template reads the texts that puts nothing between the parts of a message."""
+        if markers and len(self._texts) > 1:
+            self._joiner, self._checks = "", markers
+            await self.settle(strict, first=False)
+
     async def _judge(self) -> Judged:
         """One pass. A check that raises blocks: fail closed."""
         try:
-            for judged in judge([text.text for text in self._texts], self._joiner, self._checks):
+            for judged in judge([text.text for text in self._texts], self._joiner, self._checks, self._escaped):
                 if judged is not None:
                     return judged
                 await self._pace.step(min(self._size, SLICE))
@@ -123,6 +137,12 @@ class _Group:
         for part, finding in new:
             self._reported.add((part, finding.rule))
             self._exchange.note("input" if self._texts[part].newest else "history", finding)
+            if finding.rule.holds and finding.rule.replacement.insert:
+                self._count_marker(self._texts[part].text[finding.start : finding.end])
+
+    def _count_marker(self, text: str) -> None:
+        markers, family = self._exchange.markers, family_of(text)
+        markers[family] = markers.get(family, 0) + 1
 
     def _replace(self, judged: Judged, strict: bool) -> None:
         assert judged.blocked is not None

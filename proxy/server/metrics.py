@@ -100,6 +100,10 @@ class Metrics:
         self._wasted = counter(
             "wasted_events", "Pieces of text that the model made for answers nobody got whole.", "reason"
         )
+        self._markers = counter(
+            "neutralised_markers", "Chat template markers that were made plain text in prompts.", "family"
+        )
+        self._cut_prompts = counter("prompt_truncated", "Prompts of which the model server read only a part.", "model")
         self._reloads = counter("policy_reloads", "Attempts to load policies.", "result")
         self._reload_ok = gauge("policy_last_reload_successful", "1 if the latest attempt went well.")
         self._reload_time = gauge("policy_last_reload_success_timestamp_seconds", "When policies were last loaded.")
@@ -137,6 +141,10 @@ class Metrics:
         self._count_times(exchange, model)
         for error in exchange.check_errors:
             self._check_errors(type(error).__name__).inc()
+        for family, count in exchange.markers.items():
+            self._markers(family).inc(count)
+        if exchange.prompt_cut:
+            self._cut_prompts(model).inc()
         if exchange.upstream_reason:
             self._upstream_errors(exchange.upstream_reason).inc()
         if exchange.events and outcome in (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from proxy.core.types import Direction, Rule
-from proxy.policy.plan import Plan
+from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
+
+MOST_KNOWN = 1000  # answers kept; names of models come from clients, so there may be any number of them
 
 
 class Store(Protocol):
@@ -24,22 +26,41 @@ class Snapshot:
         self.policies = policies
         self.shadow = shadow
         self.revision = policies.revision
+        self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
+        self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
+        self._prompts: dict[str, tuple[str, str]] = {}
         self._together: dict[tuple[Plan, Plan], Plan] = {}
 
-    def plan(self, direction: Direction, model: str, role: str | None = None) -> Plan:
-        """The checks for a text."""
-        plan = self.policies.plan(direction, model=model, role=role)
-        if self.shadow is None:
-            return plan
-        both = (plan, self.shadow.plan(direction, model=model, role=role))
-        known = self._together.get(both)
+    def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
+        """The checks for a text; `template` is what is known of the model's chat template."""
+        asked = (direction, model, role, template)
+        known = self._plans.get(asked)
         if known is None:
-            known = self._together[both] = plan.beside(both[1])
+            known = self._find_plan(direction, model, role, template)
+            if len(self._plans) < MOST_KNOWN:
+                self._plans[asked] = known
         return known
 
     def system_prompt(self, model: str) -> tuple[str, str]:
         """The operator's words before and after the client's system text; both may be empty."""
-        return self.policies.system_prompt(model)
+        known = self._prompts.get(model)
+        if known is None:
+            known = self.policies.system_prompt(model)
+            if len(self._prompts) < MOST_KNOWN:
+                self._prompts[model] = known
+        return known
+
+    def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
+        plan = self.policies.plan(direction, model=model, role=role, template=template)
+        if self.shadow is None:
+            return plan
+        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template))
+        known = self._together.get(both)
+        if known is None:
+            if len(self._together) >= MOST_KNOWN:
+                self._together.clear()
+            known = self._together[both] = plan.beside(both[1])
+        return known
 
     def message_for(self, rule: Rule) -> str:
         """What a person reads in the place of what the rule stopped."""

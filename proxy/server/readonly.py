@@ -75,7 +75,7 @@ class ReadOnly:
             response = await self._upstream.open(method, path, headers, body)
             answer = await read_all(response, MOST)
         except TRANSPORT_ERRORS as error:
-            raise explain(error, self._config.upstream) from error
+            raise explain(error) from error
         finally:
             if response is not None:
                 response.abort()

@@ -11,20 +11,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import NamedTuple
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Ending, Finding, Kind
 from proxy.dialects.base import Answer, Dialect, Request
-from proxy.errors import ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
+from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
+from proxy.policy.plan import UNKNOWN
 from proxy.server import upstream_answer
 from proxy.server.body import ClientGone
 from proxy.server.client import Client, read_request
 from proxy.server.config import ServerConfig
+from proxy.server.context import CUT_SILENTLY, Contexts
 from proxy.server.exchange import Exchange, Observer, Outcome
 from proxy.server.headers import Headers, UpstreamHeaders, answer_headers
 from proxy.server.judge import Blocked, InputPlan, judge_request
 from proxy.server.policies import InForce
 from proxy.server.routes import Found, Route
+from proxy.server.templates import Templates
 from proxy.server.upstream import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end
 from proxy.server.watch import Interrupt, Watch, Watches
 
@@ -32,7 +36,15 @@ log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
+OLD_HTTP = "Streaming needs HTTP/1.1 (behind nginx: proxy_http_version 1.1)"
 LAST_SEND = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
+
+
+class Models(NamedTuple):
+    """What the model server tells of its models."""
+
+    templates: Templates
+    contexts: Contexts
 
 
 class Relay:
@@ -45,12 +57,14 @@ class Relay:
         upstream: Upstream,
         watches: Watches,
         observers: Sequence[Observer],
+        models: Models,
     ) -> None:
         self.config = config
         self.policies = policies
         self.upstream = upstream
         self.watches = watches
         self.observers = observers
+        self.models = models
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
 
     async def run(self, found: Found, client: Client) -> None:
@@ -71,10 +85,14 @@ class Guarded:
         self._client = client
         self._policies = relay.policies.now()
         self._plans: dict[str, InputPlan] = {}
+        self._template = UNKNOWN
+        self._characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
+        self._held_since = 0.0
+        self._most = 0  # bytes of an answer that is put together; 0: it is not
         self.watch = Watch(client, relay.config, relay.watches)
         self.exchange = Exchange(route.path, self._policies.revision)
 
@@ -121,7 +139,8 @@ class Guarded:
         self.watch.follow_client()
         request = await self._parse(body)
         await self._judge(request)
-        plan = self._policies.plan(Direction.OUTPUT, request.model)
+        await self._measure(request)
+        plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
         self._guard = guard = Guard(plan, request.json_content, request.prefill)
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
@@ -139,11 +158,17 @@ class Guarded:
             request = await asyncio.to_thread(self._dialect.parse, body, options)
         else:
             request = self._dialect.parse(body, options)
-        if options.logprobs and self._policies.plan(Direction.OUTPUT, request.model).any_output_rule:
+        if self._policies.looks_at_templates:
+            self._template = self._relay.models.templates.of(request.model)
+        plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
+        if options.logprobs and plan.any_output_rule:
             request = self._dialect.parse(body, replace(options, logprobs=False))
+        if request.stream and not self._client.chunks:
+            raise BadRequest(OLD_HTTP, "stream", "http_version")
         self._request = request
         self.exchange.model = request.model
         self.exchange.stream = request.stream
+        self._most = 0 if request.stream else self._config.max_answer
         return request
 
     async def _judge(self, request: Request) -> None:
@@ -153,11 +178,17 @@ class Guarded:
         if before or after:
             self._dialect.instruct(request, before, after)
 
+    async def _measure(self, request: Request) -> None:
+        """Refuse a prompt of which the model server would read only a part, without saying so."""
+        self._characters = sum(len(text.text) for text in request.texts)
+        if self._dialect.name in CUT_SILENTLY:
+            await self._relay.models.contexts.check(request.model, self._characters)
+
     def _plan_for(self, role: str) -> InputPlan:
         plan = self._plans.get(role)
         if plan is None:
             assert self._request is not None
-            plan = self._policies.plan(Direction.INPUT, self._request.model, role)
+            plan = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
             self._plans[role] = plan
         return plan
 
@@ -176,64 +207,66 @@ class Guarded:
         try:
             self._response = response = await self._relay.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
-            raise explain(error, self._config.upstream) from error
+            raise explain(error) from error
         return response
 
     # -- and back
 
     async def _carry(self, response: UpstreamResponse, answer: Answer) -> None:
         """Read what has arrived, feed it, send what may go out: one send for each read."""
-        exchange, watch, client, guard = self.exchange, self.watch, self._client, answer.guard
         assert self._request is not None
-        most = 0 if self._request.stream else self._config.max_answer
-        read, feed = response.read_some, answer.feed
-        watch.patience = self._config.idle_timeout
-        held_since = 0.0
-        done = False
-        while not done:
+        watch, client, read = self.watch, self._client, response.read_some
+        while True:
             try:
                 data = await read()
             except TRANSPORT_ERRORS as error:
-                out = answer.finish(explain(error, self._config.upstream, begun=True))
+                out = answer.finish(explain(error, begun=True))
             else:
-                watch.heard = now = perf_counter()
-                if data:
-                    exchange.bytes_received += len(data)
-                    out = feed(data)
-                else:
-                    out = answer.finish()
-                if not exchange.upstream_bytes:
-                    exchange.upstream_bytes = now
-                if answer.events and not exchange.upstream_text:
-                    exchange.upstream_text = now
-                if held_since or len(out) != len(data):
-                    held_since = self._count_held(guard.held, held_since, now)
-                if most and exchange.bytes_received > most:
-                    out = answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
-            done = answer.done
-            if done:
-                self._leave_upstream(answer)
+                out = self._feed(answer, data)
+            if answer.done:
+                break
             if out:
                 await self._send(out)
-                watch.heard = perf_counter()
+                watch.heard = client.last_sent
+        self._leave_upstream(answer)
         if self._request.stream:
-            await client.end()
+            await self._send(out, last=True)
 
-    def _count_held(self, held: int, since: float, now: float) -> float:
-        """Since when text waits for a verdict, 0.0 if none does."""
+    def _feed(self, answer: Answer, data: bytes) -> bytes:
+        """What may go out after what was read, b"" for the end; and the times and numbers of it."""
+        exchange = self.exchange
+        self.watch.heard = now = perf_counter()
+        out = answer.feed(data) if data else answer.finish()
+        exchange.bytes_received += len(data)
+        if not exchange.upstream_bytes:
+            exchange.upstream_bytes = now
+            self.watch.patience = self._config.idle_timeout
+        if answer.events and not exchange.upstream_text:
+            exchange.upstream_text = now
+        if self._held_since or len(out) != len(data):
+            self._count_held(answer.guard.held, now)
+        if self._most and exchange.bytes_received > self._most:
+            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+        return out
+
+    def _count_held(self, held: int, now: float) -> None:
+        """How many characters wait for a verdict, and for how long in all."""
         if held > self.exchange.held_most:
             self.exchange.held_most = held
-        if held:
-            return since or now
-        if since:
-            self.exchange.held_seconds += now - since
-        return 0.0
+        if self._held_since and not held:
+            self.exchange.held_seconds += now - self._held_since
+            self._held_since = 0.0
+        elif held and not self._held_since:
+            self._held_since = now
 
-    async def _send(self, out: bytes) -> None:
+    async def _send(self, out: bytes, last: bool = False) -> None:
         client, exchange = self._client, self.exchange
         if not client.started:
             await self._start()
-        await client.send(out)
+        if last:
+            await client.end(out)
+        else:
+            await client.send(out)
         exchange.bytes_sent += len(out)
         if not exchange.client_text:
             exchange.client_bytes = exchange.client_bytes or client.last_sent
@@ -257,14 +290,13 @@ class Guarded:
         try:
             body = await upstream_answer.read_all(response, self._config.max_answer)
         except TRANSPORT_ERRORS as error:
-            raise explain(error, self._config.upstream, begun=True) from error
+            raise explain(error, begun=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
         out = answer.whole(body)
         assert self._request is not None
         if self._request.stream:
-            await self._send(out)
-            await self._client.end()
+            await self._send(out, last=True)
 
     def _leave_upstream(self, answer: Answer) -> None:
         """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
@@ -306,6 +338,7 @@ class Guarded:
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
         """An error body, or an error event when the head has been sent."""
         self._abort_upstream()
+        log.warning("request %s: %s (%s)", self.exchange.id, error, error.__cause__ or error.reason)
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
         if not self._client.started:
@@ -345,6 +378,7 @@ class Guarded:
         if guard is None or answer is None:
             return
         exchange.events = answer.events
+        exchange.prompt_cut = self._relay.models.contexts.learn(exchange.model, self._characters, answer.prompt_tokens)
         exchange.check_errors += guard.errors
         for channel, finding in guard.findings():
             exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
@@ -355,3 +389,4 @@ class Guarded:
             elif answer.failed is not None:
                 exchange.outcome = Outcome.UPSTREAM_ERROR
                 exchange.upstream_reason = answer.failed.reason
+                log.warning("request %s: %s (%s)", exchange.id, answer.failed, answer.failed.reason)

@@ -133,10 +133,10 @@ def let_end(response: UpstreamResponse) -> None:
     asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
 
 
-def explain(error: Exception, where: str, begun: bool = False) -> UpstreamError:
-    """A transport's error as ours; `begun`: the answer's head had come."""
+def explain(error: Exception, begun: bool = False) -> UpstreamError:
+    """A transport's error as ours, without addresses: clients read it. `begun`: the answer's head had come."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return UpstreamUnreachable(f"The model server at {where} cannot be reached; is it running?", "connect")
+        return UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
     if isinstance(error, httpx.TimeoutException):
         return UpstreamTimeout("The model server took too long", "timeout")
     if begun or isinstance(error, httpx.ReadError | httpx.CloseError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum, auto
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import Dialect
-from proxy.errors import UpstreamBroken, UpstreamError
+from proxy.errors import PromptTooLong, UpstreamBroken, UpstreamError
 from proxy.server.headers import FROM_UPSTREAM, Headers
 from proxy.server.upstream import TRANSPORT_ERRORS, UpstreamResponse
 
@@ -16,6 +17,10 @@ WHOLE = b"application/json"
 MOST_ERROR_TEXT = 64 * 1024
 WITHHELD = "The model server refused the request; its words are withheld by policy"
 SILENT = "The model server answered with status {status}"
+
+
+TOO_LONG = re.compile(r"request \((\d{1,9}) tokens\) exceeds the available context size \((\d{1,9}) tokens\)", re.ASCII)
+"""How llama.cpp refuses a long prompt, and Ollama with it (llama.cpp, tools/server/server-context.cpp)."""
 
 
 class Shape(Enum):
@@ -51,12 +56,15 @@ async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> S
     raise UpstreamBroken("The model server answered with something that is neither a stream nor JSON", "protocol")
 
 
-async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused:
+async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused | PromptTooLong:
     try:
         body = await read_all(response, MOST_ERROR_TEXT)
     except (*TRANSPORT_ERRORS, UpstreamBroken):
         body = b""
     message = dialect.upstream_message(body)
+    too_long = TOO_LONG.search(message) if response.status == 400 else None
+    if too_long is not None:
+        return PromptTooLong.about(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
         message = SILENT.format(status=response.status)
     elif not guard.admits(message):

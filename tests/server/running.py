@@ -14,7 +14,9 @@ import httptools
 import httpx
 from prometheus_client import CollectorRegistry
 
-from proxy.core.types import Direction, Rule
+from proxy.core.check import Check
+from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
@@ -36,6 +38,10 @@ class Plan(PhrasePlan):
     any_output_rule = False
     history = "replace"
 
+    def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
+        """None: the phrases know nothing of chat templates."""
+        return ()
+
 
 @dataclass
 class Policies:
@@ -47,13 +53,16 @@ class Policies:
     history: str = "replace"
     prompt: tuple[str, str] = ("", "")
     policies: Sequence[Any] = ()
+    looks_at_templates: bool = False
 
     @property
     def rules(self) -> list[Rule]:
         """Every rule."""
         return [check.rule for check in (*self.input, *self.output)]
 
-    def plan(self, direction: Direction, *, model: str, role: str | None = None) -> Plan:
+    def plan(
+        self, direction: Direction, *, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN
+    ) -> Plan:
         """The same for all models and roles."""
         plan = Plan(self.input if direction is Direction.INPUT else self.output)
         object.__setattr__(plan, "any_output_rule", bool(self.output))
