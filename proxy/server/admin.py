@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -83,7 +84,7 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
-            "upstream": self._config.upstream,
+            "upstream": str(httpx.URL(self._config.upstream).copy_with(userinfo=b"")),
             "policies": _policies(self._store),
         }
         if self._shadow is not None:

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httptools
+import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-BAD_REQUEST = (
-    b'{"error":{"message":"This is not a well-formed HTTP/1.1 request","type":"invalid_request_error",'
-    b'"param":null,"code":"malformed_request"}}'
-)
-TOO_SLOW = (
-    b'{"error":{"message":"The request\'s head came too slowly","type":"invalid_request_error",'
-    b'"param":null,"code":"request_timeout"}}'
+MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
+
+
+class Refusal(NamedTuple):
+    """An answer to what never became a request."""
+
+    status: bytes
+    message: str
+    code: str
+
+    def encoded(self) -> bytes:
+        """The whole answer; the connection ends after it."""
+        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
+        body = orjson.dumps({"error": error})
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (self.status, len(body)) + body
+
+
+MALFORMED = Refusal(b"400 Bad Request", "This is not a well-formed HTTP/1.1 request", "malformed_request")
+TOO_SLOW = Refusal(b"408 Request Timeout", "The request's head came too slowly", "request_timeout")
+TOO_LARGE = Refusal(
+    b"431 Request Header Fields Too Large", f"The request's head is larger than {MAX_HEAD} bytes", "head_too_large"
 )
 
 
@@ -74,6 +90,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_timeout = header_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = True
+        self._head_size = 0  # of what has arrived of a head, perhaps with the beginning of the body
+        self._arrived = 0
         self._pipelined = False
         self._answer: JoinedHead | None = None
         self._lingering: asyncio.TimerHandle | None = None
@@ -109,12 +127,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._pipelined = True
             raise ValueError("a request before the answer to the one before it")
         self._in_head = True
+        self._head_size = self._arrived
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self._in_head = False
         self._stop_clock()
+        if self._head_size > MAX_HEAD and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MAX_HEAD:
+            raise ValueError("a head that is too large")
         if not self._asks_for_upgrade():
             super().on_headers_complete()
             if not self.expect_100_continue:
@@ -142,11 +163,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._pipelined:
             self.cycle.keep_alive = False
             return
-        self._refuse(b"400 Bad Request", BAD_REQUEST)
+        self._refuse(TOO_LARGE if self._head_size > MAX_HEAD else MALFORMED)
 
     def _parse(self, data: bytes) -> None:
+        self._arrived = len(data)
+        if self._in_head:
+            self._head_size += len(data)
         try:
             self.parser.feed_data(data)
+            if self._in_head and self._head_size > MAX_HEAD:
+                self._refuse(TOO_LARGE)
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
@@ -170,7 +196,7 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 
-    def _refuse(self, status: bytes, body: bytes) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:  # its body broke off: nobody must answer it
             cycle.disconnected = True
@@ -178,8 +204,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.close()
                 return
-        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(body)) + body)
+        self.transport.write(refusal.encoded())
         self.transport.close()
 
     def _start_clock(self) -> None:
@@ -193,7 +218,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
-            self._refuse(b"408 Request Timeout", TOO_SLOW)
+            self._refuse(TOO_SLOW)
 
     def _abort(self) -> None:
         self.transport.abort()

