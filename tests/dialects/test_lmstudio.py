@@ -365,6 +365,13 @@ def test_a_whole_answer_with_something_else_in_it(item: Any) -> None:
     assert answer.failed is not None or json.loads(answer.result())["output"] == []
 
 
+def test_the_prompts_tokens_are_known() -> None:
+    """What the server has counted can be compared with what was sent."""
+    answer = answering()
+    told(answer, *saying("message", "a"), ending())
+    assert answer.prompt_tokens == STATS["input_tokens"]
+
+
 def test_errors_end_the_stream() -> None:
     """An error of the server, or of the connection, is one error event, and no result makes it look complete."""
     answer = answering(block("SECRET"))
