@@ -201,8 +201,7 @@ class MessagesAnswer(NamedEventsAnswer):
             if key in ("id", "model"):
                 clean[key] = self._word(value)
             elif key == "usage":
-                clean[key] = _usage(value)
-                self._count_prompt(clean[key], "input_tokens")
+                clean[key] = self._usage(value)
             elif key in ("stop_reason", "stop_sequence"):
                 clean[key] = None
         return {**clean, "type": "message", "role": "assistant", "content": []}
@@ -214,9 +213,15 @@ class MessagesAnswer(NamedEventsAnswer):
             clean["stop_reason"] = delta["stop_reason"] if delta["stop_reason"] in STOP_REASONS else "end_turn"
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
-        usage = {"usage": _usage(value["usage"])} if "usage" in value else {}
-        self._count_prompt(usage.get("usage"), "input_tokens")
+        usage = {"usage": self._usage(value["usage"])} if "usage" in value else {}
         return {"type": "message_delta", "delta": clean, **usage}
+
+    def _usage(self, value: Any) -> dict[str, int]:
+        """The known counts. A prompt's tokens are told apart by whether they were cached."""
+        known = {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}
+        if "input_tokens" in known:
+            self.prompt_tokens = known["input_tokens"] + known.get("cache_read_input_tokens", 0)
+        return known
 
     def _stop_sequence(self, value: Any) -> str | None:
         """One of the client's own."""
@@ -330,7 +335,3 @@ def _text(value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise UpstreamBroken("the model server sent something else where text belongs", "protocol")
     return value or ""
-
-
-def _usage(value: Any) -> dict[str, Any]:
-    return {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}

@@ -248,6 +248,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             pieces += added
             closes += ended
         self._over = True
+        self._count_prompt(response.get("usage"), "input_tokens")
         head = clean_response(response, self.request, self._word)
         timings = {"timings": numbers(value["timings"])} if "timings" in value else {}
 

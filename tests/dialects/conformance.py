@@ -479,7 +479,7 @@ class Conformance:
         body = golden_stream.golden.body
         count = 0
         for word in (BAD, f"so {BAD} it is"):
-            for place, head, value in typical(body, self.wire):
+            for place, head, value in islice(typical(body, self.wire), 32):
                 for changed in planted(value, word):
                     changed_body = replaced(body, self.wire, place, head, changed)
                     escaped = changed_body.replace(BAD.encode(), b"\\u004eEVERSAID")

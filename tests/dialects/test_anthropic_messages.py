@@ -343,3 +343,10 @@ def test_a_count_is_nostream_of() -> None:
     assert answer.feed(golden("llama_messages_stream").body) == b""
     assert answer.failed is not None
     assert answer.finish() == b""
+
+
+def test_how_long_the_prompt_was() -> None:
+    """Cached tokens are tokens of the prompt too; a later count replaces an estimate."""
+    for name, tokens in (("llama_messages_stream", 34), ("ollama_v1_messages_stream", 41)):
+        answer, _ = MessagesWire().stream([golden(name).body])
+        assert answer.prompt_tokens == tokens

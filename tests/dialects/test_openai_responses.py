@@ -341,3 +341,9 @@ def test_blocked_prompts_name_their_place() -> None:
     """The 400 of a refused prompt blames `input`."""
     error = json.loads(DIALECT.blocked("no", "r1"))["error"]
     assert (error["param"], error["code"]) == ("input", "content_filter")
+
+
+def test_how_long_the_prompt_was() -> None:
+    """The count that the upstream tells at the end."""
+    for name, tokens in (("llama_responses_stream", 20), ("ollama_v1_responses_think_stream", 42)):
+        assert _run(golden(name).body)[0].prompt_tokens == tokens
