@@ -248,25 +248,33 @@ def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
             items = list(node.items())
         elif isinstance(node, list):
             items = list(enumerate(node))
+        members = {key: _Member(node, key) for key, _ in items}
         for key, item in items:
             below = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
             if isinstance(item, str):
-                texts.append(InputText(role, item, below, node, key))
+                texts.append(InputText(role, item, below, members[key], "value"))
             else:
                 stack.append((item, below))
         if isinstance(node, dict):
-            texts += [InputText(role, key, f"{where}.{key}", _KeyOf(node), key) for key in node]
+            texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
     return texts
 
 
-class _KeyOf:
-    """Stands for a key of an object where a text is written back."""
+class _Member:
+    """A member of an object or array whose value, and whose key, may each be rewritten, more than once."""
 
-    def __init__(self, node: dict[str, Any]) -> None:
+    def __init__(self, node: Any, key: Any) -> None:
         self._node = node
+        self._key = key
 
-    def __setitem__(self, key: str, text: str) -> None:
-        """Rename the key, in place and in order."""
-        items = [(text if k == key else k, v) for k, v in self._node.items()]
-        self._node.clear()
-        self._node.update(items)
+    def __setitem__(self, part: str, text: str) -> None:
+        """Put `text` in the place of the member's "value", or of its "key", which stays where it is and unique."""
+        if part == "value":
+            self._node[self._key] = text
+        elif text != self._key:
+            while text in self._node:
+                text += "_"
+            items = [(text if k == self._key else k, v) for k, v in self._node.items()]
+            self._node.clear()
+            self._node.update(items)
+            self._key = text
