@@ -78,7 +78,7 @@ class MatchScan:
         self._registers: list[int] = []
         self._word: WordState | None = match_pass.keywords.start if match_pass.keywords else None
         self._announced = 0  # the latest watermark
-        self._latest: Spans = {}  # per rule number the latest finding, as long as it may grow
+        self._latest: Spans = {}  # the latest findings, as long as they may grow
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
         self._text = ""  # what is being fed
         self._report: Report | None = None  # what this feed found
@@ -207,7 +207,7 @@ class MatchScan:
             start = place.registers[register]
             over = place.position - start - hold_class.limit
             if over >= 0 and hold_class.on_overflow == "cover":
-                self._found(hold_class.number, max(start, self._announced), start + over + 1)
+                self._reporting().cover(hold_class.number, max(start, self._announced), start + over + 1)
             elif over >= 0:
                 late.append((hold_class.number, start))
                 block_at = min(block_at, start + hold_class.limit)
@@ -223,10 +223,16 @@ class MatchScan:
     # -- results
 
     def _found(self, number: int, start: int, end: int) -> None:
+        report = self._report
+        if report is None:
+            report = self._reporting()
+        report.add(number, start, end)
+
+    def _reporting(self) -> Report:
         if self._report is None:
             self._report = Report(self._latest)
             self._busy = True
-        self._report.add(number, start, end)
+        return self._report
 
     def _end(self, blocked: _Blocked) -> Progress:
         """The last answer: what was found, and one finding for all the matches that block."""

@@ -84,6 +84,7 @@ def test_after_a_block_nothing_is_read() -> None:
         ([r"\{[^}]*\}"], "{a}{b}", "[x][x]"),
         ([r"a.*b"], "aab ab", "[x] [x]"),
         ([r"a+\b"], "aaa aa", "[x] [x]"),
+        ([r"a+\b| b"], "aa b", "[x][x]"),
     ],
 )
 def test_shortest_ends_at_the_first_end_and_begins_anew(patterns: list[str], text: str, out: str) -> None:
@@ -91,6 +92,23 @@ def test_shortest_ends_at_the_first_end_and_begins_anew(patterns: list[str], tex
     for chunks in ([text], list(text)):
         gate = Gate([matcher(*(rule(p, shortest=True) for p in patterns))])
         assert "".join([*map(gate.feed, chunks), gate.feed("", final=True)]) == out
+
+
+@pytest.mark.parametrize("pattern", ["a(?!b)|a(?=b)", r"a(?=\w)|a(?=\W)|a\Z", r"x?a\b|a", r"(?:a\b|[ab]){1,2}?"])
+def test_a_match_that_is_certain_either_way_does_not_wait(pattern: str) -> None:
+    """Where every continuation completes the match, it blocks on its own last character, not on the next."""
+    scan = matcher(rule(pattern, Action.BLOCK)).open()
+    scan.feed("a")
+    assert scan.verdict == (1, 1)
+
+
+def test_what_is_covered_for_waiting_too_long_counts_once() -> None:
+    """However it is cut: one finding for what waited, and the match that comes after all goes with it."""
+    check = matcher(rule("BEGIN.*END", max_hold=4, on_overflow="cover"))
+    text = "a BEGIN of no END."
+    for chunks in ([text], list(text)):
+        counted = [f for f in found(check, *chunks) if not f[3]]
+        assert [f[0] for f in counted] == [2]
 
 
 def test_a_validator_falls_back_to_a_shorter_candidate() -> None:

@@ -1,0 +1,235 @@
+"""Plants faults in a copy of the matcher and the gate, one at a time, and shows which test notices.
+
+Usage: python -m bench.mutation [words of a fault's description]
+
+Prints a table; exits with 1 when a fault survives. Takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = [
+    "tests/matching/test_tricky_cases.py",
+    "tests/matching/test_keywords.py",
+    "tests/matching/test_automaton.py",
+    "tests/matching/test_nfa.py",
+    "tests/matching/test_charsets.py",
+    "tests/matching/test_matcher.py",
+    "tests/matching/test_exactness.py",
+    "tests/core/test_gate.py",
+]
+
+
+class Fault(NamedTuple):
+    """A place in a file, and what stands there instead."""
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+
+
+SCAN, AUTOMATON, WORDS = "matching/scan.py", "matching/automaton.py", "matching/keywords.py"
+FAULTS = [
+    Fault(
+        "a word's start is off by one",
+        SCAN,
+        "self._found(number, position - length,",
+        "self._found(number, position - length + 1,",
+    ),
+    Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
+    Fault(
+        "left context is lost: nothing was before",
+        AUTOMATON,
+        "known = before & self._behind",
+        "known = frozenset[CharSet]()",
+    ),
+    Fault("the younger start is reported", AUTOMATON, "            if rule not in out:\n", "            if True:\n"),
+    Fault(
+        "text does not wait for open matches",
+        AUTOMATON,
+        "for c, register in oldest if c.holds)",
+        "for c, register in oldest if not c.holds)",
+    ),
+    Fault(
+        "max_hold lets go one character too early",
+        SCAN,
+        "                start = position - limit\n            if start < mark:",
+        "                start = position - limit + 1\n            if start < mark:",
+    ),
+    Fault(
+        "max_hold covers one character too few",
+        SCAN,
+        "return max(start, end - hold_class.limit)",
+        "return max(start, end - hold_class.limit + 1)",
+    ),
+    Fault(
+        "of blocks that tie, the first one's start is taken",
+        SCAN,
+        "start = min(start for _, start in blocked.blocks)",
+        "start = blocked.blocks[0][1]",
+    ),
+    Fault(
+        "of blocks that tie, the last one is named",
+        SCAN,
+        "number = min((number for number, _ in blocked.blocks), key=self._pass.rank)",
+        "number = max((number for number, _ in blocked.blocks), key=self._pass.rank)",
+    ),
+    Fault(
+        "a block lets out what was still open",
+        SCAN,
+        "self._announced = min(start, place.watermark())",
+        "self._announced = start",
+    ),
+    Fault("hopeless items are not pruned", "matching/nfa.py", "live = _live(reached)", "live = reached"),
+    Fault("a certain match waits for look-ahead", AUTOMATON, "        _decide(items, after)\n", ""),
+    Fault(
+        "shortest also gives up what begins at the end",
+        AUTOMATON,
+        "self._cut(moves, ended, old)",
+        "self._cut(moves, ended, len(moves))",
+    ),
+    Fault("shortest does not begin anew", AUTOMATON, "self._cut(moves, ended, len(moves))", "moves"),
+    Fault(
+        "a validator is asked about the longest candidate only",
+        SCAN,
+        "for start in starts if validate",
+        "for start in starts[:1] if validate",
+    ),
+    Fault(
+        "an older start stands in for one that a validator may want",
+        AUTOMATON,
+        "and not group.hold_class.every_start",
+        "and group is not None",
+    ),
+    Fault(
+        "a validator sees a candidate without its first character",
+        SCAN,
+        "[-length:] if length",
+        "[-length + 1 :] if length",
+    ),
+    Fault("words have no boundary at their end", WORDS, 'end = "" if entry[-1] == MARK else MARK', 'end = ""'),
+    Fault(
+        "a word within a longer one's beginning is not seen",
+        WORDS,
+        "self.ends: tuple[End, ...] = own + shorter",
+        "self.ends: tuple[End, ...] = own",
+    ),
+    Fault(
+        "text does not wait for a word that begins in another",
+        WORDS,
+        "live or (0 if fail is None else fail.live)",
+        "live",
+    ),
+    Fault("a flag's words hold text", WORDS, "holding = {own: not hiding.isdisjoint(own)", "holding = {own: True"),
+    Fault(
+        "NUL in the text is taken for a boundary", WORDS, "self.root if char == MARK else", "self.root if False else"
+    ),
+    Fault(
+        "matches that touch are joined",
+        "matching/report.py",
+        "span is not None and start < span[1]",
+        "span is not None and start <= span[1]",
+    ),
+    Fault(
+        "growth in a later feed counts again", "matching/report.py", "before is not None and start < before[1]", "False"
+    ),
+    Fault(
+        "what waited too long is covered one too late",
+        SCAN,
+        "if over >= 0 and hold_class",
+        "if over > 0 and hold_class",
+    ),
+    Fault("a block that came too late is not taken back", SCAN, "if block_at < place.position:", "if False:"),
+    Fault(
+        "the Kelvin sign is no k",
+        "matching/charsets.py",
+        "merged = set().union(*(by_lower[lower] for lower in lowers))",
+        "merged = by_lower[min(lowers)]",
+    ),
+    Fault(
+        "the slower view does not hold the faster one back",
+        "matching/matcher.py",
+        "self._watermark = min((mark",
+        "self._watermark = max((mark",
+    ),
+    Fault(
+        "a block in one view lets the other read on",
+        "matching/matcher.py",
+        "known = text[: max(first.end, first.read - 1) - self._position]",
+        "known = text",
+    ),
+    Fault(
+        "the gate joins spans that touch", "core/gate.py", "segments[i - 1].end > start", "segments[i - 1].end >= start"
+    ),
+    Fault(
+        "the gate names the last rule of a segment",
+        "core/gate.py",
+        "other.rule.order < self.rule.order",
+        "other.rule.order > self.rule.order",
+    ),
+    Fault("the gate lets out a block's beginning", "core/gate.py", "min(mark, self.blocked.start)", "mark"),
+]
+
+
+def planted(folder: Path, fault: Fault | None) -> Path:
+    """A copy of the package and its tests, with the fault."""
+    for name in ("proxy", "tests", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "e2e"))
+        else:
+            shutil.copy(source, folder)
+    if fault is not None:
+        file = folder / "proxy" / fault.file
+        text = file.read_text(encoding="utf-8")
+        if fault.right not in text:
+            raise SystemExit(f"cannot plant {fault.what!r}: {fault.file} has no {fault.right!r}")
+        file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+    return folder
+
+
+def noticed_by(folder: Path) -> str:
+    """The first test that fails, or ""."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", *TESTS]
+    env = {**os.environ, "FUZZ_EXAMPLES": "0.3", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900, check=False)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*)?(?: - .*)?$", done.stdout, re.MULTILINE)
+    if done.returncode and not found:
+        raise SystemExit(done.stdout + done.stderr)
+    return found[1] if found and done.returncode else ""
+
+
+def survives(fault: Fault | None) -> bool:
+    """Plant a fault, run the tests, print a row."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        test = noticed_by(planted(Path(folder), fault))
+    name = fault.what if fault else "no fault: all tests pass"
+    where = fault.file if fault else "-"
+    killer = test.replace("tests/", "").replace("::", " ") or ("-" if fault is None else "**survives**")
+    print(f"| {name} | {where} | {killer} | {time.monotonic() - start:.0f} |", flush=True)
+    return bool(test) is (fault is None)
+
+
+def main() -> None:
+    wanted = " ".join(sys.argv[1:])
+    faults = [fault for fault in FAULTS if wanted in fault.what]
+    print("| fault | in proxy/ | noticed by | s |\n|---|---|---|---|")
+    survivors = [fault for fault in (None, *faults) if survives(fault)]
+    print(f"\n{len(faults)} faults, {len([f for f in survivors if f])} survive.")
+    raise SystemExit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
