@@ -158,17 +158,20 @@ def write_model(
     default: str = "default",
     base: bool = False,
     control: Iterable[str] = (),
+    remark: str = "",
 ) -> None:
     """Write the model that says `scripts`. `base`: without chat template and fine-tune name, as base models come.
 
     control: texts that are control tokens of it besides its own
+    remark:  a comment in its chat template
     """
     model = ScriptedModel(scripts, default, control)
     writer = gguf.GGUFWriter(path, "llama")
     _add_description(writer, base=base)
     _add_tokenizer(writer, model.vocabulary)
     if not base:
-        writer.add_chat_template(CHAT_TEMPLATE.read_text(encoding="utf-8"))
+        comment = "{#- " + remark + " -#}" if remark else ""
+        writer.add_chat_template(comment + CHAT_TEMPLATE.read_text(encoding="utf-8"))
     embedding_length = _embedding_length(len(model.vocabulary.texts))
     _add_hyperparameters(writer, embedding_length)
     for name, tensor in _tensors(model, embedding_length).items():
