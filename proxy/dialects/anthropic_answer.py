@@ -23,7 +23,8 @@ from proxy.dialects.anthropic_message import DELTAS, WholeMessage, as_events
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.jsonbody import parse_upstream
 from proxy.dialects.named_events import NamedEventsAnswer, encode
-from proxy.dialects.openai_chunk import Template, index_of
+from proxy.dialects.openai_chunk import index_of
+from proxy.dialects.template import Template
 from proxy.errors import UpstreamBroken, UpstreamError
 
 Event = dict[str, Any]
@@ -240,6 +241,8 @@ class MessagesAnswer(NamedEventsAnswer):
             yield from self._say(piece.channel, text, piece.text)
         yield from self._say_tails(passage.tails)
         if passage.cuts:
+            if kind == "content_block_stop":
+                self._reopen(frame.closes[0])
             yield from self._ending()
         elif frame.closes and kind in ("", "content_block_delta"):
             yield from self._vouch(frame.closes[0])
@@ -277,6 +280,12 @@ class MessagesAnswer(NamedEventsAnswer):
         if parts.get(""):
             yield block.said({"type": "input_json_delta", "partial_json": parts[""]})
         yield block.stopped()
+
+    def _reopen(self, channel: Channel) -> None:
+        """A block did not end by itself: a rule ended it."""
+        block = self._blocks[int(channel.name)]
+        if block is not None:
+            block.open = True
 
     def _vouch(self, channel: Channel) -> Iterator[Event]:
         block = self._blocks[int(channel.name)] if channel.kind is Kind.REASONING else None

@@ -14,14 +14,15 @@ from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects import openai_errors, sse
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.jsonbody import has_duplicates, parse_upstream
-from proxy.dialects.openai_chunk import Template, numbers
+from proxy.dialects.openai_chunk import numbers
 from proxy.dialects.openai_message import Whole
+from proxy.dialects.template import Template, VaryingTemplate
 from proxy.errors import UpstreamBroken, UpstreamError
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
-HEAD = ("id", "object", "created", "model", "system_fingerprint")
-_CHUNK_KEYS = frozenset((*HEAD, "choices", "usage", "timings"))
+HEAD = ("id", "created", "model", "system_fingerprint")
+_CHUNK_KEYS = frozenset((*HEAD, "object", "choices", "usage", "timings"))
 FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
 FILTERED = {"content_filter_results": {"safety_proxy": {"filtered": True}}}
 
@@ -37,7 +38,7 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
-        self._template: Template | None = None
+        self._template: Template | VaryingTemplate | None = None
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._told_usage = False  # in a chunk of its own, as the last but [DONE]
@@ -78,11 +79,15 @@ class ChunkedAnswer(Answer):
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for event in self._sse.feed(data):
             template = self._template
-            text = template.text(event.raw) if template is not None else None
-            if template is not None and text is not None:
-                yield Frame(event.raw, (Piece(template.channel, text),))
+            frame = template.frame(event.raw) if template is not None else None
+            if frame is not None and self._knows(template):
+                yield frame
             else:
                 yield from self._read(event)
+
+    def _knows(self, template: Template | VaryingTemplate | None) -> bool:
+        """Whether no rule minds the value that is new in the event just read."""
+        return not isinstance(template, VaryingTemplate) or self.guard.admits(template.value.decode("ascii"))
 
     def _last_frames(self) -> Iterator[Frame]:
         for event in self._sse.finish():
@@ -99,7 +104,7 @@ class ChunkedAnswer(Answer):
         usage = chunk.pop("usage", None)
         yield self._frame(self._encode(chunk), chunk)
         if usage and (self.request.include_usage or not self.request.stream):
-            tail = {**self._head, "choices": [], "usage": usage}
+            tail = self._chunk([], usage=usage)
             yield self._frame(self._encode(tail), tail)
         yield self._last()
 
@@ -126,13 +131,14 @@ class ChunkedAnswer(Answer):
             raise openai_errors.reported(chunk["error"], self.guard)
         if chunk.get("model") == "" and self._head.get("model"):  # Ollama's rendering of an error of its engine
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
+        before = dict(self._head)
         clean = self._clean(chunk)
         if not any(clean.get(key) for key in ("choices", "usage", "timings")):
             return  # it says nothing, or nothing that is understood
         same = event.plain and clean == chunk and not has_duplicates(data, chunk)
         frame = self._frame(event.raw if same else self._encode(clean), clean)
         if same and len(frame.pieces) == 1:
-            self._template = Template.of(frame, frame.pieces[0].channel.name) or self._template
+            self._template = _template_of(frame, before, self._head) or self._template
         yield frame
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +147,10 @@ class ChunkedAnswer(Answer):
         for key in HEAD:
             if key in clean and (key not in self._head or clean[key] != self._head[key]):
                 self._admit(clean, key)
+        if "object" in clean:
+            clean["object"] = self.object_name
+        if "object" in clean:
+            clean["object"] = self.object_name
         for key in ("usage", "timings"):
             if key in clean:
                 clean[key] = numbers(clean[key])
@@ -266,3 +276,12 @@ def _choices(chunk: dict[str, Any]) -> list[Any]:
     if not isinstance(choices, list):
         raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
     return choices
+
+
+def _template_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Template | VaryingTemplate | None:
+    """How the next events will look, judged by what was new in this one."""
+    text_key = frame.pieces[0].channel.name
+    varying = [key for key in before if head[key] != before[key]]
+    if len(varying) == 1 and isinstance(head[varying[0]], str):
+        return VaryingTemplate.of(frame, text_key, varying[0])
+    return Template.of(frame, text_key)

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from proxy.core.check import Check
+from proxy.core.check import Check, Progress
 from proxy.core.guard import Guard
-from proxy.core.types import Finding
+from proxy.core.types import Action, Finding, Rule
 from proxy.dialects.base import Answer, Dialect, Options
 from proxy.errors import UpstreamTimeout
 from tests.dialects.golden_files import Golden, golden
@@ -157,6 +157,26 @@ class Wire(ABC):
         if stream:
             return answer, self.read(out)
         return answer, Told(failed=True) if answer.failed else self.read_whole(answer.result())
+
+
+class Late:
+    """A check that needs the whole text, and blocks it at the end."""
+
+    hold = None
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def open(self) -> Late:
+        """A fresh scan."""
+        return Late()
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Nothing is decided before the end."""
+        self._size += len(text)
+        if not (final and self._size):
+            return Progress(0)
+        return Progress(0, (Finding(0, self._size, Rule("test", "late", Action.BLOCK)),))
 
 
 def cuts(data: bytes, seed: int) -> list[bytes]:
@@ -359,6 +379,24 @@ class Conformance:
         assert set(told.texts.values()) == {NOTICE}
         assert told.finish == {0: self.wire.blocked}
 
+    def test_a_block_in_the_second_field(self, any_field: str) -> None:
+        """What was said before in another field stays, and is not ended twice."""
+        for other in (name for name in self.wire.streamed if name != any_field):
+            body = self.wire.speak([(other, "well"), (any_field, _told_in(any_field, BAD))])
+            if next(iter(self._told([body], stream=True).texts.values())) != "well":
+                continue  # an upstream of this dialect says it in another order
+            told = self._told([body], block(BAD), stream=True)
+            gap = "\n\n" if other == self.wire.content else ""
+            expected = {self.wire.content: NOTICE} | {other: "well" + (gap + NOTICE if gap else "")}
+            assert {name: told.of(name) for name in expected} == expected
+            assert told.finish == {0: self.wire.blocked}
+
+    def test_a_block_at_the_very_end(self, streamed: str, streams_to_client: bool) -> None:
+        """A rule that decides when the text is complete ends the answer like any other."""
+        told = self._told([self.wire.speak(letters(streamed, WORDS))], Late(), stream=streams_to_client)
+        assert set(told.texts.values()) == {NOTICE}
+        assert told.finish == {0: self.wire.blocked}
+
     def test_a_held_end_is_released_before_the_end(self, streamed: str, streams_to_client: bool) -> None:
         """The beginning of a match that never comes is text like any other."""
         for size in range(1, len(BAD)):
@@ -464,6 +502,27 @@ class Conformance:
         assert b"unheard of" not in out
         assert answer.failed is None
         assert self.wire.read(out) == self.wire.read(body)
+
+    def test_a_key_twice(self, golden_stream: Stream) -> None:
+        """A key that stands twice is read by us once, so the other value does not arrive."""
+        body = golden_stream.golden.body
+        for place, _, value in islice(typical(body, self.wire), 32):
+            for key in value:
+                frames = body.split(self.wire.gap)
+                frames[place] = frames[place].replace(b"{", b'{"%b":"%b",' % (key.encode(), BAD.encode()), 1)
+                _, out = self.wire.stream([self.wire.gap.join(frames)])
+                assert BAD.encode() not in out
+
+    def test_other_lines_of_an_event(self, golden_stream: Stream) -> None:
+        """Server-sent events can have ids, names and more: of these only the dialect's own names arrive."""
+        if not self.wire.lead:
+            pytest.skip("not server-sent events")
+        body = golden_stream.golden.body
+        for line in (f"id: {BAD}", f": {BAD}", f"x: {BAD}", f"event: {BAD}", "retry: 7"):
+            _, out = self.wire.stream([body.replace(b"\ndata: ", b"\n%b\ndata: " % line.encode())])
+            assert BAD.encode() not in out
+            assert b"retry" not in out
+            assert self.wire.read(out) == self.wire.read(body)
 
     def test_unknown_events_are_dropped(self, golden_stream: Stream) -> None:
         """An event of a type that is not understood does not arrive; comments do, without their words."""

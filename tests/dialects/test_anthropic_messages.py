@@ -57,7 +57,7 @@ def test_a_signature_passes_with_its_thinking() -> None:
 
 def test_a_signature_does_not_vouch_for_other_thinking() -> None:
     """Where a rule rewrote the thinking, now or long before its end, the signature is dropped."""
-    for deltas in ((BAD, " and on"), ("so it is ", BAD), (BAD, "s" * 50, "t" * 50)):
+    for deltas in ((BAD, " and on"), ("so it is ", BAD), (BAD, "s" * 50, "t" * 50), (BAD, BAD[:4])):
         for stream in (True, False):
             _, out = _answer(_thinking(*deltas), rewrite(BAD), stream=stream)
             assert b"[X]" in out

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from proxy.core.check import Check, Progress
-from proxy.core.types import Action, Finding, Rule
+from proxy.core.check import Check
 from proxy.dialects.base import Answer, Dialect, Options
 from proxy.dialects.openai_chat import OpenAIChat
 from proxy.errors import ClientError
-from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Stream, Told, Wire
+from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Late, Stream, Told, Wire
 from tests.dialects.golden_files import golden
 from tests.phrases import block
 
@@ -123,26 +122,6 @@ class TestConformance(Conformance):
     """What every dialect has to do."""
 
     wire = ChatWire()
-
-
-class Late:
-    """A check that needs the whole text, and blocks it at the end."""
-
-    hold = None
-
-    def open(self) -> Late:
-        """A fresh scan."""
-        return Late()
-
-    def __init__(self) -> None:
-        self._size = 0
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Nothing is decided before the end."""
-        self._size += len(text)
-        if not final:
-            return Progress(0)
-        return Progress(0, (Finding(0, self._size, Rule("test", "late", Action.BLOCK)),))
 
 
 def _run(body: bytes, *checks: Check, stream: bool = True, **extra: Any) -> tuple[Answer, Told, bytes]:
