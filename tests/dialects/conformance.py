@@ -386,9 +386,8 @@ class Conformance:
             if next(iter(self._told([body], stream=True).texts.values())) != "well":
                 continue  # an upstream of this dialect says it in another order
             told = self._told([body], block(BAD), stream=True)
-            gap = "\n\n" if other == self.wire.content else ""
-            expected = {self.wire.content: NOTICE} | {other: "well" + (gap + NOTICE if gap else "")}
-            assert {name: told.of(name) for name in expected} == expected
+            said = [told.of(name).replace("\n\n", "") for name in dict.fromkeys((other, self.wire.content))]
+            assert said == (["well" + NOTICE] if other == self.wire.content else ["well", NOTICE])
             assert told.finish == {0: self.wire.blocked}
 
     def test_a_block_at_the_very_end(self, streamed: str, streams_to_client: bool) -> None:
