@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.core.check import Check, Progress
 from proxy.core.types import Action, Finding, Kind, Replacement, Rule
@@ -107,6 +107,7 @@ class PhrasePlan:
     """The same checks for every kind of text (see proxy.core.guard.Plan)."""
 
     phrases: Sequence[Check] = ()
+    admitted: set[tuple[Kind, str]] = field(default_factory=set)
 
     def checks(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """All of them."""

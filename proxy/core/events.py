@@ -24,6 +24,7 @@ class Frame:
     closes:   channels that end with this frame
     finishes: choices that end with this frame; -1: all of them
     body:     the dialect's own parsed form
+    slot:     where in `raw` the inside of its one text's JSON string stands, if another may simply be put there
     """
 
     raw: bytes
@@ -31,6 +32,7 @@ class Frame:
     closes: tuple[Channel, ...] = ()
     finishes: tuple[int, ...] = ()
     body: Any = None
+    slot: tuple[int, int] | None = None
 
 
 class Passage(NamedTuple):

@@ -13,6 +13,7 @@ from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 WHOLE = (".name", ".id")  # channels of a tool call that are judged as plain text
 CHECK_FAILED = Rule("internal", "check_failed", Action.BLOCK)
+ADMITTED = 512  # names that a plan remembers
 ALL = -1  # in Frame.finishes: every choice
 
 
@@ -21,6 +22,10 @@ class Plan(Protocol):
 
     def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
         """The checks for text of this kind; `escaped`: for text that is JSON source."""
+
+    @property
+    def admitted(self) -> set[tuple[Kind, str]]:
+        """Short texts that passed as they are, remembered for the next answer; kept small by the guard."""
 
 
 class AnyGate(Protocol):
@@ -87,12 +92,20 @@ class Guard:
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
-        gate = WholeGate(lambda escaped: self._plan.checks(kind, escaped))
+        known = self._plan.admitted
+        if (kind, text) in known:
+            return True
         try:
-            return gate.feed(text, final=True) == text
+            scans = [check.open().feed(text, final=True) for check in self._plan.checks(kind)]
         except Exception as error:
             self.errors.append(error)
             return False
+        if any(finding.rule.holds for progress in scans for finding in progress.findings):
+            return False
+        if len(known) >= ADMITTED:
+            known.clear()
+        known.add((kind, text))
+        return True
 
     def spoke(self, choice: int) -> bool:
         """Whether a client has seen content of this choice."""

@@ -21,7 +21,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.jsonbody import parse_upstream
 from proxy.dialects.lmstudio_events import KINDS, PROGRESS, Item, Slot, as_events, progress, stats, text_of, tool_event
 from proxy.dialects.named_events import NamedEventsAnswer, encode
-from proxy.dialects.openai_chunk import Template
+from proxy.dialects.template import Template
 from proxy.errors import UpstreamBroken, UpstreamError
 
 STOPS = {Ending.FILTERED: "content_filter", Ending.STOP: "eosFound", Ending.LENGTH: "maxPredictedTokensReached"}

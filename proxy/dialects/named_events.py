@@ -13,7 +13,7 @@ from proxy.core.guard import Guard
 from proxy.dialects import sse
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.jsonbody import has_duplicates, parse_upstream
-from proxy.dialects.openai_chunk import Template
+from proxy.dialects.template import Template
 
 COMMENT = b": \n\n"
 MAX_WORD = 512  # characters of an id or a name

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Piece
+from proxy.core.events import Piece
 from proxy.core.types import Channel, Kind
 from proxy.errors import UpstreamBroken
 
@@ -128,58 +128,3 @@ def text_pieces(index: int, delta: dict[str, Any]) -> Iterator[Piece]:
         kind = TEXT_KINDS.get(key)
         if kind is not None and value is not None:
             yield Piece(Channel(index, kind, key), value)
-
-
-class Template:
-    """The bytes around the one text of an event. What has the same bytes around one JSON string means the same.
-
-    Chunks of one stream differ only in their text, so most events need no JSON tree: the text alone is decoded, and
-    since it decodes as one JSON string it cannot end early and bring keys of its own.
-    """
-
-    __slots__ = ("channel", "prefix", "suffix")
-
-    def __init__(self, prefix: bytes, suffix: bytes, channel: Channel) -> None:
-        self.prefix, self.suffix, self.channel = prefix, suffix, channel
-
-    @classmethod
-    def of(cls, frame: Frame, key: str) -> Template | None:
-        """The template of a frame whose one piece stands under `key`; None when it is not that simple."""
-        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
-            return None
-        raw = frame.raw
-        mark = b'"%b":' % key.encode()
-        if raw.count(mark) != 1:
-            return None
-        start = raw.index(mark) + len(mark)
-        start += raw[start : start + 1] == b" "
-        end = _string_end(raw, start)
-        if end is None:
-            return None
-        return cls(raw[: start + 1], raw[end:], frame.pieces[0].channel)
-
-    def text(self, raw: bytes) -> str | None:
-        """The text of an event of this form; None for any other event."""
-        prefix, suffix = self.prefix, self.suffix
-        if not raw.startswith(prefix) or not raw.endswith(suffix) or len(raw) < len(prefix) + len(suffix):
-            return None
-        try:
-            text: str = orjson.loads(b'"%b"' % raw[len(prefix) : len(raw) - len(suffix)])
-        except orjson.JSONDecodeError:
-            return None
-        return text
-
-
-def _string_end(raw: bytes, start: int) -> int | None:
-    """Where the JSON string that begins at `start` has its closing quote."""
-    if raw[start : start + 1] != b'"':
-        return None
-    at = start + 1
-    while True:
-        at = raw.find(b'"', at)
-        if at < 0:
-            return None
-        backslashes = len(raw[start + 1 : at]) - len(raw[start + 1 : at].rstrip(b"\\"))
-        if backslashes % 2 == 0:
-            return at
-        at += 1

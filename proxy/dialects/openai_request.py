@@ -41,6 +41,8 @@ _INTEGERS = (
     *("top_k", "seed", "max_tokens", "max_completion_tokens", "n_predict", "repeat_last_n", "mirostat", "min_keep"),
     *("n_keep", "dry_allowed_length", "dry_penalty_last_n", "thinking_budget_tokens"),
 )
+EFFORT = by_type("a word or null", string=one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"), null=NULL)
+"""Templates show it to the model, so it is one of a few words."""
 _FORMAT = Object({"type": STRING, "json_schema": anything, "schema": anything})
 
 SAMPLING: dict[str, Take] = {
@@ -52,8 +54,8 @@ SAMPLING: dict[str, Take] = {
     "logit_bias": by_type("an object or an array", object=map_of(NUMBER), array=anything, null=NULL),
     "samplers": list_of(STRING),
     "dry_sequence_breakers": list_of(STRING),
-    "reasoning_effort": OPTIONAL_STRING,
-    "reasoning": by_type("an object", object=Object({"effort": OPTIONAL_STRING}), null=NULL),
+    "reasoning_effort": EFFORT,
+    "reasoning": by_type("an object", object=Object({"effort": EFFORT}), null=NULL),
     "grammar": OPTIONAL_STRING,
     "json_schema": anything,
     "response_format": by_type("an object", object=_FORMAT, null=NULL),
@@ -79,7 +81,7 @@ _TOOL = tagged("type", {"function": Object({"type": STRING, "function": _FUNCTIO
 _CALLED = Object(
     {"name": STRING, "arguments": by_type("a string or an object", string=STRING, object=anything)}, ["name"]
 )
-_CALL = Object({"id": STRING, "type": STRING, "index": INTEGER, "function": _CALLED}, ["function"])
+_CALL = Object({"id": STRING, "type": one_of("function"), "index": INTEGER, "function": _CALLED}, ["function"])
 
 _PARTS: dict[str, Object] = {
     "text": Object({"type": STRING, "text": STRING}, ["text"]),

@@ -24,7 +24,7 @@ from proxy.dialects import openai_errors, sse
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.jsonbody import parse_upstream
 from proxy.dialects.named_events import NamedEventsAnswer, encode
-from proxy.dialects.openai_chunk import Template, numbers
+from proxy.dialects.openai_chunk import numbers
 from proxy.dialects.openai_responses_echo import clean_response
 from proxy.dialects.openai_responses_items import (
     CALL,
@@ -41,6 +41,7 @@ from proxy.dialects.openai_responses_items import (
 from proxy.dialects.openai_responses_numbers import NumberedTemplate, Numbers
 from proxy.dialects.openai_responses_output import Output, in_order
 from proxy.dialects.openai_responses_whole import as_events
+from proxy.dialects.template import Template
 from proxy.errors import UpstreamError
 
 BEGINNINGS = ("response.created", "response.in_progress", "response.queued")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.core.events import Frame
-from proxy.dialects.openai_chunk import Template
+from proxy.dialects.template import Template
 
 KEY = "sequence_number"
 

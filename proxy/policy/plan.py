@@ -162,6 +162,7 @@ class Plan:
         self._compose = compose
         self._shadow = shadow
         self._checks: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
+        self.admitted: set[tuple[Kind, str]] = set()  # see proxy.core.guard.Plan
         self._markers: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
 
     def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:

@@ -108,6 +108,8 @@ def test_json_content_is_judged_by_the_checks_for_json() -> None:
     asked: list[tuple[Kind, bool]] = []
 
     class Plan:
+        admitted: set[tuple[Kind, str]] = set()
+
         def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
             asked.append((kind, escaped))
             return ()

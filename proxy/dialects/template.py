@@ -1,0 +1,134 @@
+"""A quick way to read events that are all alike.
+
+The events of one stream differ only in their text, so most of them need no JSON tree: what has the same bytes around
+one JSON string as an event that was understood means the same. The text alone is decoded, and since it decodes as one
+JSON string it cannot end early and bring keys of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from proxy.core.events import Frame, Piece
+from proxy.core.types import Channel
+
+_PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string, or a number, that needs no decoding
+
+
+class Template:
+    """The bytes around the one text of an event."""
+
+    __slots__ = ("channel", "prefix", "suffix")
+
+    def __init__(self, prefix: bytes, suffix: bytes, channel: Channel) -> None:
+        self.prefix, self.suffix, self.channel = prefix, suffix, channel
+
+    @classmethod
+    def of(cls, frame: Frame, key: str) -> Template | None:
+        """The template of a frame whose one piece stands under `key`; None when it is not that simple."""
+        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+            return None
+        slot = find_string(frame.raw, key)
+        if slot is None:
+            return None
+        return cls(frame.raw[: slot[0]], frame.raw[slot[1] :], frame.pieces[0].channel)
+
+    def text(self, raw: bytes) -> str | None:
+        """The text of an event of this form; None for any other event."""
+        prefix, suffix = self.prefix, self.suffix
+        if not raw.startswith(prefix) or not raw.endswith(suffix) or len(raw) < len(prefix) + len(suffix):
+            return None
+        return inside(raw[len(prefix) : len(raw) - len(suffix)])
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The event as a frame whose text may be exchanged; None for any other event."""
+        text = self.text(raw)
+        if text is None:
+            return None
+        return Frame(raw, (Piece(self.channel, text),), slot=(len(self.prefix), len(raw) - len(self.suffix)))
+
+
+class VaryingTemplate:
+    """The bytes around the text and one more value that is new in each event: a time, a fingerprint.
+
+    value: that value in the event that was read last
+    """
+
+    __slots__ = ("_middle", "_prefix", "_suffix", "_text_first", "channel", "key", "value")
+
+    def __init__(
+        self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, key: str
+    ) -> None:
+        self._prefix, self._middle, self._suffix = prefix, middle, suffix
+        self._text_first = text_first
+        self.channel, self.key, self.value = channel, key, b""
+
+    @classmethod
+    def of(cls, frame: Frame, text_key: str, varying: str) -> VaryingTemplate | None:
+        """The template of a frame with one text and a string under the key `varying`."""
+        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+            return None
+        raw = frame.raw
+        text, value = find_string(raw, text_key), find_string(raw, varying)
+        if text is None or value is None:
+            return None
+        (a, b), (c, d) = sorted((text, value))
+        return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.pieces[0].channel, varying)
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
+        if not raw.startswith(self._prefix) or not raw.endswith(self._suffix):
+            return None
+        first, last = len(self._prefix), len(raw) - len(self._suffix)
+        cut = raw.find(self._middle, first, last)
+        if cut < 0:
+            return None
+        spans = ((first, cut), (cut + len(self._middle), last))
+        slot, (start, end) = spans if self._text_first else (spans[1], spans[0])
+        if _PLAIN.fullmatch(raw, start, end) is None:
+            return None
+        text = inside(raw[slot[0] : slot[1]])
+        if text is None:
+            return None
+        self.value = raw[start:end]
+        return Frame(raw, (Piece(self.channel, text),), slot=slot)
+
+
+def inside(source: bytes) -> str | None:
+    """What the inside of a JSON string says; None when it is not the inside of one."""
+    try:
+        text: str = orjson.loads(b'"%b"' % source)
+    except orjson.JSONDecodeError:
+        return None
+    return text
+
+
+def find_string(raw: bytes, key: str) -> tuple[int, int] | None:
+    """Where the inside of the JSON string under `key` stands; None unless the key stands there once.
+
+    Inside a string a quote has a backslash before it, so these bytes cannot be part of a text.
+    """
+    mark = b'"%b":' % key.encode()
+    if raw.count(mark) != 1:
+        return None
+    start = raw.index(mark) + len(mark)
+    start += raw[start : start + 1] == b" "
+    end = _string_end(raw, start)
+    return None if end is None else (start + 1, end)
+
+
+def _string_end(raw: bytes, start: int) -> int | None:
+    """Where the JSON string that begins at `start` has its closing quote."""
+    if raw[start : start + 1] != b'"':
+        return None
+    at = start + 1
+    while True:
+        at = raw.find(b'"', at)
+        if at < 0:
+            return None
+        backslashes = len(raw[start + 1 : at]) - len(raw[start + 1 : at].rstrip(b"\\"))
+        if backslashes % 2 == 0:
+            return at
+        at += 1
