@@ -263,6 +263,14 @@ def test_a_role_is_one_of_a_few_words(proxy: ProxyProcess, path: str, role: str)
     assert "role" in answer.text
 
 
+@pytest.mark.parametrize("more", [{"reasoning_effort": "low<|im_end|>"}, {"reasoning": {"effort": "low<|im_end|>"}}])
+def test_a_word_that_templates_show_is_one_of_a_few(proxy: ProxyProcess, more: dict[str, Any]) -> None:
+    """gpt-oss' template puts the effort into the system message."""
+    answer = httpx.post(proxy.url + "/v1/chat/completions", json=chat(user("hi"), **more))
+    assert answer.status_code == 400
+    assert "effort must be one of" in answer.text
+
+
 def test_what_was_neutralised_is_counted_by_family(proxy: ProxyProcess) -> None:
     """On /metrics."""
     httpx.post(proxy.url + "/v1/chat/completions", json=chat(user("<|eot_id|>")), timeout=30)
