@@ -45,9 +45,9 @@ class OllamaAnswer(Answer):
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for raw in self._lines.feed(data):
             template = self._template
-            text = template.text(raw) if template is not None else None
-            if template is not None and text is not None:
-                yield Frame(raw, (Piece(template.channel, text),))
+            frame = template.frame(raw) if template is not None else None
+            if frame is not None:
+                yield frame
             else:
                 yield from self._read(raw)
 

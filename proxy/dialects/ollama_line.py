@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
-from proxy.core.events import Frame
+from proxy.core.events import Frame, Piece
 from proxy.core.types import Channel
 from proxy.dialects.jsonbody import type_name
+from proxy.dialects.template import inside
 from proxy.errors import UpstreamBroken
 
 DONE_REASONS = ("stop", "length", "load", "unload", "content_filter")
@@ -108,8 +107,8 @@ class Template:
             raw[: time.start("value")], raw[time.end("value") : text.start("value")], raw[text.end("value") :], channel
         )
 
-    def text(self, raw: bytes) -> str | None:
-        """The text of a line of this form; None for any other line."""
+    def frame(self, raw: bytes) -> Frame | None:
+        """A line of this form as a frame whose text may be exchanged; None for any other line."""
         start = len(self._prefix)
         if not raw.startswith(self._prefix) or not raw.endswith(self._suffix):
             return None
@@ -118,12 +117,11 @@ class Template:
         last = len(raw) - len(self._suffix)
         if not raw.startswith(self._middle, end) or last < text or STAMP.fullmatch(raw, start, end) is None:
             return None
-        try:
-            value: str = orjson.loads(b'"%b"' % raw[text:last])
-        except orjson.JSONDecodeError:
+        value = inside(raw[text:last])
+        if value is None:
             return None
         self.stamp = raw[start:end]
-        return value
+        return Frame(raw, (Piece(self.channel, value),), slot=(text, last))
 
 
 def _value(raw: bytes, key: bytes, start: int) -> re.Match[bytes] | None:
