@@ -16,7 +16,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Client:
     """An ASGI request with its ends.
 
-    method, path, headers: of the request; header names in lower case, the first of each in `header`
+    method, path, query, headers: of the request; header names in lower case, the first of each in `header`
     chunks:   the client understands an answer of unknown length (HTTP/1.1)
     common:   headers that every answer gets
     started:  the head has been sent
@@ -36,6 +36,7 @@ class Client:
         "last_sent",
         "method",
         "path",
+        "query",
         "receive",
         "sending",
         "started",
@@ -47,6 +48,7 @@ class Client:
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
         self.chunks: bool = scope["http_version"] != "1.0"
         self.headers: Headers = scope["headers"]
         self.header: dict[bytes, bytes] = dict(reversed(self.headers))

@@ -40,6 +40,11 @@ NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.\[\]$-]")
 MOST_NAMES = 20
 
 
+QUERY_LIMIT = 1024
+_PAIR = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]{0,63}=[A-Za-z0-9_.+-]{0,128}")
+_REACHING = re.compile(rb"conv|stream|model|autoload|slot|key|token", re.IGNORECASE)
+
+
 class UpstreamHeaders:
     """What a request carries upstream: our own headers, and of the client's only what is listed."""
 
@@ -57,6 +62,16 @@ class UpstreamHeaders:
         """For one request; `accept` is what the dialect reads."""
         passed = self._passed
         return [*self._fixed, (b"accept", accept), *[pair for pair in client if pair[0] in passed]]
+
+
+def plain_query(query: bytes) -> bytes:
+    """The part of a request's query that goes upstream: short plain pairs, for gateways that route by them.
+
+    Model servers take none on the guarded paths, but for names that reach into stored streams or load models.
+    """
+    if not query or len(query) > QUERY_LIMIT:
+        return b""
+    return b"&".join(pair for pair in query.split(b"&") if _PAIR.fullmatch(pair) and not _REACHING.match(pair))
 
 
 def answer_headers(exchange: Exchange, request: Request | None, content_type: str) -> Headers:

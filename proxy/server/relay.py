@@ -24,7 +24,7 @@ from proxy.server.client import Client, read_request
 from proxy.server.config import ServerConfig
 from proxy.server.context import CUT_SILENTLY, Contexts
 from proxy.server.exchange import Exchange, Observer, Outcome
-from proxy.server.headers import Headers, UpstreamHeaders, answer_headers
+from proxy.server.headers import Headers, UpstreamHeaders, answer_headers, plain_query
 from proxy.server.judge import Blocked, InputPlan, judge_request
 from proxy.server.policies import InForce
 from proxy.server.routes import Found, Route
@@ -199,7 +199,8 @@ class Guarded:
     async def _ask(self, request: Request) -> UpstreamResponse:
         client = self._client
         beats = request.stream and self._dialect.keep_alive
-        path = request.path.encode()
+        query = plain_query(client.query)
+        path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
