@@ -2,11 +2,12 @@
 PYTHON ?= python3
 RUN    := .venv
 DEV    := .venv-dev
+PEERS  := .venv-peers
 PIP     = -m pip --disable-pip-version-check install --quiet
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lock clean
+.PHONY: help run demo test check bench bench-gate bench-peers lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -27,13 +28,23 @@ check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
 	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
 	@$(DEV)/bin/hadolint Dockerfile
 
+bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and LiteLLM (ARGS=--quick)
+	@$(DEV)/bin/python -m bench $(ARGS)
+
+bench-gate: $(DEV)/ready ## half a minute of it, for CI: fails when the proxy has become slower
+	@$(DEV)/bin/python -m bench.gate $(ARGS)
+
+bench-peers:     ## LiteLLM for the bench, into an environment of its own (large; some minutes)
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python $(PIP) -r bench/peers.txt
+
 lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
 	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
 
 clean:           ## remove the virtual environments and caches
-	@rm -rf $(RUN) $(DEV) .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'

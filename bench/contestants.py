@@ -55,6 +55,7 @@ model_list:
     litellm_params: {{model: "openai/*", api_base: "http://127.0.0.1:{upstream}/v1", api_key: none, max_retries: 0}}
 router_settings: {{num_retries: 0, disable_cooldowns: true}}
 litellm_settings: {{telemetry: false}}
+general_settings: {{dangerously_permit_weak_or_unset_master_key: true}}
 {guard}
 """
 LITELLM_GUARD = """

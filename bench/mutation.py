@@ -142,7 +142,10 @@ FAULTS = [
         "span is not None and start <= span[1]",
     ),
     Fault(
-        "growth in a later feed counts again", "matching/report.py", "before is not None and start < before[1]", "False"
+        "growth in a later feed counts again",
+        "matching/report.py",
+        "self._end(number) > start or self._end(~number) > start",
+        "False",
     ),
     Fault(
         "what waited too long is covered one too late",

@@ -78,8 +78,10 @@ SCENARIOS = (
         *(Pace(n=1500, batch=20, stamp=0), 64),
         takes_part=FEW[1:],
     ),
-    Scenario("short", "Short answers, not streamed, 16 at a time", Kind.SHORT, Pace(n=9, batch=9), 16, 60),
-    Scenario("first", "Time to first text, one request after the other", Kind.FIRST, Pace(n=2), 1, 100, pause=5),
+    Scenario("short", "Short answers, not streamed, 16 at a time", Kind.SHORT, Pace(n=9, batch=9, stamp=0), 16, 60),
+    Scenario(
+        "first", "Time to first text, one request after the other", Kind.FIRST, Pace(n=2, stamp=0), 1, 100, pause=5
+    ),
     Scenario(
         *("peers", "16 streams x 20 events/s, beside LiteLLM", Kind.PACED, paced(16, 20, 3.0), 16),
         takes_part=PEERS,

@@ -182,7 +182,7 @@ async def serve(port: int) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Upstream, "127.0.0.1", port, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
-    gc.freeze()
+    gc.disable()
     await loop.run_in_executor(None, sys.stdin.read)
 
 

@@ -1,0 +1,86 @@
+"""A check for CI: has the proxy become slower, measured against others in the same run?
+
+    python -m bench.gate [--rounds 3]
+
+Half a minute. The limits are ratios of CPU time within a round, the median of which counts, so a busy machine makes
+no difference; they leave a margin above what was measured (docs/performance.md). Without nginx the naive proxy alone
+is the measure. Exit code 1: a limit is passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bench import contestants as who
+from bench.runs import Figures, run
+from bench.scenarios import SCENARIOS
+
+ROUNDS = 3
+TAKE_PART = (who.NGINX, who.NAIVE, who.HUNDRED)
+
+
+class Limit(NamedTuple):
+    """CPU of the proxy with 100 rules: at most so many times that of another contestant."""
+
+    scenario: str
+    base: str
+    most: float
+
+    def check(self, figures: Figures) -> Verdict:
+        """Compare the median over the rounds."""
+        ratios = figures.ratios(self.scenario, who.HUNDRED, self.base, lambda result: result.cpu)
+        return Verdict(self, statistics.median(ratios) if ratios else None)
+
+
+class Verdict(NamedTuple):
+    """`ratio` is None when it could not be measured, which is a failure only where nothing excuses it."""
+
+    limit: Limit
+    ratio: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within the limit. Only nginx may be missing."""
+        if self.ratio is None:
+            return self.limit.base == who.NGINX
+        return self.ratio <= self.limit.most
+
+    def line(self) -> str:
+        """For people."""
+        scenario, base, most = self.limit
+        was = "not measured" if self.ratio is None else f"{self.ratio:.2f}"
+        return f"{'ok  ' if self.passed else 'FAIL'} {scenario}: {was} x {base}, at most {most:g}"
+
+
+LIMITS = (
+    Limit("paced", who.NGINX, 8.0),
+    Limit("paced", who.NAIVE, 1.1),
+    Limit("alike", who.NGINX, 5.5),
+    Limit("alike", who.NAIVE, 0.8),
+    Limit("short", who.NAIVE, 0.7),
+)
+
+
+def verdicts(figures: Figures) -> Iterator[Verdict]:
+    """One for each limit."""
+    return (limit.check(figures) for limit in LIMITS)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds: int = parser.parse_args().rounds
+    scenarios = [s for s in SCENARIOS if s.key in {limit.scenario for limit in LIMITS}]
+    figures = run(scenarios, rounds, TAKE_PART)
+    found = list(verdicts(figures))
+    print("\n".join([*figures.notes, *(verdict.line() for verdict in found)]))
+    sys.exit(not all(verdict.passed for verdict in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The arithmetic of the bench: ratios within a round, limits, and what stands in the tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import contestants as who
+from bench.gate import Limit, Verdict
+from bench.load import Result
+from bench.report import Reach, spread, worst_by_part
+from bench.runs import Figures
+
+
+def figures(**cpu: list[float]) -> Figures:
+    """Rounds of one scenario."""
+    return Figures({"paced": {name: [Result(cpu=value) for value in values] for name, values in cpu.items()}})
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """A round in which the machine was slow for both does not count as slow."""
+    measured = figures(one=[30.0, 300.0], other=[10.0, 100.0])
+    assert measured.ratios("paced", "one", "other", lambda result: result.cpu) == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(("cpu", "passed"), [([20.0, 30.0, 90.0], True), ([20.0, 31.0, 90.0], False)])
+def test_the_median_decides(cpu: list[float], passed: bool) -> None:
+    """One bad round of three does not fail the gate; two do."""
+    measured = Figures(
+        {"paced": {who.HUNDRED: [Result(cpu=c) for c in cpu], who.NAIVE: [Result(cpu=10.0)] * 3}},
+    )
+    assert Limit("paced", who.NAIVE, 3.0).check(measured).passed is passed
+
+
+def test_only_nginx_may_be_missing() -> None:
+    """A gate that measured nothing does not pass."""
+    assert Verdict(Limit("paced", who.NGINX, 3.0), None).passed
+    assert not Verdict(Limit("paced", who.NAIVE, 3.0), None).passed
+
+
+def test_a_row_says_by_how_much_it_is_missed() -> None:
+    """Of the median."""
+    row = Reach("CPU", 10.0, lambda _: [11.0, 12.0, 20.0], 0)
+    assert row.line(Figures()) == "| CPU | 10 | 12 (11-20) | missed by 20% |"
+    assert row._replace(most=12.0).line(Figures()).endswith("| reached |")
+    assert row._replace(values=lambda _: []).line(Figures()).endswith("| not measured |")
+
+
+def test_one_value_has_no_range() -> None:
+    """Median and range, or the value alone."""
+    assert spread([2.0]) == "2.0"
+    assert spread([3.0, 1.0, 2.0]) == "2.0 (1.0-3.0)"
+    assert spread([]) == "-"
+
+
+def test_the_longest_delay_is_told_for_each_disturbance() -> None:
+    """Seconds 0 to 2 are undisturbed, then come the reload, the scrape and the long prompt."""
+    result = Result(worst_ms=[1.0, 2.0, 1.0, 9.0, 1.0, 1.0, 4.0, 1.0, 1.0, 7.0, 8.0])
+    assert worst_by_part(result) == [2.0, 9.0, 4.0, 8.0]
