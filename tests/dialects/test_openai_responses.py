@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Options
 from proxy.errors import ClientError
-from tests.dialects.conformance import BAD, NOTICE, Conformance, Told, notice
+from tests.dialects.conformance import BAD, NOTICE, Conformance, Late, Told, notice
 from tests.dialects.golden_files import golden
 from tests.dialects.responses_wire import DIALECT, HEAD, ResponsesWire, event_of, stream_of
 from tests.phrases import PhrasePlan, block, rewrite
@@ -347,3 +348,25 @@ def test_how_long_the_prompt_was() -> None:
     """The count that the upstream tells at the end."""
     for name, tokens in (("llama_responses_stream", 20), ("ollama_v1_responses_think_stream", 42)):
         assert _run(golden(name).body)[0].prompt_tokens == tokens
+
+
+def test_a_block_in_the_event_that_would_have_ended_the_text() -> None:
+    """The text is still open for the notice, and ends after it with all its events."""
+    for stem in ("output_text.done", "content_part.done", "output_item.done"):
+        events = ResponsesWire().speak([("content", "so it is")]).split(b"\n\n")
+        earlier = {
+            "output_item.done": ("output_text.done", "content_part.done"),
+            "content_part.done": ("output_text.done",),
+        }
+        left_out = tuple(f"event: response.{name}\n".encode() for name in earlier.get(stem, ()))
+        body = b"\n\n".join(event for event in events if not (left_out and event.startswith(left_out)))
+        _, told, out = _run(re.sub(rb', "sequence_number": \d+', b"", body), Late())
+        assert list(told.texts.values()) == [NOTICE]
+        kinds = [frame.partition(b"\n")[0].removeprefix(b"event: response.") for frame in out.split(b"\n\n")[-6:-1]]
+        assert kinds == [
+            b"output_text.delta",
+            b"output_text.done",
+            b"content_part.done",
+            b"output_item.done",
+            b"incomplete",
+        ]
