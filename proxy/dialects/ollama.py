@@ -24,6 +24,7 @@ from proxy.dialects.ollama_request import (
     refuse_raw_prompt,
     without_empty,
 )
+from proxy.dialects.openai_request import system_messages
 
 
 class _Ollama(ABC):
@@ -96,10 +97,9 @@ class OllamaChat(_Ollama):
     answers = ChatAnswer
 
     def _instruct(self, body: dict[str, Any], before: str, after: str) -> None:
-        messages = body["messages"]
-        if messages[0]["role"] not in ("system", "developer"):
-            messages.insert(0, {"role": "system", "content": ""})
-        messages[0]["content"] = _joined(before, messages[0].get("content"), after)
+        first, last = system_messages(body["messages"], at_head=bool(before))
+        first["content"] = _joined(before, first.get("content"))
+        last["content"] = _joined(last.get("content"), after)
 
     def _texts(self, body: dict[str, Any], options: Options) -> list[InputText]:
         return definition_texts(body) + message_texts(body.get("messages", []), options)

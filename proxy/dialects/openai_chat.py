@@ -13,7 +13,7 @@ from proxy.dialects.fields import Report
 from proxy.dialects.jsonbody import parse_request
 from proxy.dialects.limits import drop_logprobs, limit
 from proxy.dialects.openai_answer import ChatAnswer
-from proxy.dialects.openai_request import CHAT, message_texts, tool_texts
+from proxy.dialects.openai_request import CHAT, message_texts, system_messages, tool_texts
 from proxy.errors import BadRequest
 
 
@@ -54,16 +54,10 @@ class OpenAIChat:
         return request
 
     def instruct(self, request: Request, before: str, after: str) -> None:
-        """Into the one system message at the beginning: templates often take no second one, nor one elsewhere."""
-        messages = request.body["messages"]
-        if messages[0]["role"] not in ("system", "developer"):
-            messages.insert(0, {"role": "system", "content": ""})
-        own = messages[0].get("content") or ""
-        if isinstance(own, list):
-            ends = [[{"type": "text", "text": text}] if text else [] for text in (before, after)]
-            messages[0]["content"] = ends[0] + own + ends[1]
-        else:
-            messages[0]["content"] = "\n\n".join(text for text in (before, own, after) if text)
+        """Into the first and the last system message that there are: templates often take none elsewhere."""
+        first, last = system_messages(request.body["messages"], at_head=bool(before))
+        _surround(first, before, "")
+        _surround(last, "", after)
 
     def upstream_body(self, request: Request) -> bytes:
         """Always a stream, and always with usage, so that a whole answer can be put together."""
@@ -75,6 +69,16 @@ class OpenAIChat:
     def answer(self, request: Request, guard: Guard, notice: Notice) -> ChatAnswer:
         """The way back."""
         return ChatAnswer(request, guard, notice)
+
+
+def _surround(message: dict[str, Any], before: str, after: str) -> None:
+    """Put words around a message's own."""
+    own = message.get("content") or ""
+    if isinstance(own, list):
+        ends = [[{"type": "text", "text": text}] if text else [] for text in (before, after)]
+        message["content"] = ends[0] + own + ends[1]
+    else:
+        message["content"] = "\n\n".join(text for text in (before, own, after) if text)
 
 
 def _choices(body: dict[str, Any]) -> int:

@@ -206,6 +206,15 @@ def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputTe
     return found
 
 
+def system_messages(messages: list[dict[str, Any]], at_head: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first and the last of them. An empty one is put at the head if none is there and one is needed."""
+    own = [message for message in messages if message["role"] in ("system", "developer")]
+    if not own or (at_head and own[0] is not messages[0]):
+        messages.insert(0, {"role": "system", "content": ""})
+        own.insert(0, messages[0])
+    return own[0], own[-1]
+
+
 def check_media(part: dict[str, Any], path: str, options: Options) -> None:
     """Pictures and sound: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
     if part["type"] in ("text", "refusal"):

@@ -321,10 +321,11 @@ def test_logprobs_are_kept_back() -> None:
     [
         ([{"role": "user", "content": "hi"}], ["A\n\nZ", "hi"]),
         ([{"role": "SYSTEM", "content": "own"}, {"role": "user", "content": "hi"}], ["A\n\nown\n\nZ", "hi"]),
+        ([{"role": "user", "content": "hi"}, {"role": "system", "content": "own"}], ["A", "hi", "own\n\nZ"]),
     ],
 )
 def test_the_operators_words_stand_around_the_system_text(messages: list[dict[str, Any]], expected: list[str]) -> None:
-    """There is one system message, at the beginning, with the operator's words first and last."""
+    """They are the first and the last words that the model reads as the system's."""
     request = parsed({"messages": messages})
     CHAT.instruct(request, "A", "Z")
     assert [m["content"] for m in sent(request)["messages"]] == expected
