@@ -9,6 +9,7 @@ from typing import Any
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
 from proxy.dialects.base import Dialect, Options
+from proxy.errors import ClientError
 from proxy.policy.compile import compile_policies
 from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
@@ -38,8 +39,11 @@ def notice(finding: Finding) -> str:
 
 
 def answered(dialect: Dialect, request: Mapping[str, Any], sent: Iterable[bytes], *rules: str) -> bytes:
-    """What the app receives when the model server sends these pieces."""
-    asked = dialect.parse(json.dumps(request).encode(), Options())
+    """What the app receives when the model server sends these pieces; nothing when its request is refused."""
+    try:
+        asked = dialect.parse(json.dumps(request).encode(), Options())
+    except ClientError:
+        return b""
     plan = policies(*rules or (HIDE,)).plan(Direction.OUTPUT, model=asked.model)
     answer = dialect.answer(asked, Guard(plan, asked.json_content, asked.prefill), notice)
     out = b"".join([*map(answer.feed, sent), answer.finish()])
@@ -47,9 +51,12 @@ def answered(dialect: Dialect, request: Mapping[str, Any], sent: Iterable[bytes]
 
 
 async def asked(dialect: Dialect, request: Mapping[str, Any], *rules: str, applies_to: str = "{}") -> str:
-    """What the model server receives when the app sends this; "" when a rule refuses it."""
+    """What the model server receives when the app sends this; "" when it is refused."""
     loaded = policies(*rules or (HIDE,), applies_to=applies_to)
-    prompt = dialect.parse(json.dumps(request).encode(), Options())
+    try:
+        prompt = dialect.parse(json.dumps(request).encode(), Options())
+    except ClientError:
+        return ""
 
     def plan_for(role: str) -> Any:
         return loaded.plan(Direction.INPUT, model=prompt.model, role=role)

@@ -205,6 +205,21 @@ async def test_spellings_of_a_models_name(model: str) -> None:
     assert "forbidden" not in await asked(OllamaChat(), request, applies_to="{models: [m]}")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("more", [{"reasoning_effort": "forbidden"}, {"reasoning": {"effort": "forbidden"}}])
+async def test_words_where_a_level_belongs(more: dict[str, Any]) -> None:
+    """A template may show the level to the model (gpt-oss: `Reasoning: high`), so it is judged or one of a few."""
+    assert "forbidden" not in await asked(OpenAIChat(), {"model": "m", "messages": [USER], **more})
+
+
+@pytest.mark.anyio
+async def test_words_in_a_calls_type() -> None:
+    """A template that writes calls as JSON shows their type to the model."""
+    request = called("{}", "openai")
+    request["messages"][1]["tool_calls"][0]["type"] = "forbidden"
+    assert "forbidden" not in await asked(OpenAIChat(), request)
+
+
 CASE_PAIRS = (
     "kK\u212asS\u017fiI\u0130\u0131\u00df\u1e9e_- \n\u0301\u0345\u03b9\u1fbe"
     "\u00b5\u03bc\u00c5\u00e5\u212b\ufb05\ufb06a1\u0661b.\x85\u2028\x1c"
