@@ -28,7 +28,7 @@ class CompiledRule:
 
     roots:   where a match of the pattern may begin
     sets:    every set of characters that the pattern tests
-    entries: the words, marked, in order
+    entries: the words, marked and sorted
     longest: characters of the longest match, None when there is no longest
     holds:   the most characters that the rule can keep waiting; 0 for one that only flags
     blocker: the rule that is reported when `on_overflow: block` ends the stream
@@ -105,7 +105,7 @@ def _compile_words(rule: MatchRule, words: Sequence[str]) -> CompiledRule:
     patterns, words = plan(words) if rule.fold else ((), words)
     limit = min(MAX_ENTRY, rule.max_hold) if rule.rule.holds else MAX_ENTRY
     long = {word for word in words if len(word) > limit or iotas(word) > MAX_IOTAS}
-    entries = tuple(marked([word for word in words if word not in long] if long else words))
+    entries = marked([word for word in words if word not in long] if long else words)
     patterns = (*patterns, *(rf"(?i)\b{re.escape(word)}\b" for word in sorted(long)))
     return _finish(rule, [_fragment(parse(pattern).root, rule.fold) for pattern in patterns], entries)
 

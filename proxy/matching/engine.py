@@ -9,7 +9,7 @@ from proxy.core.types import Action
 from proxy.matching.automaton import MAX_TRANSITIONS, Automaton
 from proxy.matching.classes import classify
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.keywords import Keywords
+from proxy.matching.keywords import Keywords, WordList
 from proxy.matching.rules import PassScan, Verdict
 from proxy.matching.scan import PatternScan, TooLate, WordScan
 
@@ -26,7 +26,7 @@ class MatchPass:
         self.hides = any(rule.holds for rule in self.reported)
         self.hold: int = max((rule.holds for rule in rules), default=0)
         patterns = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
-        words = [(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
+        words = [WordList(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
         self.automaton = Automaton(patterns, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
         self.keywords = Keywords(words, max_transitions) if words else None
         self.longest_word = max((rule.longest or 0 for rule in rules if rule.entries), default=0)

@@ -10,12 +10,12 @@ Aho and Corasick, "Efficient string matching", CACM 18(6), 1975.
 from __future__ import annotations
 
 import re
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice, product
+from itertools import islice, product
+from typing import NamedTuple
 
-from proxy.matching.charsets import category, half_letters, representatives, same_case
+from proxy.matching.charsets import LAST, category, half_letters, representatives, same_case
 from proxy.matching.errors import PatternError
 
 MARK = "\0"
@@ -23,11 +23,26 @@ MAX_TRANSITIONS = 200_000
 _SLICE = 500
 _BOUNDARY = re.compile(r"\b")
 
+
+class WordList(NamedTuple):
+    """A rule's number, its entries (marked and sorted), and whether text has to wait for them."""
+
+    number: int
+    entries: Sequence[str]
+    holds: bool
+
+
 End = tuple[int, int]  # the number of a rule, and the length of its longest entry that ends here
 
 
-def marked(words: Iterable[str]) -> Iterator[str]:
-    """The entries with their marks, case taken out. Works in small slices, so that other threads get their turn."""
+def marked(words: Iterable[str]) -> tuple[str, ...]:
+    """The entries with their marks, case taken out, in order, each once."""
+    runs = [sorted(entries) for entries in _slices(words)]
+    return tuple(dict.fromkeys(sorted(entry for entries in runs for entry in entries)))
+
+
+def _slices(words: Iterable[str]) -> Iterator[list[str]]:
+    """The entries, some at a time, so that other threads get their turn."""
     rest = iter(words)
     while some := list(islice(rest, _SLICE)):
         for word in some:
@@ -35,9 +50,7 @@ def marked(words: Iterable[str]) -> Iterator[str]:
         spelled = [spelling for word in some for spelling in _spellings(word)]
         alone = [word for word in spelled if "\n" in word]
         joined = "\n".join([word for word in spelled if "\n" not in word] if alone else spelled)
-        for entry in (*_marked(joined).split("\n"), *map(_marked, alone)):
-            if entry:
-                yield _closed(entry)
+        yield [_closed(entry) for entry in (*_marked(joined).split("\n"), *map(_marked, alone)) if entry]
 
 
 def _marked(text: str) -> str:
@@ -77,36 +90,20 @@ def _closed(entry: str) -> str:
 
 
 class Keywords:
-    """The entries of all word rules as one automaton; shared by all streams."""
+    """The entries of all word rules as one automaton; shared by all streams. The lists stay where they are."""
 
-    def __init__(
-        self, lists: Sequence[tuple[int, Iterable[str], bool]], max_transitions: int = MAX_TRANSITIONS
-    ) -> None:
-        """lists: per rule its number, its marked entries, and whether text has to wait for them."""
-        self.owners: dict[str, tuple[int, ...]] = {}
-        for number, entries, _ in lists:
-            own = (number,)
-            for entry in entries:
-                self.owners[entry] = (*self.owners[entry], number) if entry in self.owners else own
-        self.words = sorted(self.owners)
-        hiding = {number for number, _, holds in lists if holds}
-        holding = {own: not hiding.isdisjoint(own) for own in set(self.owners.values())}
-        flags = [holding[self.owners[word]] for word in self.words]
-        self.hiding = array("L", accumulate(flags, initial=0))  # how many of the first n entries hide
+    def __init__(self, lists: Sequence[WordList], max_transitions: int = MAX_TRANSITIONS) -> None:
+        """max_transitions: how many to remember before starting afresh."""
         self.max_transitions = max_transitions
         self.transitions = 0
         self.nodes: dict[str, Node] = {}
         self.states: dict[tuple[str, bool, tuple[End, ...] | None], WordState] = {}
-        self.root = self.node("", 0, len(self.words), None)
+        self.root = self.node("", [Range(words, 0, len(words.entries)) for words in lists], None)
         self.start = self.state(self.root, False)
 
-    def node(self, text: str, low: int, high: int, fail: Node | None) -> Node:
-        """The node for the entries words[low:high], all of which begin with `text`."""
-        length = entry_length(text)
-        complete = low < high and self.words[low] == text
-        own = tuple((number, length) for number in self.owners[text]) if complete else ()
-        open_ = self.hiding[high] > self.hiding[low + complete]
-        node = self.nodes[text] = Node(text, low, high, fail, own, length if open_ else 0)
+    def node(self, text: str, ranges: list[Range], fail: Node | None) -> Node:
+        """The node for the entries that begin with `text`."""
+        node = self.nodes[text] = Node(text, ranges, fail)
         return node
 
     def state(self, node: Node, after_word: bool, ends: tuple[End, ...] | None = None) -> WordState:
@@ -146,12 +143,11 @@ class Keywords:
 
     def child(self, node: Node, char: str, otherwise: Node) -> Node:
         text = node.text + char
-        low = bisect_left(self.words, text, node.low, node.high)
-        after = node.text + chr(ord(char) + 1) if ord(char) < 0x10FFFF else None
-        high = node.high if after is None else bisect_left(self.words, after, low, node.high)
-        if low == high:
-            return otherwise
-        return self.nodes.get(text) or self.node(text, low, high, otherwise)
+        known = self.nodes.get(text)
+        if known is not None:
+            return known
+        ranges = [part for part in (whole.beginning(text) for whole in node.ranges) if part.low < part.high]
+        return self.node(text, ranges, otherwise) if ranges else otherwise
 
     def flush(self) -> None:
         """Forget everything that was built. A state that a stream is in builds itself anew."""
@@ -164,17 +160,44 @@ class Keywords:
         self.transitions = 0
 
 
+class Range(NamedTuple):
+    """Entries of a list that begin alike."""
+
+    words: WordList
+    low: int
+    high: int
+
+    def beginning(self, text: str) -> Range:
+        """Those that begin with `text`, which is one character longer than what they are known to begin with."""
+        entries = self.words.entries
+        low = bisect_left(entries, text, self.low, self.high)
+        last = ord(text[-1])
+        high = bisect_left(entries, text[:-1] + chr(last + 1), low, self.high) if last < LAST else self.high
+        return Range(self.words, low, high)
+
+    def has(self, text: str) -> bool:
+        """Is `text` an entry? It would be the first one."""
+        return self.low < self.high and self.words.entries[self.low] == text
+
+
 class Node:
-    """A prefix of entries. ends: what is complete here; live: characters of the longest hiding entry still open."""
+    """A prefix of entries.
 
-    __slots__ = ("ends", "fail", "gotos", "high", "live", "low", "text")
+    ends: what is complete here; of each rule the longest
+    live: characters of the longest entry that is still open here and that text has to wait for
+    """
 
-    def __init__(self, text: str, low: int, high: int, fail: Node | None, own: tuple[End, ...], live: int) -> None:
-        self.text, self.low, self.high, self.fail = text, low, high, fail
+    __slots__ = ("ends", "fail", "gotos", "live", "ranges", "text")
+
+    def __init__(self, text: str, ranges: list[Range], fail: Node | None) -> None:
+        self.text, self.ranges, self.fail = text, ranges, fail
+        length = entry_length(text)
+        own = tuple((part.words.number, length) for part in ranges if part.has(text))
         known = {number for number, _ in own}
         shorter = () if fail is None else tuple(end for end in fail.ends if end[0] not in known)
         self.ends: tuple[End, ...] = own + shorter
-        self.live: int = live or (0 if fail is None else fail.live)
+        is_open = any(part.words.holds and part.high - part.low > part.has(text) for part in ranges)
+        self.live: int = length if is_open else 0 if fail is None else fail.live
         self.gotos: dict[str, Node] = {}
 
 

@@ -147,6 +147,7 @@ class MatchScan:
         self.position, self._state, _, self._word = place
         self._announced = mark
         self._busy = bool(self._latest or self._tail)
+        self._text = ""
         return Progress(mark, found)
 
     def _finish(self, place: Place) -> None:

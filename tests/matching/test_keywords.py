@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import compile_rule
+from proxy.matching.engine import MatchPass
 from proxy.matching.errors import PatternError
-from proxy.matching.keywords import MARK, Keywords, entry_length, marked
+from proxy.matching.keywords import MARK, Keywords, WordList, entry_length, marked
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
 from tests import oracle
@@ -36,8 +37,9 @@ def covered(rule: MatchRule, text: str, remembered: int = 200_000) -> set[int]:
 def test_words_are_found_as_the_pattern_finds_them(seed: int, remembered: int) -> None:
     """Entries of letters, blanks and signs, in any case, with the characters whose case is special."""
     rng = random.Random(seed)
-    words = ["".join(rng.choices(ALPHABET, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 5))]
-    text = "".join(rng.choices(ALPHABET, k=rng.randint(0, 12)))
+    few = rng.choices(ALPHABET, k=rng.randint(2, 6))
+    words = ["".join(rng.choices(few, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 5))]
+    text = "".join(rng.choices(few, k=rng.randint(0, 12)))
     rule = words_rule(*words)
     assert covered(rule, text, remembered) == oracle.characters(oracle.matches(rule, text))
 
@@ -72,6 +74,20 @@ def test_text_waits_for_hiding_rules_only() -> None:
     assert scan.feed("c").watermark == 6
 
 
+def test_a_word_in_the_middle_of_a_longer_one_is_found() -> None:
+    """Where the longer entry fails, or is another rule's, what ended within it still counts."""
+    assert covered(words_rule("new york city", "york"), "new york cab") == {4, 5, 6, 7}
+    first, second = words_rule("new york"), words_rule("york")
+    found = Matcher(map(compile_rule, (first, second))).open().feed("new york", final=True).findings
+    assert [(f.start, f.rule is first.rule) for f in found] == [(0, True), (4, False)]
+
+
+def test_text_waits_for_a_word_that_begins_in_a_flag() -> None:
+    """A longer entry that only flags does not hide the beginning of a hiding one."""
+    hiding = MatchRule(Rule("p", "w", Action.REWRITE), words=("stop it",))
+    assert Matcher(map(compile_rule, (hiding, words_rule("full stop")))).open().feed("full stop").watermark == 5
+
+
 def test_very_long_words_and_many_iotas_are_found_too() -> None:
     """Entries that the list does not take are matched as patterns, with the same meaning."""
     long, greek = "x" * 300, "ιιιιιιι"
@@ -89,17 +105,25 @@ def test_a_list_that_makes_no_sense_is_refused(words: tuple[str, ...], message: 
 def test_a_nul_in_the_text_is_a_character_like_others() -> None:
     """A mark cannot be forged by the text: NUL is no boundary and begins nothing."""
     assert covered(words_rule("ab"), "a\0b ab\0ab") == {4, 5, 7, 8}
+    assert covered(words_rule(".x"), "\0.x a.x") == {5, 6}
 
 
 def test_marks_stand_at_boundaries_and_at_both_ends() -> None:
     """An entry is as long as the text it matches, however many marks it has."""
-    assert list(marked(["a b", "c+"])) == [f"{MARK}A{MARK} {MARK}B{MARK}", f"{MARK}C{MARK}+{MARK}"]
+    assert marked(["c+", "a b", "C+"]) == (f"{MARK}A{MARK} {MARK}B{MARK}", f"{MARK}C{MARK}+{MARK}")
     assert entry_length(f"{MARK}C{MARK}+{MARK}") == 2
+
+
+def test_matchers_share_the_lists() -> None:
+    """A matcher is made of compiled rules without copying their words."""
+    rule = compile_rule(words_rule(*(f"word{n}" for n in range(100))))
+    lists = [MatchPass([rule]).keywords for _ in range(2)]
+    assert all(k is not None and k.root.ranges[0].words.entries is rule.entries for k in lists)
 
 
 def test_the_cache_is_bounded_and_shared() -> None:
     """A flush forgets the states; a stream in the middle of a word goes on, and two streams do not mix."""
-    keywords = Keywords([(0, marked(["abcd", "bcx"]), True)], max_transitions=3)
+    keywords = Keywords([WordList(0, marked(["abcd", "bcx"]), True)], max_transitions=3)
     one = two = keywords.start
     for char in "abc":
         one = one[char]
