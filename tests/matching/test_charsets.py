@@ -20,6 +20,8 @@ from proxy.matching.charsets import (
     category,
     same_case,
 )
+from proxy.matching.syntax import parse
+from proxy.matching.tree import Chars
 
 ALL = "".join(map(chr, range(LAST + 1)))
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda r: (r[0], r[0] + r[1])), max_size=5)
@@ -69,9 +71,6 @@ def test_ignoring_case_in_ascii_keeps_to_ascii() -> None:
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_a_class_in_any_case_is_that_of_re(source: str, ascii_only: bool) -> None:
     """Ranges, categories and negations read in any case hold what `re` finds with (?i)."""
-    from proxy.matching.syntax import parse
-    from proxy.matching.tree import Chars
-
     flags = "ia" if ascii_only else "i"
     root = parse(f"(?{flags}:{source})").root
     assert isinstance(root, Chars)
