@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Rule
 
+MAX_DIGITS = 400  # of a number written out; a float has no more
 UNREADABLE = Rule("internal", "arguments", Action.BLOCK)  # nested too deep to be read
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")  # of UTF-16 surrogates; JSON can escape one alone
@@ -101,8 +103,9 @@ class ArgumentsGate(WholeGate):
             items = [self._walk(item) for item in value]
             return [item[0] for item in items], any(item[1] for item in items)
         if isinstance(value, str):  # a number too: _Number is its literal
-            out = self._gated(value)
-            return (value, False) if out == value else (out, True)
+            plain = value.plain() if isinstance(value, _Number) else value
+            out = self._gated(plain)
+            return (value, False) if out == plain else (out, True)
         return value, False
 
 
@@ -114,6 +117,13 @@ class _Number(str):
     """A JSON number as it is written."""
 
     __slots__ = ()
+
+    def plain(self) -> str:
+        """Without an exponent, as a program would print it: 4.111e3 is 4111."""
+        number = Decimal(self)
+        if not ("e" in self or "E" in self) or abs(number.adjusted()) > MAX_DIGITS:
+            return str(self)
+        return format(number, "f")
 
 
 def _dump(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -11,6 +12,7 @@ from proxy.core.check import Check, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
+SAID = 256  # how many of the last releases are remembered
 ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
 
 
@@ -28,6 +30,7 @@ class Gate:
         "_latest",
         "_over",
         "_primed",
+        "_said",
         "_scans",
         "_segments",
         "_unseen",
@@ -44,6 +47,7 @@ class Gate:
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
         self._primed = 0  # how much of the text was the client's own
         self._unseen = 0  # characters at the head of _held that the client has already
+        self._said: deque[str] = deque(maxlen=SAID)
         self._over = False
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
@@ -60,10 +64,22 @@ class Gate:
         return len(self._held)
 
     def prime(self, text: str) -> None:
-        """Text that the client has already and the model goes on from: judged with what follows, never sent again."""
+        """Text that the client has already and the model goes on from: judged with what follows, never sent again.
+
+        Matches that lie in it altogether are let be: they were judged where they came from. A block is kept.
+        """
         self.feed(text)
         self._unseen = len(self._held)
         self._primed = self._base + self._unseen
+        self._said.clear()
+        self._segments.clear()
+        self.reported.clear()
+        self._latest.clear()
+
+    @property
+    def said(self) -> str:
+        """The end of what has been released."""
+        return "".join(self._said)
 
     @property
     def started(self) -> bool:
@@ -88,13 +104,18 @@ class Gate:
         if not self._segments and not self._unseen:
             if mark == end and not self._held:
                 self._base = end
+                self._said.append(text)
                 return text
             held = self._held + text if self._held else text
             n = mark - self._base
             self._held, self._base = held[n:], mark
-            return held[:n]
-        self._held += text
-        return self._sweep(mark)
+            out = held[:n]
+        else:
+            self._held += text
+            out = self._sweep(mark)
+        if out:
+            self._said.append(out)
+        return out
 
     def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:
         """Take in findings; after a block, cut the text where the verdict fell."""
@@ -113,10 +134,13 @@ class Gate:
 
     def _report(self, finding: Finding) -> None:
         last = self._latest.get(finding.rule)
-        if finding.extends and last is not None and finding.start <= self.reported[last].end:
+        if last is not None:
             known = self.reported[last]
-            self.reported[last] = known._replace(end=max(known.end, finding.end))
-            return
+            if finding.extends and finding.start <= known.end:
+                self.reported[last] = known._replace(end=max(known.end, finding.end))
+                return
+            if known.start <= finding.start and finding.end <= known.end:
+                return  # the same, seen in another view of the text
         self._latest[finding.rule] = len(self.reported)
         self.reported.append(finding)
 

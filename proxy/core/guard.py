@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
@@ -13,6 +13,9 @@ from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 WHOLE = (".name", ".id")  # channels of a tool call that are judged as plain text
 CHECK_FAILED = Rule("internal", "check_failed", Action.BLOCK)
+NO_DIGITS = dict.fromkeys(map(ord, "0123456789."))
+LEAD = 1024  # characters of the text before a channel that are kept in mind
+NO_PREFILLS: Mapping[Kind, str] = {}
 ADMITTED = 512  # names that a plan remembers
 ALL = -1  # in Frame.finishes: every choice
 
@@ -49,14 +52,18 @@ class Guard:
     """Feeds each channel's text to its gate and says what may go out of a frame.
 
     json_content: the client asked for JSON, so content is judged decoded as well as raw
-    prefill:      the beginning of the answer, given by the client: content is judged from there on
+    prefills:     the beginning of the answer, given by the client, by kind: text is judged from there on
+    leads:        by choice: text that apps show before the content (a prompt to be completed), for phrases that begin
+                  in it
 
-    A check that raises ends the choice like a block: fail closed.
+    Text of one kind that comes in several channels (content blocks) is shown as one, so a channel begins with the end
+    of the one before it in mind. A check that raises ends the choice like a block: fail closed.
     """
 
-    def __init__(self, plan: Plan, json_content: bool = False, prefill: str = "") -> None:
+    def __init__(self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS) -> None:
         self._plan = plan
-        self._prefill = prefill
+        self._prefills = prefills
+        self.leads: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
         self._closed: set[Channel] = set()
@@ -71,7 +78,7 @@ class Guard:
         if len(pieces) == 1 and not frame.closes and not frame.finishes:
             channel, text = pieces[0]
             out = self._feed(channel, text)
-            if out is text and channel.choice not in self.cuts:
+            if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
                 return None
             return Passage((out,), (), self._new_cuts())
         return self._long_way(frame)
@@ -80,7 +87,10 @@ class Guard:
         texts = tuple(self._feed(channel, text) for channel, text in frame.pieces)
         tails = tuple(self._close(frame))
         cuts = self._new_cuts()
-        same = all(out is text for out, (_, text) in zip(texts, frame.pieces, strict=True))
+        same = all(
+            out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # nothing of a call passes before it is complete
+            for out, (channel, text) in zip(texts, frame.pieces, strict=True)
+        )
         if same and not (tails or cuts or self._touches_cut(frame)):
             return None
         return Passage(texts, tails, cuts)
@@ -100,8 +110,9 @@ class Guard:
         except Exception as error:
             self.errors.append(error)
             return False
-        if any(finding.rule.holds for progress in scans for finding in progress.findings):
-            return False
+        found = [finding for progress in scans for finding in progress.findings]
+        if found:
+            return not any(finding.rule.holds for finding in found)
         if len(known) >= ADMITTED:
             known.clear()
         known.add((kind, text))
@@ -145,13 +156,34 @@ class Guard:
     def _open(self, channel: Channel) -> AnyGate:
         kind = channel.kind
         if kind is Kind.TOOL_ARGUMENTS:
-            gate = WholeGate if channel.name.endswith(WHOLE) else ArgumentsGate
-            return gate(lambda escaped: self._plan.checks(kind, escaped))
+            call = WholeGate if channel.name.endswith(WHOLE) else ArgumentsGate
+            return call(lambda escaped: self._plan.checks(kind, escaped))
         escaped = self._json_content and kind is Kind.CONTENT
-        content = Gate(self._plan.checks(kind, escaped), escaped)
-        if self._prefill and kind is Kind.CONTENT:
-            content.prime(self._prefill)
-        return content
+        prefill = self._prefills.get(kind)
+        if prefill is not None:
+            gate = Gate(self._plan.checks(kind, escaped), escaped)
+            gate.prime(prefill)
+            return gate
+        return self._led(channel, escaped)
+
+    def _led(self, channel: Channel, escaped: bool) -> Gate:
+        """A gate that knows how the text before it ended. Blocks that lie in that text are not this channel's."""
+        lead = self._lead(channel)[-LEAD:]
+        while True:
+            gate = Gate(self._plan.checks(channel.kind, escaped), escaped)
+            if not lead:
+                return gate
+            gate.prime(lead)
+            if gate.blocked is None:
+                return gate
+            lead = lead[max(gate.blocked.end, 1) :]
+
+    def _lead(self, channel: Channel) -> str:
+        """What a client reads right before this channel's text."""
+        for other, gate in reversed(self._gates.items()):
+            if _run(other) == _run(channel) and isinstance(gate, Gate):
+                return gate.said
+        return self.leads.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
 
     def _close(self, frame: Frame) -> Iterator[Piece]:
         """The held text of the channels that end with this frame."""
@@ -177,3 +209,8 @@ class Guard:
         return bool(self.cuts) and any(
             choice in self.cuts for choice in (*frame.finishes, *(piece.channel.choice for piece in frame.pieces))
         )
+
+
+def _run(channel: Channel) -> tuple[int, Kind, str]:
+    """Channels that are shown as one text: they differ in a number only, that of a block or an item."""
+    return channel.choice, channel.kind, channel.name.translate(NO_DIGITS)

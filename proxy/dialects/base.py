@@ -13,6 +13,7 @@ A dialect is one module with one `Dialect` object. The relay drives it:
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,13 @@ class Options:
     allow_model_control: bool = False
 
 
+_ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b")
+_KINDS = {
+    **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
+    "refusal": Kind.REFUSAL,
+}
+
+
 @dataclass(slots=True)
 class InputText:
     """One text of a request that the model will read.
@@ -73,6 +81,13 @@ class InputText:
     group: int = 0
     escaped: bool = False
 
+    @property
+    def kind(self) -> Kind:
+        """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
+        if self.escaped or _ARGUMENTS.match(self.param):
+            return Kind.TOOL_ARGUMENTS
+        return _KINDS.get(self.param.rpartition(".")[2], Kind.CONTENT)
+
     def put(self, text: str) -> None:
         """Write another text in its place."""
         self.text = text
@@ -87,7 +102,7 @@ class Request:
     path:         where to send it
     choices:      how many answers were asked for
     json_content: the answer's content is to be JSON: it is judged decoded too, and a notice is not put into it
-    prefill:      text that the model is made to continue; output is judged from its beginning
+    prefill:      content that the model is made to continue; output is judged from its beginning
     logprobs:     token probabilities, which repeat the text, may pass
     dropped:      keys that are not forwarded, for a response header
     removed:      parts of the answer that were asked for and are kept back, for a response header
@@ -107,6 +122,12 @@ class Request:
     dropped: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     joiner: str = "\n\n"
+
+    def prefills(self) -> dict[Kind, str]:
+        """By kind, the texts that the model is made to continue."""
+        prefilled = (t for t in self.texts if t.role == "assistant" and t.newest and t.kind is Kind.REASONING)
+        begun = {Kind.CONTENT: self.prefill, Kind.REASONING: "".join(t.text for t in prefilled)}
+        return {kind: text for kind, text in begun.items() if text}
 
 
 class Dialect(Protocol):

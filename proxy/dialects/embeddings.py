@@ -146,12 +146,14 @@ class _Embeddings(ABC):
         """The way back."""
         return EmbeddingsAnswer(self, request, guard, notice)
 
-    def clean_answer(self, body: bytes) -> bytes:
+    def clean_answer(self, body: bytes, guard: Guard) -> bytes:
         """The answer's numbers. Raises UpstreamBroken for anything that is not such an answer."""
         value = parse_upstream(body)
         clean = self.shown(value)
         if clean is LEFT_OUT or len(clean[self.vectors]) != len(value[self.vectors]):
             raise UpstreamBroken("the model server's embeddings are not numbers", "protocol")
+        if clean.get("model") and not guard.admits(clean["model"]):
+            clean["model"] = "withheld"
         return orjson.dumps(clean)
 
 
@@ -227,7 +229,7 @@ class EmbeddingsAnswer(Answer):
         return self._whole_frames(b"".join(self._parts))
 
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
-        yield Frame(self._dialect.clean_answer(body), finishes=(0,))
+        yield Frame(self._dialect.clean_answer(body, self.guard), finishes=(0,))
 
     def result(self) -> bytes:
         return self._clean

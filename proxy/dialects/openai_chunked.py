@@ -157,6 +157,8 @@ class ChunkedAnswer(Answer):
         self._usage = clean.get("usage") or self._usage
         self._count_prompt(self._usage, "prompt_tokens")
         clean["choices"] = [self._clean_choice(choice) for choice in _choices(clean)]
+        if any(choice["index"] >= self.request.choices for choice in clean["choices"]):
+            raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
         return clean
 
     def _admit(self, clean: dict[str, Any], key: str) -> None:

@@ -110,7 +110,11 @@ class OpenAICompletions:
         return orjson.dumps(body | streaming)
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> CompletionsAnswer:
-        """The way back."""
+        """The way back. Apps show an answer right behind its prompt, so a phrase may begin there."""
+        prompt = request.body["prompt"]
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        each = request.choices // len(prompts)
+        guard.leads = {i: prompts[i // each] for i in range(request.choices)}
         return CompletionsAnswer(request, guard, notice)
 
 

@@ -5,6 +5,7 @@ Sources: the OpenAI API reference (chat completions), llama.cpp's server README,
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
@@ -18,6 +19,7 @@ from proxy.dialects.fields import (
     OPTIONAL_STRING,
     STRING,
     Object,
+    Report,
     Take,
     anything,
     by_type,
@@ -43,7 +45,15 @@ _INTEGERS = (
 )
 EFFORT = by_type("a word or null", string=one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"), null=NULL)
 """Templates show it to the model, so it is one of a few words."""
-_FORMAT = Object({"type": STRING, "json_schema": anything, "schema": anything})
+
+
+def _format_type(value: Any, path: str, report: Report) -> str:
+    """One of the known words; Ollama takes them in any case and with blanks around."""
+    word = STRING(value, path, report).strip().lower()
+    return str(one_of("text", "json_object", "json_schema")(word, path, report))
+
+
+_FORMAT = Object({"type": _format_type, "json_schema": anything, "schema": anything})
 
 SAMPLING: dict[str, Take] = {
     **dict.fromkeys(_NUMBERS, OPTIONAL_NUMBER),
@@ -92,7 +102,7 @@ _PARTS: dict[str, Object] = {
             "image_url": by_type(
                 "an object or a string",
                 string=STRING,
-                object=Object({"url": STRING, "detail": OPTIONAL_STRING}, ["url"]),
+                object=Object({"url": STRING, "detail": one_of("auto", "low", "high")}, ["url"]),
             ),
         },
         ["image_url"],
@@ -249,7 +259,7 @@ def _plain(body: dict[str, Any], key: str) -> list[InputText]:
 
 
 def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
-    """Every string inside an object or array: the values of each object, then its keys."""
+    """Every string and number inside an object or array: the values of each object, then its keys."""
     texts: list[InputText] = []
     stack: list[tuple[Any, str]] = [(value, path)]
     while stack:
@@ -264,6 +274,8 @@ def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
             below = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
             if isinstance(item, str):
                 texts.append(InputText(role, item, below, members[key], "value"))
+            elif type(item) in (int, float):
+                texts.append(InputText(role, json.dumps(item), below, members[key], "value"))
             else:
                 stack.append((item, below))
         if isinstance(node, dict):

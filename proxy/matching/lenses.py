@@ -97,12 +97,18 @@ def _unit(text: str, at: int, escape: Escape, seen: int, raw: int) -> tuple[str,
     return text[at : escape.end], pieces
 
 
+class FloodError(ValueError):
+    """A text that hides something behind more invisible characters than any script needs."""
+
+
 class FoldLens:
     """References resolved, then every unit folded."""
 
-    __slots__ = ("_references", "_unseen")
+    __slots__ = ("_references", "_strict", "_unseen")
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = False) -> None:
+        """strict: a flood of characters that nobody sees is an error, since what it hides cannot be held for ever."""
+        self._strict = strict
         self._references = EscapeLens("&", html_reference)
         self._unseen = 0  # how many characters in a row were left out
 
@@ -146,9 +152,11 @@ class FoldLens:
         self._references.restore(begun)
 
     def _show_floods(self, text: str, parts: list[str]) -> None:
-        """Too many characters left out in a row: let the others be seen."""
+        """Too many characters left out in a row: an error, or, where nothing waits, the others are seen."""
         for i, part in enumerate(parts):
             self._unseen = 0 if part else self._unseen + 1
+            if self._unseen > UNSEEN_LIMIT and self._strict:
+                raise FloodError(f"more than {UNSEEN_LIMIT} characters in a row that nobody sees")
             if self._unseen > UNSEEN_LIMIT:
                 parts[i] = text[i]
 

@@ -37,7 +37,10 @@ class Matcher:
         for fold in (False, True):
             some = [rule for rule in rules if rule.source.fold is fold]
             if some:
-                self._passes.append((_view(fold, escaped), MatchPass(some, max_transitions)))
+                inner = MatchPass(some, max_transitions)
+                self._passes += [
+                    (_view(fold, as_source), inner) for as_source in ((True, False) if escaped else (False,))
+                ]
 
     @property
     def hold(self) -> int | None:

@@ -32,7 +32,7 @@ class FoldView:
 
     def open(self, inner: Pass, waits: bool = True) -> PassScan:
         """`waits`: False when no rule of the pass can hide anything; then half a reference is not held back."""
-        return _Scan(inner.open(), FoldLens(), waits)
+        return _Scan(inner.open(), FoldLens(strict=waits), waits)
 
 
 class JsonUnescapeView:

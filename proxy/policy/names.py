@@ -13,10 +13,13 @@ _TAGS = (":latest", ":local")
 def normalise_model(name: str) -> str:
     """One form for all the spellings of a model's name that Ollama takes for the same.
 
-    `llama3`, `LLAMA3:latest`, `library/llama3` and `registry.ollama.ai/library/llama3:latest` are one model; the case
-    is compared as Go's strings.EqualFold does (Ollama: types/model/name.go).
+    `llama3`, `LLAMA3:latest`, `library/llama3` and `registry.ollama.ai/library/llama3:latest`, also with a scheme such
+    as `https://` before it, are one model; the case is compared as Go's strings.EqualFold does (Ollama:
+    types/model/name.go).
     """
-    name = name.strip().casefold().removeprefix(_REGISTRY).removeprefix(_LIBRARY)
+    name = name.strip().casefold()
+    name = name.partition("://")[2] or name
+    name = name.removeprefix(_REGISTRY).removeprefix(_LIBRARY)
     for tag in _TAGS:
         name = name.removesuffix(tag)
     return name

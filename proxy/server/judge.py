@@ -55,15 +55,14 @@ async def judge_request(
     notice in that text's place, so that a conversation is not dead for ever, unless `history` says block.
     """
     pace = _Pace()
-    for (role, _, escaped), group in groupby(texts, key=lambda t: (t.role, t.group, t.escaped)):
+    for (role, _, escaped, kind), group in groupby(texts, key=lambda t: (t.role, t.group, t.escaped, t.kind)):
         plan = plan_for(role)
-        kind = Kind.TOOL_ARGUMENTS if escaped else Kind.CONTENT
         checks = tuple(plan.checks(kind, escaped))
         if checks:
             strict = block_history or plan.history == "block"
             together = _Group(list(group), joiner, checks, notice, exchange, pace)
             await together.settle(strict)
-            await together.settle_glued(tuple(plan.markers(kind, escaped)), strict)
+            await together.settle_glued(strict)
 
 
 class _Pace:
@@ -113,10 +112,10 @@ class _Group:
                 return
         self._block(Finding(0, 0, UNSTABLE))
 
-    async def settle_glued(self, markers: tuple[Check, ...], strict: bool) -> None:
-        """Once more for markers, as a template reads the texts that puts nothing between the parts of a message."""
-        if markers and len(self._texts) > 1:
-            self._joiner, self._checks = "", markers
+    async def settle_glued(self, strict: bool) -> None:
+        """Once more, as a template reads the texts that puts nothing between the parts of a message."""
+        if len(self._texts) > 1:
+            self._joiner = ""
             await self.settle(strict, first=False)
 
     async def _judge(self) -> Judged:

@@ -141,7 +141,7 @@ class Guarded:
         await self._judge(request)
         await self._measure(request)
         plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
-        self._guard = guard = Guard(plan, request.json_content, request.prefill)
+        self._guard = guard = Guard(plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
         kind = await upstream_answer.check(response, self._dialect, guard)

@@ -72,9 +72,12 @@ async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -
     return UpstreamRefused(message, response.status, kept_headers(response.headers))
 
 
+_DELAY = re.compile(rb"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")  # RFC 9110, 10.2.3
+
+
 def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Those of the model server's headers that a client gets."""
-    return [(name, value) for name, value in headers if name in FROM_UPSTREAM]
+    return [(name, value) for name, value in headers if name in FROM_UPSTREAM and _DELAY.fullmatch(value)]
 
 
 async def read_all(response: UpstreamResponse, limit: int) -> bytes:

@@ -122,7 +122,7 @@ def test_json_content_is_judged_by_the_checks_for_json() -> None:
 
 def test_output_is_judged_from_the_beginning_of_the_prefill() -> None:
     """A phrase that the client began and the model completes is seen."""
-    guard = Guard(PhrasePlan([block("bomb")]), prefill="a bo")
+    guard = Guard(PhrasePlan([block("bomb")]), prefills={Kind.CONTENT: "a bo"})
     assert guard.passage(says(CONTENT, "mb")) == Passage(("",), (), (0,))
     assert not guard.spoke(0)
 

@@ -13,9 +13,10 @@ import json
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, cycle, islice
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
@@ -68,11 +69,15 @@ class Told:
 
 @dataclass(frozen=True)
 class Stream:
-    """A golden stream. identical: when no rule minds it, it passes byte for byte; else its meaning stays (`why`)."""
+    """A golden stream. identical: when no rule minds it, it passes byte for byte; else its meaning stays (`why`).
+
+    asks: what its request asked for besides
+    """
 
     name: str
     identical: bool = True
     why: str = ""
+    asks: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def golden(self) -> Golden:
@@ -99,6 +104,7 @@ class Wire(ABC):
     blocked: ClassVar[str]
     gap: ClassVar[bytes] = b"\n\n"
     lead: ClassVar[bytes] = b"data: "
+    asks: Mapping[str, Any] = MappingProxyType({})
     odd: ClassVar[tuple[bytes, ...]] = (
         b'event: response.new_thing\ndata: {"type":"response.new_thing","delta":"unheard of","choices":[]}',
         b": unheard of",
@@ -133,7 +139,7 @@ class Wire(ABC):
 
     def answer(self, checks: Iterable[Check] = (), **extra: Any) -> Answer:
         """The way back of an exchange."""
-        request = self.dialect.parse(self.request(**extra), Options())
+        request = self.dialect.parse(self.request(**{**self.asks, **extra}), Options())
         return self.dialect.answer(request, Guard(PhrasePlan(tuple(checks)), request.json_content), notice)
 
     def stream(self, pieces: Iterable[bytes], *checks: Check, **extra: Any) -> tuple[Answer, bytes]:
@@ -297,6 +303,12 @@ class Conformance:
         for name, choices in values.items():
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, choices, ids=lambda v: getattr(v, "name", str(v)))
+
+    @pytest.fixture(autouse=True)
+    def _ask_for_it(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A golden stream answers its own request."""
+        if "golden_stream" in request.fixturenames:
+            monkeypatch.setattr(self.wire, "asks", request.getfixturevalue("golden_stream").asks)
 
     # -- nothing to do
 

@@ -48,7 +48,7 @@ def answering(dialect: Dialect, *checks: Check, **body: Any) -> OllamaAnswer:
     """The way back of a small request."""
     ask = {"prompt": "hi"} if dialect is GENERATE else said("hi")
     request = parsed({**ask, **body}, dialect)
-    return dialect.answer(request, Guard(PhrasePlan(checks), request.json_content, request.prefill), notice)
+    return dialect.answer(request, Guard(PhrasePlan(checks), request.json_content, request.prefills()), notice)
 
 
 def through(answer: OllamaAnswer, data: bytes, size: int = 0) -> bytes:
@@ -268,7 +268,7 @@ def test_output_is_judged_from_the_prefill_on() -> None:
     body = {"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "content": "the SEC"}]}
     request = parsed(body)
     assert request.prefill == "the SEC"
-    answer = CHAT.answer(request, Guard(PhrasePlan([block("SECRET")]), prefill=request.prefill), notice)
+    answer = CHAT.answer(request, Guard(PhrasePlan([block("SECRET")]), prefills=request.prefills()), notice)
     assert text_of(through(answer, line("RET") + end())) == NOTICE
 
 

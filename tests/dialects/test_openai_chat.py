@@ -28,7 +28,7 @@ class ChatWire(Wire):
         Stream("llama_chat_stream"),
         Stream("llama_think_stream"),
         Stream("llama_emoji_stream"),
-        Stream("llama_n2_stream"),
+        Stream("llama_n2_stream", asks={"n": 2}),
         Stream("llama_base_marker_stream"),
         Stream("llama_tool_stream", False, CALLS_WHOLE),
         Stream("llama_tool_two_stream", False, CALLS_WHOLE),
@@ -221,6 +221,7 @@ def test_old_function_calls() -> None:
 def test_whole_answers_of_real_servers(name: str) -> None:
     """A JSON answer of a real server says the same to both kinds of client."""
     wire = ChatWire()
+    wire.asks = {"n": 2} if name == "llama_n2" else {}
     for stream in (True, False):
         answer, told = wire.whole_to(golden(name).body, stream=stream)
         assert answer.failed is None

@@ -24,7 +24,12 @@ class CompletionsWire(Wire):
     dialect: ClassVar[Dialect] = DIALECT
     streams = (
         Stream("llama_completions_stream", False, "token probabilities repeat the text and are dropped"),
-        Stream("llama_completions_two_prompts_stream", False, "an event that is only `null` is dropped"),
+        Stream(
+            "llama_completions_two_prompts_stream",
+            False,
+            "an event that is only `null` is dropped",
+            asks={"prompt": ["hi", "ho"]},
+        ),
         Stream("ollama_v1_completions_stream"),
     )
     streamed = ("text",)
@@ -214,6 +219,7 @@ def test_whole_answers_of_real_servers(name: str) -> None:
     """A JSON answer of a real server says the same to both kinds of client."""
     wire = CompletionsWire()
     body = golden(name).body
+    wire.asks = {"prompt": ["hi", "ho"]} if len(json.loads(body)["choices"]) == 2 else {}
     for stream in (True, False):
         answer, told = wire.whole_to(body, stream=stream)
         assert answer.failed is None

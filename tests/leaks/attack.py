@@ -45,7 +45,7 @@ def answered(dialect: Dialect, request: Mapping[str, Any], sent: Iterable[bytes]
     except ClientError:
         return b""
     plan = policies(*rules or (HIDE,)).plan(Direction.OUTPUT, model=asked.model)
-    answer = dialect.answer(asked, Guard(plan, asked.json_content, asked.prefill), notice)
+    answer = dialect.answer(asked, Guard(plan, asked.json_content, asked.prefills()), notice)
     out = b"".join([*map(answer.feed, sent), answer.finish()])
     return out if asked.stream or answer.failed else answer.result()
 
