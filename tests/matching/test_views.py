@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.check import Progress
+from proxy.core.check import Check, Progress
+from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.lenses import UNSEEN_LIMIT
+from proxy.matching.lenses import UNSEEN_LIMIT, FloodError
 from proxy.matching.matcher import Matcher, compile_rule
 from proxy.matching.rules import MatchRule, PassScan, Verdict, View
 from proxy.matching.views import HISTORY, Composition, FoldView, JsonUnescapeView
@@ -114,13 +115,15 @@ def test_patterns_in_any_chunking_are_hidden_as_brute_force_says(
 def test_the_engine_through_a_view_hides_what_brute_force_says(
     name: str, data: st.DataObject, patterns: list[str], cuts: list[int]
 ) -> None:
-    """The same with the engine, which answers as early as can be."""
-    _, units_of, texts = VIEWS[name]
+    """The same with the engine, which answers as early as can be; JSON source is judged as it is written, too."""
+    view, _, texts = VIEWS[name]
     text = data.draw(texts)
-    rules = list(zip(REWRITE, patterns, strict=False))
-    units = units_of(text)
-    seen = "".join(part for _, _, part in units)
-    want = expected(units, [(s, e, rule) for rule, p in rules for s, e in spans(p, seen)], text)
+    rules = tuple(zip(REWRITE, patterns, strict=False))
+    written: dict[str, list[Check]] = {
+        "unescaped": [PatternPass(rules)],
+        "folded json": [Seen(FoldView(), PatternPass(rules))],
+    }
+    want = Gate([Seen(view, PatternPass(rules)), *written.get(name, [])]).feed(text, final=True)
     compiled = [compile_rule(MatchRule(rule, pattern=p, fold="folded" in name)) for rule, p in rules]
     matcher = Matcher(compiled, escaped=name != "folded")
     assert [run(matcher, chunks).out for chunks in chunkings(text, cuts)] == [want] * 3
@@ -312,12 +315,19 @@ def test_plain_text_comes_back_with_the_very_answer_of_the_pass() -> None:
     assert FoldView().open(FixedPass(())).feed("ABC") is Fixed.answer
 
 
-def test_a_flood_of_unseen_characters_is_seen_in_the_end() -> None:
-    """So many of them in a row belong to no word, and a word around them is none; what follows is read as ever."""
+def test_a_flood_of_unseen_characters_is_an_error() -> None:
+    """No script needs so many in a row, and what they hide cannot be held for ever: the check fails (closed)."""
     flood = "\u200b" * (UNSEEN_LIMIT + 1)
     assert hidden("b" + flood[:-1] + "omb") == "[X]"
-    assert hidden("b" + flood + "omb bomb") == "b" + flood + "omb [X]"
-    assert hidden("bomb" + flood) == "[X]\u200b"
+    for text in ("b" + flood + "omb", "bomb" + flood):
+        with pytest.raises(FloodError):
+            hidden(text)
+
+
+def test_where_nothing_waits_a_flood_is_read_as_it_is() -> None:
+    """A rule that only flags does not stop a text for it; a word around so many of them is none."""
+    scan = FoldView().open(wordpass([("bomb", False)], Action.FLAG), waits=False)
+    assert not scan.feed("b" + "\u200b" * (UNSEEN_LIMIT + 1) + "omb", final=True).findings
 
 
 def test_only_unseen_characters_in_a_row_are_a_flood() -> None:
@@ -333,7 +343,7 @@ def test_only_unseen_characters_in_a_row_are_a_flood() -> None:
 def test_a_scan_keeps_little_when_nothing_waits(unit: str) -> None:
     """The state does not grow with the text that was let go."""
     scan = FoldView().open(wordpass([("bomb", False)]))
-    for _ in range(2000):
+    for _ in range(UNSEEN_LIMIT):
         scan.feed(unit)
     pieces = getattr(scan, "_map")  # noqa: B009
     assert len(pieces) <= HISTORY + 2
