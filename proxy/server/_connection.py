@@ -15,6 +15,8 @@ import httpx
 
 from proxy.server._http1 import ResponseParser
 
+Take = Callable[[bytes], bool]
+
 BUFFER = 256 * 1024
 """Bytes of an answer that may lie unread before the socket is read no more. One read (at most as much) comes on top."""
 
@@ -34,7 +36,7 @@ class Http1Response:
     Close it (`aclose`, or `abort` where one cannot await), whether or not it was read to its end.
     """
 
-    __slots__ = ("_buffered", "_connection", "_error", "_loop", "_parser", "_since", "_waiter")
+    __slots__ = ("_buffered", "_connection", "_error", "_loop", "_parser", "_since", "_take", "_waiter")
 
     def __init__(self, connection: Connection, parser: ResponseParser, loop: asyncio.AbstractEventLoop) -> None:
         self._connection: Connection | None = connection
@@ -42,6 +44,7 @@ class Http1Response:
         self._loop = loop
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         self._since = loop.time()
         self._buffered = 0
 
@@ -96,6 +99,38 @@ class Http1Response:
                 if parser.done:
                     return b""
                 await self._news()
+        return self._taken()
+
+    async def pump(self, take: Take) -> bool:
+        """Hand on what arrives as it arrives, in the socket's own callback: waking a task costs more than the rest.
+
+        True as soon as `take` returns False; False at the end. Raises what `read_some` raises, and what `take` does.
+        """
+        parser = self._parser
+        while True:
+            if parser.chunks:
+                if not take(self._taken()):
+                    return True
+            elif self._error is not None:
+                raise self._error
+            elif parser.done:
+                return False
+            elif not await self._pumped(take):
+                return True
+
+    async def _pumped(self, take: Take) -> bool:
+        """Until there is something else to see to; False when that is because `take` said so."""
+        self._since = self._loop.time()
+        self._take = take
+        try:
+            await self._news()
+            return self._take is not None
+        finally:
+            self._take = None
+
+    def _taken(self) -> bytes:
+        """What lies unread, no longer kept."""
+        chunks = self._parser.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._drained()
@@ -142,9 +177,23 @@ class Http1Response:
 
     def arrived(self, size: int) -> bool:
         """Bytes have been parsed. True when so many lie unread that no more should come."""
+        take = self._take
+        if take is not None and self._parser.chunks:
+            self._hand_on(take)
+            return False
         self._buffered += size
         self.wake()
         return self._buffered > BUFFER
+
+    def _hand_on(self, take: Take) -> None:
+        self._since = self._loop.time()
+        try:
+            if take(self._taken()):
+                return
+            self._take = None
+        except Exception as error:
+            self._error = error
+        self.wake()
 
     def wake(self) -> None:
         """Something has changed for the reader, if one waits."""

@@ -26,8 +26,9 @@ class Client:
     """
 
     __slots__ = (
-        "_scope",
+        "_abort",
         "_send",
+        "_write",
         "chunks",
         "common",
         "ended",
@@ -43,8 +44,9 @@ class Client:
     )
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        self._scope = scope
         self._send = send
+        self._abort: Callable[[], None] = scope["state"]["abort"]
+        self._write: Callable[[bytes], bool] = scope["state"]["write"]
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -70,6 +72,11 @@ class Client:
         self.sending = 0.0
         self.last_sent = perf_counter()
 
+    def write(self, body: bytes) -> bool:
+        """Bytes of the body, for whoever cannot wait. False when the client is behind: `send`, of nothing, waits."""
+        self.last_sent = perf_counter()
+        return self._write(body)
+
     async def end(self, body: bytes = b"") -> None:
         """The last bytes of the body."""
         self.ended = True
@@ -85,9 +92,7 @@ class Client:
 
     def abort(self) -> None:
         """Cut the connection, whatever is unsent."""
-        abort = self._scope.get("state", {}).get("abort")
-        if abort is not None:
-            abort()
+        self._abort()
 
 
 async def read_request(client: Client, limit: int, within: float) -> bytes:

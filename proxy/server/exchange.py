@@ -38,6 +38,7 @@ class Exchange:
     upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
     held_most:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
+    held_since:     since when some wait now
     events:         frames of model text that came from the model server; most send one a token
     found:          every finding, by direction: input, history, output, reasoning, tool_call
     markers:        chat template markers that were neutralised in the prompt, by family
@@ -63,6 +64,7 @@ class Exchange:
     ended: float = 0.0
     held_most: int = 0
     held_seconds: float = 0.0
+    held_since: float = 0.0
     events: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
@@ -78,6 +80,24 @@ class Exchange:
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
+
+    def sent(self, size: int, now: float) -> None:
+        """Bytes of an answer have gone to the client."""
+        self.bytes_sent += size
+        if not self.client_text:
+            self.client_bytes = self.client_bytes or now
+            if self.upstream_text:
+                self.client_text = now
+
+    def waits(self, held: int, now: float) -> None:
+        """So many characters of the answer wait for a verdict."""
+        if held > self.held_most:
+            self.held_most = held
+        if self.held_since and not held:
+            self.held_seconds += now - self.held_since
+            self.held_since = 0.0
+        elif held and not self.held_since:
+            self.held_since = now
 
     @property
     def action(self) -> str:

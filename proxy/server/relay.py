@@ -91,7 +91,7 @@ class Guarded:
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
-        self._held_since = 0.0
+        self._unsent = b""  # what could not be written at once
         self._most = 0  # bytes of an answer that is put together; 0: it is not
         self.watch = Watch(client, relay.config, relay.watches)
         self.exchange = Exchange(route.path, self._policies.revision)
@@ -214,24 +214,33 @@ class Guarded:
     # -- and back
 
     async def _carry(self, response: UpstreamResponse, answer: Answer) -> None:
-        """Read what has arrived, feed it, send what may go out: one send for each read."""
+        """`_take` does the work, once for each read; here is what has to be waited for."""
         assert self._request is not None
-        watch, client, read = self.watch, self._client, response.read_some
-        while True:
-            try:
-                data = await read()
-            except TRANSPORT_ERRORS as error:
-                out = answer.finish(explain(error, begun=True))
+        try:
+            while await response.pump(self._take):
+                if answer.done:
+                    break
+                await self._send(self._unsent)
+                self.watch.heard = self._client.last_sent
             else:
-                out = self._feed(answer, data)
-            if answer.done:
-                break
-            if out:
-                await self._send(out)
-                watch.heard = client.last_sent
+                self._unsent = self._feed(answer, b"")
+        except TRANSPORT_ERRORS as error:
+            self._unsent = answer.finish(explain(error, begun=True))
         self._leave_upstream(answer)
         if self._request.stream:
-            await self._send(out, last=True)
+            await self._send(self._unsent, last=True)
+
+    def _take(self, data: bytes) -> bool:
+        """What was read goes on to the client. False: the answer is done, or something has to be waited for."""
+        answer, client = self._answer, self._client
+        assert answer is not None
+        self._unsent = out = self._feed(answer, data)
+        if out and client.started and not answer.done:
+            ready = client.write(out)
+            self.exchange.sent(len(out), client.last_sent)
+            self._unsent = b""
+            return ready
+        return not out and not answer.done
 
     def _feed(self, answer: Answer, data: bytes) -> bytes:
         """What may go out after what was read, b"" for the end; and the times and numbers of it."""
@@ -244,35 +253,21 @@ class Guarded:
             self.watch.patience = self._config.idle_timeout
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        if self._held_since or len(out) != len(data):
-            self._count_held(answer.guard.held, now)
+        if exchange.held_since or len(out) != len(data):
+            exchange.waits(answer.guard.held, now)
         if self._most and exchange.bytes_received > self._most:
             return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
         return out
 
-    def _count_held(self, held: int, now: float) -> None:
-        """How many characters wait for a verdict, and for how long in all."""
-        if held > self.exchange.held_most:
-            self.exchange.held_most = held
-        if self._held_since and not held:
-            self.exchange.held_seconds += now - self._held_since
-            self._held_since = 0.0
-        elif held and not self._held_since:
-            self._held_since = now
-
     async def _send(self, out: bytes, last: bool = False) -> None:
-        client, exchange = self._client, self.exchange
+        client = self._client
         if not client.started:
             await self._start()
         if last:
             await client.end(out)
         else:
             await client.send(out)
-        exchange.bytes_sent += len(out)
-        if not exchange.client_text:
-            exchange.client_bytes = exchange.client_bytes or client.last_sent
-            if exchange.upstream_text:
-                exchange.client_text = client.last_sent
+        self.exchange.sent(len(out), client.last_sent)
 
     async def _start(self) -> None:
         self.exchange.status = 200

@@ -19,10 +19,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from proxy.server._connection import Connection, Http1Response, Timeouts
+from proxy.server._connection import Connection, Http1Response, Take, Timeouts
 from proxy.server._http1 import Headers, encode_request
 
-__all__ = ["Headers", "Http1Origin", "Http1Response", "Http1Transport", "Timeouts"]
+__all__ = ["Headers", "Http1Origin", "Http1Response", "Http1Transport", "Take", "Timeouts"]
 
 NO_TIMEOUTS = Timeouts()
 

@@ -11,7 +11,7 @@ import httpx
 from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.server.config import ServerConfig
 from proxy.server.headers import Headers
-from proxy.server.transport import Http1Origin, Http1Response, Http1Transport, Timeouts
+from proxy.server.transport import Http1Origin, Http1Response, Http1Transport, Take, Timeouts
 
 WRITE_TIMEOUT = 60.0  # seconds in which the model server takes no byte of a request
 END_TIMEOUT = 1.0  # seconds that the end of an answer may take after its last event
@@ -33,6 +33,9 @@ class UpstreamResponse(Protocol):
 
     async def read_some(self) -> bytes:
         """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
+
+    async def pump(self, take: Take) -> bool:
+        """Hand on what arrives. True as soon as `take` returns False, False at the end. Raises TRANSPORT_ERRORS."""
 
     def abort(self) -> None:
         """Close the connection at once, unless the answer has ended; never waits."""
@@ -113,6 +116,13 @@ class HttpxResponse:
             if chunk:
                 return chunk
         return b""
+
+    async def pump(self, take: Take) -> bool:
+        """See UpstreamResponse."""
+        while data := await self.read_some():
+            if not take(data):
+                return True
+        return False
 
     def abort(self) -> None:
         """See UpstreamResponse."""

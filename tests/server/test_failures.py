@@ -283,14 +283,14 @@ async def test_a_check_that_fails_on_input_blocks() -> None:
 
 async def test_a_failure_of_the_proxy_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A bug in the proxy is a 500 in the dialect's shape, a line in the log, and no harm to the next request."""
-    from proxy.server.relay import Guarded
+    from proxy.server.exchange import Exchange
 
     def fail(*_: object) -> None:
         raise LookupError("a bug")
 
     async with FakeUpstream(reply(sse(*said("Hello")))) as upstream, running(upstream, FORBIDDEN) as proxy:
         with monkeypatch.context() as patch:
-            patch.setattr(Guarded, "_count_held", fail)
+            patch.setattr(Exchange, "waits", fail)
             answer = await proxy.chat(n=1, stream=False)
         assert answer.status == 500
         assert error_of(answer)["code"] == "upstream_internal"
