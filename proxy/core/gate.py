@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from proxy.core.check import Check, Scan
+from proxy.core.check import Check, Progress, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
@@ -25,6 +25,7 @@ class Gate:
 
     __slots__ = (
         "_base",
+        "_checks",
         "_escaped",
         "_held",
         "_latest",
@@ -41,7 +42,8 @@ class Gate:
     def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
         """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
         self._escaped = escaped
-        self._scans: tuple[Scan, ...] = tuple(c.open() for c in sorted(checks, key=lambda c: c.hold != 0))
+        self._checks = sorted(checks, key=lambda c: c.hold != 0)
+        self._scans: tuple[Scan, ...] = tuple(check.open() for check in self._checks)
         self._held = ""  # text not released and not yet dropped, from offset _base on
         self._base = 0
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
@@ -67,10 +69,13 @@ class Gate:
         """Text that the client has already and the model goes on from: judged with what follows, never sent again.
 
         Matches that lie in it altogether are let be: they were judged where they came from. A block is kept.
+        What follows is judged by itself as well: an app may show it alone, where a word begins at its first letter.
         """
         self.feed(text)
         self._unseen = len(self._held)
         self._primed = self._base + self._unseen
+        alone = (_Shifted(check.open(), self._primed) for check in self._checks)
+        self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
         self._said.clear()
         self._segments.clear()
         self.reported.clear()
@@ -212,6 +217,21 @@ class Gate:
     def _label(self, segment: _Segment) -> str:
         label = segment.label()
         return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
+
+
+class _Shifted:
+    """A scan of a text that begins at an offset of the gate's."""
+
+    __slots__ = ("_by", "_scan")
+
+    def __init__(self, scan: Scan, by: int) -> None:
+        self._scan, self._by = scan, by
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """The same progress, in the gate's offsets."""
+        watermark, findings = self._scan.feed(text, final)
+        by = self._by
+        return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
 
 
 class _Segment:

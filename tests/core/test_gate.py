@@ -117,6 +117,29 @@ def test_a_prefill_is_judged_and_never_sent_again() -> None:
 
 
 @dataclass
+class AtStart:
+    """A check that rewrites "bomb" at the beginning of a text, as a rule for whole words does."""
+
+    hold: int | None = None
+
+    def open(self) -> AtStart:
+        """It needs to remember nothing: tests give it each text at once."""
+        return self
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """One finding, or none."""
+        found = [Finding(0, 4, Rule("test", "start", Action.REWRITE))] if text.startswith("bomb") else []
+        return Progress(len(text), tuple(found))
+
+
+def test_what_follows_a_prefill_is_judged_by_itself_as_well() -> None:
+    """A word that begins where the prefill ended is one for an app that shows only what the model said."""
+    gate = Gate([AtStart()])
+    gate.prime("hi")
+    assert gate.feed("bomb it is", final=True) == "[removed] it is"
+
+
+@dataclass
 class Scripted:
     """A check that says what the test wants."""
 

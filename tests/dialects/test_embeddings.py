@@ -23,6 +23,7 @@ OPENAI = OpenAIEmbeddings()
 LMSTUDIO = LMStudioEmbeddings()
 EMBED = OllamaEmbed()
 OLD = OllamaEmbeddings()
+GUARD = Guard(PhrasePlan())
 Dialect = OpenAIEmbeddings | OllamaEmbed
 
 OPENAI_ANSWER = {
@@ -106,9 +107,9 @@ def test_model_control_is_left_out() -> None:
 def test_numbers_pass_unchanged(dialect: Dialect, answer: dict[str, Any]) -> None:
     """A good answer passes whole, through the relay's way too, whatever the upstream's framing."""
     body = json.dumps(answer).encode()
-    assert json.loads(dialect.clean_answer(body)) == answer
+    assert json.loads(dialect.clean_answer(body, GUARD)) == answer
     request = dialect.parse(ask(dialect, "x"), Options())
-    whole = dialect.answer(request, Guard(PhrasePlan([block("x")])), lambda finding: "")
+    whole = dialect.answer(request, Guard(PhrasePlan([block("=")])), lambda finding: "")
     assert whole.whole(body) == b""
     pieces = dialect.answer(request, Guard(PhrasePlan()), lambda finding: "")
     assert b"".join(pieces.feed(body[i : i + 7]) for i in range(0, len(body), 7)) + pieces.finish() == b""
@@ -120,12 +121,15 @@ def test_numbers_pass_unchanged(dialect: Dialect, answer: dict[str, Any]) -> Non
 
 def test_the_clients_can_read_it() -> None:
     """The openai and ollama packages read what is left."""
-    body = OPENAI.clean_answer(json.dumps(OPENAI_ANSWER).encode())
+    body = OPENAI.clean_answer(json.dumps(OPENAI_ANSWER).encode(), GUARD)
     assert CreateEmbeddingResponse.model_validate_json(body).data[1].embedding == [1.0, 2.0, 3.0]
     assert (
-        EmbedResponse.model_validate_json(EMBED.clean_answer(json.dumps(EMBED_ANSWER).encode())).prompt_eval_count == 8
+        EmbedResponse.model_validate_json(
+            EMBED.clean_answer(json.dumps(EMBED_ANSWER).encode(), GUARD)
+        ).prompt_eval_count
+        == 8
     )
-    assert EmbeddingsResponse.model_validate_json(OLD.clean_answer(b'{"embedding":[0.5]}')).embedding == [0.5]
+    assert EmbeddingsResponse.model_validate_json(OLD.clean_answer(b'{"embedding":[0.5]}', GUARD)).embedding == [0.5]
 
 
 def base64_answer(value: str) -> bytes:
@@ -136,14 +140,14 @@ def base64_answer(value: str) -> bytes:
 def test_packed_numbers_pass() -> None:
     """The openai package asks for base64 of 32-bit floats by itself."""
     packed = base64.b64encode(struct.pack("<3f", 0.5, -1.0, 2.0)).decode()
-    assert json.loads(OPENAI.clean_answer(base64_answer(packed)))["data"][0]["embedding"] == packed
+    assert json.loads(OPENAI.clean_answer(base64_answer(packed), GUARD))["data"][0]["embedding"] == packed
 
 
 @pytest.mark.parametrize("value", ["FORBIDDEN", "FORBIDDEN words", "QUJD", "QUJDR A==", "é"])
 def test_other_text_is_no_vector(value: str) -> None:
     """A text that does not hold whole 32-bit floats is an error, not an answer."""
     with pytest.raises(UpstreamBroken):
-        OPENAI.clean_answer(base64_answer(value))
+        OPENAI.clean_answer(base64_answer(value), GUARD)
 
 
 @pytest.mark.parametrize(("dialect", "answer"), ANSWERS)
@@ -162,7 +166,7 @@ def test_no_text_passes(dialect: Dialect, answer: dict[str, Any], data: st.DataO
             break
         node = node[key]
     try:
-        out = dialect.clean_answer(json.dumps(changed).encode())
+        out = dialect.clean_answer(json.dumps(changed).encode(), GUARD)
     except UpstreamBroken:
         return
     assert b"FORBIDDEN" not in out
@@ -175,10 +179,10 @@ def test_no_text_passes(dialect: Dialect, answer: dict[str, Any], data: st.DataO
 def test_what_is_no_answer_is_an_error(dialect: Dialect, body: bytes) -> None:
     """Anything else is an error of the model server."""
     if dialect is OPENAI and b"data" in body:
-        assert json.loads(dialect.clean_answer(body)) == {"data": []}
+        assert json.loads(dialect.clean_answer(body, GUARD)) == {"data": []}
         return
     with pytest.raises(UpstreamBroken):
-        dialect.clean_answer(body)
+        dialect.clean_answer(body, GUARD)
     answer = dialect.answer(dialect.parse(ask(dialect, "x"), Options()), Guard(PhrasePlan()), lambda finding: "")
     assert answer.whole(body) == b""
     assert answer.failed is not None
@@ -208,3 +212,16 @@ def test_the_operators_words_are_not_measured() -> None:
     request = EMBED.parse(ask(EMBED, "x"), Options())
     EMBED.instruct(request, "A", "Z")
     assert json.loads(EMBED.upstream_body(request)) == {"model": "m", "input": "x"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "answer"), [(OPENAI, OPENAI_ANSWER), (LMSTUDIO, OPENAI_ANSWER), (EMBED, EMBED_ANSWER)]
+)
+def test_a_models_name_that_a_rule_minds(dialect: Dialect, answer: dict[str, Any]) -> None:
+    """It is withheld, as in every other dialect; the numbers pass."""
+    body = json.dumps({**answer, "model": "forbidden"}).encode()
+    got = dialect.answer(
+        dialect.parse(ask(dialect, "x"), Options()), Guard(PhrasePlan([block("bidden")])), lambda f: ""
+    )
+    assert got.whole(body) == b""
+    assert json.loads(got.result()) == {**answer, "model": "withheld"}
