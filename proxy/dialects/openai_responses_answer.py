@@ -330,5 +330,6 @@ class ResponsesAnswer(NamedEventsAnswer):
             self._final = body["response"]
 
     def _error_event(self, error: UpstreamError) -> bytes:
-        flat = {"type": "error", "code": f"upstream_{error.reason}", "message": str(error), "param": None}
-        return encode(self._numbers.next(flat))
+        # OpenAI's reference has it flat; its packages raise only where there is an `error` object. So it is both.
+        flat = {"code": f"upstream_{error.reason}", "message": str(error), "param": None}
+        return encode(self._numbers.next({"type": "error", **openai_errors.event(error), **flat}))

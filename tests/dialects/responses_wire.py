@@ -101,7 +101,9 @@ class Reader:
         self._count(event)
         kind = event["type"]
         if kind == "error":
-            assert set(event) - {"sequence_number"} == {"type", "code", "message", "param"}
+            flat = {key: event[key] for key in ("code", "message", "param")}
+            assert set(event) - {"sequence_number"} == {"type", "error", *flat}
+            assert event["error"] == {"type": "upstream_error", **flat}
             self.told.failed = self.over = True
             return
         stem, _, what = kind.removeprefix("response.").rpartition(".")

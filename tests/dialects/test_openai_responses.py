@@ -189,7 +189,7 @@ def test_numbers_go_on_after_a_hold() -> None:
 
 
 def test_a_failed_response() -> None:
-    """`response.failed` and both shapes of an error event are errors for the client, in the flat shape."""
+    """`response.failed` and both shapes of an error event are errors for the client, flat and as an object."""
     head = b"".join(frame + b"\n\n" for frame in golden("ollama_v1_responses_stream").body.split(b"\n\n")[:6])
     for event in (
         {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "out of memory"}}},
@@ -200,11 +200,11 @@ def test_a_failed_response() -> None:
         assert answer.failed is not None
         assert told.failed
         last = json.loads(out.split(b"\n\n")[-2].partition(b"data: ")[2])
+        flat = {"code": "upstream_error_event", "message": "out of memory", "param": None}
         assert last == {
             "type": "error",
-            "code": "upstream_error_event",
-            "message": "out of memory",
-            "param": None,
+            "error": {"type": "upstream_error", **flat},
+            **flat,
             "sequence_number": 6,
         }
 
