@@ -1,0 +1,46 @@
+"""npm's packages, installed into the project from a lock that names no address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parent / "node"
+LOCK: Final = FOLDER / "package-lock.json"
+STAMP: Final = FOLDER / "node_modules" / ".installed"
+INSTALL: Final = ("npm", "ci", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000")
+INSTALL_SECONDS: Final = 60
+OLDEST: Final = 20
+"""The first major version of Node that all the packages run on."""
+
+
+def missing() -> str:
+    """Why the packages cannot be used here; empty if they can. Installs them if need be."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return "node and npm are not on this machine"
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
+        return f"node is {version}, and the packages need {OLDEST} or newer"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    return "" if STAMP.exists() and STAMP.read_text() == wanted else _install(wanted)
+
+
+def _install(wanted: str) -> str:
+    try:
+        done = subprocess.run(INSTALL, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"npm ci took more than {INSTALL_SECONDS} s"
+    if done.returncode != 0:
+        return f"npm ci failed: {done.stderr.strip()[:300]}"
+    STAMP.write_text(wanted)
+    return ""
+
+
+def versions() -> dict[str, str]:
+    """The version of each package that the lock names."""
+    packages = json.loads(LOCK.read_text("utf-8"))["packages"]
+    return {path.removeprefix("node_modules/"): about["version"] for path, about in packages.items() if path}
