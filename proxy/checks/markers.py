@@ -194,6 +194,11 @@ class MarkerPass:
         return self.rule.holds
 
     @property
+    def may_block(self) -> bool:
+        """Whether it can end a text."""
+        return self.rule.holds and self.rule.action is Action.BLOCK
+
+    @property
     def hold(self) -> int:
         """All of a marker but its last character."""
         return LONGEST - 1 if self.rule.holds else 0

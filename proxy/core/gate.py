@@ -142,7 +142,8 @@ class Gate:
         if last is not None:
             known = self.reported[last]
             if finding.extends and finding.start <= known.end:
-                self.reported[last] = known._replace(end=max(known.end, finding.end))
+                start, end = min(known.start, finding.start), max(known.end, finding.end)
+                self.reported[last] = known._replace(start=start, end=end)
                 return
             if known.start <= finding.start and finding.end <= known.end:
                 return  # the same, seen in another view of the text

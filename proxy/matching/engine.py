@@ -31,6 +31,7 @@ class MatchPass:
         self.keywords = Keywords(words, max_transitions) if words else None
         self.longest_word = max((rule.longest or 0 for rule in rules if rule.entries), default=0)
         self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
+        self.may_block = any(self.blocks) or self.may_block_late
 
     def _is_plain(self, number: int) -> bool:
         """True when a rule's matches only have to be reported: they end nothing, and nobody has to be asked."""

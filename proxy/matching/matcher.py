@@ -42,6 +42,8 @@ class Matcher:
                     (_view(fold, as_source), inner) for as_source in ((True, False) if escaped else (False,))
                 ]
 
+        self._may_block = [inner.may_block for _, inner in self._passes]
+
     @property
     def hold(self) -> int | None:
         """The most characters that may be kept waiting; 0 when no rule can hide anything, None when there is no end."""
@@ -54,7 +56,7 @@ class Matcher:
     def open(self) -> PassScan:
         """A fresh scan for one channel."""
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
-        return scans[0] if len(scans) == 1 else _Lockstep(scans)
+        return scans[0] if len(scans) == 1 else _Lockstep(scans, self._may_block)
 
 
 def _view(fold: bool, escaped: bool) -> View | None:
@@ -66,10 +68,12 @@ def _view(fold: bool, escaped: bool) -> View | None:
 class _Lockstep:
     """Several passes over one text. Where one blocks, the others are taken back, so that none has read more."""
 
-    __slots__ = ("_position", "_scans", "_watermark", "verdict")
+    __slots__ = ("_position", "_scans", "_taken_back", "_watermark", "verdict")
 
-    def __init__(self, scans: Sequence[PassScan]) -> None:
+    def __init__(self, scans: Sequence[PassScan], may_block: Sequence[bool]) -> None:
+        """may_block: for each scan, whether it can end the text."""
         self._scans = scans
+        self._taken_back = [any(may_block[i + 1 :]) for i in range(len(scans))]  # by a later scan, perhaps
         self._position = 0
         self._watermark = 0
         self.verdict: Verdict | None = None
@@ -89,25 +93,44 @@ class _Lockstep:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._watermark)
-        marks = [scan.save() for scan in self._scans]
-        answers = [scan.feed(text, final) for scan in self._scans]
-        self.verdict = min((scan.verdict for scan in self._scans if scan.verdict is not None), default=None)
-        if self.verdict is not None:
-            self._take_back(marks, answers, text, self.verdict)
+        marks: list[object] = []
+        answers: list[Progress] = []
+        for scan, may_be in zip(self._scans, self._taken_back, strict=True):
+            marks.append(scan.save() if may_be or self.verdict is not None else None)
+            if self.verdict is None:
+                answers.append(scan.feed(text, final))
+            else:
+                answers.append(self._read_until(scan, marks[-1], text, final, self.verdict))
+            if scan.verdict is not None and scan.verdict != self.verdict:
+                self.verdict = scan.verdict
+                self._take_back(marks, answers, text)
         self._position += len(text)
-        self._watermark = min((mark for mark, _ in answers), default=self._position)
+        self._watermark = min(mark for mark, _ in answers)
         found = [finding for _, findings in answers for finding in findings]
         if not found:
             return Progress(self._watermark)
         return Progress(self._watermark, in_order(found if self.verdict is None else _one_block(found)))
 
-    def _take_back(self, marks: list[object], answers: list[Progress], text: str, first: Verdict) -> None:
-        """Let the scans that did not block, or later, read only what was there to read before the verdict."""
-        known = text[: max(first.end, first.read - 1) - self._position]
-        for i, scan in enumerate(self._scans):
-            if scan.verdict != first:
-                scan.restore(marks[i])
-                answers[i] = scan.feed(known)
+    def _known(self, text: str, verdict: Verdict) -> str:
+        """The part of a text that was there to read before the verdict fell."""
+        return text[: max(verdict.end, verdict.read - 1) - self._position]
+
+    def _read_until(self, scan: PassScan, mark: object, text: str, final: bool, verdict: Verdict) -> Progress:
+        """Another scan has blocked: this one may do the same, at the same place or before, or it reads no further."""
+        reach = verdict.read - self._position
+        progress = scan.feed(text[:reach], final and reach > len(text))
+        if scan.verdict is not None and scan.verdict <= verdict:
+            return progress
+        scan.restore(mark)
+        return scan.feed(self._known(text, verdict))
+
+    def _take_back(self, marks: list[object], answers: list[Progress], text: str) -> None:
+        """Let the scans before the one that blocked read only what was there to read before its verdict."""
+        assert self.verdict is not None
+        known = self._known(text, self.verdict)
+        for i, mark in enumerate(marks[:-1]):
+            self._scans[i].restore(mark)
+            answers[i] = self._scans[i].feed(known)
 
 
 def _one_block(found: list[Finding]) -> list[Finding]:

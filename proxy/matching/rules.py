@@ -80,6 +80,10 @@ class HidingPass(Pass, Protocol):
     def hides(self) -> bool:
         """Whether text has to wait for it."""
 
+    @property
+    def may_block(self) -> bool:
+        """Whether it can end a text."""
+
 
 class View(Protocol):
     """A reading of the raw text (folded, JSON-unescaped). Both are views of proxy.matching.views."""

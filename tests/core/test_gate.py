@@ -165,6 +165,21 @@ def test_hidden_text_is_dropped_while_its_match_still_grows() -> None:
     assert [(f.start, f.end) for f in gate.findings] == [(0, 100_000)]
 
 
+def test_a_block_never_lets_its_own_match_out() -> None:
+    """Where a check says no more than where the match begins, the text ends there."""
+    gate = Gate([Scripted([Progress(4, (Finding(1, 4, Rule("test", "b", Action.BLOCK)),))])])
+    assert gate.feed("abcd") == "a"
+
+
+def test_a_match_that_grows_at_both_ends_is_reported_once() -> None:
+    """It stands as long as it got."""
+    rule = Rule("test", "r", Action.REWRITE)
+    says = [Progress(0, (Finding(2, 4, rule),)), Progress(5, (Finding(1, 5, rule, extends=True),))]
+    gate = Gate([Scripted(says)])
+    assert gate.feed("abcd") + gate.feed("e", final=True) == "a[removed]"
+    assert [(f.start, f.end) for f in gate.findings] == [(1, 5)]
+
+
 def test_a_mark_after_a_hidden_letter_goes_with_it() -> None:
     """A finding that extends another hides its characters without a label of its own."""
     rule = Rule("test", "r", Action.REWRITE, replacement=Replacement("[X]"))
