@@ -31,7 +31,7 @@ check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
 bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and LiteLLM (ARGS=--quick)
 	@$(DEV)/bin/python -m bench $(ARGS)
 
-bench-gate: $(DEV)/ready ## half a minute of it, for CI: fails when the proxy has become slower
+bench-gate: $(DEV)/ready ## a minute of it, for CI: fails when the proxy has become slower
 	@$(DEV)/bin/python -m bench.gate $(ARGS)
 
 bench-peers:     ## LiteLLM for the bench, into an environment of its own (large; some minutes)

@@ -2,7 +2,7 @@
 
     python -m bench.gate [--rounds 3]
 
-Half a minute. The limits are ratios of CPU time within a round, the median of which counts, so a busy machine makes
+About a minute. The limits are ratios of CPU time within a round, the median of which counts, so a busy machine makes
 no difference; they leave a margin above what was measured (docs/performance.md). Without nginx the naive proxy alone
 is the measure. Exit code 1: a limit is passed.
 """

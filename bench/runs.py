@@ -125,7 +125,7 @@ def _reload(contestant: Running) -> None:
 
 
 def _scrape(contestant: Running) -> None:
-    with urllib.request.urlopen(f"{contestant.admin}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{contestant.admin}/metrics", timeout=60) as answer:
         answer.read()
 
 
@@ -134,7 +134,7 @@ def _ask_at_length(contestant: Running) -> None:
     body = orjson.dumps({"model": Pace(n=5).model(), "messages": question})
     url = f"http://127.0.0.1:{contestant.port}/v1/chat/completions"
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         answer.read()
 
 
