@@ -10,6 +10,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 
 from proxy import __version__
 from proxy.dialects.base import Request
@@ -113,13 +114,7 @@ class WebRules:
         if not self._check_hosts:
             return True
         name = _host_name(host).lower().rstrip(".")
-        if name in self._hosts or name.endswith(LOCAL_SUFFIXES):
-            return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or address.is_private or address.is_unspecified
+        return name in self._hosts or name.endswith(LOCAL_SUFFIXES) or _is_near(name)
 
     def allows(self, origin: str, host: str) -> bool:
         """Whether a page of this origin may call."""
@@ -155,6 +150,16 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+@lru_cache(maxsize=64)
+def _is_near(name: str) -> bool:
+    """Whether it is an address of this machine or of a private network. Every request asks, mostly for the same."""
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private or address.is_unspecified
 
 
 def _is_loopback(address: str) -> bool:
