@@ -230,7 +230,7 @@ def _texts(item: dict[str, Any], role: str, path: str, options: Options) -> list
             texts.append(InputText(role, value, f"{path}.{key}", item, key))
         for j, part in enumerate(value if isinstance(value, list) else ()):
             texts += _part_texts(part, role, f"{path}.{key}[{j}]", options)
-    for key in ("encrypted_content", "call_id", "name"):
+    for key in ("encrypted_content", "call_id", "name", "id", "status"):
         if isinstance(item.get(key), str):
             texts.append(InputText(role, item[key], f"{path}.{key}", item, key))
     if isinstance(item.get("arguments"), str):

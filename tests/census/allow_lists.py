@@ -1,0 +1,103 @@
+"""The field table of the way there, read from the allow-lists themselves: every place in a request that takes text.
+
+An allow-list is made of functions that remember what they were made of, so all that they take can be walked. A key that
+is added to one has so a row in the census at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from proxy.dialects.fields import Object, Take, anything
+
+Build = Callable[[Any], Any]
+"""Puts a text into its place in the smallest request that has such a place."""
+
+SAMPLES: dict[str, Any] = {
+    "role": "user",
+    "image_url": "data:image/png;base64,aGk=",
+    "url": "data:image/png;base64,aGk=",
+    "data_url": "data:image/png;base64,aGk=",
+    "arguments": "{}",
+}
+"""Values of keys that are not just any text."""
+
+
+class Place(NamedTuple):
+    """Where a request takes text.
+
+    path:  as errors write it, with the tag of a variant behind it: messages[].content[text].text
+    free:  any JSON may stand there
+    """
+
+    path: str
+    build: Build
+    free: bool = False
+
+
+def places(take: Take | Object, path: str = "", build: Build = lambda value: value) -> Iterator[Place]:
+    """Every place below a reader that takes text."""
+    if take is anything:
+        yield Place(path, build, free=True)
+        return
+    if isinstance(take, Object):
+        yield from _of_object(take, path, build)
+        return
+    made_of = _made_of(take)
+    if "variants" in made_of:
+        for name, variant in made_of["variants"].items():
+            yield from _of_object(variant, f"{path}[{name}]", build, {made_of["tag"]: name})
+    elif "choices" in made_of:
+        for choice in made_of["choices"].values():
+            yield from places(choice, path, build)
+    elif "item" in made_of and take.__qualname__.startswith("map_of"):
+        yield Place(f"{path}.KEY", lambda value: build({value: sample(made_of["item"])}))
+        yield from places(made_of["item"], f"{path}.*", lambda value: build({"k": value}))
+    elif "item" in made_of:
+        yield from places(made_of["item"], f"{path}[]", lambda value: build([value]))
+    elif str in made_of.get("types", ()):
+        yield Place(path, build)
+
+
+def _of_object(
+    fields: Object,
+    path: str,
+    build: Build,
+    tag: dict[str, str] | None = None,
+) -> Iterator[Place]:
+    for key, take in fields._keys.items():
+        if tag is not None and key in tag:
+            continue
+        siblings = {k: sample(fields._keys[k], k) for k in fields._required if k != key} | (tag or {})
+
+        def put(value: Any, key: str = key, siblings: Mapping[str, Any] = siblings) -> Any:
+            return build({**siblings, key: value})
+
+        yield from places(take, f"{path}.{key}" if path else key, put)
+
+
+def sample(take: Take | Object, key: str = "") -> Any:
+    """The smallest value that a reader takes."""
+    if key in SAMPLES:
+        return SAMPLES[key]
+    if isinstance(take, Object):
+        return {k: sample(take._keys[k], k) for k in take._required}
+    if take is anything:
+        return {}
+    made_of = _made_of(take)
+    if "variants" in made_of:
+        name, variant = next(iter(made_of["variants"].items()))
+        return sample(variant) | {made_of["tag"]: name}
+    if "choices" in made_of:
+        return sample(next(iter(made_of["choices"].values())), key)
+    if "item" in made_of:
+        return {} if take.__qualname__.startswith("map_of") else [sample(made_of["item"])]
+    if "allowed" in made_of:
+        return made_of["allowed"][0]
+    return {str: "x", int: 1, float: 1.0, bool: True}.get(made_of["types"][0])
+
+
+def _made_of(take: Take) -> Mapping[str, Any]:
+    return inspect.getclosurevars(take).nonlocals

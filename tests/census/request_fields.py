@@ -1,0 +1,202 @@
+"""What a client may send on each guarded path: the allow-lists, and the places whose text no rule has to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from proxy.dialects import (
+    anthropic_request,
+    embeddings,
+    lmstudio_request,
+    ollama_request,
+    openai_completions,
+    openai_request,
+    openai_responses_request,
+)
+from proxy.dialects.base import Dialect
+from proxy.dialects.fields import Object, tagged
+from tests.census.allow_lists import Build, Place, places
+from tests.census.doors import GUARDED
+
+
+class Fate(Enum):
+    """What becomes of a forbidden text in a place.
+
+    JUDGED:   a rule sees it: the request is refused or the text rewritten
+    REFUSED:  the request is refused whatever the text says
+    DROPPED:  it is not sent on
+    NOT_READ: it is sent on, and no model reads it
+    """
+
+    JUDGED = "judged"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+    NOT_READ = "not read"
+
+
+class Asked(NamedTuple):
+    """A path with everything that its requests can hold.
+
+    below: allow-lists that the dialect applies to values which the outer one takes as any JSON
+    base:  keys that every request of it has
+    """
+
+    allowed: Object
+    base: dict[str, Any]
+    below: tuple[tuple[str, Any, Build], ...] = ()
+
+
+def _in(key: str, more: dict[str, Any]) -> Build:
+    return lambda value: {**more, key: [value]}
+
+
+_TALK: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
+_RESPONSES = Asked(
+    openai_responses_request.RESPONSES,
+    {"model": "m", "input": "hi"},
+    (
+        ("input[]", tagged("type", openai_responses_request._ITEMS), _in("input", {})),
+        ("tools[]", tagged("type", {"function": openai_responses_request._TOOL}), _in("tools", {"input": "hi"})),
+    ),
+)
+_MESSAGES = Asked(
+    anthropic_request.MESSAGES,
+    {"model": "m", "max_tokens": 9, **_TALK},
+    (("tools[]", anthropic_request._TOOL, _in("tools", _TALK)),),
+)
+ASKED: dict[str, Asked] = {
+    "/v1/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
+    "/v1/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
+    "/v1/responses": _RESPONSES,
+    "/v1/messages": _MESSAGES,
+    "/v1/messages/count_tokens": _MESSAGES,
+    "/api/chat": Asked(ollama_request.CHAT, {"model": "m", **_TALK}),
+    "/api/generate": Asked(ollama_request.GENERATE, {"model": "m", "prompt": "hi"}),
+    "/api/v1/chat": Asked(lmstudio_request.CHAT, {"model": "m", "input": "hi"}),
+    "/api/v0/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
+    "/api/v0/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
+    "/v1/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
+    "/api/embed": Asked(embeddings._EMBED, {"model": "m", "input": "hi"}),
+    "/api/embeddings": Asked(embeddings._OLD, {"model": "m", "prompt": "hi"}),
+    "/api/v0/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
+}
+
+_NAME = "the name of a model"
+_STOP = "the model server compares it with the answer"
+_MEDIA = "a picture or a sound, which nobody reads here; docs say so"
+_SETTING = "a setting that no chat template shows"
+_ROLE = "a role is one of a few words"
+_PIN = "it would keep a model in memory; a setting allows it"
+_RAW = "it goes around the chat template; a setting allows it"
+_OWN = "it is read through an allow-list of its own"
+_TOOLS = "the model server would run tools; a setting allows it"
+_DATA = "only data: URLs are taken; a setting allows others"
+_STATE = "the model server remembers; a setting allows it"
+
+EXEMPT: dict[str, tuple[Fate, str]] = {
+    "model": (Fate.NOT_READ, _NAME),
+    "draft_model": (Fate.NOT_READ, _NAME),
+    "keep_alive": (Fate.DROPPED, _PIN),
+    **dict.fromkeys(("stop", "stop[]", "options.stop", "options.stop[]", "stop_sequences[]"), (Fate.NOT_READ, _STOP)),
+    **dict.fromkeys(
+        ("samplers[]", "dry_sequence_breakers[]", "logit_bias.KEY", "logit_bias"), (Fate.NOT_READ, _SETTING)
+    ),
+    **dict.fromkeys(("tool_choice.type", "tool_choice.name", "tool_choice.function.name"), (Fate.NOT_READ, _SETTING)),
+    **dict.fromkeys(("function_call", "function_call.name", "chat_template_kwargs.KEY"), (Fate.NOT_READ, _SETTING)),
+    **dict.fromkeys(("thinking.display", "text.verbosity"), (Fate.NOT_READ, _SETTING)),
+    "messages[].role": (Fate.REFUSED, _ROLE),
+    "input[][message].role": (Fate.REFUSED, _ROLE),
+    "messages[].images[]": (Fate.NOT_READ, _MEDIA),
+    "images[]": (Fate.NOT_READ, _MEDIA),
+    "suffix": (Fate.REFUSED, _RAW),
+    "template": (Fate.REFUSED, _RAW),
+    "include[]": (Fate.DROPPED, "only what can be judged is asked for"),
+    "previous_response_id": (Fate.REFUSED, _STATE),
+    "conversation": (Fate.REFUSED, _STATE),
+    "conversation.id": (Fate.REFUSED, _STATE),
+    "input[]": (Fate.REFUSED, _OWN),
+    "tools[]": (Fate.REFUSED, _OWN),
+    "tools[].type": (Fate.REFUSED, _TOOLS),
+    "integrations[]": (Fate.REFUSED, _TOOLS),
+}
+ENDINGS: dict[str, tuple[Fate, str]] = {
+    ".annotations": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
+    ".logprobs": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
+    "[image].source[base64].media_type": (Fate.NOT_READ, _MEDIA),
+    "[image].source[base64].data": (Fate.NOT_READ, _MEDIA),
+    "[image].source[url].url": (Fate.REFUSED, _DATA),
+    "[input_image].image_url": (Fate.REFUSED, _DATA),
+    "[input_image].detail": (Fate.NOT_READ, _SETTING),
+    "[input_audio].input_audio.data": (Fate.NOT_READ, _MEDIA),
+    "[input_audio].input_audio.format": (Fate.NOT_READ, _SETTING),
+    "[image_url].image_url": (Fate.REFUSED, _DATA),
+    "[image_url].image_url.url": (Fate.REFUSED, _DATA),
+    "[image].data_url": (Fate.REFUSED, _DATA),
+    "integrations[]": (Fate.REFUSED, _TOOLS),
+    "[plugin].id": (Fate.REFUSED, _TOOLS),
+    ".allowed_tools[]": (Fate.REFUSED, _TOOLS),
+    "[ephemeral_mcp].server_label": (Fate.REFUSED, _TOOLS),
+    "[ephemeral_mcp].server_url": (Fate.REFUSED, _TOOLS),
+    "[ephemeral_mcp].headers.KEY": (Fate.REFUSED, _TOOLS),
+    "[ephemeral_mcp].headers.*": (Fate.REFUSED, _TOOLS),
+}
+"""The same for places whose path ends so."""
+
+
+class Row(NamedTuple):
+    """A place in the requests of a path."""
+
+    path: str
+    dialect: Dialect
+    place: Place
+    fate: Fate
+
+    def request(self, value: Any) -> dict[str, Any]:
+        """A request with the value in its place."""
+        built: dict[str, Any] = self.place.build(value)
+        return {**ASKED[self.path].base, **built}
+
+
+def rows() -> Iterator[Row]:
+    """Every place of every path."""
+    for path, dialect in GUARDED.items():
+        if path in ASKED and dialect is not None:
+            for place in places_of(path):
+                yield Row(path, dialect, place, fate_of(place.path))
+
+
+def places_of(path: str) -> Iterator[Place]:
+    """The places of one path."""
+    asked = ASKED[path]
+    yield from places(asked.allowed)
+    for below, take, build in asked.below:
+        yield from places(take, below, build)
+
+
+def fate_of(path: str) -> Fate:
+    """What is to become of a text there: judged, unless the table says otherwise."""
+    exempt = EXEMPT.get(path) or next((fate for end, fate in ENDINGS.items() if path.endswith(end)), None)
+    return exempt[0] if exempt else Fate.JUDGED
+
+
+Pair = Callable[[str, str], dict[str, Any]]
+
+
+def _messages(key: str, *contents: Any, role: str = "user") -> dict[str, Any]:
+    return {"model": "m", "max_tokens": 9, key: [{"role": role, "content": content} for content in contents]}
+
+
+def _parts(key: str, kind: str) -> Pair:
+    return lambda a, b: _messages(key, [{"type": kind, "text": a}, {"type": kind, "text": b}])
+
+
+SPLIT: dict[str, tuple[Pair, ...]] = {
+    "/v1/chat/completions": (lambda a, b: _messages("messages", a, b), _parts("messages", "text")),
+    "/v1/messages": (lambda a, b: _messages("messages", a, b), _parts("messages", "text")),
+    "/v1/responses": (lambda a, b: _messages("input", a, b), _parts("input", "input_text")),
+    "/api/chat": (lambda a, b: _messages("messages", a, b),),
+    "/api/v1/chat": (lambda a, b: {"model": "m", "input": [{"type": "message", "content": text} for text in (a, b)]},),
+}
+"""A phrase in two neighbouring texts, which the model reads as one."""
