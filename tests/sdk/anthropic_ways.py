@@ -24,6 +24,8 @@ def _read_message(message: Any, told: Told) -> None:
     told.text = "".join(block.text for block in message.content if block.type == "text")
     told.calls = [(block.name, block.input) for block in message.content if block.type == "tool_use"]
     told.reason = message.stop_reason
+    if told.reason == "refusal":
+        assert message.stop_details.explanation in told.text
 
 
 def raw_stream(ask: Ask, told: Told) -> None:

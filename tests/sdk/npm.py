@@ -35,7 +35,7 @@ def _install(wanted: str) -> str:
     except subprocess.TimeoutExpired:
         return f"npm ci took more than {INSTALL_SECONDS} s"
     if done.returncode != 0:
-        return f"npm ci failed: {done.stderr.strip()[:300]}"
+        return f"npm ci failed: {' '.join(done.stderr.split())[:200]}"
     STAMP.write_text(wanted)
     return ""
 
