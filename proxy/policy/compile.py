@@ -187,6 +187,7 @@ class Compilation:
             tolerant=policy.on_error == "allow",
             history=policy.history,
             system_prompt=policy.system_prompt,
+            images=policy.images,
             markers=tuple(one for one in searching if isinstance(one, MarkerPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",

@@ -13,7 +13,7 @@ from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.policy.names import model_globs
-from proxy.policy.schema import AppliesTo, History, SystemPrompt
+from proxy.policy.schema import AppliesTo, History, Images, SystemPrompt
 
 _ROLES = {"developer": "system", "function": "tool"}
 _KNOWN_ROLES = frozenset(("system", "user", "assistant", "tool"))
@@ -100,6 +100,7 @@ class Policy:
     tolerant: bool
     history: History
     system_prompt: SystemPrompt
+    images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
@@ -189,6 +190,11 @@ class Plan:
     def any_output_rule(self) -> bool:
         """Whether an enforced policy looks at the answer's text: copies of it beside it (logprobs) then have to go."""
         return self._direction is Direction.OUTPUT and any(p.enforced and p.rules for p in self.policies)
+
+    @property
+    def refuses_images(self) -> bool:
+        """Whether an enforced policy wants no pictures and no audio in prompts."""
+        return any(p.enforced and p.images == "refuse" for p in self.policies)
 
     @property
     def history(self) -> History:

@@ -21,6 +21,7 @@ Alignment = Literal["instruct", "base", "unaligned", "unknown"]
 Role = Literal["system", "user", "assistant", "tool"]
 Mode = Literal["enforce", "monitor"]
 History = Literal["replace", "block"]
+Images = Literal["allow", "refuse"]
 
 
 class AppliesTo(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,6 +115,7 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     applies_to: Annotated[AppliesTo, Meta(description="to what it applies; default: everything")] = AppliesTo()
     on_error: Annotated[Literal["block", "allow"], Meta(description="when a check itself fails")] = "block"
     history: Annotated[History, Meta(description="what a block in an earlier message does to a request")] = "replace"
+    images: Annotated[Images, Meta(description="pictures and audio in prompts, which nobody reads here")] = "allow"
     system_prompt: Annotated[SystemPrompt, Meta(description="text added to requests")] = SystemPrompt()
     limits: Annotated[Limits, Meta(description="bounds on answers")] = Limits()
     rules: Annotated[tuple[RuleSpec, ...], Meta(description="in order: the first one names a merged span")] = ()

@@ -162,7 +162,11 @@ class Guarded:
             self._template = self._relay.models.templates.of(request.model)
         plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
         if options.logprobs and plan.any_output_rule:
-            request = self._dialect.parse(body, replace(options, logprobs=False))
+            options = replace(options, logprobs=False)
+        if options.allow_images and self._policies.plan(Direction.INPUT, request.model, "user").refuses_images:
+            options = replace(options, allow_images=False)
+        if options is not self._config.options:
+            request = self._dialect.parse(body, options)
         if request.stream and not self._client.chunks:
             raise BadRequest(OLD_HTTP, "stream", "http_version")
         self._request = request

@@ -37,6 +37,7 @@ class Plan(PhrasePlan):
 
     any_output_rule = False
     history = "replace"
+    refuses_images = False
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
@@ -54,6 +55,7 @@ class Policies:
     prompt: tuple[str, str] = ("", "")
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
+    refuses_images: bool = False
 
     @property
     def rules(self) -> list[Rule]:
@@ -67,6 +69,7 @@ class Policies:
         plan = Plan(self.input if direction is Direction.INPUT else self.output)
         object.__setattr__(plan, "any_output_rule", bool(self.output))
         object.__setattr__(plan, "history", self.history)
+        object.__setattr__(plan, "refuses_images", self.refuses_images)
         return plan
 
     def system_prompt(self, model: str) -> tuple[str, str]:
