@@ -66,6 +66,8 @@ class Guard:
         self.leads: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
+        self._latest: Channel | None = None
+        self._latest_gate: AnyGate | None = None
         self._closed: set[Channel] = set()
         self._fresh: list[int] = []  # choices cut since the last passage
         self.cuts: dict[int, Finding] = {}
@@ -77,7 +79,7 @@ class Guard:
         pieces = frame.pieces
         if len(pieces) == 1 and not frame.closes and not frame.finishes:
             channel, text = pieces[0]
-            out = self._feed(channel, text)
+            out = self._feed_again(text) if channel is self._latest else self._feed(channel, text)
             if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
                 return None
             return Passage((out,), (), self._new_cuts())
@@ -141,6 +143,19 @@ class Guard:
             gate = self._gates[channel] = self._open(channel)
         if channel.choice in self.cuts or channel in self._closed:
             return ""
+        self._latest, self._latest_gate = channel, gate
+        return self._fed(channel, gate, text, final)
+
+    def _feed_again(self, text: str) -> str:
+        """More of the channel that was fed last: the same object, as quick readers give it, needs no look-up."""
+        channel, gate = self._latest, self._latest_gate
+        assert channel is not None
+        assert gate is not None
+        if (self.cuts and channel.choice in self.cuts) or (self._closed and channel in self._closed):
+            return ""
+        return self._fed(channel, gate, text, False)
+
+    def _fed(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
         try:
             out = gate.feed(text, final)
         except Exception as error:

@@ -181,7 +181,16 @@ class Answer(ABC):
 
     def feed(self, data: bytes) -> bytes:
         """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
-        return self._guarded(lambda: self._frames(data))
+        frame = None if self.done else self._one_event(data)
+        if frame is None:
+            return self._guarded(lambda: self._frames(data))
+        self.events += 1
+        passage = self.guard.passage(frame)
+        if passage is None and self.request.stream:
+            return frame.raw
+        out: list[bytes] = []
+        self._forward(frame, passage, out)
+        return b"".join(out)
 
     def whole(self, body: bytes) -> bytes:
         """The upstream answered with one plain body all the same: through the same gates."""
@@ -233,25 +242,28 @@ class Answer(ABC):
         return b"".join(out)
 
     def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
-        stream = self.request.stream
         for frame in frames:
             if frame.pieces:
                 self.events += 1
-            passage = self.guard.passage(frame)
-            if passage is not None and stream and frame.slot is not None and not passage.cuts:
-                if passage.texts[0]:
-                    out.append(saying(frame.raw, frame.slot, passage.texts[0]))
-                continue
-            if passage is not None:
-                self._put(self._write(frame, passage), out)
-            elif stream:
-                out.append(frame.raw)
-            else:
-                self._collect(self._body(frame))
-            if passage is not None or frame.finishes:
-                self._settle(out)
-                if self.done:
-                    return
+            self._forward(frame, self.guard.passage(frame), out)
+            if self.done:
+                return
+
+    def _forward(self, frame: Frame, passage: Passage | None, out: list[bytes]) -> None:
+        """Write what may go out of a frame."""
+        stream = self.request.stream
+        if passage is None and stream:
+            out.append(frame.raw)
+        elif passage is None:
+            self._collect(self._body(frame))
+        elif stream and frame.slot is not None and not passage.cuts:
+            if passage.texts[0]:
+                out.append(saying(frame.raw, frame.slot, passage.texts[0]))
+            return
+        else:
+            self._put(self._write(frame, passage), out)
+        if passage is not None or frame.finishes:
+            self._settle(out)
 
     def _put(self, bodies: Iterable[Any], out: list[bytes]) -> None:
         """Frames of our own making."""
@@ -277,6 +289,10 @@ class Answer(ABC):
         self.done = True
         if self.request.stream:
             out.append(self._error_event(error))
+
+    def _one_event(self, data: bytes) -> Frame | None:
+        """What was read, if it is just one event like those before it; most reads are. None: read it the long way."""
+        return None
 
     # -- what a dialect fills in
 

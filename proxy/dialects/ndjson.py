@@ -16,6 +16,11 @@ class Parser:
         self._parts: list[bytes] = []  # of the line that is not complete yet
         self._size = 0
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a line."""
+        return not self._parts
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now; empty ones are left out. Raises UpstreamBroken beyond MAX_LINE."""
         if self._parts:

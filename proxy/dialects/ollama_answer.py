@@ -42,6 +42,9 @@ class OllamaAnswer(Answer):
 
     # -- reading
 
+    def _one_event(self, data: bytes) -> Frame | None:
+        return self._template.frame(data) if self._template is not None and self._lines.between else None
+
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for raw in self._lines.feed(data):
             template = self._template

@@ -76,6 +76,13 @@ class ChunkedAnswer(Answer):
 
     # -- reading
 
+    def _one_event(self, data: bytes) -> Frame | None:
+        template = self._template
+        if template is None or not self._sse.between:
+            return None
+        frame = template.frame(data)
+        return frame if frame is not None and self._knows(template) else None
+
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for event in self._sse.feed(data):
             template = self._template
@@ -87,7 +94,9 @@ class ChunkedAnswer(Answer):
 
     def _knows(self, template: Template | VaryingTemplate | None) -> bool:
         """Whether no rule minds the value that is new in the event just read."""
-        return not isinstance(template, VaryingTemplate) or self.guard.admits(template.value.decode("ascii"))
+        if not isinstance(template, VaryingTemplate) or template.number:
+            return True
+        return self.guard.admits(template.value.decode("ascii"))
 
     def _last_frames(self) -> Iterator[Frame]:
         for event in self._sse.finish():
@@ -284,6 +293,6 @@ def _template_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> 
     """How the next events will look, judged by what was new in this one."""
     text_key = frame.pieces[0].channel.name
     varying = [key for key in before if head[key] != before[key]]
-    if len(varying) == 1 and isinstance(head[varying[0]], str):
-        return VaryingTemplate.of(frame, text_key, varying[0])
+    if len(varying) == 1:
+        return VaryingTemplate.of(frame, text_key, varying[0], number=isinstance(head[varying[0]], int))
     return Template.of(frame, text_key)

@@ -39,6 +39,11 @@ class Parser:
         self._size = 0
         self._started = False
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins an event."""
+        return self._started and not self._parts
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. Raises UpstreamBroken when one grows beyond MAX_EVENT."""
         if self._parts or not self._started:
@@ -57,17 +62,13 @@ class Parser:
 
     def finish(self) -> list[Event]:
         """What stands after the last blank line: some servers end without one."""
-        rest = self._rest()
-        return [parse(rest)] if rest.strip() else []
+        rest = self._rest() if self._started else self._rest().removeprefix(BOM)
+        events, start = _split(rest, len(rest))
+        return [*events, parse(rest[start:])] if rest[start:].strip() else events
 
     def _feed_any(self, data: bytes) -> list[Event]:
         """The same for streams with a CR in them; a CR at the very end may be half of a CRLF."""
-        events, start = [], 0
-        limit = len(data) - data.endswith(b"\r")
-        for blank in _BLANK.finditer(data, 0, limit):
-            if blank.start() > start:
-                events.append(parse(data[start : blank.end()]))
-            start = blank.end()
+        events, start = _split(data, len(data) - data.endswith(b"\r"))
         self._keep(data[start:])
         return events
 
@@ -84,6 +85,16 @@ class Parser:
         self._parts.clear()
         self._size = 0
         return rest
+
+
+def _split(data: bytes, limit: int) -> tuple[list[Event], int]:
+    """The events that end within `limit`, and where the rest begins."""
+    events, start = [], 0
+    for blank in _BLANK.finditer(data, 0, limit):
+        if blank.start() > start:
+            events.append(parse(data[start : blank.end()]))
+        start = blank.end()
+    return events, start
 
 
 def _plain_or_not(raw: bytes) -> Event:

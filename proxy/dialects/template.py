@@ -14,7 +14,8 @@ import orjson
 from proxy.core.events import Frame, Piece
 from proxy.core.types import Channel
 
-_PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string, or a number, that needs no decoding
+_PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string that needs no decoding
+_DIGITS = re.compile(rb"[1-9][0-9]{0,18}")
 
 
 class Template:
@@ -53,29 +54,31 @@ class Template:
 class VaryingTemplate:
     """The bytes around the text and one more value that is new in each event: a time, a fingerprint.
 
-    value: that value in the event that was read last
+    value:  that value in the event that was read last
+    number: it is a number, else a string
     """
 
-    __slots__ = ("_middle", "_prefix", "_suffix", "_text_first", "channel", "key", "value")
+    __slots__ = ("_middle", "_prefix", "_suffix", "_text_first", "channel", "number", "value")
 
     def __init__(
-        self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, key: str
+        self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, number: bool
     ) -> None:
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
         self._text_first = text_first
-        self.channel, self.key, self.value = channel, key, b""
+        self.channel, self.number, self.value = channel, number, b""
 
     @classmethod
-    def of(cls, frame: Frame, text_key: str, varying: str) -> VaryingTemplate | None:
-        """The template of a frame with one text and a string under the key `varying`."""
+    def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
+        """The template of a frame with one text, and a string or a number under the key `varying`."""
         if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
             return None
         raw = frame.raw
-        text, value = find_string(raw, text_key), find_string(raw, varying)
+        text = find_string(raw, text_key)
+        value = find_number(raw, varying) if number else find_string(raw, varying)
         if text is None or value is None:
             return None
         (a, b), (c, d) = sorted((text, value))
-        return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.pieces[0].channel, varying)
+        return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.pieces[0].channel, number)
 
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
@@ -87,7 +90,7 @@ class VaryingTemplate:
             return None
         spans = ((first, cut), (cut + len(self._middle), last))
         slot, (start, end) = spans if self._text_first else (spans[1], spans[0])
-        if _PLAIN.fullmatch(raw, start, end) is None:
+        if (_DIGITS if self.number else _PLAIN).fullmatch(raw, start, end) is None:
             return None
         text = inside(raw[slot[0] : slot[1]])
         if text is None:
@@ -117,6 +120,17 @@ def find_string(raw: bytes, key: str) -> tuple[int, int] | None:
     start += raw[start : start + 1] == b" "
     end = _string_end(raw, start)
     return None if end is None else (start + 1, end)
+
+
+def find_number(raw: bytes, key: str) -> tuple[int, int] | None:
+    """Where the whole number under `key` stands; None unless the key stands there once."""
+    mark = b'"%b":' % key.encode()
+    if raw.count(mark) != 1:
+        return None
+    start = raw.index(mark) + len(mark)
+    start += raw[start : start + 1] == b" "
+    number = _DIGITS.match(raw, start)
+    return None if number is None or raw[number.end() : number.end() + 1] not in (b",", b"}") else number.span()
 
 
 def _string_end(raw: bytes, start: int) -> int | None:

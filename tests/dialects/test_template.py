@@ -89,6 +89,19 @@ def test_a_value_that_is_not_plain_is_left_to_the_long_way(value: str) -> None:
     assert varying().frame(event("text", value)) is None
 
 
+@pytest.mark.parametrize("inside", ["1795416665", "1", "-1", "01", "1.5", "1e3", '1,"content":2', "", "9" * 20])
+def test_a_number_that_changes_is_read_as_json_reads_it(inside: str) -> None:
+    """A time in whole seconds may be new in each event; anything else is left to the long way."""
+
+    def timed(time: str, text: str) -> bytes:
+        return b'data: {"created":%b,"choices":[{"delta":{"content":"%b"}}]}\n\n' % (time.encode(), text.encode())
+
+    template = VaryingTemplate.of(frame(timed("1795416664", "first"), "first"), "content", "created", number=True)
+    assert template is not None
+    got = template.frame(timed(inside, "next"))
+    assert (got is not None) is (inside in ("1795416665", "1"))
+
+
 def test_the_value_that_changes_is_told() -> None:
     """Whoever guards the answer sees each new value."""
     template = varying()
