@@ -19,6 +19,18 @@ def resident_kib(pids: Iterable[int]) -> int:
     return sum(_status(pid) for pid in pids)
 
 
+def waited_ns(pids: Iterable[int]) -> int:
+    """How long their threads were ready to run and had no core (Documentation/scheduler/sched-stats.rst)."""
+    return sum(int(_schedstat(task)[1]) for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _schedstat(task: Path) -> list[str]:
+    try:
+        return (task / "schedstat").read_text().split()
+    except OSError:  # a thread that has ended meanwhile, or a kernel that keeps no such account
+        return ["0", "0", "0"]
+
+
 def _status(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):

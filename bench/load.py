@@ -20,7 +20,7 @@ import httptools
 import orjson
 import uvloop
 
-from bench.clocks import cpu_ns, resident_kib
+from bench.clocks import cpu_ns, resident_kib, waited_ns
 from bench.wire import EVENT_BEGINS, STAMP, TEXT_MARKS, Pace, prompt
 
 STALL_NS = 50_000_000
@@ -67,6 +67,7 @@ class Result:
     events:         of text, within the measured span
     untouched:      the share of the events sent that came as they were sent; text that waited for a verdict did not
     cpu, cpu_share: of the processes measured: for each unit (event, or request), and of a core
+    waited:         share of the span in which they were ready and had no core: delays are then the machine's
     delay:          p50, p90, p99 and longest time from an event's stamp to its arrival here
     first:          p50, p90 and longest time from a request to its first text
     stalls:         events that took more than 50 ms; `worst_ms`: the longest delay in each second of the span
@@ -81,6 +82,7 @@ class Result:
     seconds: float = 0.0
     cpu: float = 0.0
     cpu_share: float = 0.0
+    waited: float = 0.0
     delay: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     stalls: int = 0
@@ -95,12 +97,13 @@ class Span:
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
         self.began = self.ended = 0
-        self.cpu = self.own = 0
+        self.cpu = self.own = self.waited = 0
         self.events = 0
 
     def open(self, events: int) -> None:
         """From now on."""
         self.events, self.cpu, self.own = -events, -cpu_ns(self._pids), -time.process_time_ns()
+        self.waited = -waited_ns(self._pids)
         self.began = time.monotonic_ns()
 
     def close(self, events: int) -> None:
@@ -112,6 +115,7 @@ class Span:
                 self.cpu + cpu_ns(self._pids),
                 self.own + time.process_time_ns(),
             )
+            self.waited += waited_ns(self._pids)
 
 
 class Run:
@@ -186,6 +190,7 @@ class Run:
             seconds=wall / 1e9,
             cpu=span.cpu / 1000 / max(units, 1),
             cpu_share=span.cpu / wall,
+            waited=span.waited / wall,
             delay=_summary(delays, (0.5, 0.9, 0.99, 1)),
             first=_summary(sorted(self.firsts), (0.5, 0.9, 1)),
             stalls=sum(d > STALL_NS for d in delays),

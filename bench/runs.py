@@ -111,7 +111,10 @@ def disturb(contestant: Running) -> None:
         began = time.monotonic()
         for due, what in ((RELOAD, _reload), (SCRAPE, _scrape), (PROMPT, _ask_at_length)):
             time.sleep(max(0.0, began + due - time.monotonic()))
-            what(contestant)
+            try:
+                what(contestant)
+            except OSError as error:
+                print(f"the run was not disturbed as it should be: {error}", file=sys.stderr)
 
     threading.Thread(target=act, daemon=True).start()
 
