@@ -7,7 +7,7 @@ PIP     = -m pip --disable-pip-version-check install --quiet
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench bench-gate bench-peers lock clean
+.PHONY: help run demo test check fuzz bench bench-gate bench-peers lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -27,6 +27,10 @@ check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
 	@$(DEV)/bin/mypy
 	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
 	@$(DEV)/bin/hadolint Dockerfile
+
+fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for each decoder, FUZZ_EXAMPLES times the matcher's)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5} $(DEV)/bin/python -m pytest -q tests/matching/test_exactness.py
+	@$(DEV)/bin/python -m fuzz.run --minutes $${MINUTES:-10}
 
 bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and LiteLLM (ARGS=--quick)
 	@$(DEV)/bin/python -m bench $(ARGS)

@@ -94,7 +94,7 @@ class Settings:
         "false", values.boolean, "BOOL", "the app's own API key goes to the model server"
     )
     transport: str = _setting(
-        "own", values.one_of("own", "aiohttp"), "WORD", "HTTP client for the model server: own or aiohttp"
+        "own", values.one_of("own", "httpx"), "WORD", "HTTP client for the model server: own or httpx"
     )
     max_body: int = _setting("32MiB", values.size, "SIZE", "largest request, also after decompression")
     max_answer: int = _setting("64MiB", values.size, "SIZE", "largest answer for an app that does not stream")

@@ -17,7 +17,7 @@ class ServerConfig:
 
     upstream:           base URL of the model server; a path in it stands before every path that is asked for
     upstream_key:       bearer token for the model server, in place of whatever the client sends
-    transport:          `own` (http only; https goes through httpx), or `aiohttp`
+    transport:          `own` (https goes through httpx all the same), or `httpx`
     header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
     body_timeout:       for a request's body; every BODY_RATE bytes that arrive give one second more
     first_byte_timeout: for the model server's first byte; loading a model takes minutes
@@ -39,7 +39,7 @@ class ServerConfig:
     upstream_key: str | None = field(default=None, repr=False)
     listen: Address = ("127.0.0.1", 11435)
     admin: Address | None = ("127.0.0.1", 9435)
-    transport: Literal["own", "aiohttp"] = "own"
+    transport: Literal["own", "httpx"] = "own"
     header_timeout: float = 8.0
     body_timeout: float = 8.0
     connect_timeout: float = 5.0

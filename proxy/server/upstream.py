@@ -78,15 +78,14 @@ class DirectUpstream:
 
 
 class HttpxUpstream:
-    """Through httpx.AsyncClient: https, or aiohttp's transport."""
+    """Through httpx, for https. A connection is used once: bytes after an answer must not become part of the next."""
 
     def __init__(self, url: httpx.URL, config: ServerConfig) -> None:
         self._url = url.copy_with(raw_path=b"/")
         self._prefix = url.raw_path.rstrip(b"/")
         timeout = httpx.Timeout(None, connect=config.connect_timeout, write=WRITE_TIMEOUT)
-        self._client = httpx.AsyncClient(
-            transport=_httpx_transport(config), timeout=timeout, trust_env=False, follow_redirects=False
-        )
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
         self._client.headers.clear()
 
     async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> HttpxResponse:
@@ -128,14 +127,6 @@ class HttpxResponse:
         """See UpstreamResponse."""
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._response.aclose())
-
-
-def _httpx_transport(config: ServerConfig) -> httpx.AsyncBaseTransport:
-    if config.transport == "aiohttp":
-        from httpx_aiohttp import AiohttpTransport
-
-        return AiohttpTransport(limits=httpx.Limits(max_connections=0))
-    return Http1Transport()
 
 
 def let_end(response: UpstreamResponse) -> None:

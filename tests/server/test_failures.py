@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 FORBIDDEN = Policies(output=[block("FORBIDDEN")])
 SSE_HEAD = head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
 both = pytest.mark.parametrize("stream", [True, False])
-transports = pytest.mark.parametrize("transport", ["own", "aiohttp"])
+transports = pytest.mark.parametrize("transport", ["own", "httpx"])
 
 
 def error_of(answer: Got) -> dict[str, object]:

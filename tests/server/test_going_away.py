@@ -171,7 +171,7 @@ async def begun(proxy: Proxy) -> None:
     await proxy.seen.first()
 
 
-@pytest.mark.parametrize("transport", ["own", "aiohttp"])
+@pytest.mark.parametrize("transport", ["own", "httpx"])
 async def test_both_transports(transport: str) -> None:
     """Either transport serves, stops the model on a block, sees a client go, and keeps whole connections."""
     clean = reply(sse(*said("Hello")))

@@ -144,7 +144,7 @@ async def test_a_cancelled_pump_gives_the_answer_up() -> None:
 
 
 @scripted
-@pytest.mark.parametrize("transport", ["own", "aiohttp"])
+@pytest.mark.parametrize("transport", ["own", "httpx"])
 async def test_a_client_that_reads_late_gets_all(transport: Any) -> None:
     """Far more than all buffers hold, to a client that begins to read when nothing more is taken: whole, in order."""
     texts = [f"{number} {'x' * 20_000}" for number in range(600)]
