@@ -85,10 +85,10 @@ class Metrics:
             *("policy", "rule", "direction", "action"),
         )
         self._added = histogram(
-            "added_time_to_first_token_seconds", "Of the first text's delay, what the proxy added.", ADDED, "model"
+            "added_time_to_first_token_seconds", "Of the delay of a stream's first text, the proxy's.", ADDED, "model"
         )
         self._client_first = histogram(
-            "client_time_to_first_token_seconds", "From the request to the first text sent.", FIRST_TEXT, "model"
+            "client_time_to_first_token_seconds", "From a stream's request to the first text sent.", FIRST_TEXT, "model"
         )
         self._upstream_first = histogram(
             "upstream_time_to_first_token_seconds", "The model server's share of it.", FIRST_TEXT, "model"
@@ -96,7 +96,7 @@ class Metrics:
         self._held = histogram("held_back_characters", "Most characters that waited at once in an answer.", HELD)
         self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", ADDED)
         self._upstream_errors = counter("upstream_errors", "Failures of the model server.", "reason")
-        self._check_errors = counter("check_errors", "Checks that failed; their text was blocked.", "reason")
+        self._check_errors = counter("check_errors", "Checks that failed, by the kind of failure.", "reason")
         self._wasted = counter(
             "wasted_events", "Pieces of text that the model made for answers nobody got whole.", "reason"
         )
@@ -145,7 +145,7 @@ class Metrics:
             self._markers(family).inc(count)
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
-        if exchange.upstream_reason:
+        if exchange.upstream_reason and outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()
         if exchange.events and outcome in (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED):
             self._wasted(outcome.value).inc(exchange.events)
@@ -160,10 +160,11 @@ class Metrics:
 
     def _count_times(self, exchange: Exchange, model: str) -> None:
         added = exchange.added_to_first_text
-        if added is not None:
+        if added is not None and exchange.stream:  # a whole answer comes when it is complete: no delay of a first text
             self._added(model).observe(added)
             self._client_first(model).observe(exchange.client_text - exchange.began)
             self._upstream_first(model).observe(exchange.upstream_text - exchange.sent_upstream)
+        if added is not None:
             self._held().observe(exchange.held_most)
         if exchange.held_seconds:
             self._hold_time().observe(exchange.held_seconds)

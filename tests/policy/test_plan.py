@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.core.types import Action, Direction, Kind, Rule
@@ -42,7 +44,7 @@ def loaded(*sources: Source, shadow: bool = False) -> PolicySet:
         ("models: ['m'], keys: [family]", {"model": "m", "key": "work"}, False),
     ],
 )
-def test_all_keys_of_applies_to_must_hold(scope: str, asked: dict[str, str], applies: bool) -> None:
+def test_all_keys_of_applies_to_must_hold(scope: str, asked: dict[str, Any], applies: bool) -> None:
     """One that does not hold takes the policy out; keys that are left out hold always."""
     plan = loaded(policy("house", scope)).plan(OUT, **{"model": "m", **asked})
     assert bool(plan.checks(Kind.CONTENT)) is applies

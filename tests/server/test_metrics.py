@@ -64,13 +64,36 @@ def test_an_observed_rule_counts_as_a_flag() -> None:
 def test_the_proxys_own_share_of_the_first_text() -> None:
     """Added time: from the request read to sent upstream, and from the upstream's first text to the client's."""
     exchange = Exchange(
-        CHAT, model="m", request_read=10.0, sent_upstream=10.003, upstream_text=20.0, client_text=20.004
+        CHAT, model="m", stream=True, request_read=10.0, sent_upstream=10.003, upstream_text=20.0, client_text=20.004
     )
     assert exchange.added_to_first_text == pytest.approx(0.007)
     registry = counted([exchange])
     total = registry.get_sample_value("safety_proxy_added_time_to_first_token_seconds_sum", {"model": "m"})
     assert total == pytest.approx(0.007)
     assert Exchange(CHAT).added_to_first_text is None
+
+
+def test_a_whole_answer_has_no_first_text() -> None:
+    """A client that does not stream waits for the end of the answer; that is no delay which the proxy added."""
+    whole = Exchange(CHAT, model="m", request_read=1.0, sent_upstream=1.0, upstream_text=2.0, client_text=9.0)
+    registry = counted([whole])
+    for name in ("added", "client", "upstream"):
+        name = f"safety_proxy_{name}_time_to_first_token_seconds_count"
+        assert registry.get_sample_value(name, {"model": "m"}) is None
+    assert registry.get_sample_value("safety_proxy_held_back_characters_count") == 1
+
+
+def test_a_failure_of_the_proxy_is_none_of_the_model_server() -> None:
+    """Only what the model server did wrong counts among its errors."""
+    registry = counted(
+        [
+            Exchange(CHAT, outcome=Outcome.PROXY_ERROR, upstream_reason="internal"),
+            Exchange(CHAT, outcome=Outcome.UPSTREAM_ERROR, upstream_reason="connect"),
+        ]
+    )
+    name = "safety_proxy_upstream_errors_total"
+    assert registry.get_sample_value(name, {"reason": "internal"}) is None
+    assert registry.get_sample_value(name, {"reason": "connect"}) == 1
 
 
 def test_reloads_and_policies() -> None:
@@ -120,9 +143,9 @@ async def test_requests_and_actions() -> None:
             labels = {"policy": "test", "rule": rule, "direction": direction, "action": action}
             assert proxy.metric("policy_actions_total", **labels) == times, labels
         assert proxy.metric("requests_in_flight", endpoint=CHAT) == 0
-        assert proxy.metric("added_time_to_first_token_seconds_count", model="tiny") == 2
-        assert proxy.metric("client_time_to_first_token_seconds_count", model="tiny") == 2
-        assert proxy.metric("upstream_time_to_first_token_seconds_count", model="tiny") == 2
+        assert proxy.metric("added_time_to_first_token_seconds_count", model="tiny") == 1
+        assert proxy.metric("client_time_to_first_token_seconds_count", model="tiny") == 1
+        assert proxy.metric("upstream_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("held_back_characters_count") == 2
 
 
