@@ -57,11 +57,11 @@ class Verdict(NamedTuple):
 
 
 LIMITS = (
-    Limit("paced", who.NGINX, 8.0),
-    Limit("paced", who.NAIVE, 1.1),
-    Limit("alike", who.NGINX, 5.5),
-    Limit("alike", who.NAIVE, 0.8),
-    Limit("short", who.NAIVE, 0.7),
+    Limit("paced", who.NGINX, 4.5),
+    Limit("paced", who.NAIVE, 0.6),
+    Limit("alike", who.NGINX, 4.5),
+    Limit("alike", who.NAIVE, 0.6),
+    Limit("short", who.NAIVE, 0.65),
 )
 
 
