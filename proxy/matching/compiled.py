@@ -54,7 +54,7 @@ class CompiledRule:
         if not self.source.rule.holds:
             return "never holds"
         if self.unbounded:
-            return f"unbounded before the first match: max_hold {self.source.max_hold} applies"
+            return f"holds at most {self.source.max_hold} characters (max_hold) while nothing has matched"
         return f"holds at most {self.holds} characters"
 
 

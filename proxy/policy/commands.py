@@ -103,7 +103,7 @@ def replay(args: argparse.Namespace) -> int:
         with args.file.open(encoding="utf-8") as lines:
             found = list(changes(_samples(lines), before, after))
     except (OSError, UnicodeDecodeError, BadRecord) as error:
-        print(f"{args.file}: {error}", file=sys.stderr)
+        print(f"{args.file}: {_why(error)}", file=sys.stderr)
         return 2
     changed = [change for change in found if change is not None]
     if args.json:
@@ -142,6 +142,12 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
 def _load(directory: Path) -> PolicySet:
     sources = read_directory(directory)
     return finish(Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).steps())
+
+
+def _why(error: OSError | UnicodeDecodeError | BadRecord) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror}): give a file of recorded texts, one a line"
+    return "cannot be read: it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _samples(lines: Iterator[str]) -> Iterator[tuple[int, Sample]]:

@@ -7,7 +7,7 @@ Every problem of every file is gathered; with a single one there is no set.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple
@@ -124,7 +124,7 @@ class Compilation:
         if self.problems:
             raise PolicyError(lines_of(self.problems))
         revision = yield from self._revision(loaded)
-        report = tuple(_report(one) for policy in policies for one in policy.searching)
+        report = tuple(line for policy in policies for line in _report(policy))
         done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
         done.warm()
         return done
@@ -312,6 +312,8 @@ def _own_words(rule: Rule) -> Iterable[tuple[str, str]]:
         yield "replacement", rule.replacement.text
 
 
-def _report(compiled: CompiledRule | MarkerPass) -> str:
-    rule = _rule_of(compiled)
-    return f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"
+def _report(policy: Policy) -> Iterator[str]:
+    for compiled in policy.searching:
+        rule = _rule_of(compiled)
+        yield f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"
+    yield from (f"{rule.name}: a limit on answers" for rule in policy.rules if rule.id.startswith(RESERVED))

@@ -139,7 +139,7 @@ def _sample(record: dict[str, Any]) -> Sample:
             }
         )
     except ValueError as error:
-        raise BadRecord(str(error)) from None
+        raise BadRecord(str(error).replace("Kind", "channel").replace("Direction", "direction")) from None
 
 
 def _same(one: Outcome, other: Outcome) -> bool:

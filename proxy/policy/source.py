@@ -39,7 +39,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return ": ".join(filter(None, (place, self.where, self.message, self.hint)))
+        line = ": ".join(filter(None, (place, self.where, self.message, self.hint)))
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def lines_of(problems: Iterable[Problem]) -> list[str]:

@@ -133,7 +133,7 @@ class PolicyStore:
             self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
         )
         log.info("policies %s loaded from %s: %d rules", new.revision[:12], self.directory, len(new.rules))
-        for line in (*new.hints, *new.report):
+        for line in new.hints:
             log.info("%s", line)
 
     def _refuse(self, error: str) -> None:

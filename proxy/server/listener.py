@@ -73,7 +73,7 @@ class Listener:
 
 def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the address is in use by another program; stop it or choose another port"
+        return "the address is in use by another program; stop it or choose another port (settings listen and admin)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "permission denied; ports below 1024 need a privilege"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:

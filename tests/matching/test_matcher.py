@@ -185,7 +185,7 @@ def test_a_rule_says_how_long_it_can_hold() -> None:
     assert compile_rule(rule(r"\babc\b")).describe() == "holds at most 3 characters"
     unbounded = compile_rule(rule("a.*b", max_hold=99))
     assert (unbounded.unbounded, unbounded.holds, unbounded.longest) == (True, 99, None)
-    assert "max_hold 99" in unbounded.describe()
+    assert "99 characters (max_hold)" in unbounded.describe()
 
 
 def test_a_rule_tells_what_its_author_may_not_expect() -> None:

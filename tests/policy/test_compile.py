@@ -180,16 +180,20 @@ def test_entries_that_are_no_whole_words_get_a_hint() -> None:
 
 
 def test_the_report_says_how_much_each_rule_can_hold() -> None:
-    """A line per rule: bounded, unbounded, or never."""
+    """A line per rule: bounded, bounded by max_hold, or never; limits are rules too."""
     rules = [
         "{id: w, words: [bomb], action: block}",
         "{id: p, pattern: 'k=[^;]*;', action: rewrite}",
         "{id: f, words: [x], action: flag}",
     ]
-    report = compiled(HEAD + f"rules: [{', '.join(rules)}]").report
+    limits = "limits: {max_output_characters: 9}"
+    loaded = compiled(HEAD + f"rules: [{', '.join(rules)}]\n{limits}\n")
+    report = loaded.report
     assert report[0] == "house/w: block, holds at most 4 characters"
-    assert report[1] == "house/p: rewrite, unbounded before the first match: max_hold 256 applies"
+    assert report[1] == "house/p: rewrite, holds at most 256 characters (max_hold) while nothing has matched"
     assert report[2] == "house/f: flag, never holds"
+    assert report[3] == "house/limits.max_output_characters: a limit on answers"
+    assert len(report) == len(loaded.rules)
 
 
 def test_a_load_can_be_driven_in_small_steps() -> None:

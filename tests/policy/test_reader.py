@@ -36,6 +36,11 @@ def load(name: str, data: bytes) -> list[str]:
     return []
 
 
+def test_what_cannot_be_printed_is_escaped() -> None:
+    """A key with a tab in it is one line of text all the same, and commands no terminal."""
+    assert load("x.yaml", b'"v\\tersion": 1\n')[-1] == "x.yaml:1:1: unknown key `v\\tersion`: did you mean `version`?"
+
+
 def test_the_whole_is_right() -> None:
     """What the next tests break is a policy that loads."""
     assert load("x.yaml", WHOLE.encode()) == []
