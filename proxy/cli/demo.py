@@ -21,7 +21,7 @@ from proxy.cli.policies import load
 from proxy.core.types import Action, Direction, Finding
 from proxy.demo import script
 from proxy.demo.backend import DemoBackend
-from proxy.demo.stage import Stage, stage, table
+from proxy.demo.stage import Stage, stage, summary
 from proxy.errors import SettingsError
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
@@ -126,7 +126,7 @@ async def _play(prompts: Sequence[str], pace: float, folder: Path, out: TextIO) 
                 await _perform(take, f"http://127.0.0.1:{server.bound.listen[1]}", stage(out))
                 await witness.over.wait()
                 out.write("\n")
-    out.write(table(HEAD, [row for take in takes for row in _rows(take)]))
+    out.write(summary(out, HEAD, [row for take in takes for row in _rows(take)]))
     names = ", ".join(policy.name for policy in store.current.policies)
     out.write(f"\npolicies {names} of {folder}, revision {store.current.revision[:12]}\n")
 

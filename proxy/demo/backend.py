@@ -66,6 +66,7 @@ def app(pace: float, said: Callable[[str], None]) -> Starlette:
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/models", _models, methods=["GET"]),
+            Route("/{path:path}", _unknown, methods=["GET", "POST"]),
         ]
     )
 
@@ -73,6 +74,13 @@ def app(pace: float, said: Callable[[str], None]) -> Starlette:
 async def _models(_: Request) -> Response:
     model = {"id": script.MODEL, "object": "model", "created": 1735689600, "owned_by": "safety-proxy"}
     return _json({"object": "list", "data": [model]})
+
+
+async def _unknown(request: Request) -> Response:
+    """404 with a sentence, in the shape that the path's clients read."""
+    message = f"The demo model speaks OpenAI's chat dialect only; for {request.url.path} start Ollama or LM Studio"
+    error = message if request.url.path.startswith("/api/") else {"message": message, "type": "not_found_error"}
+    return _json({"error": error}, status=404)
 
 
 async def _chat(request: Request, pace: float, said: Callable[[str], None]) -> Response:

@@ -87,6 +87,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
+def records(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a narrow terminal: a line for each cell, a blank line between rows."""
+    width = max(map(len, head))
+    blocks = (
+        "".join(f"{name:<{width}}  {cell}\n" for name, cell in zip(head, row, strict=True) if cell) for row in rows
+    )
+    return "\n".join(blocks)
+
+
+def summary(out: TextIO, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table, or the records where it would not fit into the terminal."""
+    whole = table(head, rows)
+    if out.isatty() and max(map(len, whole.splitlines())) > shutil.get_terminal_size().columns:
+        return records(head, rows)
+    return whole
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` characters; its own line ends stay."""
     return [

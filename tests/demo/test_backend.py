@@ -91,3 +91,13 @@ def test_it_stops_while_an_answer_runs() -> None:
         start = time.monotonic()
         backend.__exit__()
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("path", "shape"), [("/api/chat", str), ("/v1/messages", dict)])
+def test_a_path_of_another_dialect_gets_a_sentence(client: httpx.Client, path: str, shape: type) -> None:
+    """Who comes with an app of Ollama's or Anthropic's dialect reads what to start."""
+    response = client.post(path, json={})
+    assert response.status_code == 404
+    error = response.json()["error"]
+    assert isinstance(error, shape)
+    assert f"for {path} start Ollama" in response.text

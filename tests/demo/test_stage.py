@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from proxy.demo.stage import Columns, Plain, printable, stage, table, wrapped
+from proxy.demo.stage import Columns, Plain, printable, stage, summary, table, wrapped
 
 
 class Terminal(io.StringIO):
@@ -99,3 +99,15 @@ def test_text_cannot_command_the_terminal() -> None:
 def test_a_table_is_aligned() -> None:
     """Columns are as wide as their widest cell."""
     assert table(("a", "b"), [("longer", "x"), ("s", "")]) == "a       b\nlonger  x\ns\n"
+
+
+@pytest.mark.parametrize(("columns", "fits"), [("40", True), ("12", False)])
+def test_a_table_wider_than_the_terminal_becomes_records(
+    monkeypatch: pytest.MonkeyPatch, columns: str, fits: bool
+) -> None:
+    """Nothing is broken at the terminal's edge; a cell that is empty has no line."""
+    monkeypatch.setenv("COLUMNS", columns)
+    head, rows = ("rule", "what"), (("a/b", "Zorblax and more"), ("c/d", ""))
+    shown = summary(Terminal(), head, rows)
+    assert shown == (table(head, rows) if fits else "rule  a/b\nwhat  Zorblax and more\n\nrule  c/d\n")
+    assert summary(io.StringIO(), head, rows) == table(head, rows)
