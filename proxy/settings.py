@@ -93,6 +93,9 @@ class Settings:
     pass_authorization: bool = _setting(
         "false", values.boolean, "BOOL", "the app's own API key goes to the model server"
     )
+    show_prompts: bool = _setting(
+        "false", values.boolean, "BOOL", "/api/show tells a model's system prompt, template and Modelfile"
+    )
     transport: str = _setting(
         "own", values.one_of("own", "httpx"), "WORD", "HTTP client for the model server: own or httpx"
     )

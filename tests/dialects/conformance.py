@@ -226,7 +226,10 @@ def typical(body: bytes, wire: Wire) -> Iterator[tuple[int, bytes, Any]]:
 
 
 def planted(value: Any, word: str) -> Iterator[Any]:
-    """Copies of a JSON value, each with `word` in the place of one string or as the name of one key."""
+    """Copies of a JSON value, each with `word` in the place of one string or as the name of one key.
+
+    The items of a long list are alike: its first and its last stand for all.
+    """
     if isinstance(value, str):
         yield word
     elif isinstance(value, dict):
@@ -235,8 +238,8 @@ def planted(value: Any, word: str) -> Iterator[Any]:
                 yield {**value, key: changed}
         yield {**value, word: 1}
     elif isinstance(value, list):
-        for i, item in enumerate(value):
-            for changed in planted(item, word):
+        for i in sorted({0, len(value) - 1}) if value else ():
+            for changed in planted(value[i], word):
                 yield [*value[:i], changed, *value[i + 1 :]]
         yield [*value, word]
 
