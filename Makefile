@@ -28,7 +28,7 @@ check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
 	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
 	@$(DEV)/bin/hadolint Dockerfile
 
-fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for each decoder, FUZZ_EXAMPLES times the matcher's)
+fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for all decoders, FUZZ_EXAMPLES times the matcher's)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5} $(DEV)/bin/python -m pytest -q tests/matching/test_exactness.py
 	@$(DEV)/bin/python -m fuzz.run --minutes $${MINUTES:-10}
 

@@ -133,8 +133,38 @@ TABLE: tuple[Route, ...] = (
     *_closed(
         Access.REFUSED,
         "It goes around the chat template, or shows it; use /v1/chat/completions or /v1/completions.",
-        *("POST /completion", "POST /completions", "POST /chat/completions", "POST /infill", "POST /apply-template"),
+        *("POST /completion", "POST /completions", "POST /infill", "POST /apply-template"),
         *("POST /tokenize", "POST /detokenize", "GET /props"),
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It is a second name; ask for the same under /v1.",
+        *("POST /chat/completions", "POST /responses", "POST /embedding", "POST /embeddings", "GET /models"),
+        "GET /v1/health",
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It counts what only /v1/messages/count_tokens counts here, or steers answers that others have asked for.",
+        *("POST /chat/completions/control", "POST /v1/chat/completions/control", "POST /responses/input_tokens"),
+        *("POST /chat/completions/input_tokens", "POST /v1/chat/completions/input_tokens"),
+        "POST /v1/responses/input_tokens",
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It takes documents that nobody here would read.",
+        *("POST /rerank", "POST /reranking", "POST /v1/rerank", "POST /v1/reranking"),
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It tells of the model server, or of its account, what no chat needs; ask the model server itself.",
+        *("GET /metrics", "GET /lora-adapters", "GET /models/sse", "GET /api/status"),
+        *("GET /api/experimental/model-recommendations", "GET /lmstudio-greeting"),
+    ),
+    *_closed(
+        Access.REFUSED,
+        "It is a WebSocket of LM Studio's own SDK; use an OpenAI or Anthropic client, or LM Studio's REST API.",
+        *("GET /llm", "GET /embedding", "GET /system", "GET /diagnostics", "GET /files", "GET /repository"),
+        *("GET /plugins", "GET /runtime"),
     ),
     *_closed(
         Access.REFUSED,

@@ -105,7 +105,7 @@ EXEMPT: dict[str, tuple[Fate, str]] = {
     ),
     **dict.fromkeys(("tool_choice.type", "tool_choice.name", "tool_choice.function.name"), (Fate.NOT_READ, _SETTING)),
     **dict.fromkeys(("function_call", "function_call.name", "chat_template_kwargs.KEY"), (Fate.NOT_READ, _SETTING)),
-    **dict.fromkeys(("thinking.display", "text.verbosity"), (Fate.NOT_READ, _SETTING)),
+    "thinking.display": (Fate.NOT_READ, _SETTING),
     "messages[].role": (Fate.REFUSED, _ROLE),
     "input[][message].role": (Fate.REFUSED, _ROLE),
     "messages[].images[]": (Fate.NOT_READ, _MEDIA),

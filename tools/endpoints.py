@@ -1,0 +1,114 @@
+"""Print docs/endpoints.md: each path of Ollama, LM Studio and llama.cpp, and what the route table says of it.
+
+Usage: python -m tools.endpoints > docs/endpoints.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.server.routes import TABLE, Access, Route, Table
+
+OLLAMA = (
+    *("POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions"),
+    *("POST /v1/completions", "POST /v1/responses", "POST /v1/messages", "POST /v1/audio/transcriptions"),
+    *("POST /v1/embeddings", "GET /v1/models", "GET /v1/models/{model}", "GET /api/tags", "HEAD /api/tags"),
+    *("POST /api/show", "GET /api/ps", "GET /", "HEAD /", "GET /api/version", "HEAD /api/version", "GET /api/status"),
+    *("POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy", "DELETE /api/delete"),
+    *("POST /api/blobs/{digest}", "HEAD /api/blobs/{digest}", "POST /api/me", "POST /api/signout"),
+    *("DELETE /api/user/keys/{key}", "POST /api/experimental/web_search", "POST /api/experimental/web_fetch"),
+    "GET /api/experimental/model-recommendations",
+)
+"""Source: Ollama's server/routes.go, GenerateRoutes."""
+
+LM_STUDIO = (
+    *("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/responses", "POST /v1/embeddings"),
+    *("POST /v1/messages", "GET /v1/models", "GET /api/v0/models", "GET /api/v0/models/{model}"),
+    *("POST /api/v0/chat/completions", "POST /api/v0/completions", "POST /api/v0/embeddings", "POST /api/v1/chat"),
+    *("GET /api/v1/models", "POST /api/v1/models/load", "POST /api/v1/models/unload"),
+    *("POST /api/v1/models/download", "GET /api/v1/models/download/status", "GET /lmstudio-greeting"),
+    *(f"GET /{name}" for name in ("llm", "embedding", "system", "diagnostics", "files", "repository")),
+    *("GET /plugins", "GET /runtime"),
+)
+"""Source: LM Studio's REST docs and its SDK (the last paths are WebSockets)."""
+
+LLAMA_CPP = (
+    *("GET /health", "GET /v1/health", "GET /metrics", "GET /props", "POST /props", "GET /models", "GET /v1/models"),
+    *("POST /completion", "POST /completions", "POST /v1/completions"),
+    *(f"POST {v1}/chat/completions{more}" for v1 in ("", "/v1") for more in ("", "/control", "/input_tokens")),
+    *(f"POST {v1}/responses{more}" for v1 in ("", "/v1") for more in ("", "/input_tokens")),
+    *("POST /v1/messages", "POST /v1/messages/count_tokens", "POST /infill", "POST /embedding", "POST /embeddings"),
+    *("POST /v1/embeddings", "POST /rerank", "POST /reranking", "POST /v1/rerank", "POST /v1/reranking"),
+    *("POST /tokenize", "POST /detokenize", "POST /apply-template", "GET /lora-adapters", "POST /lora-adapters"),
+    *("GET /slots", "POST /slots/{id}", "POST /audio/transcriptions", "POST /v1/audio/transcriptions"),
+    *("GET /v1/stream", "DELETE /v1/stream", "POST /v1/streams/lookup", "GET /cors-proxy", "POST /cors-proxy"),
+    *("GET /tools", "POST /tools", "POST /models", "DELETE /models", "POST /models/load", "POST /models/unload"),
+    "GET /models/sse",
+)
+"""Source: llama.cpp's tools/server/server.cpp."""
+
+BACKENDS = {"Ollama": OLLAMA, "LM Studio": LM_STUDIO, "llama.cpp": LLAMA_CPP}
+WORDS = {
+    Access.GUARDED: "guarded",
+    Access.READ_ONLY: "read-only",
+    Access.OWN: "own",
+    Access.ADMIN: "admin",
+    Access.REFUSED: "refused",
+}
+
+HEAD = """# Endpoints
+
+Every path that Ollama, LM Studio and llama.cpp offer, and what the proxy makes of it. `python -m tools.endpoints`
+prints this page from the table in `proxy/server/routes.py`; a path that stands nowhere in it is answered with 404, and
+nothing goes to the model server.
+
+| word | meaning |
+|---|---|
+| guarded | prompt and answer pass the policies, in every field that carries text; everything else is left out |
+| read-only | asked from the model server, and shown field by field: numbers, and short texts of a known form |
+| own | answered by the proxy itself |
+| admin | 404: it manages models, which is for whoever runs the model server; ask that directly |
+| refused | 404: it could not be guarded, or no chat needs it |
+
+Another method on a path of the table is 405 with an `Allow` header. HEAD is answered where GET is; OPTIONS answers
+browsers (CORS). WebSockets are refused with 400 on every path.
+
+What no rule looks at on the paths that are open:
+
+* **Names of models** in requests and in read-only lists, with their publishers and the names to display. They pass when
+  they have the form of a name; prose does not.
+* **Pictures and sound** in prompts: nobody here reads them. A policy may refuse them.
+* **Stop sequences, samplers** and the like: the model server compares or obeys them, and no chat template shows them to
+  the model.
+"""
+
+
+def row(door: str) -> Route:
+    """What the table says of a path of a model server. KeyError when it does not speak of it."""
+    method, path = door.split(" ")
+    found = Table().find(method, path.replace("{", "").replace("}", "")).route
+    if found is None:
+        raise KeyError(f"{door} has no row in proxy/server/routes.py")
+    return found
+
+
+def lines() -> Iterator[str]:
+    """The page."""
+    yield HEAD
+    for backend, doors in BACKENDS.items():
+        yield f"## {backend}\n\n| path | | |\n|---|---|---|"
+        yield from (f"| `{door}` | {WORDS[row(door).access]} | {row(door).note} |" for door in doors)
+        yield ""
+    known = {(route.method, route.path) for doors in BACKENDS.values() for route in map(row, doors)}
+    yield "## The proxy's own, and others\n\n| path | | |\n|---|---|---|"
+    others = (route for route in TABLE if (route.method, route.path) not in known)
+    yield from (f"| `{route.method} {route.path}` | {WORDS[route.access]} | {route.note} |" for route in others)
+
+
+def page() -> str:
+    """The page as one text."""
+    return "\n".join(lines()) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
