@@ -152,11 +152,12 @@ class Effective(NamedTuple):
     origins: dict[str, str]
 
     def lines(self) -> Iterator[tuple[str, str, str]]:
-        """Name, value and origin of every setting; secrets are not shown."""
+        """Name, value and origin of every setting, defaults as the help spells them; secrets are not shown."""
         for name, row in ROWS.items():
-            value = getattr(self.settings, name)
-            shown = "(hidden)" if row.metadata["secret"] and value is not None else _shown(value)
-            yield name, shown, self.origins[name]
+            value, origin = getattr(self.settings, name), self.origins[name]
+            hidden = row.metadata["secret"] and value is not None
+            usual = origin == "default" and not isinstance(value, Path)
+            yield name, "(hidden)" if hidden else row.metadata["default"] if usual else _shown(value), origin
 
 
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> Effective:
@@ -246,6 +247,8 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
+        if key not in ROWS and isinstance(value, dict):
+            raise SettingsError(f"{path}: [{key}] begins a section; settings stand in the file without one")
         if key not in ROWS:
             raise SettingsError(f"{path}: {key} is no setting{nearest(key, ROWS)} (safety-proxy config lists them)")
         yield key, (f"{path}: {key}", value)

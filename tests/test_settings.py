@@ -9,7 +9,7 @@ import pytest
 
 from proxy import values
 from proxy.errors import SettingsError
-from proxy.settings import ROWS, Settings, flag, nearest, resolve, variable
+from proxy.settings import ROWS, SHIPPED, Settings, flag, nearest, resolve, variable
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,19 @@ def test_a_secret_is_never_shown() -> None:
     assert "s3cret" not in str(lines)
     Path("safety-proxy.toml").write_text("upstream_key = 53144\n", "utf-8")
     assert "53144" not in message({}, {})
+
+
+def test_defaults_are_shown_as_help_spells_them() -> None:
+    """What was never set reads the same in config, in --help and in the docs; of the policies the path is told."""
+    lines = {name: value for name, value, _ in resolve({}, {}).lines()}
+    assert (lines["max_body"], lines["grace"], lines["upstream"]) == ("32MiB", "10s", "none")
+    assert lines["policies"] == str(SHIPPED)
+
+
+def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
+    """Who is used to sections is told that there are none."""
+    Path("safety-proxy.toml").write_text('[server]\nlisten = ":1"\n', "utf-8")
+    assert message({}, {}) == "safety-proxy.toml: [server] begins a section; settings stand in the file without one"
 
 
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
