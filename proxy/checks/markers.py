@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -72,8 +73,21 @@ TABLE: tuple[Marker, ...] = (
         "<|channel> <channel|> <|tool> <tool|> <|tool_call> <tool_call|> <|tool_response> <tool_response|> <|think|> "
         '<|"|>',
     ),
+    # FunctionGemma: ollama/ollama, model/renderers/functiongemma.go
+    *_family(
+        "gemma",
+        "",
+        "<start_function_declaration> <end_function_declaration> <start_function_call> <end_function_call> "
+        "<start_function_response> <end_function_response> <escape>",
+    ),
     # Phi 3 and 4, GLM 4, Zephyr, OLMo, Falcon 3: tokenizer_config.json of each
     *_family("roles", "<|system|> <|user|> <|assistant|> <|end|> <|tool|> <|observation|> [gMASK] <sop> <eop>"),
+    # Phi 4 mini: Ollama's template for it; GLM 4.5: ollama/ollama, model/renderers/glm46.go
+    *_family(
+        "roles",
+        "",
+        "<|/tool|> <|/tool_call|> <|tool_response|> <|/tool_response|> <arg_key> </arg_key> <arg_value> </arg_value>",
+    ),
     # gpt-oss: openai/harmony, docs/format.md
     *_family("harmony", "<|start|> <|message|> <|return|> <|call|> <|startoftext|>", "<|channel|> <|constrain|>"),
     # Kimi K2: moonshotai/Kimi-K2-Instruct, tokenizer_config.json and docs/tool_call_guidance.md
@@ -104,6 +118,37 @@ TABLE: tuple[Marker, ...] = (
     *_family("exaone", "[|system|] [|user|] [|assistant|] [|tool|] [|endofturn|]"),
     # MiniMax M1 and M2: MiniMaxAI/MiniMax-M2, chat_template.jinja
     *_family("minimax", "]~b] ]~!b[ [e~["),
+    # MiniMax Text 01 and M1: MiniMax-AI/MiniMax-Text-01, its guide to function calls
+    *_family("minimax", "<begin_of_document> <end_of_document> <beginning_of_sentence> <end_of_sentence>"),
+    # Seed-OSS: llama.cpp, src/llama-chat.cpp
+    *_family(
+        "seed",
+        "<seed:bos> <seed:eos>",
+        "<seed:think> </seed:think> <seed:tool_call> </seed:tool_call> <seed:cot_budget_reflect> "
+        "</seed:cot_budget_reflect>",
+    ),
+    # Nemotron Nano 2: llama.cpp, common/chat.cpp; Nemotron 4 Mini: its chat template
+    *_family(
+        "nemotron",
+        "<SPECIAL_10> <SPECIAL_11> <SPECIAL_12> <extra_id_0> <extra_id_1>",
+        "<TOOLCALL> </TOOLCALL> <TOOL_RESPONSE> </TOOL_RESPONSE> <AVAILABLE_TOOLS> </AVAILABLE_TOOLS>",
+    ),
+    # LongCat Flash: its chat template
+    *_family(
+        "longcat",
+        "<longcat_s> </longcat_s> <longcat_system> <longcat_user> <longcat_assistant> <longcat_end>",
+        "<longcat_think> </longcat_think> <longcat_tool_call> </longcat_tool_call>",
+    ),
+    # Ling and Ring: llama.cpp, src/llama-chat.cpp
+    *_family("ling", "<role> </role>"),
+    # openPangu, YandexGPT 5 Lite: llama.cpp, src/llama-chat.cpp; TeleChat 2, Baichuan 2, BlueLM, InternLM 1 and the
+    # first of 2: the chat template of each
+    *_family("telechat", "<_start> <_system> <_user> <_bot> <_end>"),
+    *_family("pangu", "[unused9] [unused10]", "[unused11] [unused12] [unused16] [unused17]"),
+    *_family("baichuan", "<reserved_106> <reserved_107>"),
+    *_family("bluelm", "[|Human|] [|AI|]"),
+    *_family("internlm", "<eoh> <eoa> [UNUSED_TOKEN_145] [UNUSED_TOKEN_146]"),
+    *_family("yandex", "[SEP]"),
     # Hermes' tool format, as Qwen and many others use it: NousResearch/Hermes-Function-Calling; R1's thinking
     *_family(
         "tags",
@@ -119,7 +164,7 @@ OTHER = "other"
 
 BARS = "|\N{FULLWIDTH VERTICAL LINE}"
 LONGEST_NAME = 64
-_NAME = rf'[\w.\-"\N{{LOWER ONE EIGHTH BLOCK}}]{{1,{LONGEST_NAME}}}'
+_NAME = rf'[\w.:/\-"\N{{LOWER ONE EIGHTH BLOCK}}]{{1,{LONGEST_NAME}}}'
 FORM = rf"<(?:[{BARS}]{_NAME}[{BARS}]?|{_NAME}[{BARS}])>"
 """`<|...|>`, `<|...>` and `<...|>`, with the ASCII bar or the full-width one."""
 
@@ -127,7 +172,6 @@ _is_form = re.compile(FORM).fullmatch
 LISTED = frozenset(text for text in MARKERS if not _is_form(text))
 """The markers that no form gives away. Some of them stand in ordinary text too, `</s>` in HTML for one."""
 
-_ANY = re.compile(FORM + "|" + "|".join(re.escape(text) for text in sorted(LISTED, key=len, reverse=True)))
 _BEGUN = re.compile(rf"<(?:[{BARS}](?:{_NAME}[{BARS}]?)?|{_NAME}[{BARS}]?)?")
 _BEGINNINGS = frozenset(text[:n] for text in LISTED for n in range(1, len(text)))
 _FIRST = re.compile("[" + re.escape("".join(sorted({text[0] for text in MARKERS}))) + "]")
@@ -149,9 +193,16 @@ def standing_in(template: str) -> frozenset[str]:
     return frozenset(text for text in LISTED if text in template)
 
 
-def find(text: str) -> Iterator[re.Match[str]]:
-    """Every marker in a text. No two of them share a character."""
-    return _ANY.finditer(text)
+def find(text: str, known: frozenset[str] | None = None) -> Iterator[re.Match[str]]:
+    """Every marker in a text, of LISTED only those that are `known`. No two of them share a character: so one that
+    means nothing must not be looked for, or it would take the first character of one that does (`[e~[INST]`)."""
+    return _pattern(LISTED if known is None else known & LISTED).finditer(text)
+
+
+@lru_cache(maxsize=256)
+def _pattern(listed: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(listed, key=lambda text: (-len(text), text))
+    return re.compile("|".join((FORM, *map(re.escape, longest_first))))
 
 
 def begun(text: str, start: int = 0) -> int:
@@ -163,11 +214,11 @@ def begun(text: str, start: int = 0) -> int:
     return len(text)
 
 
-def complete(text: str) -> tuple[list[re.Match[str]], int]:
+def complete(text: str, known: frozenset[str] | None = None) -> tuple[list[re.Match[str]], int]:
     """The markers that stay what they are whatever follows the text, and up to where it is read with that."""
     found = []
     done = begun(text)
-    for match in find(text):
+    for match in find(text, known):
         if match.start() >= done:
             break
         found.append(match)
@@ -212,9 +263,7 @@ class MarkerPass:
         return replace(self, rule=replace(self.rule, enforced=enforced))
 
     def counts(self, text: str) -> bool:
-        """Whether a marker is one of those that are looked for."""
-        if self.known is not None and text in LISTED and text not in self.known:
-            return False
+        """Whether a marker that was found is of one of the kinds."""
         return named(text).kind in self.kinds
 
     def describe(self) -> str:
@@ -245,7 +294,8 @@ class MarkerScan:
         whole = self._rest + text if self._rest else text
         base = self._position - len(self._rest)
         self._position += len(text)
-        matches, done = (list(find(whole)), len(whole)) if final else complete(whole)
+        known = self._pass.known
+        matches, done = (list(find(whole, known)), len(whole)) if final else complete(whole, known)
         found = [Finding(base + m.start(), base + m.end(), rule) for m in matches if self._pass.counts(m[0])]
         if found and rule.holds and rule.action is Action.BLOCK:
             return self._stop(found[0])

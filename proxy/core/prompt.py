@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -52,9 +53,7 @@ def judge(parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: b
     if gate.blocked is not None:
         yield Judged(tuple(parts), found, _locate(gate.blocked, parts, starts))
         return
-    hiding = [f for f in gate.reported if f.rule.holds]
-    painted = tuple(_paint(part, start, hiding, escaped) for part, start in zip(parts, starts, strict=True))
-    yield Judged(painted, found, None)
+    yield Judged(_painted(parts, starts, [f for f in gate.reported if f.rule.holds], escaped), found, None)
 
 
 def _starts(parts: Sequence[str], joiner: str) -> list[int]:
@@ -67,21 +66,34 @@ def _starts(parts: Sequence[str], joiner: str) -> list[int]:
 
 def _locate(finding: Finding, parts: Sequence[str], starts: Sequence[int]) -> Located:
     """The part in which a finding shows first; one that begins in a joiner belongs to the part after it."""
-    for i, (part, start) in enumerate(zip(parts, starts, strict=True)):
-        if finding.start < start + len(part) or i == len(parts) - 1:
-            first = max(finding.start - start, 0)
-            return Located(i, finding._replace(start=first, end=max(first, min(finding.end - start, len(part)))))
-    return Located(0, finding)
+    i = _part_at(finding.start, starts)
+    while i < len(parts) - 1 and finding.start >= starts[i] + len(parts[i]):
+        i += 1
+    first = max(finding.start - starts[i], 0)
+    return Located(i, finding._replace(start=first, end=max(first, min(finding.end - starts[i], len(parts[i])))))
 
 
-def _paint(part: str, start: int, hiding: Iterable[Finding], escaped: bool) -> str:
-    """One part with its share of the hidden spans; a span that began in an earlier part has its label there."""
-    own = []
+def _part_at(offset: int, starts: Sequence[int]) -> int:
+    """The last part that begins at or before an offset; those before it that begin there too are empty."""
+    return max(bisect_right(starts, offset) - 1, 0)
+
+
+def _painted(parts: Sequence[str], starts: Sequence[int], hiding: Iterable[Finding], escaped: bool) -> tuple[str, ...]:
+    """The parts with their shares of the hidden spans; a span that began in an earlier part has its label there."""
+    own: dict[int, list[Finding]] = {}
     for f in hiding:
-        first, last = max(f.start - start, 0), min(f.end - start, len(part))
-        if first < last:
-            own.append(f._replace(start=first, end=last, extends=f.extends or f.start < start))
-    return part if not own else Gate([_Known(tuple(own))], escaped).feed(part, final=True)
+        for i in range(_part_at(f.start, starts), len(parts)):
+            start = starts[i]
+            if start >= f.end:
+                break
+            first, last = max(f.start - start, 0), min(f.end - start, len(parts[i]))
+            if first < last:
+                share = f._replace(start=first, end=last, extends=f.extends or f.start < start)
+                own.setdefault(i, []).append(share)
+    painted = list(parts)
+    for i, findings in own.items():
+        painted[i] = Gate([_Known(tuple(findings))], escaped).feed(parts[i], final=True)
+    return tuple(painted)
 
 
 class _Known:

@@ -59,6 +59,7 @@ _KINDS = {
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
     "refusal": Kind.REFUSAL,
 }
+_NAMES = frozenset(("name", "tool_name", "id", "tool_call_id", "tool_use_id", "call_id", "status", "signature"))
 
 
 @dataclass(slots=True)
@@ -87,6 +88,11 @@ class InputText:
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
         return _KINDS.get(self.param.rpartition(".")[2], Kind.CONTENT)
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it names something beside what is said: nothing joins it with the texts before and behind it."""
+        return self.param.rpartition(".")[2] in _NAMES
 
     def put(self, text: str) -> None:
         """Write another text in its place."""

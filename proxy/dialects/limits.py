@@ -19,8 +19,9 @@ def limit(request: Request, options: Options) -> None:
 
 
 def refuse_cloud(model: str) -> None:
-    """Ollama sends prompts for such names to a remote service."""
-    if model.lower().endswith((":cloud", "-cloud")):
+    """Ollama sends prompts for such names to a remote service, blanks or not (internal/modelref/modelref.go)."""
+    source = model.rpartition(":")[2].strip().lower()
+    if source == "cloud" or source.endswith("-cloud"):
         raise BadRequest(
             f"The model {model[:80]!a} runs in the cloud: prompts would leave this machine (see allow_cloud_models)",
             "model",

@@ -98,7 +98,7 @@ class OllamaChat(_Ollama):
 
     def _instruct(self, body: dict[str, Any], before: str, after: str) -> None:
         first, last = system_messages(body["messages"], at_head=bool(before))
-        first["content"] = _joined(before, first.get("content"))
+        first["content"] = _joined(before, first.get("content"), after if first is not last else "")
         last["content"] = _joined(last.get("content"), after)
 
     def _texts(self, body: dict[str, Any], options: Options) -> list[InputText]:

@@ -54,9 +54,10 @@ class OpenAIChat:
         return request
 
     def instruct(self, request: Request, before: str, after: str) -> None:
-        """Into the first and the last system message that there are: templates often take none elsewhere."""
+        """Into the first and the last system message that there are: templates often take none elsewhere, and some
+        only the first, so that has both."""
         first, last = system_messages(request.body["messages"], at_head=bool(before))
-        _surround(first, before, "")
+        _surround(first, before, after if first is not last else "")
         _surround(last, "", after)
 
     def upstream_body(self, request: Request) -> bytes:

@@ -6,6 +6,7 @@ Sources: the OpenAI API reference (chat completions), llama.cpp's server README,
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
@@ -31,6 +32,10 @@ from proxy.dialects.fields import (
 )
 from proxy.errors import BadRequest
 
+_MARKER_IN_BRACKETS = re.compile(
+    r"/?(?:[|\uff5c][\w.:/\-\u2581]{1,64}[|\uff5c]?|[\w.:/\-\u2581]{1,64}[|\uff5c])"
+).fullmatch
+MOST_IN_ORDER = 200  # members of an object in which a rewritten key keeps its place; in larger ones it goes to the end
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 NULL = scalar("null", type(None))
 
@@ -217,11 +222,15 @@ def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputTe
 
 
 def system_messages(messages: list[dict[str, Any]], at_head: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last of them. An empty one is put at the head if none is there and one is needed."""
+    """The first and the last of them. An empty one is put at the head if none is there and one is needed.
+
+    Many templates leave out a developer's message: one that bears the operator's words becomes the system's.
+    """
     own = [message for message in messages if message["role"] in ("system", "developer")]
     if not own or (at_head and own[0] is not messages[0]):
         messages.insert(0, {"role": "system", "content": ""})
         own.insert(0, messages[0])
+    own[0]["role"] = own[-1]["role"] = "system"
     return own[0], own[-1]
 
 
@@ -279,8 +288,17 @@ def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
             else:
                 stack.append((item, below))
         if isinstance(node, dict):
+            _check_keys(node, where)
             texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
     return texts
+
+
+def _check_keys(node: dict[Any, Any], path: str) -> None:
+    """Refuse a key that is a chat template's control marker once it stands between angle brackets: templates like
+    Qwen3-Coder's write the keys of a tool's schema as `<key>`, and `|im_end|` would end a turn."""
+    for key in node:
+        if isinstance(key, str) and _MARKER_IN_BRACKETS(key):
+            raise BadRequest(f"{path}: the key {key!a} cannot be told from a control marker", path, "invalid_key")
 
 
 class _Member:
@@ -291,13 +309,21 @@ class _Member:
         self._key = key
 
     def __setitem__(self, part: str, text: str) -> None:
-        """Put `text` in the place of the member's "value", or of its "key", which stays where it is and unique."""
+        """Put `text` in the place of the member's "value", or of its "key", which stays unique, and where it is."""
         if part == "value":
             self._node[self._key] = text
         elif text != self._key:
             while text in self._node:
                 text += "_"
-            items = [(text if k == self._key else k, v) for k, v in self._node.items()]
-            self._node.clear()
-            self._node.update(items)
-            self._key = text
+            self._rename(text)
+
+    def _rename(self, key: str) -> None:
+        """To build a large object anew for each of its keys would take a time that grows with the square."""
+        node, old = self._node, self._key
+        if len(node) > MOST_IN_ORDER:
+            node[key] = node.pop(old)
+        else:
+            items = [(key if k == old else k, v) for k, v in node.items()]
+            node.clear()
+            node.update(items)
+        self._key = key

@@ -74,6 +74,7 @@ _FORMAT = Object(
     ["type"],
 )
 _SUMMARY = by_type("a string", string=one_of("auto", "concise", "detailed"), null=NULL)
+_VERBOSITY = by_type("a string", string=one_of("low", "medium", "high"), null=NULL)
 _EFFORT = by_type("a string", string=one_of("none", "minimal", "low", "medium", "high", "xhigh"), null=NULL)
 
 
@@ -94,7 +95,7 @@ RESPONSES = Object(
             null=NULL,
         ),
         "parallel_tool_calls": OPTIONAL_BOOLEAN,
-        "text": _nullable(Object({"format": _nullable(_FORMAT), "verbosity": OPTIONAL_STRING})),
+        "text": _nullable(Object({"format": _nullable(_FORMAT), "verbosity": _VERBOSITY})),
         "reasoning": _nullable(Object({"effort": _EFFORT, "summary": _SUMMARY, "generate_summary": _SUMMARY})),
         "temperature": OPTIONAL_NUMBER,
         "top_p": OPTIONAL_NUMBER,

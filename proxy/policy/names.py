@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _REGISTRY = "registry.ollama.ai/"
 _LIBRARY = "library/"
-_TAGS = (":latest", ":local")
+_LATEST = ":latest"
 
 
 def normalise_model(name: str) -> str:
@@ -15,14 +15,15 @@ def normalise_model(name: str) -> str:
 
     `llama3`, `LLAMA3:latest`, `library/llama3` and `registry.ollama.ai/library/llama3:latest`, also with a scheme such
     as `https://` before it, are one model; the case is compared as Go's strings.EqualFold does (Ollama:
-    types/model/name.go).
+    types/model/name.go). `:local` stands behind the tag (internal/modelref/modelref.go).
     """
     name = name.strip().casefold()
+    base, colon, source = name.rpartition(":")
+    if colon and source.strip() == "local":
+        name = base
     name = name.partition("://")[2] or name
     name = name.removeprefix(_REGISTRY).removeprefix(_LIBRARY)
-    for tag in _TAGS:
-        name = name.removesuffix(tag)
-    return name
+    return name.removesuffix(_LATEST)
 
 
 def model_globs(globs: Iterable[str]) -> re.Pattern[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Protocol
 
 from proxy.checks.markers import family_of
@@ -16,6 +15,7 @@ from proxy.dialects.base import InputText, Notice
 from proxy.server.exchange import Exchange, Outcome
 
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
+OPENING = 64  # to begin with a text takes as long as so many characters
 PASSES = 4  # rewriting may bring up new matches; a rule set that never comes to rest ends the request
 
 
@@ -51,16 +51,21 @@ async def judge_request(
 ) -> None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request.
 
-    Neighbours of one group are judged joined, because the model reads them so. A block in an earlier turn puts the
+    Texts of one group are judged joined, because the model reads them so, whatever stands between them in the request:
+    a backend takes tool results and thinking out of the middle of a message. A block in an earlier turn puts the
     notice in that text's place, so that a conversation is not dead for ever, unless `history` says block.
     """
     pace = _Pace()
-    for (role, _, escaped, kind), group in groupby(texts, key=lambda t: (t.role, t.group, t.escaped, t.kind)):
-        plan = plan_for(role)
-        checks = tuple(plan.checks(kind, escaped))
+    groups: dict[object, list[InputText]] = {}
+    for text in texts:
+        alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
+        groups.setdefault((text.role, text.group, text.kind, text.is_name, alone), []).append(text)
+    for group in groups.values():
+        plan = plan_for(group[0].role)
+        checks = tuple(plan.checks(group[0].kind, group[0].escaped))
         if checks:
             strict = block_history or plan.history == "block"
-            together = _Group(list(group), joiner, checks, notice, exchange, pace)
+            together = _Group(group, joiner, checks, notice, exchange, pace)
             await together.settle(strict)
             await together.settle_glued(strict)
 
@@ -124,7 +129,7 @@ class _Group:
             for judged in judge([text.text for text in self._texts], self._joiner, self._checks, self._escaped):
                 if judged is not None:
                     return judged
-                await self._pace.step(min(self._size, SLICE))
+                await self._pace.step(min(self._size, SLICE) + OPENING)
         except Exception as error:
             self._exchange.check_errors.append(error)
         self._block(Finding(0, 0, CHECK_FAILED))

@@ -39,6 +39,8 @@ SENTENCE_PIECE = ("llama",)
 """tokenizer.ggml.model of tokenizers whose texts end with `</s>`, or with Gemma's word for it."""
 ENDS = frozenset(("<s>", "</s>", "<bos>", "<eos>", "[BOS]", "[EOS]", "[EOT]"))
 """What may begin or end a text and stands in no template, where `bos_token` and `eos_token` mean it."""
+RENDERED = ChatTemplate(None, exists=True)
+"""A model of which nobody tells the template, but that it has one."""
 _SAYS_ENDS = re.compile(r"\b[be]os_token\b")
 
 
@@ -110,6 +112,8 @@ def of_ollama(shown: dict[str, Any]) -> ChatTemplate:
     template = shown.get("template")
     if not isinstance(template, str):
         return UNKNOWN
+    if shown.get("renderer"):  # the template is in Ollama's own code (model/renderers), and what is shown is not it
+        return RENDERED
     info, parameters = shown.get("model_info"), shown.get("parameters")
     tokenizer = info.get("tokenizer.ggml.model") if isinstance(info, dict) else None
     ends = ENDS if tokenizer is None or tokenizer in SENTENCE_PIECE or _SAYS_ENDS.search(template) else frozenset()

@@ -321,7 +321,7 @@ def test_logprobs_are_kept_back() -> None:
     [
         ([{"role": "user", "content": "hi"}], ["A\n\nZ", "hi"]),
         ([{"role": "SYSTEM", "content": "own"}, {"role": "user", "content": "hi"}], ["A\n\nown\n\nZ", "hi"]),
-        ([{"role": "user", "content": "hi"}, {"role": "system", "content": "own"}], ["A", "hi", "own\n\nZ"]),
+        ([{"role": "user", "content": "hi"}, {"role": "system", "content": "own"}], ["A\n\nZ", "hi", "own\n\nZ"]),
     ],
 )
 def test_the_operators_words_stand_around_the_system_text(messages: list[dict[str, Any]], expected: list[str]) -> None:
