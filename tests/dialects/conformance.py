@@ -219,7 +219,7 @@ def typical(body: bytes, wire: Wire) -> Iterator[tuple[int, bytes, Any]]:
     """The same without the many events that differ from two others in their strings and numbers only."""
     seen: dict[str, int] = {}
     for place, head, value in frames_with_json(body, wire):
-        shape = re.sub(r'": ("[^"]*"|[0-9.-]+)', '": 0', json.dumps(value))
+        shape = re.sub(r'": ("(?:[^"\\\\]|\\\\.)*"|[0-9.e-]+|\[[0-9, ]*\])', '": 0', json.dumps(value))
         seen[shape] = seen.get(shape, 0) + 1
         if seen[shape] <= 2:
             yield place, head, value

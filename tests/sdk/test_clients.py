@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.e2e.scripts import EMAIL, FORBIDDEN, FORBIDDEN_ARGUMENT, SCRIPTS
+from tests.sdk import table
 from tests.sdk.asking import CASES, LABEL, NOTICE, Dialect, Told, Way
 from tests.sdk.conftest import Survey
 from tests.sdk.scripted import ARGUMENTS, BEGINNING
@@ -172,3 +173,11 @@ def test_not_one_character(surveyed: Survey, way: Way) -> None:
     for case in filter(way.takes, CASES):
         shown = str(surveyed.told(way, case))
         assert not any(secret in shown for secret in (FORBIDDEN, FORBIDDEN_ARGUMENT, EMAIL, "FORB", "lovelace"))
+
+
+@pytest.mark.parametrize("name", table.TABLES)
+def test_the_document_is_current(surveyed: Survey, name: str) -> None:
+    """Each table has exactly the rows that were seen now; those of Node are only compared where Node is."""
+    cases = table.TABLES[name]
+    stands = [line for line in table.written(name) if not (surveyed.node_missing and "(Node)" in line)]
+    assert stands == [*table.head(cases), *table.rows(surveyed.results, cases)], "run: python tools/clients_table.py"

@@ -1,23 +1,11 @@
-"""docs/clients.md says what the clients really showed, and the lock of npm's packages names no address."""
+"""The lock of npm's packages names no address."""
 
 from __future__ import annotations
 
 import json
 import re
 
-import pytest
-
-from tests.sdk import npm, table
-from tests.sdk.conftest import Survey
-
-
-@pytest.mark.sdk
-@pytest.mark.parametrize("name", table.TABLES)
-def test_the_document_is_current(surveyed: Survey, name: str) -> None:
-    """Each table has exactly the rows that were seen now; those of Node are only compared where Node is."""
-    cases = table.TABLES[name]
-    stands = [line for line in table.written(name) if not (surveyed.node_missing and "(Node)" in line)]
-    assert stands == [*table.head(cases), *table.rows(surveyed.results, cases)], "run: python tools/clients_table.py"
+from tests.sdk import npm
 
 
 def test_the_lock_names_no_address() -> None:
