@@ -91,7 +91,7 @@ class SettingsError(ProxyError):
 class UpstreamError(ProxyError):
     """The model server failed.
 
-    reason: a short word for metrics (connect, timeout, status_5xx, protocol, truncated)
+    reason: a short word for metrics (connect, timeout, status_5xx, error_event, protocol, truncated)
     """
 
     status = 502
@@ -101,6 +101,12 @@ class UpstreamError(ProxyError):
         self.reason = reason
         if status is not None:
             self.status = status
+
+    @property
+    def for_log(self) -> str:
+        """Its text, but the model server's own words are left out: they may quote the prompt (llama.cpp does)."""
+        theirs = self.reason.startswith(("status_", "error_event"))
+        return "the model server reported an error" if theirs else str(self)
 
 
 class UpstreamUnreachable(UpstreamError):

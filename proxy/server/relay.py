@@ -338,7 +338,7 @@ class Guarded:
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
         """An error body, or an error event when the head has been sent."""
         self._abort_upstream()
-        log.warning("request %s: %s (%s)", self.exchange.id, error, error.__cause__ or error.reason)
+        log.warning("request %s: %s (%s)", self.exchange.id, error.for_log, error.__cause__ or error.reason)
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
         if not self._client.started:
@@ -389,4 +389,4 @@ class Guarded:
             elif answer.failed is not None:
                 exchange.outcome = Outcome.UPSTREAM_ERROR
                 exchange.upstream_reason = answer.failed.reason
-                log.warning("request %s: %s (%s)", exchange.id, answer.failed, answer.failed.reason)
+                log.warning("request %s: %s (%s)", exchange.id, answer.failed.for_log, answer.failed.reason)

@@ -73,6 +73,22 @@ async def test_silent_in_the_middle() -> None:
         assert answer.complete
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b'{"error": "cannot parse: my secret diary"}', status=500),
+        reply(sse({"error": {"message": "cannot parse: my secret diary", "code": 500}})),
+    ],
+)
+async def test_its_own_words_stay_out_of_the_log(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
+    """A model server's error may quote the prompt: the client reads it, and the log has the reason alone."""
+    async with FakeUpstream(answer) as upstream, running(upstream) as proxy:
+        assert b"secret diary" in (await proxy.chat()).body
+        exchange = await proxy.exchange()
+    assert f"request {exchange.id}: the model server reported an error ({exchange.upstream_reason})" in caplog.text
+    assert "diary" not in caplog.text
+
+
 @both
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
 async def test_its_own_errors(status: int, stream: bool) -> None:
