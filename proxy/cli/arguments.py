@@ -83,6 +83,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         raise SettingsError(f"{argv[0]} is no command{nearest(argv[0], commands)} (safety-proxy --help lists them)")
     found, unknown = top.parse_known_args(argv)
+    if unknown and getattr(found, "text", None) == [] and not any(word.startswith("-") for word in unknown):
+        found.text, unknown = unknown, []  # argparse takes a list of words for empty if a flag stands before it
     if unknown:
         raise SettingsError(_unknown(unknown[0], commands.get(found.command, top)))
     if found.command is None:
