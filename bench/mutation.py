@@ -165,14 +165,20 @@ FAULTS = [
     Fault(
         "the slower view does not hold the faster one back",
         "matching/matcher.py",
-        "self._watermark = min((mark",
-        "self._watermark = max((mark",
+        "self._watermark = min(mark",
+        "self._watermark = max(mark",
     ),
     Fault(
         "a block in one view lets the other read on",
         "matching/matcher.py",
-        "known = text[: max(first.end, first.read - 1) - self._position]",
-        "known = text",
+        "return text[: max(verdict.end, verdict.read - 1) - self._position]",
+        "return text",
+    ),
+    Fault(
+        "the views before the one that blocks are not taken back",
+        "matching/matcher.py",
+        "self._take_back(marks, answers, text)",
+        "pass",
     ),
     Fault(
         "the gate joins spans that touch", "core/gate.py", "segments[i - 1].end > start", "segments[i - 1].end >= start"
