@@ -231,6 +231,8 @@ def _raw_events(url: str, name: str, **options: Any) -> list[Any]:
 
 
 def _timeless(event: Any) -> Any:
+    usage = event.get("usage") or {}
+    usage.pop("prompt_tokens_details", None)  # how much of the prompt the server still had in its cache
     for key in ("id", "created", "timings"):
         event.pop(key, None)
     for choice in event["choices"]:
