@@ -18,7 +18,7 @@ run: $(RUN)/ready      ## start the proxy (ARGS="--upstream http://... --policie
 demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 	@$(RUN)/bin/safety-proxy demo $(ARGS)
 
-test: check      ## everything CI runs: check, then the whole test suite
+test: check      ## check, then the whole test suite
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint

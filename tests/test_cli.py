@@ -246,6 +246,19 @@ def test_the_log_can_be_json(policies: Path) -> None:
     assert any("demo model" in event["message"] and event["level"] == "warning" for event in events)
 
 
+def test_what_a_rule_did_is_in_the_log_under_the_requests_id(policies: Path) -> None:
+    """A user who reads a notice can name the request, and the operator finds the rule; no text of either is there."""
+    with serving("--policies", policies, "--log-format", "json") as (process, lines):
+        body = {"model": "demo", "messages": [{"role": "user", "content": "a zorblaxium diary"}]}
+        refused = httpx.post(f"{value(lines, 'base_url')}/chat/completions", json=body, trust_env=False)
+        got = ended(process, signal.SIGTERM)
+    (event,) = [event for line in got.err.splitlines() if "rules" in (event := json.loads(line))]
+    assert event["message"] == f"request {refused.headers['x-safety-proxy-request-id']}"
+    assert event["outcome"] == "blocked"
+    assert "block" in event["rules"]
+    assert "diary" not in got.err
+
+
 def test_a_named_model_server_is_shown_with_one_of_its_models(policies: Path) -> None:
     """The curl line names a model that the server has; what does not answer yet is said to do so."""
     with DemoBackend(0) as backend, serving("--policies", policies, "--upstream", backend.url) as (process, lines):

@@ -74,7 +74,7 @@ def coloured(out: TextIO) -> bool:
 
 
 def _names(loaded: Loaded) -> str:
-    return ", ".join(f"{name} ({_rules(number)})" for name, number in loaded.policies)
+    return ", ".join(f"{name.removeprefix('shadow:')} ({_rules(number)})" for name, number in loaded.policies)
 
 
 def _rules(number: int) -> str:

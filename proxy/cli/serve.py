@@ -25,6 +25,7 @@ from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.config import ServerConfig
+from proxy.server.decisions import DecisionLog
 from proxy.settings import ROWS, Settings
 from proxy.values import Address
 
@@ -53,7 +54,8 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
         watching = _loaded(shadow) if shadow else None
         banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching))
 
-    await run_server(server_config(settings, backend.url), store, shadow, ready=ready)
+    config = server_config(settings, backend.url)
+    await run_server(config, store, shadow, observers=[DecisionLog()], ready=ready)
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:

@@ -132,7 +132,8 @@ class PolicyStore:
         self.status = replace(
             self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
         )
-        log.info("policies %s loaded from %s: %d rules", new.revision[:12], self.directory, len(new.rules))
+        rules = "1 rule" if len(new.rules) == 1 else f"{len(new.rules)} rules"
+        log.info("policies %s loaded from %s: %s", new.revision[:12], self.directory, rules)
         for line in new.hints:
             log.info("%s", line)
 

@@ -40,7 +40,7 @@ def test_it_tells_where_what_and_how() -> None:
 
 def test_shadow_policies_are_named_as_such() -> None:
     """Nobody should think that they guard anything."""
-    rows = dict(lines(LOCAL, ADMIN, Backend("", "http://x:1"), LOADED, LOADED._replace(policies=[("next", 2)])))
+    rows = dict(lines(LOCAL, ADMIN, Backend("", "http://x:1"), LOADED, LOADED._replace(policies=[("shadow:next", 2)])))
     assert rows["shadow"] == "next (2 rules): counted and logged, changes nothing"
 
 
