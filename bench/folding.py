@@ -7,13 +7,13 @@ Times are CPU time of one thread, the median of several runs; a token is 4.3 cha
 
 from __future__ import annotations
 
-import platform
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.machine import machine
 from proxy.core.types import Action, Rule
 from proxy.matching.matcher import Matcher, compile_rule
 from proxy.matching.rules import MatchRule
@@ -144,6 +144,6 @@ def row(name: str, plain: float, folded: float, accented: float) -> None:
 
 
 if __name__ == "__main__":
-    print(f"Python {platform.python_version()}, {platform.machine()}, {platform.processor() or platform.system()}\n")
+    print(f"{machine()}\n")
     reach()
     speed()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import platform
 import random
 import re
 import statistics
@@ -18,9 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from bench.corpus import EMAIL, PII, phrases, rules, tokens, words
+from bench.machine import machine
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.matcher import Matcher, compile_rule
@@ -203,22 +202,9 @@ def holding() -> None:
         row(f"held back, {what}, characters: mean / p99 (most)", f"{mean:.2f} / {late} ({most})", wanted)
 
 
-def machine() -> str:
-    """The processor and the interpreter."""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        info = ""
-    named = re.search(r"model name\s*:\s*(.+)", info)
-    return f"{named[1] if named else platform.processor()}, {platform.system()}, Python {platform.python_version()}"
-
-
 def main() -> None:
     pieces = tokens(TOKENS)
-    print(
-        f"{platform.machine()}, {platform.processor() or platform.system()}, Python {platform.python_version()};",
-        end=" ",
-    )
+    print(machine(), end="; ")
     print(f"{RUNS} runs, {len(pieces):,} tokens of {sum(map(len, pieces)) / len(pieces):.1f} characters\n")
     print("| what | measured | reach |\n|---|---|---|")
     sys.setswitchinterval(0.0005)

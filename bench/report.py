@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 from bench import contestants as who
 from bench.load import Result
+from bench.machine import machine
 from bench.runs import PROMPT, RELOAD, SCRAPE, Figures
 from bench.scenarios import SCENARIOS, Kind, Scenario
 
@@ -22,27 +20,18 @@ Cells = Callable[[Figures, Scenario, str], list[str]]
 STALL_MS = 50.0
 
 
+LIBRARIES = ("uvloop", "httptools", "uvicorn", "orjson", "starlette", "httpx")
+
+
 def report(figures: Figures) -> str:
     """All of it."""
-    blocks = [machine(), *figures.notes, f"The upstream used at most {figures.upstream_share:.0%} of a core."]
+    blocks = [
+        machine(LIBRARIES, _peer_versions()),
+        *figures.notes,
+        f"The upstream used at most {figures.upstream_share:.0%} of a core.",
+    ]
     blocks += ["\n".join(table(figures, scenario)) for scenario in SCENARIOS if figures.results.get(scenario.key)]
     return "\n\n".join([*blocks, "\n".join(reach(figures))])
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
-    libraries = ("uvloop", "httptools", "uvicorn", "orjson", "starlette", "httpx")
-    facts = [
-        f"{os.cpu_count()} x {models[0] if models else platform.processor()}",
-        f"{platform.system()} {platform.release()}",
-        f"Python {platform.python_version()}",
-        *(f"{name} {importlib.metadata.version(name)}" for name in libraries),
-        *_peer_versions(),
-        "load " + "/".join(f"{load:.1f}" for load in os.getloadavg()),
-    ]
-    return ", ".join(facts)
 
 
 def _peer_versions() -> Iterator[str]:

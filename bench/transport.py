@@ -1,6 +1,6 @@
 """What the transport costs: CPU of the client process per event, per short request and per event of a flood.
 
-    python bench/transport.py [--rounds 5]
+    python -m bench.transport [--rounds 5]
 
 A loopback upstream (raw asyncio protocols on uvloop, a process of its own) sends one event per write. Every client does
 the same work in turn, round by round, so that a noisy machine is noisy for all of them; figures are the process's own
@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import httpx
 import httpx_aiohttp
 import uvloop
 
+from bench.machine import machine
 from proxy.server.transport import Http1Transport
 
 STREAMS, RATE, EVENTS = 64, 50, 60
@@ -239,21 +236,6 @@ async def measure(url: str, rounds: int) -> dict[str, dict[str, list[float]]]:
 # The table
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-    libraries = ("uvloop", "httptools", "httpx", "aiohttp", "h11")
-    facts = [
-        f"{os.cpu_count()} x {models[0] if models else platform.processor()}",
-        f"{platform.system()} {platform.release()}",
-        f"Python {platform.python_version()}",
-        *(f"{name} {importlib.metadata.version(name)}" for name in libraries),
-        "load " + "/".join(f"{load:.1f}" for load in os.getloadavg()),
-    ]
-    return ", ".join(facts)
-
-
 def spread(values: list[float], digits: int) -> str:
     """Median and range."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
@@ -283,7 +265,7 @@ def main() -> None:
     assert upstream.stdin is not None
     assert upstream.stdout is not None
     try:
-        print(machine(), flush=True)
+        print(machine(("uvloop", "httptools", "httpx", "aiohttp", "h11")), flush=True)
         port = int(upstream.stdout.readline())
         print(table(uvloop.run(measure(f"http://127.0.0.1:{port}", options.rounds))))
     finally:
