@@ -211,7 +211,7 @@ def test_many_parts_with_markers_take_a_linear_time(shipped: PolicySet) -> None:
         return process_time() - began
 
     seconds(100)
-    assert seconds(16_000) < 40 * seconds(1_000)
+    assert seconds(16_000) < 128 * seconds(1_000)  # 16 when it is linear, 256 when it is quadratic
 
 
 @pytest.mark.anyio
@@ -227,7 +227,7 @@ async def test_many_keys_with_markers_take_a_linear_time(shipped: PolicySet) -> 
         return process_time() - began
 
     await seconds(100)
-    assert await seconds(8_000) < 20 * await seconds(1_000)
+    assert await seconds(8_000) < 36 * await seconds(1_000)  # 8 or 64
 
 
 def test_a_marker_that_is_not_known_hides_none_that_is() -> None:
