@@ -71,7 +71,7 @@ def check_of(door: Door) -> Callable[[], None]:
         if whole:
             _check(carry(door, data, rule, stream=stream))
             return
-        got = carry(door, [data], rule, stream=stream)
+        got = carry(door, pieces(data, ()), rule, stream=stream)
         _check(got)
         again = carry(door, pieces(data, at), rule, stream=stream)
         assert list(documents(again.out)) == list(documents(got.out)), "what arrives depends on the cuts"

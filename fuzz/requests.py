@@ -39,8 +39,9 @@ def readable(value: Any) -> Any:
 
 
 def texts_again(dialect: Dialect, sent: bytes) -> list[str]:
-    """The texts of what goes upstream, read anew."""
-    return [text.text for text in dialect.parse(sent, Options(allow_stateful=True)).texts]
+    """The texts of what goes upstream, read anew. An empty name of a model is as good as none, and may be left out."""
+    again = json.dumps({"model": "", **json.loads(sent)}).encode()
+    return [text.text for text in dialect.parse(again, Options(allow_stateful=True)).texts]
 
 
 def check_of(path: str, dialect: Dialect) -> Callable[[], None]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
 from proxy.server.routes import TABLE, Access
-from tests.census import answer_fields, named_fields
+from tests.census import answer_fields, named_fields, ollama_fields, other_fields
 from tests.census.answer_fields import Script
 
 
@@ -23,16 +23,16 @@ SCRIPTS: dict[str, Script] = {
     "/v1/completions": answer_fields.OPENAI_COMPLETIONS,
     "/v1/responses": named_fields.OPENAI_RESPONSES,
     "/v1/messages": named_fields.ANTHROPIC_MESSAGES,
-    "/v1/messages/count_tokens": named_fields.ANTHROPIC_COUNT_TOKENS,
-    "/api/chat": answer_fields.OLLAMA_CHAT,
-    "/api/generate": answer_fields.OLLAMA_GENERATE,
-    "/api/v1/chat": named_fields.LMSTUDIO_CHAT,
+    "/v1/messages/count_tokens": other_fields.ANTHROPIC_COUNT_TOKENS,
+    "/api/chat": ollama_fields.OLLAMA_CHAT,
+    "/api/generate": ollama_fields.OLLAMA_GENERATE,
+    "/api/v1/chat": other_fields.LMSTUDIO_CHAT,
     "/api/v0/chat/completions": answer_fields.LMSTUDIO_V0_CHAT,
     "/api/v0/completions": answer_fields.LMSTUDIO_V0_COMPLETIONS,
-    "/v1/embeddings": named_fields.OPENAI_EMBEDDINGS,
-    "/api/embed": named_fields.OLLAMA_EMBED,
-    "/api/embeddings": named_fields.OLLAMA_EMBEDDINGS,
-    "/api/v0/embeddings": named_fields.OPENAI_EMBEDDINGS,
+    "/v1/embeddings": other_fields.OPENAI_EMBEDDINGS,
+    "/api/embed": other_fields.OLLAMA_EMBED,
+    "/api/embeddings": other_fields.OLLAMA_EMBEDDINGS,
+    "/api/v0/embeddings": other_fields.OPENAI_EMBEDDINGS,
 }
 GUARDED = {route.path: route.dialect for route in TABLE if route.access is Access.GUARDED}
 DOORS = tuple(

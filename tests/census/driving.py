@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -24,6 +24,16 @@ _RULES = {
     BLOCK: f"{{id: stop, words: ['{BAD}', '{PLAIN}'], action: block}}, {{id: far, pattern: '{APART}', action: block}}",
     REWRITE: f"{{id: hide, pattern: '{APART}|{PLAIN}', action: rewrite, replacement: '{LABEL}'}}",
 }
+DEFAULTS = Options()
+ALLOWED = Options(
+    allow_remote_images=True,
+    allow_cloud_models=True,
+    allow_raw_prompts=True,
+    allow_stateful=True,
+    allow_server_tools=True,
+    allow_model_control=True,
+)
+"""All that an operator can allow while a policy looks at answers: token probabilities then never pass."""
 TAKEN = [0]
 """How many rows were tried."""
 
@@ -55,12 +65,18 @@ class Carried:
 
 
 def carry(
-    door: Door, sent: Iterable[bytes] | bytes, rule: str, *, stream: bool, more: dict[str, object] | None = None
+    door: Door,
+    sent: Iterable[bytes] | bytes,
+    rule: str,
+    *,
+    stream: bool,
+    more: Mapping[str, object] | None = None,
+    options: Options = DEFAULTS,
 ) -> Carried:
     """One row: pieces are a stream of the model server, bytes its one body."""
     TAKEN[0] += 1
     dialect = door.dialect
-    request = dialect.parse(json.dumps({**door.script.request, "stream": stream, **(more or {})}).encode(), Options())
+    request = dialect.parse(json.dumps({**door.script.request, "stream": stream, **(more or {})}).encode(), options)
     answer = dialect.answer(request, Guard(plan(rule), request.json_content, request.prefills()), notice)
     if isinstance(sent, bytes):
         out = answer.whole(sent)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.census.answer_fields import Fate, Field
 from tests.census.doors import DOORS, GUARDED, SCRIPTS, Door
-from tests.census.driving import BLOCK, REWRITE, RULES, Carried, carry
+from tests.census.driving import ALLOWED, BLOCK, REWRITE, RULES, Carried, carry
 from tests.census.planting import (
     AFTER,
     BAD,
@@ -192,6 +192,23 @@ def test_escapes_in_content_that_is_json(door: Door, rule: str) -> None:
             got = carry(door, sent, rule, stream=stream, more=door.script.json)
             assert not leaks(got.out, BAD, escape(BAD))
             assert bool(got.answer.guard.cuts) == (rule == BLOCK)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@each(ROWS)
+def test_a_planted_text_where_all_is_allowed(door: Door, field: Field, rule: str) -> None:
+    """With every setting that an operator can switch on, and an answer that is kept, it stays out all the same."""
+    more = {"store": True} if "store" in door.dialect.parse(request_of(door), ALLOWED).body else {}
+    for text in (source(field, BEFORE + BAD + AFTER), PLAIN):
+        for stream in (True, False):
+            for sent in sources(door, field, text):
+                got = carry(door, sent, rule, stream=stream, more=more, options=ALLOWED)
+                assert not leaks(got.out, BAD, PLAIN)
+
+
+def request_of(door: Door) -> bytes:
+    """A request of the path that wants its answer kept; where that means nothing, it is dropped."""
+    return json.dumps({**door.script.request, "store": True}).encode()
 
 
 @pytest.mark.parametrize("door", DOORS, ids=name)
