@@ -18,7 +18,8 @@ class WholeMessage:
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._inputs: dict[int, str] = {}
+        self._texts: dict[int, dict[str, list[str]]] = {}  # in pieces: adding each to all before it takes for ever
+        self._inputs: dict[int, list[str]] = {}
 
     def add(self, event: dict[str, Any]) -> None:
         """One event."""
@@ -37,9 +38,10 @@ class WholeMessage:
         block = self._blocks[index]
         for key in ("text", "thinking"):
             if key in delta:
-                block[key] += delta[key]
+                said = self._texts.setdefault(index, {}).setdefault(key, [block[key]])
+                said.append(delta[key])
         if "partial_json" in delta:
-            self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
+            self._inputs.setdefault(index, []).append(delta["partial_json"])
         if "signature" in delta:
             block["signature"] = delta["signature"]
 
@@ -49,10 +51,11 @@ class WholeMessage:
 
     def _content(self) -> Iterator[dict[str, Any]]:
         for index, block in sorted(self._blocks.items()):
+            block |= {key: "".join(said) for key, said in self._texts.get(index, {}).items()}
             source = self._inputs.get(index)
             if source is not None:
                 try:
-                    block["input"] = orjson.loads(source)
+                    block["input"] = orjson.loads("".join(source))
                 except orjson.JSONDecodeError:
                     continue  # the answer was cut short inside a call: half a call must not be executed
             yield block

@@ -38,7 +38,7 @@ class OllamaAnswer(Answer):
         self._calls = 0  # how many there were so far
         self._over = False  # the upstream has said that it is done
         self._whole: dict[str, Any] = {}
-        self._said: dict[str, Any] = {self.text.name: ""}
+        self._said: dict[str, list[Any]] = {self.text.name: []}  # texts in pieces, and tool calls
 
     # -- reading
 
@@ -168,7 +168,8 @@ class OllamaAnswer(Answer):
 
     def result(self) -> bytes:
         """One object with everything that the lines said."""
-        return orjson.dumps({**self._whole, **self._around(self._said)})
+        said = {key: pieces if key == "tool_calls" else "".join(pieces) for key, pieces in self._said.items()}
+        return orjson.dumps({**self._whole, **self._around(said)})
 
     def _body(self, frame: Frame) -> Any:
         if frame.body is None and frame.pieces:
@@ -184,7 +185,7 @@ class OllamaAnswer(Answer):
         words = self._words(body)
         for key in (self.text.name, "thinking"):
             if words.get(key):
-                self._said[key] = self._said.get(key, "") + words[key]
+                self._said.setdefault(key, []).append(words[key])
         if words.get("tool_calls"):
             self._said.setdefault("tool_calls", []).extend(words["tool_calls"])
         probabilities = [*self._whole.get("logprobs", ()), *body.get("logprobs", ())]

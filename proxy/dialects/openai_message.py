@@ -1,4 +1,7 @@
-"""A whole answer put together from the chunks that may go out."""
+"""A whole answer put together from the chunks that may go out.
+
+Text is kept in pieces and joined at the end: adding each to all before it takes a time that grows with the square.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,10 @@ class Whole(ABC):
     def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
         """What a choice of a chunk says."""
 
+    @abstractmethod
+    def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
+        """A choice with its text in one piece."""
+
     def add(self, chunk: dict[str, Any]) -> None:
         """One chunk."""
         for choice in chunk.get("choices", ()):
@@ -48,7 +55,7 @@ class Whole(ABC):
 
     def body(self, head: dict[str, Any]) -> dict[str, Any]:
         """The answer without streaming."""
-        choices = [self._choices[i] for i in sorted(self._choices)]
+        choices = [self._joined(self._choices[i]) for i in sorted(self._choices)]
         return {**head, "object": self.object_name, "choices": choices, **self._extras}
 
 
@@ -65,12 +72,19 @@ class WholeMessage(Whole):
         for key, value in (choice.get("delta") or {}).items():
             if key in TEXT_KINDS:
                 if value is not None:
-                    message[key] = (message.get(key) or "") + value
+                    if message.get(key) is None:
+                        message[key] = []
+                    message[key].append(value)
             elif key == "tool_calls":
                 calls = ({k: v for k, v in call.items() if k != "index"} for call in value)
                 message.setdefault("tool_calls", []).extend(calls)
             elif value is not None:
                 message[key] = value
+
+    def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
+        message = whole["message"]
+        texts = {key: "".join(message[key]) for key in TEXT_KINDS if message.get(key) is not None}
+        return {**whole, "message": {**message, **texts}}
 
 
 class WholeText(Whole):
@@ -79,10 +93,13 @@ class WholeText(Whole):
     object_name = "text_completion"
 
     def _begin(self) -> dict[str, Any]:
-        return {"text": "", "logprobs": None}
+        return {"text": [], "logprobs": None}
 
     def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
-        whole["text"] += choice.get("text") or ""
+        whole["text"].append(choice.get("text") or "")
+
+    def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
+        return {**whole, "text": "".join(whole["text"])}
 
 
 def _add_logprobs(whole: dict[str, Any], logprobs: dict[str, Any]) -> None:

@@ -41,7 +41,15 @@ TOO_LARGE = Refusal(
 )
 
 
-LINGER = 1.0  # seconds for a client to read an answer that came before its request had ended
+TRAILERS_TOO_LARGE = Refusal(
+    b"431 Request Header Fields Too Large",
+    f"The trailers or chunk extensions are larger than {MAX_HEAD} bytes",
+    "trailers_too_large",
+)
+
+LINGER = 1.0  # seconds without a byte of the request after which a client has read the answer that came before its end
+MOST_LINGERING = 10.0  # seconds for a client that goes on sending
+UNREAD = 75.0  # seconds in which a client takes nothing of an answer that has been sent
 
 
 class JoinedHead:
@@ -51,10 +59,11 @@ class JoinedHead:
     a short request's time.
     """
 
-    __slots__ = ("_head", "_transport", "write")
+    __slots__ = ("_close", "_head", "_transport", "write")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self._transport = transport
+        self._close = close
         self._head = b""
         self.write: Callable[[bytes], None] = self._keep
 
@@ -75,7 +84,7 @@ class JoinedHead:
     def close(self) -> None:
         """Close the connection."""
         self.flush()
-        self._transport.close()
+        self._close()
 
     def is_closing(self) -> bool:
         """Whether it is."""
@@ -96,9 +105,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_size = 0  # of what has arrived of a head, perhaps with the beginning of the body
         self._arrived = 0
+        self._beside_body = 0  # bytes since the last of the body
         self._pipelined = False
         self._answer: JoinedHead | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._unread = 0
+        self._reading: asyncio.TimerHandle | None = None  # whether the client does
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The clock for the first head starts."""
@@ -108,21 +120,23 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._stop_clock()
-        if self._lingering is not None:
-            self._lingering.cancel()
+        self._unset_keepalive_if_required()
+        for timer in (self._lingering, self._reading):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. What comes while an answer is under way is dropped, and the connection ends after it
         (RFC 9112, section 9.3.2, lets a client that pipelines expect that)."""
         if self._lingering is not None:
+            self._arrived += len(data)
             return
         if self._answering():
             self.cycle.keep_alive = False
             return
-        self._unset_keepalive_if_required()
         self._parse(data)
-        if self._in_head and self._head_timer is None and not self.transport.is_closing():
+        if self._in_head and self._head_timer is None and not self._over():
             self._start_clock()
 
     def on_message_begin(self) -> None:
@@ -130,21 +144,33 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._pipelined = True
             raise ValueError("a request before the answer to the one before it")
+        self._unset_keepalive_if_required()  # empty lines before a request do not keep a connection open
         self._in_head = True
         self._head_size = self._arrived
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field. Trailers are read over: they must not become header fields (RFC 9110, section 6.5.1)."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self._in_head = False
+        self._beside_body = 0
         self._stop_clock()
         if self._head_size > MAX_HEAD and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MAX_HEAD:
             raise ValueError("a head that is too large")
         if not self._asks_for_upgrade():
             super().on_headers_complete()
             if not self.expect_100_continue:
-                self._answer = JoinedHead(self.transport)
+                self._answer = JoinedHead(self.transport, self._close)
                 self.cycle.transport = cast(asyncio.Transport, self._answer)
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of the body."""
+        self._beside_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -156,9 +182,9 @@ class GuardedProtocol(HttpToolsProtocol):
         close at once would make the client lose the answer (RFC 9112, section 9.6)."""
         if self._answer is not None:
             self._answer.flush()
+        self._watch_reading()
         if self.cycle.more_body and not self.transport.is_closing():
-            self.transport.write_eof()
-            self._lingering = self.loop.call_later(LINGER, self._abort)
+            self._linger()
             return
         super().on_response_complete()
 
@@ -173,10 +199,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._arrived = len(data)
         if self._in_head:
             self._head_size += len(data)
+        else:
+            self._beside_body += len(data)
         try:
             self.parser.feed_data(data)
             if self._in_head and self._head_size > MAX_HEAD:
                 self._refuse(TOO_LARGE)
+            elif self._beside_body > MAX_HEAD and not self._in_head:
+                self._refuse(TRAILERS_TOO_LARGE)
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
@@ -209,7 +239,48 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
         self.transport.write(refusal.encoded())
-        self.transport.close()
+        self._linger()
+
+    def _close(self) -> None:
+        """After an answer, or in the middle of one that failed."""
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Send no more, and drop what still comes: a close would make the client's system forget the answer."""
+        if self._lingering is None and not self.transport.is_closing():
+            self._stop_clock()
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._arrived = 0
+            self._lingering = self.loop.call_later(LINGER, self._lingered, self.loop.time() + MOST_LINGERING)
+
+    def _lingered(self, until: float) -> None:
+        if self._arrived and self.loop.time() < until:
+            self._arrived = 0
+            self._lingering = self.loop.call_later(LINGER, self._lingered, until)
+        else:
+            self.transport.abort()
+
+    def _watch_reading(self) -> None:
+        """See whether the client takes what it has not yet, also while the connection closes: else it would stay."""
+        self._unread = self.transport.get_write_buffer_size()
+        if self._unread and self._reading is None:
+            self._reading = self.loop.call_later(UNREAD, self._look_at_reading)
+
+    def _look_at_reading(self) -> None:
+        self._reading = None
+        unread = self._unread
+        if self.transport.get_write_buffer_size() < unread:
+            self._watch_reading()
+        elif unread:
+            self.transport.abort()
+
+    def _over(self) -> bool:
+        """No request is read any more."""
+        return self.transport.is_closing() or self._lingering is not None
 
     def _start_clock(self) -> None:
         self._head_timer = self.loop.call_later(self._header_timeout, self._too_slow)
@@ -221,7 +292,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
+        if not self._over():
             self._refuse(TOO_SLOW)
 
     def _write(self, body: bytes) -> bool:
