@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 HOLE = "@hole@"
@@ -20,6 +20,7 @@ PLAIN = "zorblaxium"
 """The same for places where only a plain word would pass."""
 LABEL = "[gone]"
 NOTICE = "<stopped here>"
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 BEFORE, AFTER = "All of it is fine. ", " And so on."
 CLEAN = "Clean as a whistle, é and all."
 
@@ -48,8 +49,12 @@ def place_of(template: dict[str, Any], choice: int = 0) -> tuple[str, ...]:
 
 def texts_of(out: bytes) -> Texts:
     """All strings that an app receives, those of one place joined in their order."""
+    return _joined(documents(out))
+
+
+def _joined(values: Iterable[Any]) -> Texts:
     texts: dict[tuple[str, ...], list[str]] = {}
-    for value in documents(out):
+    for value in values:
         for place, text in _texts(value):
             texts.setdefault(place, []).append(text)
     return {place: "".join(parts) for place, parts in texts.items()}
@@ -97,16 +102,16 @@ def leaks(out: bytes, *words: str) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+    return ESCAPE.sub(lambda match: chr(int(match[1], 16)), text) if "\\u" in text else text
 
 
 def _everything(out: bytes) -> Iterator[tuple[str, str]]:
-    for value in documents(out):
+    values = list(documents(out))
+    for value in values:
         yield from (("string", text) for text in strings(value))
-    joined = texts_of(out)
-    yield from ((".".join(place), text) for place, text in joined.items())
-    for place, text in joined.items():  # JSON in pieces, as a program reads it
-        if text[:1] in ("{", "["):
+    for place, text in _joined(values).items():
+        yield ".".join(place), text
+        if text[:1] in ("{", "["):  # JSON in pieces, as a program reads it
             try:
                 yield from ((".".join(place), inner) for inner in strings(json.loads(text)))
             except ValueError:
