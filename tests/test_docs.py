@@ -14,7 +14,7 @@ from proxy.settings import ROWS, flag, variable
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = [*DOCS, *(ROOT / name for name in ("Dockerfile", "Makefile", "pyproject.toml"))]
-FORBIDDEN = re.compile(r"/root/|/home/|/work/|/tmp/\w|\.\./shared|file://", re.IGNORECASE)
+FORBIDDEN = re.compile(r"/root/|/home/|/tmp/\w|file://", re.IGNORECASE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 IN_CODE = re.compile(r"```.*?```|^ {4}.*$|`[^`]*`", re.DOTALL | re.MULTILINE)
 
