@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import PromptTooLong
+from proxy.server import context
 from proxy.server.config import ServerConfig
 from proxy.server.context import FEWEST, FRESH, MOST, MOST_MODELS, SHORT, Contexts
 from proxy.server.inquiry import Inquiry
@@ -22,6 +23,14 @@ from tests.server.test_templates import Clock
 pytestmark = pytest.mark.anyio
 
 LENGTH = 4096  # of tiny's context, as the recorded /api/ps tells it
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a length that is told is waited for."""
+    monkeypatch.setattr(context, "PATIENCE", 10.0)
+
+
 OVER = int(LENGTH * 1.5 * FEWEST)  # characters that are surely too many
 USAGE = {"choices": [], "usage": {"prompt_tokens": 2051, "completion_tokens": 1, "total_tokens": 2052}}
 
@@ -91,8 +100,9 @@ async def test_short_prompts_ask_nothing_and_long_ones_rarely() -> None:
         await upstream.exchange(1)
 
 
-async def test_a_model_server_that_does_not_answer_holds_nobody_up() -> None:
+async def test_a_model_server_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long prompt waits a moment for a length that nobody knows yet, then goes on without it."""
+    monkeypatch.setattr(context, "PATIENCE", 0.01)
     async with contexts(reply([b"{", Stall()])) as (known, _):
         await known.check("tiny", OVER * 10)
 
