@@ -24,6 +24,7 @@ class Gate:
     """
 
     __slots__ = (
+        "_at",
         "_base",
         "_checks",
         "_escaped",
@@ -44,6 +45,7 @@ class Gate:
         self._escaped = escaped
         self._checks = sorted(checks, key=lambda c: c.hold != 0)
         self._scans: tuple[Scan, ...] = tuple(check.open() for check in self._checks)
+        self._at = 0  # characters of _held that are taken already, while `_sweep` works
         self._held = ""  # text not released and not yet dropped, from offset _base on
         self._base = 0
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
@@ -186,14 +188,16 @@ class Gate:
         del segments[:done]
         if not segments or segments[0].start > mark:
             out.append(self._take(mark))
+        self._held, self._at = self._held[self._at :], 0
         return "".join(out)
 
     def _take(self, to: int) -> str:
-        """The held text up to offset `to`, which is then no longer held."""
+        """The held text up to offset `to`. `_sweep` lets go of it, once: each time would be a copy of all the rest."""
         n = to - self._base
         if n <= 0:
             return ""
-        text, self._held = self._held[:n], self._held[n:]
+        text = self._held[self._at : self._at + n]
+        self._at += len(text)
         self._base += len(text)
         if self._unseen:
             known = min(self._unseen, len(text))

@@ -20,6 +20,10 @@ Take = Callable[[bytes], bool]
 BUFFER = 256 * 1024
 """Bytes of an answer that may lie unread before the socket is read no more. One read (at most as much) comes on top."""
 
+TURN = 64 * 1024
+"""Bytes in one read after which the other sockets have their turn: libuv would read a socket that is always full 32
+times in a row, with all that is made of it, before it looks at another one."""
+
 
 class Timeouts(NamedTuple):
     """Seconds, None for ever. `read` bounds the wait for the whole head and each wait for body bytes; `write` bounds
@@ -283,8 +287,20 @@ class Connection(asyncio.Protocol):
             return
         if parser.done:
             self._finish(parser.reusable)
-        elif response.arrived(len(data)) and self._transport is not None:
+        elif response.arrived(len(data)):
+            self._pause()
+        elif len(data) >= TURN:
+            self._pause()
+            self._loop.call_soon(self._next_turn, response)
+
+    def _pause(self) -> None:
+        if self.usable:
+            assert self._transport is not None
             self._transport.pause_reading()
+
+    def _next_turn(self, response: Http1Response) -> None:
+        if self._response is response:
+            self.resume()
 
     def eof_received(self) -> None:
         """The server will send no more: the end of some answers, a cut in all others."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import process_time
+from time import process_time, sleep
 from typing import Any
 
 import pytest
 
+from proxy.core.gate import Gate
+from proxy.core.prompt import _Known
+from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.dialects.anthropic_message import WholeMessage as AnthropicMessage
 from proxy.dialects.openai_message import WholeMessage, WholeText
 from proxy.server import protocol
+from proxy.server.transport import Http1Transport
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.server.running import Answer, Policies, Proxy, Wire, chat_body, head, running, said, soon
 from tests.server.test_edge import BODY, CHAT
@@ -138,6 +143,47 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
             assert await asyncio.to_thread(read) < len(text)
 
 
+async def test_a_flood_leaves_the_others_their_turn() -> None:
+    """Of a socket that is always full only so much is read before everybody else has had a turn."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    size = 16 * 1024 * 1024
+
+    def flood() -> None:
+        client, _ = listening.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+            client.sendall(bytes(size))
+
+    turns = 0
+    reads: Counter[int] = Counter()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def take(data: bytes) -> bool:
+        sleep(0.001)  # what is made of it takes its time, and the socket is full again
+        reads[turns] += len(data)
+        return True
+
+    counting = asyncio.create_task(count())
+    flooding = asyncio.create_task(asyncio.to_thread(flood))
+    origin = Http1Transport().origin(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    try:
+        with listening:
+            answer = await soon(origin.request(b"GET", b"/"))
+            await soon(answer.pump(take))
+            await soon(flooding)
+    finally:
+        counting.cancel()
+        origin.close()
+    assert sum(reads.values()) == size
+    assert max(reads.values()) <= 1024 * 1024
+
+
 def add_chat(count: int, piece: str) -> int:
     """How long a chat message gets."""
     whole = WholeMessage()
@@ -170,3 +216,13 @@ async def test_a_long_answer_is_put_together_in_a_time_that_grows_with_its_lengt
     began = process_time()
     assert add(30_000, "a" * 500) == 15_000_000
     assert process_time() - began < 2.0
+
+
+async def test_a_prompt_of_nothing_but_matches_is_rewritten_in_a_time_that_grows_with_its_length() -> None:
+    """100,000 spans to hide stall nobody: copying the rest of the text for each would move a hundred gigabytes."""
+    rule = Rule("a", "b", Action.REWRITE, replacement=Replacement("#"))
+    count, text = 100_000, "bob@example.com "
+    known = _Known(tuple(Finding(i * len(text), (i + 1) * len(text) - 1, rule) for i in range(count)))
+    began = process_time()
+    assert Gate([known]).feed(text * count, final=True) == "# " * count
+    assert process_time() - began < 3.0
