@@ -158,8 +158,6 @@ class ChunkedAnswer(Answer):
                 self._admit(clean, key)
         if "object" in clean:
             clean["object"] = self.object_name
-        if "object" in clean:
-            clean["object"] = self.object_name
         for key in ("usage", "timings"):
             if key in clean:
                 clean[key] = numbers(clean[key])
