@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.admin import Admin
+from proxy.server.asgi import Asgi
 from proxy.server.config import Address, ServerConfig
 from proxy.server.context import Contexts
 from proxy.server.edge import Edge
@@ -79,7 +80,7 @@ class Server:
         edge = Edge(Table(), web, handlers)
         self._main = Listener(edge, config.listen, config.header_timeout)
         admin = Admin(config, store, shadow, self.metrics.registry, lambda: not self._stopping)
-        self._admin = Listener(admin.app, config.admin, config.header_timeout) if config.admin else None
+        self._admin = Listener(Asgi(admin.app), config.admin, config.header_timeout) if config.admin else None
 
     @property
     def bound(self) -> Bound:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import zstandard
 
 from proxy.errors import BadRequest, ClientError, TooLarge, Unsupported
 from proxy.server.config import BODY_RATE
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Receive = Callable[[], Awaitable[tuple[bytes, bool]]]
+"""Gives what has arrived of a body, and whether more will come. Raises ClientGone."""
 
 GZIP, ZLIB, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
@@ -25,30 +25,25 @@ class ClientGone(Exception):
     """The client has left; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, length: bytes | None, limit: int, within: float) -> bytes:
+async def read_body(receive: Receive, limit: int, within: float) -> bytes:
     """The whole body as it came. Raises ClientGone, TooLarge (and reads no further), or ClientError 408."""
-    if length is not None and int(length) > limit:
-        raise too_large(limit)
     chunks: list[bytes] = []
     size = 0
+    more = True
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
         async with asyncio.timeout(within) as clock:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                chunk = message.get("body", b"")
+            while more:
+                chunk, more = await receive()
+                chunks.append(chunk)
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)
-                if not message.get("more_body", False):
-                    return b"".join((*chunks, chunk)) if chunks else chunk
-                chunks.append(chunk)
                 clock.reschedule(began + within + size / BODY_RATE)
     except TimeoutError:
         raise ClientError("The request's body came too slowly", code="request_timeout", status=408) from None
+    return b"".join(chunks)
 
 
 def too_large(limit: int) -> TooLarge:

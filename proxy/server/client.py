@@ -1,103 +1,262 @@
-"""The client's side of one exchange: what it is sent, and when."""
+"""The client's side of one exchange: the request, what comes of its body, and what is sent in answer, and when.
+
+Written for what a chat needs: a whole answer, or chunks. An answer's head leaves together with its first bytes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import http
+import re
+from collections.abc import Callable
+from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import NamedTuple, Protocol
 
-from proxy.server.body import Receive, decode, read_body
+from proxy.server.body import ClientGone, decode, read_body, too_large
 from proxy.server.headers import Headers
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+HIGH_WATER = 64 * 1024
+"""Bytes of a body that may lie unread before the socket is read no more."""
+
+_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5
+
+
+class Line(NamedTuple):
+    """What a request's head says. `version`: of HTTP, "1.1"."""
+
+    method: str
+    path: str
+    query: bytes
+    version: str
+
+
+class Link(Protocol):
+    """The connection on which a request came. `behind`: the client does not read as fast as it is sent to."""
+
+    behind: bool
+
+    @property
+    def date(self) -> bytes:
+        """The Date header of every answer, as a line."""
+
+    def put(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up, or is gone."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def answered(self, client: Client) -> None:
+        """The whole answer has been sent."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
 
 
 class Client:
-    """An ASGI request with its ends.
+    """A request, and what its client is sent.
 
-    method, path, query, headers: of the request; header names in lower case, the first of each in `header`
-    chunks:   the client understands an answer of unknown length (HTTP/1.1)
-    common:   headers that every answer gets
-    started:  the head has been sent
-    ended:    the whole answer has been sent
-    sending:  since when a send waits for a client that does not read; 0.0: none does
-    last_sent: when the last byte was handed over, time.perf_counter()
+    header:     the request's header fields by name, in lower case; of those that come twice the first
+    more_body:  the end of the body has not arrived
+    gone:       the client has left; what is sent from now on is dropped
+    when_gone:  called when it leaves
+    keep_alive: the connection may serve another request
+    common:     headers that every answer gets
+    started:    the head of an answer has been made
+    ended:      the last of an answer has been handed over
+    sending:    since when a send waits for a client that does not read; 0.0: none does
+    last_sent:  when the last byte was handed over, time.perf_counter()
     """
 
     __slots__ = (
-        "_abort",
-        "_send",
-        "_write",
-        "chunks",
+        "_body",
+        "_chunked",
+        "_expects",
+        "_head",
+        "_link",
+        "_unread",
+        "_waiter",
         "common",
         "ended",
+        "gone",
         "header",
         "headers",
+        "keep_alive",
         "last_sent",
-        "method",
-        "path",
-        "query",
-        "receive",
+        "line",
+        "more_body",
         "sending",
         "started",
+        "when_gone",
     )
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        self._send = send
-        self._abort: Callable[[], None] = scope["state"]["abort"]
-        self._write: Callable[[bytes], bool] = scope["state"]["write"]
-        self.receive = receive
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: bytes = scope["query_string"]
-        self.chunks: bool = scope["http_version"] != "1.0"
-        self.headers: Headers = scope["headers"]
-        self.header: dict[bytes, bytes] = dict(reversed(self.headers))
+    def __init__(self, link: Link, line: Line, headers: Headers, keep_alive: bool, expects: bool) -> None:
+        """`expects`: it waits for a word before it sends the body (RFC 9110, section 10.1.1)."""
+        self._link = link
+        self.line = line
+        self.headers = headers
+        self.header: dict[bytes, bytes] = dict(reversed(headers))
+        self.keep_alive = keep_alive
+        self._expects = expects
+        self._body: list[bytes] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self.more_body = True
+        self.gone = False
+        self.when_gone: Callable[[], None] | None = None
+        self._head = b""  # not sent yet
+        self._chunked = False
         self.common: Headers = []
         self.started = False
         self.ended = False
         self.sending = 0.0
         self.last_sent = perf_counter()
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """The head of an answer."""
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers + self.common})
+    # What comes
 
-    async def send(self, body: bytes) -> None:
-        """Bytes of the body; waits while the client does not read."""
-        self.sending = perf_counter()
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        self.sending = 0.0
-        self.last_sent = perf_counter()
+    async def read(self, limit: int, within: float) -> bytes:
+        """The request's whole body, decoded. Raises ClientGone, or a ClientError that says what is wrong with it."""
+        length = self.header.get(b"content-length")
+        if length is not None and int(length) > limit:
+            raise too_large(limit)
+        body = await read_body(self.receive, limit, within) if self.more_body else self._taken()
+        if len(body) > limit:
+            raise too_large(limit)
+        encoding = self.header.get(b"content-encoding")
+        return body if encoding is None else await asyncio.to_thread(decode, body, encoding, limit)
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """What has arrived of the body since the last call, and whether more will come; waits for one of both.
+
+        Raises ClientGone.
+        """
+        if self.more_body and not self._body and not self.gone:
+            if self._expects:
+                self._expects = False
+                self._link.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._taken(), self.more_body
+
+    def _taken(self) -> bytes:
+        if self.gone:
+            raise ClientGone
+        body = b"".join(self._body)
+        self._body.clear()
+        if self._unread > HIGH_WATER:
+            self._link.resume_reading()
+        self._unread = 0
+        return body
+
+    def forget(self) -> None:
+        """Let go of the head: nobody will ask for it any more."""
+        self.headers = []
+        self.header = {}
+
+    # What goes
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Make the head of an answer of unknown length; it leaves with the first bytes."""
+        self._chunked = True
+        self._begin(status, headers, b"transfer-encoding: chunked\r\n")
 
     def write(self, body: bytes) -> bool:
         """Bytes of the body, for whoever cannot wait. False when the client is behind: `send`, of nothing, waits."""
         self.last_sent = perf_counter()
-        return self._write(body)
+        if not self.gone:
+            self._put(b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
+        return not self._link.behind
+
+    async def send(self, body: bytes) -> None:
+        """Bytes of the body; waits while the client does not read."""
+        await self._drain()
+        self.write(body)
 
     async def end(self, body: bytes = b"") -> None:
         """The last bytes of the body."""
         self.ended = True
-        self.sending = perf_counter()
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
-        self.sending = 0.0
-        self.last_sent = perf_counter()
+        await self._drain()
+        self._finish(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
 
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.end(body)
+        await self._drain()
+        self._begin(status, headers, b"content-length: %d\r\n" % len(body))
+        self.ended = True
+        self._finish(b"" if self.line.method == "HEAD" else body)
 
     def abort(self) -> None:
         """Cut the connection, whatever is unsent."""
-        self._abort()
+        self._link.abort()
+
+    def _begin(self, status: int, headers: Headers, framing: bytes) -> None:
+        headers = headers + self.common
+        if _control(b"".join([value for _, value in headers])):
+            raise ValueError("a header's value holds a control character")
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._head = b"%b%b%b%b%b\r\n" % (status_line(status), self._link.date, lines, close, framing)
+        self.started = True
+
+    def _finish(self, rest: bytes) -> None:
+        self.last_sent = perf_counter()
+        if not self.gone:
+            self._put(rest)
+            self._link.answered(self)
+
+    def _put(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self._link.put(data)
+
+    async def _drain(self) -> None:
+        if self._link.behind and not self.gone:
+            self.sending = perf_counter()
+            await self._link.drain()
+            self.sending = 0.0
+
+    # What the connection tells
+
+    def arrived(self, data: bytes) -> None:
+        """Bytes of the body."""
+        self._body.append(data)
+        self._unread += len(data)
+        if self._unread > HIGH_WATER:
+            self._link.pause_reading()
+        self._wake()
+
+    def complete(self) -> None:
+        """The body is."""
+        self.more_body = False
+        self._wake()
+
+    def lost(self) -> None:
+        """The client has left, or what it sends is no request any more."""
+        self.gone = True
+        self._wake()
+        if self.when_gone is not None:
+            self.when_gone()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
-async def read_request(client: Client, limit: int, within: float) -> bytes:
-    """The request's whole body, decoded. Raises ClientGone, or a ClientError that says what is wrong with it."""
-    header = client.header
-    body = await read_body(client.receive, header.get(b"content-length"), limit, within)
-    encoding = header.get(b"content-encoding")
-    return body if encoding is None else await asyncio.to_thread(decode, body, encoding, limit)
+@cache
+def status_line(status: int) -> bytes:
+    """The first line of an answer; what is no known status has no phrase."""
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())

@@ -1,17 +1,12 @@
-"""The door: an ASGI app that knows which paths there are, and refuses everything else.
-
-Raw ASGI without a framework: on the guarded paths a wrapper around `send` costs more than all the checks.
-"""
+"""The door: it knows which paths there are, and refuses everything else."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
-from proxy.server.body import Receive
-from proxy.server.client import Client, Send
+from proxy.server.client import Client
 from proxy.server.headers import Headers, WebRules, cross_origin, preflight
 from proxy.server.refusals import WrongMethod, refuse
 from proxy.server.routes import Access, Found, Table
@@ -34,29 +29,29 @@ class Edge:
         self._web = web
         self._handlers = handlers
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """ASGI's entry."""
-        client = Client(scope, receive, send)
+    async def __call__(self, client: Client) -> None:
+        """One request."""
         try:
-            await self._serve(client, scope["http_version"])
+            await self._served(client)
         except ClientError as error:
             await refuse(client, error)
         except Exception:
-            log.exception("%s %s failed", client.method, client.path)
+            log.exception("%s %s failed", client.line.method, client.line.path)
             if client.started:
                 raise
             await refuse(client, UpstreamError("The proxy failed; its log says why", "internal", 500))
 
-    async def _serve(self, client: Client, http_version: str) -> None:
-        host = _host(client, http_version)
+    def _served(self, client: Client) -> Awaitable[None]:
+        """Whoever serves it, at work."""
+        host = _host(client)
         self._check_names(client, host)
         if client.header.get(b"x-upgrade", b"").lower() == b"websocket":
             raise BadRequest(WEBSOCKETS, code="websocket_refused")
-        found = self._table.find(client.method, client.path)
-        if client.method == "OPTIONS" and found.methods:
-            await client.reply(204, _options(found, client), b"")
-        else:
-            await self._handler(found, client)(found, client)
+        method, path, _, _ = client.line
+        found = self._table.find(method, path)
+        if method == "OPTIONS" and found.methods:
+            return client.reply(204, _options(found, client), b"")
+        return self._handler(found, client)(found, client)
 
     def _check_names(self, client: Client, host: str) -> None:
         """Refuse names and pages that have no business here. Adds CORS headers for those that have."""
@@ -76,19 +71,21 @@ class Edge:
 
     def _handler(self, found: Found, client: Client) -> Handler:
         route = found.route
+        method, path, _, _ = client.line
         if route is None and found.methods:
-            raise WrongMethod(client.method, client.path, found.methods)
+            raise WrongMethod(method, path, found.methods)
         if route is None:
-            raise NotServed(f"{client.method[:20]!a} {client.path[:120]!a} is not offered here", code="unknown_path")
+            raise NotServed(f"{method[:20]!a} {path[:120]!a} is not offered here", code="unknown_path")
         handler = self._handlers.get(route.access)
         if handler is None:
             raise NotServed(f"{route.method} {route.path} is refused. {route.note}", code="refused")
         return handler
 
 
-def _host(client: Client, http_version: str) -> str:
+def _host(client: Client) -> str:
     """The request's Host. Raises BadRequest for what two readers could take for two different requests."""
     coding = client.header.get(b"transfer-encoding")
+    http_version = client.line.version
     if http_version not in ("1.0", "1.1"):
         raise BadRequest("Only HTTP/1.1 is spoken here", code="malformed_request")
     if coding is not None and (coding.lower() != b"chunked" or http_version == "1.0"):

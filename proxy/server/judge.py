@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from proxy.checks.markers import family_of
 from proxy.core.check import Check
 from proxy.core.guard import CHECK_FAILED
-from proxy.core.prompt import SLICE, Judged, judge
+from proxy.core.prompt import SLICE, Located, Reading
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
 from proxy.server.exchange import Exchange, Outcome
 
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
 OPENING = 64  # to begin with a text takes as long as so many characters
-PASSES = 4  # rewriting may bring up new matches; a rule set that never comes to rest ends the request
+PASSES = 8  # rewriting may bring up new matches; a rule set that never comes to rest ends the request
+SHORT = 200  # characters of a text that is remembered when nothing was found in it: a name, a word of a tool's schema
+REMEMBERED = 4096  # such texts of one plan
 
 
 class InputPlan(Protocol):
@@ -31,6 +33,10 @@ class InputPlan(Protocol):
     @property
     def history(self) -> str:
         """What a block in an earlier turn does: `replace` or `block`."""
+
+    @property
+    def admitted(self) -> set[tuple[Kind, str]]:
+        """Short texts in which nothing was found, remembered for the next request: tools come with each."""
 
 
 class Blocked(Exception):
@@ -60,14 +66,32 @@ async def judge_request(
     for text in texts:
         alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
         groups.setdefault((text.role, text.group, text.kind, text.is_name, alone), []).append(text)
+        await pace.step(OPENING)
     for group in groups.values():
+        await pace.step(OPENING)
         plan = plan_for(group[0].role)
         checks = tuple(plan.checks(group[0].kind, group[0].escaped))
-        if checks:
+        if checks and not (len(group) == 1 and _passes(group[0], plan.admitted, checks)):
             strict = block_history or plan.history == "block"
-            together = _Group(group, joiner, checks, notice, exchange, pace)
-            await together.settle(strict)
-            await together.settle_glued(strict)
+            await _Group(group, joiner, checks, notice, exchange, pace).settle(strict)
+
+
+def _passes(text: InputText, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
+    """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
+    if len(text.text) > SHORT or text.escaped:
+        return False
+    asked = text.kind, text.text
+    if asked in known:
+        return True
+    try:
+        if any(check.open().feed(text.text, final=True).findings for check in checks):
+            return False
+    except Exception:  # it will be told where the text is looked at closely
+        return False
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known.add(asked)
+    return True
 
 
 class _Pace:
@@ -101,45 +125,60 @@ class _Group:
         self._notice = notice
         self._exchange = exchange
         self._pace = pace
-        self._size = sum(len(text.text) for text in texts)
-        self._escaped = texts[0].escaped
+        self._changes = 0  # passes that changed something
         self._replaced: set[int] = set()
         self._reported: set[tuple[int, Rule]] = set()
 
-    async def settle(self, strict: bool, first: bool = True) -> None:
-        """Until nothing changes any more: what is sent is what was judged."""
-        for attempt in range(PASSES + len(self._texts)):
-            judged = await self._judge()
-            self._report(judged, first=first and attempt == 0)
-            if judged.blocked is not None:
-                self._replace(judged, strict)
-            elif not self._write_back(judged.parts):
-                return
-        self._block(Finding(0, 0, UNSTABLE))
+    async def settle(self, strict: bool) -> None:
+        """Until nothing changes any more: what is sent is what was judged.
 
-    async def settle_glued(self, strict: bool) -> None:
-        """Once more, as a template reads the texts that puts nothing between the parts of a message."""
-        if len(self._texts) > 1:
-            self._joiner = ""
-            await self.settle(strict, first=False)
+        It is read with the joiner and without, since there are templates that put nothing between a message's parts.
+        """
+        await self._rests(self._joiner, strict)
+        if len(self._texts) > 1 and self._joiner:
+            while await self._rests("", strict) and await self._rests(self._joiner, strict):
+                pass
 
-    async def _judge(self) -> Judged:
-        """One pass. A check that raises blocks: fail closed."""
+    async def _rests(self, joiner: str, strict: bool) -> bool:
+        """One reading, until nothing changes in it any more. Whether anything did."""
+        before = self._changes
+        while await self._pass(joiner, strict):
+            self._changes += 1
+            if self._changes > PASSES:
+                raise Blocked(Finding(0, 0, UNSTABLE))
+        return self._changes > before
+
+    async def _pass(self, joiner: str, strict: bool) -> bool:
+        """Judge all texts once; those of the history that a rule blocks are replaced. Whether any has changed."""
+        reading = Reading([text.text for text in self._texts], joiner, self._checks, self._texts[0].escaped)
+        changed = False
+        await self._work(reading.run(), reading)
+        while (blocked := reading.blocked) is not None:
+            reading.exchange(blocked.part, self._replace(blocked, strict))
+            changed = True
+            await self._work(reading.run(), reading)
+        await self._work(reading.paint(), reading)
+        return self._write_back(reading.parts) or changed
+
+    async def _work(self, steps: Iterator[int], reading: Reading) -> None:
+        """Take the steps, and tell what is found. A check that raises blocks: fail closed."""
+        seen: set[tuple[int, Rule]] = set()
         try:
-            for judged in judge([text.text for text in self._texts], self._joiner, self._checks, self._escaped):
-                if judged is not None:
-                    return judged
-                await self._pace.step(min(self._size, SLICE) + OPENING)
+            for characters in steps:
+                self._report(reading.news(), seen)
+                await self._pace.step(characters)
         except Exception as error:
             self._exchange.check_errors.append(error)
-        self._block(Finding(0, 0, CHECK_FAILED))
-        raise AssertionError
+            raise Blocked(Finding(0, 0, CHECK_FAILED)) from None
+        self._report(reading.news(), seen)
+        self._reported |= seen
 
-    def _report(self, judged: Judged, first: bool) -> None:
-        """What was found, once: later passes see again what stays, so they add only what is new in its text."""
-        new = [f for f in judged.found if first or (f.part, f.finding.rule) not in self._reported]
-        for part, finding in new:
-            self._reported.add((part, finding.rule))
+    def _report(self, found: Iterable[Located], seen: set[tuple[int, Rule]]) -> None:
+        """What was found, once: what is read again is seen again, so that adds only what is new in its text."""
+        for part, finding in found:
+            if (part, finding.rule) in self._reported:
+                continue
+            seen.add((part, finding.rule))
             self._exchange.note("input" if self._texts[part].newest else "history", finding)
             if finding.rule.holds and finding.rule.replacement.insert:
                 self._count_marker(self._texts[part].text[finding.start : finding.end])
@@ -148,15 +187,16 @@ class _Group:
         markers, family = self._exchange.markers, family_of(text)
         markers[family] = markers.get(family, 0) + 1
 
-    def _replace(self, judged: Judged, strict: bool) -> None:
-        assert judged.blocked is not None
-        part, finding = judged.blocked
+    def _replace(self, blocked: Located, strict: bool) -> str:
+        """The notice, which stands in the place of a text of the history."""
+        part, finding = blocked
         text = self._texts[part]
         if text.newest or strict or part in self._replaced:
-            self._block(finding)
+            raise Blocked(finding)
         self._replaced.add(part)
         text.put(self._notice(finding))
         self._exchange.outcome = Outcome.REWRITTEN
+        return text.text
 
     def _write_back(self, parts: Sequence[str]) -> bool:
         """Whether anything was rewritten."""
@@ -166,6 +206,3 @@ class _Group:
                 text.put(part)
                 changed = True
         return changed
-
-    def _block(self, finding: Finding) -> None:
-        raise Blocked(finding)

@@ -1,4 +1,4 @@
-"""A listening socket with uvicorn's protocol on each connection; no signals, no polling, no process of its own."""
+"""A listening socket with our HTTP on each connection; no signals, no polling, no process of its own."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import asyncio
 import errno
 import socket
 from email.utils import formatdate
-from typing import Any
-
-from uvicorn.server import ServerState
 
 from proxy.errors import SettingsError
 from proxy.server.config import Address
-from proxy.server.protocol import GuardedProtocol, uvicorn_config
+from proxy.server.protocol import ClientConnection, House, Serve
 
 IDLE_CONNECTION = 75.0
 """Seconds that an idle connection is kept for its next request; a client should be the first to close it."""
 
 
 class Listener:
-    """Serves one ASGI app at one address."""
+    """Gives each request that comes to one address to `serve`."""
 
-    def __init__(self, app: Any, address: Address, header_timeout: float) -> None:
-        self._config = uvicorn_config(app, IDLE_CONNECTION)
-        self._state = ServerState()
+    def __init__(self, serve: Serve, address: Address, header_timeout: float) -> None:
+        self._house = House(serve, header_timeout, IDLE_CONNECTION)
         self._wanted = address
-        self._header_timeout = header_timeout
         self._server: asyncio.Server | None = None
         self._clock: asyncio.TimerHandle | None = None
         self.address: Address = address
@@ -47,27 +42,27 @@ class Listener:
             self._server.close()
         if self._clock is not None:
             self._clock.cancel()
-        for connection in list(self._state.connections):
+        for connection in list(self._house.connections):
             connection.shutdown()
 
     async def drain(self, within: float) -> None:
         """Wait until the requests under way are answered, at most so many seconds."""
-        if self._state.tasks:
-            await asyncio.wait(set(self._state.tasks), timeout=within)
+        if self._house.tasks:
+            await asyncio.wait(set(self._house.tasks), timeout=within)
 
     async def finish(self, within: float) -> None:
         """Wait once more; then cut off whoever is still there."""
         await self.drain(within)
-        for connection in list(self._state.connections):
-            connection.transport.abort()
+        for connection in list(self._house.connections):
+            connection.abort()
         await self.drain(within)
 
-    def _connection(self) -> GuardedProtocol:
-        return GuardedProtocol(self._config, self._state, self._header_timeout)
+    def _connection(self) -> ClientConnection:
+        return ClientConnection(self._house)
 
     def _tell_date(self) -> None:
         """The Date header (RFC 9110, section 6.6.1), made once a second."""
-        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self._house.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
         self._clock = asyncio.get_running_loop().call_later(1.0, self._tell_date)
 
 

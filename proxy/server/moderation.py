@@ -9,7 +9,7 @@ from proxy.core.prompt import judge
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.dialects import moderations
 from proxy.server.body import ClientGone
-from proxy.server.client import Client, read_request
+from proxy.server.client import Client
 from proxy.server.config import ServerConfig
 from proxy.server.exchange import new_id
 from proxy.server.policies import InForce, Snapshot
@@ -26,7 +26,7 @@ class Moderation:
     async def run(self, found: Found, client: Client) -> None:
         """One request."""
         try:
-            body = await read_request(client, self._config.max_body, self._config.body_timeout)
+            body = await client.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
         policies = self._policies.now()

@@ -1,20 +1,26 @@
-"""uvicorn's HTTP/1.1 protocol with what it leaves out: a time limit for heads, and one request at a time.
+"""HTTP/1.1 on a client's connection: httptools reads, `Client` writes; one request at a time.
 
-uvicorn 0.54 on httptools has no limit for a request's head. It answers 400 into the middle of a running answer when
-rubbish follows a request, and it stops reading while a pipelined request waits, so that it never sees the client go.
+Every wait has its bound: for a head, for an idle connection, for a client that reads nothing. What is no request gets
+an answer of its own, and what comes while an answer is under way is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
 
 import httptools
 import orjson
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+
+from proxy.server.client import Client, Line
+
+log = logging.getLogger("safety_proxy.server")
+
+Serve = Callable[[Client], Coroutine[Any, Any, None]]
 
 MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
 
@@ -52,148 +58,272 @@ MOST_LINGERING = 10.0  # seconds for a client that goes on sending
 UNREAD = 75.0  # seconds in which a client takes nothing of an answer that has been sent
 
 
-class JoinedHead:
-    """An answer's transport: the head waits for the first bytes of the body, which our app sends at once after it.
+class House:
+    """What all connections of a listener share.
 
-    uvicorn writes the head by itself, and uvloop makes a system call of every write: one more packet, and a tenth of
-    a short request's time.
+    serve: carries out a request
+    header_timeout, idle: seconds for a head, and those that a connection is kept for its next request
+    date:  the Date header as a line
     """
 
-    __slots__ = ("_close", "_head", "_transport", "write")
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self._transport = transport
-        self._close = close
-        self._head = b""
-        self.write: Callable[[bytes], None] = self._keep
-
-    def _keep(self, head: bytes) -> None:
-        self._head = head
-        self.write = self._join
-
-    def _join(self, data: bytes) -> None:
-        self.write = self._transport.write
-        self._transport.write(self._head + data)
-        self._head = b""
-
-    def flush(self) -> None:
-        """There is no body."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.flush()
-        self._close()
-
-    def is_closing(self) -> bool:
-        """Whether it is."""
-        return self._transport.is_closing()
+    def __init__(self, serve: Serve, header_timeout: float, idle: float) -> None:
+        self.serve = serve
+        self.header_timeout = header_timeout
+        self.idle = idle
+        self.date = b""
+        self.connections: set[ClientConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
 
-class GuardedProtocol(HttpToolsProtocol):
-    """One client's connection.
+class ClientConnection(asyncio.Protocol):
+    """One client's connection."""
 
-    In a request's state, `abort` ends it without waiting for what is unsent, and `write` sends a chunk of the answer
-    without a task: together with `Http1Response.pump` that saves a fifth of an event's CPU.
-    """
+    __slots__ = (
+        "_arrived",
+        "_beside_body",
+        "_client",
+        "_expects",
+        "_head_size",
+        "_head_timer",
+        "_headers",
+        "_house",
+        "_idle_since",
+        "_idle_timer",
+        "_in_head",
+        "_lingering",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_pipelined",
+        "_reading",
+        "_transport",
+        "_unread",
+        "_url",
+        "_writable",
+        "behind",
+    )
 
-    def __init__(self, config: Config, server_state: ServerState, header_timeout: float) -> None:
-        super().__init__(config, server_state, {"abort": self._abort, "write": self._write}, asyncio.get_running_loop())
-        self._header_timeout = header_timeout
-        self._head_timer: asyncio.TimerHandle | None = None
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until it is made
+        self._parser: httptools.HttpRequestParser = None  # type: ignore[assignment]  # the same
+        self._client: Client | None = None  # whose request is being read or answered
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects = False
         self._in_head = True
         self._head_size = 0  # of what has arrived of a head, perhaps with the beginning of the body
         self._arrived = 0
         self._beside_body = 0  # bytes since the last of the body
         self._pipelined = False
-        self._answer: JoinedHead | None = None
+        self._paused = False
+        self.behind = False
+        self._writable: asyncio.Event | None = None  # while it is behind: set once it has caught up
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
         self._lingering: asyncio.TimerHandle | None = None
         self._unread = 0
         self._reading: asyncio.TimerHandle | None = None  # whether the client does
 
+    # asyncio.Protocol
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The clock for the first head starts."""
-        super().connection_made(cast(asyncio.Transport, transport))
+        self._transport = cast(asyncio.Transport, transport)
+        self._house.connections.add(self)
+        self._new_parser()
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
+        self._house.connections.discard(self)
         self._stop_clock()
-        self._unset_keepalive_if_required()
-        for timer in (self._lingering, self._reading):
+        for timer in (self._idle_timer, self._lingering, self._reading):
             if timer is not None:
                 timer.cancel()
-        super().connection_lost(exc)
+        self.resume_writing()
+        client, self._client = self._client, None
+        if client is not None:
+            client.lost()
+        del self._parser  # it refers back to this object
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. What comes while an answer is under way is dropped, and the connection ends after it
         (RFC 9112, section 9.3.2, lets a client that pipelines expect that)."""
+        client = self._client
         if self._lingering is not None:
             self._arrived += len(data)
             return
-        if self._answering():
-            self.cycle.keep_alive = False
+        if client is not None and not client.more_body:
+            client.keep_alive = False
             return
         self._parse(data)
         if self._in_head and self._head_timer is None and not self._over():
             self._start_clock()
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is sent to."""
+        self.behind = True
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.behind = False
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    # What httptools calls
+
     def on_message_begin(self) -> None:
         """A head begins."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._client is not None:
             self._pipelined = True
             raise ValueError("a request before the answer to the one before it")
-        self._unset_keepalive_if_required()  # empty lines before a request do not keep a connection open
+        self._idle_since = 0.0  # empty lines before a request do not get here, so they keep no connection open
         self._in_head = True
         self._head_size = self._arrived
-        super().on_message_begin()
+        self._url = b""
+        self._headers = []
+        self._expects = False
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field. Trailers are read over: they must not become header fields (RFC 9110, section 6.5.1)."""
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self._expects = True
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self._in_head = False
         self._beside_body = 0
         self._stop_clock()
-        if self._head_size > MAX_HEAD and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MAX_HEAD:
+        if self._head_size > MAX_HEAD and len(self._url) + sum(len(n) + len(v) for n, v in self._headers) > MAX_HEAD:
             raise ValueError("a head that is too large")
         if not self._asks_for_upgrade():
-            super().on_headers_complete()
-            if not self.expect_100_continue:
-                self._answer = JoinedHead(self.transport, self._close)
-                self.cycle.transport = cast(asyncio.Transport, self._answer)
+            self._begin()
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
         self._beside_body = 0
-        super().on_body(body)
+        if self._client is not None:
+            self._client.arrived(body)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        if not self._asks_for_upgrade():
-            super().on_message_complete()
+        if self._client is not None:
+            self._client.complete()
 
-    def on_response_complete(self) -> None:
+    # A request
+
+    def _begin(self) -> None:
+        """Its head is here: it is served from now on."""
+        parser, house = self._parser, self._house
+        version = parser.get_http_version()
+        target = httptools.parse_url(self._url)
+        path = target.path.decode("ascii")
+        line = Line(
+            parser.get_method().decode("ascii"), unquote(path) if "%" in path else path, target.query or b"", version
+        )
+        keep_alive = version != "1.0" and bool(parser.should_keep_alive())
+        self._client = client = Client(self, line, self._headers, keep_alive, self._expects)
+        self._headers = []
+        task = self._loop.create_task(house.serve(client))
+        house.tasks.add(task)
+        task.add_done_callback(partial(self._served, client))
+
+    def _served(self, client: Client, task: asyncio.Task[None]) -> None:
+        """One that was not answered to its end leaves a connection on which nothing more can be said."""
+        self._house.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a request failed", exc_info=task.exception())
+        if self._client is client:
+            self._transport.close()
+
+    def shutdown(self) -> None:
+        """Close: now, or once the request under way is answered."""
+        if self._client is None:
+            self._transport.close()
+        else:
+            self._client.keep_alive = False
+
+    # What a client asks of its link
+
+    @property
+    def date(self) -> bytes:
+        """See `proxy.server.client.Link`, as for all of these."""
+        return self._house.date
+
+    def put(self, data: bytes) -> None:
+        """Send."""
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait for a client that is behind."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        if not (self._paused or self._over()):
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def answered(self, client: Client) -> None:
         """The answer has been sent. If the request has not been read to its end, nothing more of it will be; but a
         close at once would make the client lose the answer (RFC 9112, section 9.6)."""
-        if self._answer is not None:
-            self._answer.flush()
+        self._client = None
         self._watch_reading()
-        if self.cycle.more_body and not self.transport.is_closing():
+        if client.more_body:
             self._linger()
-            return
-        super().on_response_complete()
+        elif client.keep_alive:
+            self._rest()
+        else:
+            self._transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        """What came is no request."""
-        if self._pipelined:
-            self.cycle.keep_alive = False
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    # Between requests
+
+    def _rest(self) -> None:
+        """The connection is idle. Its clock runs on through the requests that come, since to stop and start it for each
+        would cost more than to look once too often."""
+        self._idle_since = self._loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(self._house.idle, self._look_idle)
+
+    def _look_idle(self) -> None:
+        self._idle_timer = None
+        if not self._idle_since:
             return
-        self._refuse(TOO_LARGE if self._head_size > MAX_HEAD else MALFORMED)
+        left = self._idle_since + self._house.idle - self._loop.time()
+        if left > 0.001:
+            self._idle_timer = self._loop.call_later(left, self._look_idle)
+        else:
+            self._transport.close()
+
+    # What is no request
+
+    def _new_parser(self) -> None:
+        """It reads on after a request that ends the connection, so that more on it is dropped and not an error."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _parse(self, data: bytes) -> None:
         self._arrived = len(data)
@@ -202,7 +332,7 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._beside_body += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
             if self._in_head and self._head_size > MAX_HEAD:
                 self._refuse(TOO_LARGE)
             elif self._beside_body > MAX_HEAD and not self._in_head:
@@ -210,80 +340,70 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("")
+            if self._pipelined and self._client is not None:
+                self._client.keep_alive = False
+            else:
+                self._refuse(TOO_LARGE if self._head_size > MAX_HEAD else MALFORMED)
 
     def _asks_for_upgrade(self) -> bool:
         """llhttp takes what follows such a head for another protocol, where it is the body: see below."""
-        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+        return bool(self._parser.should_upgrade()) and self._parser.get_method() != b"CONNECT"
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Java's client offers HTTP/2 with every request. No other protocol is spoken here, so the offer is taken out
         and the request read once more (RFC 9110, section 7.8: a server may ignore it); websockets leave a mark."""
-        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
-        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] not in (b"upgrade", b"connection")]
-        lines += [b"x-upgrade: %b" % value for name, value in self.headers if name == b"upgrade"]
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
+        lines += [b"%b: %b" % pair for pair in self._headers if pair[0] not in (b"upgrade", b"connection")]
+        lines += [b"x-upgrade: %b" % value for name, value in self._headers if name == b"upgrade"]
+        self._new_parser()
         self._parse(b"\r\n".join((*lines, b"connection: close", b"", rest)))
 
-    def _answering(self) -> bool:
-        cycle = self.cycle
-        return cycle is not None and not cycle.more_body and not cycle.response_complete
-
     def _refuse(self, refusal: Refusal) -> None:
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:  # its body broke off: nobody must answer it
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if cycle.response_started:
-                self.transport.close()
+        client, self._client = self._client, None
+        if client is not None:  # its body broke off: nobody must answer it
+            client.lost()
+            if client.started:
+                self._transport.close()
                 return
-        self.transport.write(refusal.encoded())
+        self._transport.write(refusal.encoded())
         self._linger()
-
-    def _close(self) -> None:
-        """After an answer, or in the middle of one that failed."""
-        if self.cycle.response_complete and self.cycle.more_body:
-            self._linger()
-        else:
-            self.transport.close()
 
     def _linger(self) -> None:
         """Send no more, and drop what still comes: a close would make the client's system forget the answer."""
-        if self._lingering is None and not self.transport.is_closing():
+        if self._lingering is None and not self._transport.is_closing():
             self._stop_clock()
-            self.flow.resume_reading()
-            self.transport.write_eof()
+            self.resume_reading()
+            self._transport.write_eof()
             self._arrived = 0
-            self._lingering = self.loop.call_later(LINGER, self._lingered, self.loop.time() + MOST_LINGERING)
+            self._lingering = self._loop.call_later(LINGER, self._lingered, self._loop.time() + MOST_LINGERING)
 
     def _lingered(self, until: float) -> None:
-        if self._arrived and self.loop.time() < until:
+        if self._arrived and self._loop.time() < until:
             self._arrived = 0
-            self._lingering = self.loop.call_later(LINGER, self._lingered, until)
+            self._lingering = self._loop.call_later(LINGER, self._lingered, until)
         else:
-            self.transport.abort()
+            self._transport.abort()
 
     def _watch_reading(self) -> None:
         """See whether the client takes what it has not yet, also while the connection closes: else it would stay."""
-        self._unread = self.transport.get_write_buffer_size()
+        self._unread = self._transport.get_write_buffer_size()
         if self._unread and self._reading is None:
-            self._reading = self.loop.call_later(UNREAD, self._look_at_reading)
+            self._reading = self._loop.call_later(UNREAD, self._look_at_reading)
 
     def _look_at_reading(self) -> None:
         self._reading = None
         unread = self._unread
-        if self.transport.get_write_buffer_size() < unread:
+        if self._transport.get_write_buffer_size() < unread:
             self._watch_reading()
         elif unread:
-            self.transport.abort()
+            self._transport.abort()
 
     def _over(self) -> bool:
         """No request is read any more."""
-        return self.transport.is_closing() or self._lingering is not None
+        return self._transport.is_closing() or self._lingering is not None
 
     def _start_clock(self) -> None:
-        self._head_timer = self.loop.call_later(self._header_timeout, self._too_slow)
+        self._head_timer = self._loop.call_later(self._house.header_timeout, self._too_slow)
 
     def _stop_clock(self) -> None:
         if self._head_timer is not None:
@@ -294,29 +414,3 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self._over():
             self._refuse(TOO_SLOW)
-
-    def _write(self, body: bytes) -> bool:
-        """A chunk of the answer that is under way; False when the client does not read as fast."""
-        if not self.cycle.disconnected:
-            self.cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
-        return not self.flow.write_paused
-
-    def _abort(self) -> None:
-        self.transport.abort()
-
-
-def uvicorn_config(app: Any, keep_alive: float) -> Config:
-    """uvicorn without its logging, websockets and Server header."""
-    config = Config(
-        app,
-        ws="none",
-        lifespan="off",
-        http=GuardedProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=int(keep_alive),
-    )
-    config.load()
-    return config

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError, UpstreamTimeout
 from proxy.server.body import ClientGone
-from proxy.server.client import Client, read_request
+from proxy.server.client import Client
 from proxy.server.config import ServerConfig
 from proxy.server.headers import Headers, UpstreamHeaders
 from proxy.server.refusals import refuse
@@ -66,7 +66,7 @@ class ReadOnly:
 
     async def _read(self, client: Client) -> bytes:
         config = self._config
-        return await read_request(client, config.max_body, config.body_timeout)
+        return await client.read(config.max_body, config.body_timeout)
 
     async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
         """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""

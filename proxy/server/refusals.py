@@ -29,7 +29,7 @@ class WrongMethod(ClientError):
 async def refuse(client: Client, error: ClientError | UpstreamError) -> None:
     """Answer with an error, in the shape that the clients of this path read."""
     request_id = new_id()
-    if OLLAMA_PATHS(client.path):
+    if OLLAMA_PATHS(client.line.path):
         body = orjson.dumps({"error": str(error)})
     else:
         body = openai_errors.error(error, request_id)

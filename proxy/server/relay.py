@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError,
 from proxy.policy.plan import UNKNOWN
 from proxy.server import upstream_answer
 from proxy.server.body import ClientGone
-from proxy.server.client import Client, read_request
+from proxy.server.client import Client
 from proxy.server.config import ServerConfig
 from proxy.server.context import CUT_SILENTLY, Contexts
 from proxy.server.exchange import Exchange, Observer, Outcome
@@ -67,10 +67,10 @@ class Relay:
         self.models = models
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
 
-    async def run(self, found: Found, client: Client) -> None:
+    def run(self, found: Found, client: Client) -> Awaitable[None]:
         """One exchange from its first byte to its last."""
         assert found.route is not None
-        await Guarded(self, found.route, client).run()
+        return Guarded(self, found.route, client).run()
 
 
 class Guarded:
@@ -134,7 +134,7 @@ class Guarded:
 
     async def _serve(self) -> None:
         config = self._config
-        body = await read_request(self._client, config.max_body, config.body_timeout)
+        body = await self._client.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.watch.follow_client()
         request = await self._parse(body)
@@ -167,7 +167,7 @@ class Guarded:
             options = replace(options, allow_images=False)
         if options is not self._config.options:
             request = self._dialect.parse(body, options)
-        if request.stream and not self._client.chunks:
+        if request.stream and self._client.line.version == "1.0":
             raise BadRequest(OLD_HTTP, "stream", "http_version")
         self._request = request
         self.exchange.model = request.model
@@ -203,7 +203,7 @@ class Guarded:
     async def _ask(self, request: Request) -> UpstreamResponse:
         client = self._client
         beats = request.stream and self._dialect.keep_alive
-        query = plain_query(client.query)
+        query = plain_query(client.line.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
@@ -266,22 +266,22 @@ class Guarded:
     async def _send(self, out: bytes, last: bool = False) -> None:
         client = self._client
         if not client.started:
-            await self._start()
+            self._start()
         if last:
             await client.end(out)
         else:
             await client.send(out)
         self.exchange.sent(len(out), client.last_sent)
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         self.exchange.status = 200
         headers = answer_headers(self.exchange, self._request, self._dialect.stream_type)
-        await self._client.start(200, headers + STREAM_HEADERS)
+        self._client.start(200, headers + STREAM_HEADERS)
 
     async def _beat(self) -> None:
         """A comment, so that nobody on the way thinks the connection dead. It commits the answer to status 200."""
         if not self._client.started:
-            await self._start()
+            self._start()
         if not self._client.ended:
             await self._client.send(self._dialect.keep_alive)
 

@@ -1,6 +1,6 @@
 """What may interrupt an exchange: the client goes, one side says nothing for too long, the proxy stops.
 
-One task and one timer for each exchange, nothing for each event.
+One timer for each exchange, nothing for each event.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class Watch:
         "_idle_timeout",
         "_interval",
         "_loop",
-        "_receiving",
         "_task",
         "_timer",
         "_watches",
@@ -69,7 +68,6 @@ class Watch:
         self._client = client
         self._idle_timeout = config.idle_timeout
         self._interval = config.keep_alive
-        self._receiving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._beat: Beat | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -82,7 +80,9 @@ class Watch:
 
     def follow_client(self) -> None:
         """See the client go from now on: its body has been read."""
-        self._receiving = self._loop.create_task(self._receive())
+        self._client.when_gone = self._client_gone
+        if self._client.gone:
+            self._client_gone()
 
     def follow_upstream(self, beat: Beat | None) -> None:
         """Count the time in which nothing comes from now on; `beat` is run when nothing went out for too long."""
@@ -105,14 +105,14 @@ class Watch:
     def close(self) -> None:
         """The exchange is over."""
         self._closed = True
+        self._client.when_gone = None
         self._watches.discard(self)
-        for running in (self._receiving, self._timer, self._beating):
-            if running is not None:
-                running.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
 
-    async def _receive(self) -> None:
-        while (await self._client.receive())["type"] != "http.disconnect":
-            pass
+    def _client_gone(self) -> None:
         self.interrupt(Interrupt.CLIENT_GONE)
 
     def _arm(self, now: float) -> None:
