@@ -50,7 +50,8 @@ def test_a_long_prompt_is_judged_in_slices() -> None:
     """Between slices others may run, and a match across a slice's edge is found."""
     text = "x" * (SLICE - 2) + "bomb" + "y" * SLICE
     steps = list(judge([text], "", [rewrite("bomb")]))
-    assert steps[:-1] == [None] * 3
+    assert len(steps) > 3
+    assert set(steps[:-1]) == {None}
     assert steps[-1] is not None
     assert steps[-1].parts == (text.replace("bomb", "[X]"),)
 
