@@ -14,6 +14,7 @@ import gc
 import itertools
 import sys
 import time
+from functools import cache
 from typing import Any, cast
 
 import httptools
@@ -26,6 +27,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 CREATED = 1_795_416_664
 SPREAD = 997  # phases into which streams that begin together are spread; prime, so that they do not gather
+APART = 811  # tokens between the beginnings of two answers
 
 
 def _event(model: bytes, choices: bytes, created: bytes = b"%d" % CREATED, more: bytes = b"") -> bytes:
@@ -53,7 +55,8 @@ class Script:
         before, after = _event(name, _choice(b'"content":"%b"'), created).split(b"%b")
         self.pace = pace
         self._stamped = pace.stamp
-        self._parts = [before + orjson.dumps(token)[1:-1] + after for token in tokens()]
+        self._before, self._after = before, after
+        self._texts = encoded()
         self.first = HEAD + _chunked(_event(name, _choice(b'"role":"assistant","content":null')))
         end = _event(name, _choice(b"", b'"stop"'))
         counts = b'{"completion_tokens":%d,"prompt_tokens":12,"total_tokens":%d}' % (pace.n, pace.n + 12)
@@ -62,15 +65,21 @@ class Script:
         self.last = _chunked(end + b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
     def write(self, at: int, count: int) -> bytes:
-        """`count` events from the one with this number on, stamped now, as a server writes them: a chunk each."""
-        parts = self._parts
+        """`count` events with the text from this token on, stamped now, as a server writes them: a chunk each."""
+        before, after, texts = self._before, self._after, self._texts
         out = []
         for number in range(at, at + count):
-            event = parts[number % len(parts)]
+            event = b"%b%b%b" % (before, texts[number % len(texts)], after)
             if self._stamped:
                 event = event % time.monotonic_ns()
             out.append(_chunked(event))
         return b"".join(out)
+
+
+@cache
+def encoded() -> list[bytes]:
+    """The tokens as they stand in JSON."""
+    return [orjson.dumps(token)[1:-1] for token in tokens()]
 
 
 def whole(pace: Pace, model: str) -> bytes:
@@ -89,6 +98,7 @@ class Upstream(asyncio.Protocol):
 
     _scripts: dict[tuple[str, bool], Script] = {}  # noqa: RUF012  (shared on purpose)
     _phases = itertools.count()
+    _answers = itertools.count()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Nothing to do until a request comes."""
@@ -98,6 +108,7 @@ class Upstream(asyncio.Protocol):
         self._body: list[bytes] = []
         self._script: Script | None = None
         self._at = 0
+        self._begins = 0  # the first token: no two answers say the same
         self._due = 0.0
         self._paused = False
 
@@ -123,6 +134,7 @@ class Upstream(asyncio.Protocol):
             return
         self._script = script = self._script_of(model, bool(request.get("stream_options")))
         self._at = 0
+        self._begins = next(self._answers) * APART
         self._transport.write(script.first)
         wait = script.pace.wait / 1000
         if not script.pace.rate:
@@ -151,7 +163,7 @@ class Upstream(asyncio.Protocol):
     def _write(self, script: Script) -> None:
         pace = script.pace
         count = min(pace.batch, pace.n - self._at)
-        data = script.write(self._at, count)
+        data = script.write(self._begins + self._at, count)
         self._at += count
         if self._at >= pace.n:
             data += script.last

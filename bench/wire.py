@@ -9,7 +9,7 @@ import random
 import re
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Self
 
 PREFIX = "bench"
@@ -20,7 +20,7 @@ TEXT_MARKS = (b'"content":"', b'"content": "')
 EVENT_BEGINS = b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 """So does every event of text; one that does not was written anew on its way."""
 
-_PROSE = Path(__file__).with_name("prose.txt")
+_PROSE = re.compile(r"[A-Za-z ,.;:'()\"!?-]{30,}")
 _TOKEN = re.compile(r" ?[^\W\d_]{1,6}|\n|[^\n]")
 
 
@@ -55,8 +55,12 @@ class Pace:
 
 @cache
 def tokens() -> tuple[str, ...]:
-    """English prose, cut as a model's tokens are: 4 characters on average, most of them with their space in front."""
-    return tuple(_TOKEN.findall(" ".join(_PROSE.read_text(encoding="utf-8").split())))
+    """English prose, cut as a model's tokens are: 4 characters on average, most of them with their space in front.
+
+    It is the lines without code in the documentation that comes with every Python: 50,000 tokens, 2,700 different ones.
+    """
+    lines = (line.strip() for name in sorted(topics) for line in topics[name].splitlines())
+    return tuple(_TOKEN.findall(" ".join(line for line in lines if _PROSE.fullmatch(line))))
 
 
 @cache

@@ -9,7 +9,7 @@ and by the table below. Whether a tokenizer calls one of them special is of no m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.rules import Verdict
+from proxy.matching.rules import MOST_OPEN, Verdict
 
 BREAK = "\N{ZERO WIDTH SPACE}"
 """What is put behind a marker's first character: it is plain text to a tokenizer then, and looks the same to people."""
@@ -316,6 +316,16 @@ class MarkerScan:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
         self._position, self._rest, self.verdict = mark
+
+    def place(self) -> Hashable | None:
+        """What has begun."""
+        return self._rest if self.verdict is None and len(self._rest) <= MOST_OPEN else None
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """Stand there again."""
+        assert isinstance(place, str)
+        self._position, self._rest = position, place
+        return position - len(place) if self._pass.rule.holds else position
 
 
 class MarkerDetector(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 
 from proxy.core.types import Action, Rule
 from proxy.matching.charsets import CharSet
@@ -13,10 +14,11 @@ from proxy.matching.foldtree import fold_tree
 from proxy.matching.keywords import entry_length, iotas, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
+from proxy.matching.pauses import SLICE, Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
 from proxy.matching.syntax import parse
 from proxy.matching.tree import Node
-from proxy.matching.variants import plan
+from proxy.matching.variants import Plan, plan
 
 MAX_ENTRY = 256  # longer words are matched as patterns,
 MAX_IOTAS = 4  # and so are Greek words with more iotas
@@ -26,6 +28,9 @@ MAX_IOTAS = 4  # and so are Greek words with more iotas
 class CompiledRule:
     """Immutable, and shared by all matchers that the rule is part of.
 
+    Equal are those that were compiled together (see `placed`); an automaton, in which there is never more than one of
+    them, knows its rules by that.
+
     roots:   where a match of the pattern may begin
     sets:    every set of characters that the pattern tests
     entries: the words, marked and sorted
@@ -33,6 +38,7 @@ class CompiledRule:
     holds:   the most characters that the rule can keep waiting; 0 for one that only flags
     blocker: the rule that is reported when `on_overflow: block` ends the stream
     note:    something to tell the policy's author, or ""
+    form:    one object for all that were compiled together
     """
 
     source: MatchRule
@@ -43,6 +49,17 @@ class CompiledRule:
     holds: int
     blocker: Rule
     note: str = ""
+    form: object = field(default_factory=object)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CompiledRule) and other.form is self.form
+
+    def __hash__(self) -> int:
+        return hash(self.form)
+
+    def placed(self, rule: MatchRule) -> CompiledRule:
+        """The same rule at another place in the order of rules, in which alone `rule` may differ."""
+        return replace(self, source=rule, blocker=_blocker(rule.rule))
 
     @property
     def unbounded(self) -> bool:
@@ -58,13 +75,13 @@ class CompiledRule:
         return f"holds at most {self.holds} characters"
 
 
-def compile_rule(rule: MatchRule) -> CompiledRule:
-    """PatternError when it cannot be matched exactly and in bounded time."""
+def compile_rule(rule: MatchRule, pause: Pause = no_pause) -> CompiledRule:
+    """PatternError when it cannot be matched exactly and in bounded time. `pause` is called now and then."""
     _check(rule)
     if rule.pattern is not None:
         compiled = _compile_pattern(rule, rule.pattern)
     else:
-        compiled = _compile_words(rule, rule.words or ())
+        compiled = _compile_words(rule, rule.words or (), pause)
     if rule.validate is not None and compiled.unbounded:
         longest = "no longest match" if compiled.longest is None else f"a longest match of {compiled.longest}"
         raise PatternError(
@@ -98,16 +115,25 @@ def _compile_pattern(rule: MatchRule, pattern: str) -> CompiledRule:
     return _finish(rule, [fragment], (), note)
 
 
-def _compile_words(rule: MatchRule, words: Sequence[str]) -> CompiledRule:
+def _compile_words(rule: MatchRule, words: Sequence[str], pause: Pause) -> CompiledRule:
     """Words are matched as keywords; their spellings (with `fold`), and what is very long, as patterns."""
     if not words:
         raise PatternError("the list of words is empty")
-    patterns, words = plan(words) if rule.fold else ((), words)
+    patterns, words = _plan(words, pause) if rule.fold else ((), words)
     limit = min(MAX_ENTRY, rule.max_hold) if rule.rule.holds else MAX_ENTRY
-    long = {word for word in words if len(word) > limit or iotas(word) > MAX_IOTAS}
-    entries = marked([word for word in words if word not in long] if long else words)
+    long = {word for word in pausing(words, pause) if len(word) > limit or iotas(word) > MAX_IOTAS}
+    short = [word for word in pausing(words, pause) if word not in long] if long else words
+    entries = marked(pausing(short, pause))
     patterns = (*patterns, *(rf"(?i)\b{re.escape(word)}\b" for word in sorted(long)))
-    return _finish(rule, [_fragment(parse(pattern).root, rule.fold) for pattern in patterns], entries)
+    fragments = [_fragment(parse(pattern).root, rule.fold) for pattern in pausing(patterns, pause, 1)]
+    return _finish(rule, fragments, entries, pause=pause)
+
+
+def _plan(words: Sequence[str], pause: Pause) -> Plan:
+    """`plan` looks at every word by itself; here at some at a time, so many that the list counts as a long one."""
+    starts = [*range(0, len(words) - SLICE, SLICE)] or [0]
+    plans = [plan(words[start:end]) for start, end in pausing(pairwise([*starts, len(words)]), pause, 1)]
+    return Plan(*(tuple(dict.fromkeys(chain.from_iterable(parts))) for parts in zip(*plans, strict=True)))
 
 
 def _fragment(root: Node, fold: bool) -> Fragment:
@@ -118,20 +144,25 @@ def _fragment(root: Node, fold: bool) -> Fragment:
     return fragment
 
 
-def _finish(rule: MatchRule, fragments: list[Fragment], entries: tuple[str, ...], note: str = "") -> CompiledRule:
-    longest_entry = max(map(entry_length, entries), default=0)
+def _finish(
+    rule: MatchRule, fragments: list[Fragment], entries: tuple[str, ...], note: str = "", pause: Pause = no_pause
+) -> CompiledRule:
+    longest_entry = max(map(entry_length, pausing(entries, pause)), default=0)
     longest = _most(longest_entry, [fragment.longest for fragment in fragments])
     holds = _most(longest_entry, [fragment.holds for fragment in fragments])
     held = 0
     if rule.rule.holds:
         held = rule.max_hold if holds is None else min(holds, rule.max_hold)
-    blocker = rule.rule if rule.rule.action is Action.BLOCK else replace(rule.rule, action=Action.BLOCK)
     roots = tuple(edge for fragment in fragments for edge in fragment.roots)
-    compiled = CompiledRule(rule, roots, _sets(fragments), entries, longest, held, blocker, note)
+    compiled = CompiledRule(rule, roots, _sets(fragments), entries, longest, held, _blocker(rule.rule), note)
     for fragment in fragments:
         for item in fragment.items:
             item.owner = compiled
     return compiled
+
+
+def _blocker(rule: Rule) -> Rule:
+    return rule if rule.action is Action.BLOCK else replace(rule, action=Action.BLOCK)
 
 
 def _most(least: int, lengths: Sequence[int | None]) -> int | None:

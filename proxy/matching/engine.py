@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from proxy.core.check import Progress
 from proxy.core.types import Action
@@ -68,6 +68,14 @@ class _Rewinding:
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         self._scan.restore(mark)
+
+    def place(self) -> Hashable | None:
+        """See PassScan."""
+        return self._scan.place()
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """See PassScan."""
+        return self._scan.resume(place, position)
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""

@@ -28,6 +28,10 @@ class Lens(Protocol):
     def pending(self) -> int:
         """How many raw characters at the end are not seen yet."""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it is as if nothing had been read yet."""
+
     def plain(self, text: str) -> str | None:
         """The view of a text whose view characters are its characters one by one, where that is quickly seen."""
 
@@ -53,6 +57,10 @@ class EscapeLens:
     @property
     def pending(self) -> int:
         return len(self._begun)
+
+    @property
+    def quiet(self) -> bool:
+        return not self._begun
 
     def plain(self, text: str) -> str | None:
         return None if self._begun or self._sign in text else text
@@ -115,6 +123,10 @@ class FoldLens:
     @property
     def pending(self) -> int:
         return self._references.pending
+
+    @property
+    def quiet(self) -> bool:
+        return not self._unseen and self._references.quiet
 
     def plain(self, text: str) -> str | None:
         if "&" in text or self._references.pending:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding
 from proxy.matching.automaton import MAX_TRANSITIONS
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.engine import MatchPass
+from proxy.matching.recall import MAX_LEAPS, Recall, RecallingScan
 from proxy.matching.report import in_order
 from proxy.matching.rules import HidingPass, PassScan, Verdict
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
@@ -27,10 +28,12 @@ class Matcher:
         escaped: bool = False,
         max_transitions: int = MAX_TRANSITIONS,
         others: Iterable[HidingPass] = (),
+        max_leaps: int = MAX_LEAPS,
     ) -> None:
         """`escaped`: the text is JSON source, which rules read with its escapes resolved.
 
         others: passes that look for something in their own way, beside those of the rules
+        max_leaps: how many tokens to remember, all in all, before starting afresh; 0: none
         """
         self._passes: list[tuple[View | None, HidingPass]] = [(_view(False, escaped), other) for other in others]
         rules = tuple(rules)
@@ -43,6 +46,7 @@ class Matcher:
                 ]
 
         self._may_block = [inner.may_block for _, inner in self._passes]
+        self.memory = Recall(max_leaps)
 
     @property
     def hold(self) -> int | None:
@@ -53,10 +57,10 @@ class Matcher:
         bounds = [hold for hold in holds if hold is not None]
         return max(bounds, default=0) if len(bounds) == len(holds) else None
 
-    def open(self) -> PassScan:
+    def open(self) -> RecallingScan:
         """A fresh scan for one channel."""
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
-        return scans[0] if len(scans) == 1 else _Lockstep(scans, self._may_block)
+        return RecallingScan(scans[0] if len(scans) == 1 else _Lockstep(scans, self._may_block), self.memory)
 
 
 def _view(fold: bool, escaped: bool) -> View | None:
@@ -88,6 +92,26 @@ class _Lockstep:
         marks, self._position, self._watermark, self.verdict = mark
         for scan, its in zip(self._scans, marks, strict=True):
             scan.restore(its)
+
+    def place(self) -> Hashable | None:
+        """Those of all."""
+        if self.verdict is not None:
+            return None
+        places = []
+        for scan in self._scans:
+            place = scan.place()
+            if place is None:
+                return None
+            places.append(place)
+        return tuple(places)
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """Stand there again."""
+        assert isinstance(place, tuple)
+        self._position = position
+        marks = [scan.resume(its, position) for scan, its in zip(self._scans, place, strict=True)]
+        self._watermark = min(marks)
+        return self._watermark
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -11,6 +11,8 @@ from proxy.core.types import Rule
 
 Overflow = Literal["release", "cover", "block"]
 MAX_HOLD = 256
+MOST_OPEN = 64
+"""How far back a match may have begun in a place that can be told: farther, and hardly any place comes twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,17 @@ class PassScan(Protocol):
 
     def restore(self, mark: object) -> None:
         """Go back to where `save` returned `mark`."""
+
+    def place(self) -> Hashable | None:
+        """What the answers to all that may follow depend on, told without offsets.
+
+        None when that cannot be said: a verdict has fallen, what was found may still grow, a match that is still open
+        began more than MOST_OPEN characters ago.
+        """
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """Stand at a place again, so many characters into a text that this scan has read without a finding since.
+        Returns the watermark there."""
 
 
 class Pass(Protocol):

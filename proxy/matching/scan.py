@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.check import Progress
@@ -10,7 +10,7 @@ from proxy.core.types import Finding
 from proxy.matching.automaton import Accept, Change, State
 from proxy.matching.keywords import WordState
 from proxy.matching.report import Report, Spans, in_order
-from proxy.matching.rules import Verdict
+from proxy.matching.rules import MOST_OPEN, Verdict
 
 if TYPE_CHECKING:
     from proxy.matching.engine import MatchPass
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
 _NOTHING: tuple[Finding, ...] = ()
+MOST_REGISTERS = 8
+"""Of a place that can be told."""
 
 
 class Place(NamedTuple):
@@ -97,6 +99,26 @@ class MatchScan:
         self._registers = list(registers)
         self._announced, self._latest, self._tail, self._busy, self.verdict = rest
         self._report = None
+
+    def place(self) -> Hashable | None:
+        """The states, and how far back the open matches began."""
+        registers, position, word = self._registers, self.position, self._word
+        if self._busy or self.verdict is not None:
+            return None
+        if registers and (len(registers) > MOST_REGISTERS or position - registers[0] > MOST_OPEN):
+            return None
+        if word is not None and len(word.node.text) > MOST_OPEN:
+            return None
+        return self._state, tuple([position - start for start in registers]), word
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """Stand there again."""
+        assert isinstance(place, tuple)
+        self._state, back, self._word = place
+        self._registers = [position - n for n in back]
+        self.position = position
+        self._announced = Place(position, self._state, self._registers, self._word).watermark()
+        return self._announced
 
     # -- matches
 

@@ -8,14 +8,14 @@ zero-width characters) go with the hidden text they follow: no mark is left to d
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.escapes import HTML_LONGEST, JSON_LONGEST, json_escape
 from proxy.matching.lenses import UNSEEN_LIMIT, EscapeLens, FoldLens, Lens, Piece, continues
-from proxy.matching.rules import Pass, PassScan, Verdict
+from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
 
 HISTORY = 8
 """How many irregular pieces back from its end a finding that only flags is located to the character."""
@@ -130,6 +130,23 @@ class _Scan:
         self._inner.restore(inner)
         self._lens.restore(lens)
         self.verdict = None
+
+    def place(self) -> Hashable | None:
+        """The place of the inner scan, when all that is open has begun in the map's last piece: then the rest of the
+        map does not matter. It also means that the map has not changed in what was read last.
+        """
+        if self._delta is None or self._tail or self.verdict is not None or not self._lens.quiet:
+            return None
+        if self._last and self._seen - self._last < MOST_OPEN:
+            return None
+        return self._inner.place()
+
+    def resume(self, place: Hashable, position: int) -> int:
+        """Stand there again."""
+        assert self._delta is not None
+        self._seen = position - self._delta
+        self._mark = self._inner.resume(place, self._seen)
+        return self._mark + self._delta
 
     def _count(self) -> None:
         if self._delta is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Scan
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.folding import fold
@@ -29,7 +29,17 @@ class Word(NamedTuple):
     whole: bool = False
 
 
-class WordScan:
+class Unplaced:
+    """A scan that cannot say where it stands."""
+
+    def place(self) -> None:
+        return None
+
+    def resume(self, place: Hashable, position: int) -> int:
+        raise AssertionError
+
+
+class WordScan(Unplaced):
     """A pass scan over literals that knows everything as early as can be, one character at a time."""
 
     def __init__(self, words: tuple[Word, ...]) -> None:
@@ -102,7 +112,7 @@ class WordPass(NamedTuple):
         return WordScan(self.words)
 
 
-class PatternScan:
+class PatternScan(Unplaced):
     """A pass scan that waits for the end, then tries every span of the text."""
 
     verdict: Verdict | None = None
@@ -246,7 +256,7 @@ class Lawful(NamedTuple):
 class LawfulScan:
     """Fails when a watermark goes back or too far, or a finding hides what was let go."""
 
-    def __init__(self, scan: PassScan) -> None:
+    def __init__(self, scan: Scan) -> None:
         self._scan = scan
         self._fed = self._mark = 0
 

@@ -1,0 +1,120 @@
+"""What a token leads to, remembered: how matching goes on depends on where a scan stands, not on how it came there.
+
+A model says the same few thousand tokens again and again, and between matches a scan stands in one of few places. So
+most tokens need one look-up: from this place, after this token, a scan stands there, and so many characters wait.
+Only what is silent is remembered, a token after which nothing was found and nothing ended; everything else is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from proxy.core.check import Progress
+from proxy.matching.rules import PassScan, Verdict
+
+LONGEST = 32
+"""Characters of a text that may be remembered: tokens are shorter, and longer texts hardly come twice."""
+
+MAX_LEAPS = 20_000
+"""How much is remembered before starting afresh, some 300 bytes each."""
+
+_progress = Progress._make
+_NOTHING = ()
+
+
+class Standing(dict[str, "Leap"]):
+    """A place of a scan, and where the tokens that were read from it lead."""
+
+    __slots__ = ("place",)
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __init__(self, place: Hashable) -> None:
+        super().__init__()
+        self.place = place
+
+
+Leap = tuple[Standing, int]
+"""Where a token leads, and how many characters wait there."""
+
+
+class Recall:
+    """The memory that all scans of a matcher share."""
+
+    __slots__ = ("_leaps", "_places", "most")
+
+    def __init__(self, most: int = MAX_LEAPS) -> None:
+        self.most = most
+        self._places: dict[Hashable, Standing] = {}
+        self._leaps = 0
+
+    def __len__(self) -> int:
+        return self._leaps
+
+    def at(self, place: Hashable) -> Standing:
+        """The one standing at a place."""
+        standing = self._places.get(place)
+        if standing is None:
+            self._count()
+            standing = self._places[place] = Standing(place)
+        return standing
+
+    def keep(self, standing: Standing, text: str, leap: Leap) -> None:
+        """Remember where a text leads from a standing."""
+        self._count()
+        standing[text] = leap
+
+    def _count(self) -> None:
+        if self._leaps >= self.most:
+            for standing in self._places.values():
+                standing.clear()
+            self._places.clear()
+            self._leaps = 0
+        self._leaps += 1
+
+
+class RecallingScan:
+    """A scan that lets what is remembered be read by the memory; the scan itself is brought there when it is needed."""
+
+    __slots__ = ("_behind", "_memory", "_position", "_scan", "_standing")
+
+    def __init__(self, scan: PassScan, memory: Recall) -> None:
+        self._scan = scan
+        self._memory = memory
+        self._position = 0
+        self._behind = False  # the scan stands where it was before the latest leaps
+        place = scan.place()
+        self._standing = None if place is None else memory.at(place)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked."""
+        return self._scan.verdict
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        standing = self._standing
+        if standing is not None and not final:
+            leap = standing.get(text)
+            if leap is not None:
+                self._standing, waiting = leap
+                self._position = position = self._position + len(text)
+                self._behind = True
+                return _progress((position - waiting, _NOTHING))
+        return self._read(text, final, standing)
+
+    def _read(self, text: str, final: bool, before: Standing | None) -> Progress:
+        scan = self._scan
+        if self._behind:
+            assert before is not None
+            scan.resume(before.place, self._position)
+            self._behind = False
+        progress = scan.feed(text, final)
+        self._position += len(text)
+        place = None if final or progress.findings else scan.place()
+        if place is None:
+            self._standing = None
+            return progress
+        self._standing = after = self._memory.at(place)
+        if before is not None and len(text) <= LONGEST:
+            self._memory.keep(before, text, (after, self._position - progress.watermark))
+        return progress
