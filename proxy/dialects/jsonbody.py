@@ -24,22 +24,22 @@ def parse_request(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {type_name(value)}", code="invalid_json")
-    _check_shape(body)
+    _check_shape(body, value)
     return value
 
 
-def _check_shape(body: bytes) -> None:
-    """Refuse duplicate keys and deep nesting."""
+def _check_shape(body: bytes, value: Any) -> None:
+    """Refuse duplicate keys and deep nesting. `value` is how orjson read the body."""
+    if _depth(body) > MAX_DEPTH:
+        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep")
+    if orjson.dumps(value) == body:
+        return  # most clients write it like this; a key that stood twice would be missing once
     try:
-        json.loads(body, object_pairs_hook=_unique, parse_int=_zero, parse_float=_zero)
+        _READER.decode(body.decode())
     except _DuplicateError as error:
         raise BadRequest(
             f"The key {_quoted(error.key)} stands twice in one object; send it once", error.key, "duplicate_key"
         ) from None
-    except RecursionError:
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep") from None
-    if _depth(body) > MAX_DEPTH:
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep")
 
 
 def _depth(body: bytes) -> int:
@@ -77,12 +77,16 @@ def _zero(_: str) -> int:
     return 0
 
 
+_READER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_zero, parse_float=_zero)
+"""Raises _DuplicateError; what it returns is nothing."""
+
+
 def has_duplicates(data: bytes, value: Any) -> bool:
     """Whether some object in `data`, which orjson read as `value`, has a key twice."""
     if orjson.dumps(value) == data:
         return False
     try:
-        json.loads(data, object_pairs_hook=_unique, parse_int=_zero, parse_float=_zero)
+        _READER.decode(data.decode())
     except (_DuplicateError, RecursionError):
         return True
     return False

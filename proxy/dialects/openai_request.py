@@ -190,7 +190,9 @@ def _role(message: dict[str, Any], i: int) -> str:
 
 
 def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputText]:
-    role = message["role"]
+    role, content = message["role"], message.get("content")
+    if len(message) == 2 and isinstance(content, str):  # nothing else: most messages are like this
+        return [InputText(role, content, f"{path}.content", message, "content")]
     found: list[InputText] = []
 
     def add(container: dict[str, Any], key: str, where: str, escaped: bool = False) -> None:
@@ -200,8 +202,8 @@ def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputTe
     add(message, "reasoning_content", path)
     add(message, "reasoning", path)
     add(message, "content", path)
-    if isinstance(message.get("content"), list):
-        for j, part in enumerate(message["content"]):
+    if isinstance(content, list):
+        for j, part in enumerate(content):
             where = f"{path}.content[{j}]"
             add(part, "text", where)
             add(part, "refusal", where)
@@ -257,7 +259,8 @@ def tool_texts(body: dict[str, Any]) -> list[InputText]:
         for i, tool in enumerate(body.get(key) or ()):
             texts += nested_texts(tool, "system", f"{key}[{i}]")
     for key in ("response_format", "json_schema", "grammar"):
-        texts += nested_texts(body.get(key), "system", key) or _plain(body, key)
+        if body.get(key) is not None:
+            texts += nested_texts(body[key], "system", key) or _plain(body, key)
     for i, text in enumerate(texts):
         text.group = -1 - i
     return texts

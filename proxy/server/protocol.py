@@ -10,48 +10,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-import orjson
 
 from proxy.server.client import Client, Line
+from proxy.server.malformed import MALFORMED, MAX_HEAD, TOO_LARGE, TOO_SLOW, TRAILERS_TOO_LARGE, Refusal
 
 log = logging.getLogger("safety_proxy.server")
 
 Serve = Callable[[Client], Coroutine[Any, Any, None]]
-
-MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
-
-
-class Refusal(NamedTuple):
-    """An answer to what never became a request."""
-
-    status: bytes
-    message: str
-    code: str
-
-    def encoded(self) -> bytes:
-        """The whole answer; the connection ends after it."""
-        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
-        body = orjson.dumps({"error": error})
-        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        return head % (self.status, len(body)) + body
-
-
-MALFORMED = Refusal(b"400 Bad Request", "This is not a well-formed HTTP/1.1 request", "malformed_request")
-TOO_SLOW = Refusal(b"408 Request Timeout", "The request's head came too slowly", "request_timeout")
-TOO_LARGE = Refusal(
-    b"431 Request Header Fields Too Large", f"The request's head is larger than {MAX_HEAD} bytes", "head_too_large"
-)
-
-
-TRAILERS_TOO_LARGE = Refusal(
-    b"431 Request Header Fields Too Large",
-    f"The trailers or chunk extensions are larger than {MAX_HEAD} bytes",
-    "trailers_too_large",
-)
 
 LINGER = 1.0  # seconds without a byte of the request after which a client has read the answer that came before its end
 MOST_LINGERING = 10.0  # seconds for a client that goes on sending

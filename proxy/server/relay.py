@@ -127,6 +127,7 @@ class Guarded:
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._account()
+        self._answer = None  # it refers back to this object: no work is left for the garbage collector
         for observer in self._relay.observers:
             observer.end(self.exchange)
 

@@ -103,9 +103,9 @@ class Watch:
         self._task.uncancel()
 
     def close(self) -> None:
-        """The exchange is over."""
+        """The exchange is over. What refers back to it is let go of, lest only the garbage collector can free it."""
         self._closed = True
-        self._client.when_gone = None
+        self._client.when_gone = self._beat = None
         self._watches.discard(self)
         if self._timer is not None:
             self._timer.cancel()

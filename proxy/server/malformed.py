@@ -1,0 +1,36 @@
+"""Answers to what never became a request. No dialect has been chosen, so they look like OpenAI's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
+
+
+class Refusal(NamedTuple):
+    """An answer to what never became a request."""
+
+    status: bytes
+    message: str
+    code: str
+
+    def encoded(self) -> bytes:
+        """The whole answer; the connection ends after it."""
+        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
+        body = orjson.dumps({"error": error})
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (self.status, len(body)) + body
+
+
+MALFORMED = Refusal(b"400 Bad Request", "This is not a well-formed HTTP/1.1 request", "malformed_request")
+TOO_SLOW = Refusal(b"408 Request Timeout", "The request's head came too slowly", "request_timeout")
+TOO_LARGE = Refusal(
+    b"431 Request Header Fields Too Large", f"The request's head is larger than {MAX_HEAD} bytes", "head_too_large"
+)
+TRAILERS_TOO_LARGE = Refusal(
+    b"431 Request Header Fields Too Large",
+    f"The trailers or chunk extensions are larger than {MAX_HEAD} bytes",
+    "trailers_too_large",
+)
