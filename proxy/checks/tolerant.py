@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.check import Check, Progress, Resumable, Scan
 from proxy.core.types import Action, Finding, Rule
 
 FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
@@ -20,8 +20,9 @@ class Tolerant:
         return self._check.hold
 
     def open(self) -> _TolerantScan:
-        """A fresh scan."""
-        return _TolerantScan(self._check.open())
+        """A fresh scan; it can go back if that of the check can."""
+        scan = self._check.open()
+        return _ResumableScan(scan) if isinstance(scan, Resumable) else _TolerantScan(scan)
 
 
 class _TolerantScan:
@@ -42,3 +43,24 @@ class _TolerantScan:
         except Exception:
             self._scan = None
             return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))
+
+
+class _ResumableScan(_TolerantScan):
+    __slots__ = ("_first",)
+
+    def __init__(self, scan: Resumable) -> None:
+        super().__init__(scan)
+        self._first = scan
+
+    def save(self) -> object:
+        """The whole state."""
+        return self._read, None if self._scan is None else (self._first.save(),)
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        assert isinstance(mark, tuple)
+        self._read, state = mark
+        self._scan = None
+        if state is not None:
+            self._first.restore(*state)
+            self._scan = self._first

@@ -13,7 +13,7 @@ The laws, run on every check by tests/laws.py:
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from proxy.core.types import Finding
 
@@ -35,6 +35,17 @@ class Scan(Protocol):
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on. `final` says that nothing follows; it is given once, perhaps with an empty text."""
+
+
+@runtime_checkable
+class Resumable(Scan, Protocol):
+    """A scan that can go back, so that a text which it has read need not be read again from its beginning."""
+
+    def save(self) -> object:
+        """The whole state."""
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state, more than once if need be, and also after a block."""
 
 
 class Check(Protocol):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.check import Check, Progress, Resumable, Scan
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Rule
 
 SLICE = 8192  # code points judged between two chances for other streams to run
 SHORTEST = 64  # code points read at once after a block: what is read in vain is paid for by what was read without one
+MOST_MARKS = 1024  # places to which one can go back; where there is none near, more is read again
 BATCH = 1024  # findings written between two chances for other streams to run
 
 
@@ -76,7 +76,7 @@ class Reading:
         self._scans = _Scans(checks)
         self._starts = [0]  # of the parts that have been read, and of the next one
         self._stride = SLICE  # how much is read between two marks
-        self._marks: deque[tuple[int, _Mark]] = deque()  # with the part that begins there
+        self._marks: list[tuple[int, _Mark]] = []  # with the part that begins there
         self._told = 0  # how much of what was reported
 
     @property
@@ -153,14 +153,12 @@ class Reading:
         return text if at == len(parts) else text + joiner
 
     def _set_mark(self) -> None:
-        """Remember how the scans stand here. What lies before the watermark is decided: nobody goes back there."""
+        """Remember how the scans stand here; of many marks only each second is kept."""
         mark = self._scans.save()
-        if mark is None:
-            return
-        marks, starts = self._marks, self._starts
-        marks.append((len(starts) - 1, mark))
-        while len(marks) > 1 and starts[marks[1][0]] <= self._scans.watermark:
-            marks.popleft()
+        if mark is not None:
+            self._marks.append((len(self._starts) - 1, mark))
+            if len(self._marks) > MOST_MARKS:
+                del self._marks[1::2]
 
     def _locate(self, finding: Finding) -> Located:
         """The part in which a finding shows first; one that begins in a joiner belongs to the part after it."""
@@ -190,17 +188,6 @@ def _part_at(offset: int, starts: Sequence[int]) -> int:
     return max(bisect_right(starts, offset) - 1, 0)
 
 
-@runtime_checkable
-class _Resumable(Protocol):
-    """A scan that can go back; those of policies can."""
-
-    def save(self) -> object:
-        """The whole state."""
-
-    def restore(self, mark: object) -> None:
-        """Go back to a saved state, more than once if need be."""
-
-
 class _Mark(NamedTuple):
     """A place in a text, and how scans stood there."""
 
@@ -215,7 +202,6 @@ class _Scans:
 
     reported:  what they said; a match that grew stands once, as long as it got
     blocked:   what ends the text
-    watermark: nothing that hides will begin before it
     """
 
     def __init__(self, checks: Iterable[Check]) -> None:
@@ -225,24 +211,22 @@ class _Scans:
     def open(self) -> None:
         """Begin anew."""
         self._scans: list[Scan] = [check.open() for check in self._checks]
-        self._resumable = [scan for scan in self._scans if isinstance(scan, _Resumable)]
-        self._position = self.watermark = 0
+        self._resumable = [scan for scan in self._scans if isinstance(scan, Resumable)]
+        self._position = 0
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []
         self._latest: dict[Rule, tuple[int, Finding]] = {}  # a rule's last finding, and where it stands
 
     def feed(self, text: str, final: bool = False) -> None:
         """Read on; after a block, the others read only up to where the verdict fell."""
-        end = mark = self._position + len(text)
+        end = self._position + len(text)
         for scan in self._scans:
-            watermark, findings = scan.feed(text, final)
-            mark = min(mark, watermark)
-            for finding in findings:
+            for finding in scan.feed(text, final).findings:
                 self._report(finding)
             if self.blocked is not None and self.blocked.end < end:
                 text = text[: max(0, len(text) - (end - self.blocked.end))]
                 end = self.blocked.end
-        self._position, self.watermark = end, mark
+        self._position = end
 
     def save(self) -> _Mark | None:
         """How they stand; None when one of them cannot go back."""
@@ -255,7 +239,7 @@ class _Scans:
         """Go back to where they stood."""
         for scan, state in zip(self._resumable, mark.scans, strict=True):
             scan.restore(state)
-        self._position = self.watermark = mark.position
+        self._position = mark.position
         self.blocked = None
         self._latest = dict(mark.latest)
         del self.reported[mark.reported :]

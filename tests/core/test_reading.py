@@ -1,0 +1,177 @@
+"""A text that a rule blocks is replaced on the way: as if it had always stood there, and without reading all anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.checks.tolerant import Tolerant
+from proxy.core import prompt
+from proxy.core.check import Check
+from proxy.core.prompt import BATCH, SHORTEST, SLICE, Reading
+from proxy.core.types import Action, Replacement, Rule
+from proxy.matching.compiled import compile_rule
+from proxy.matching.matcher import Matcher
+from proxy.matching.rules import MatchRule
+from tests.literals import Literal
+from tests.phrases import Phrase
+
+NOTICE = "N"
+PATTERNS = [
+    "ab",
+    "a+b",
+    r"b\s*a",
+    "a.{0,3}c",
+    "^b",
+    r"c\Z",
+    r"\bab\b",
+    "(?s)a.*?c",
+    r"c\n\nN",
+    "d+",
+    r"N\s*a",
+    "(?m)^a",
+]
+
+Found = list[tuple[int, str]]
+Settled = tuple[list[str], Found, int | None]
+
+
+def settled(reading: Reading, replaced: set[int], anew: Callable[[list[str]], Reading] | None = None) -> Settled:
+    """The texts once every blocked one is replaced and the others are painted; what was found; the text that a rule
+    blocks again, if one does. `anew`: read all from the beginning after each block."""
+    found: Found = []
+    while True:
+        for _ in reading.run():
+            pass
+        found += [(located.part, located.finding.rule.id) for located in reading.news()]
+        blocked = reading.blocked
+        if blocked is None:
+            break
+        if blocked.part in replaced:
+            return reading.parts, found, blocked.part
+        replaced.add(blocked.part)
+        if anew is None:
+            reading.exchange(blocked.part, NOTICE)
+        else:
+            parts = [*reading.parts]
+            parts[blocked.part] = NOTICE
+            reading = anew(parts)
+    for _ in reading.paint():
+        pass
+    return reading.parts, found, None
+
+
+@st.composite
+def checks(draw: st.DrawFn) -> list[Check]:
+    """Rules of all kinds, in a check or two; some of them with scans that cannot go back."""
+    rules = []
+    actions = [Action.FLAG, Action.REWRITE, Action.BLOCK, Action.BLOCK]
+    for order, pattern in enumerate(draw(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=4))):
+        rule = Rule("test", f"{order}", draw(st.sampled_from(actions)), order, Replacement(draw(st.sampled_from("#d"))))
+        rules.append(compile_rule(MatchRule(rule, pattern, fold=draw(st.booleans()), max_hold=16)))
+    made: list[Check] = [Matcher(some) for some in (rules[::2], rules[1::2]) if some]
+    if draw(st.booleans()):
+        made[-1] = Tolerant(made[-1])
+    if draw(st.booleans()):
+        made.append(Phrase("bb", Rule("test", "bb", Action.BLOCK, 9)))
+    return made
+
+
+@given(checks(), st.lists(st.text("aabbcd \n", max_size=7), min_size=1, max_size=8), st.sampled_from(["", "\n\n"]))
+def test_as_if_the_new_text_had_always_stood_there(made: list[Check], parts: list[str], joiner: str) -> None:
+    """Texts, blocked texts and the rules that found something are those of reading all anew after each block."""
+    went_on = settled(Reading(parts, joiner, made), set())
+    began_anew = settled(Reading(parts, joiner, made), set(), lambda parts: Reading(parts, joiner, made))
+    assert went_on[0] == began_anew[0]
+    assert went_on[2] == began_anew[2]
+    if went_on[2] is None:
+        assert set(went_on[1]) == set(began_anew[1])
+
+
+def literals(*phrases: str) -> list[Literal]:
+    """A blocking rule for each."""
+    return [Literal(phrase, Rule("test", phrase, Action.BLOCK)) for phrase in phrases]
+
+
+def texts_of(kind: str, count: int) -> list[str]:
+    """Blocked texts and others, of some shape."""
+    shapes: dict[str, Sequence[str]] = {
+        "all": ["a BAD text"],
+        "tiny": ["BAD"],
+        "some": ["lorem ipsum " * 40, "dolor", "BAD", ""],
+        "long and tiny": ["lorem ipsum " * 90, *["BAD"] * 3],
+        "over two texts": ["lorem B", "AD ipsum"],
+    }
+    return [text for _ in range(count) for text in shapes[kind]]
+
+
+@pytest.mark.parametrize("kind", ["all", "tiny", "some", "long and tiny", "over two texts"])
+@pytest.mark.parametrize("joiner", ["", "\n\n"])
+def test_many_blocked_texts_are_read_but_a_few_times(kind: str, joiner: str) -> None:
+    """Of 2,000 texts that are replaced one by one, none makes the checks begin anew, nor read much again."""
+    made = literals("BAD", "B\n\nAD")
+    parts = texts_of(kind, 2000)
+    count = sum("BAD" in part for part in parts)
+    size = sum(len(part) + len(joiner) for part in parts) + len(NOTICE) * len(parts)
+    result, found, again = settled(Reading(parts, joiner, made), set())
+    assert again is None
+    assert len(found) >= count
+    assert result.count(NOTICE) == len(found)
+    for check in made:
+        assert check.opened == 1
+        assert check.read < 4 * size + 2 * SHORTEST * len(found) + SLICE
+
+
+@pytest.mark.parametrize("marks", [50, 5000])
+def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch, marks: int) -> None:
+    """Where each notice makes a phrase with the text before it, going back goes little further than that text."""
+    monkeypatch.setattr(prompt, "MOST_MARKS", marks)
+    made = literals("BAD", "?N")
+    parts = [*["why?"] * 4000, "BAD"]
+    result, _, again = settled(Reading(parts, "", made), set())
+    assert again is None
+    assert set(result) == {NOTICE}
+    assert [check.opened for check in made] == [1, 1]
+    assert max(check.read for check in made) < 400 * len(parts)  # a twentieth of reading all for each
+
+
+@pytest.mark.parametrize("insert", ["", "_"])
+def test_no_step_of_painting_is_long(insert: str) -> None:
+    """A text of nothing but matches is painted in steps: each locates some of them, or writes a slice."""
+    count = 40_000
+    text = "bomb "
+    rule = Rule("test", "bomb", Action.REWRITE, replacement=Replacement("#", insert=insert))
+    check = Literal("bomb", rule)
+    reading = Reading([text * count], "", [check])
+    news = [len(reading.news()) for _ in reading.run()]
+    assert check.most <= SLICE
+    assert max(news) <= SLICE // len(text) + 1
+    steps = sum(1 for _ in reading.paint())
+    assert steps >= count // BATCH + count * len(text) // SLICE
+    assert reading.parts == [("b_omb " if insert else "# ") * count]
+
+
+def test_a_span_longer_than_a_slice_is_painted_as_one() -> None:
+    """It has one label, in the first of the texts over which it goes."""
+    rule = Rule("test", "a", Action.REWRITE, replacement=Replacement("#"))
+    check = Matcher([compile_rule(MatchRule(rule, "(?s)<.*>", max_hold=10 * SLICE))])
+    parts = ["a<" + "b" * 2 * SLICE, "c" * 3 * SLICE, "d" * SLICE + ">e"]
+    reading = Reading(parts, "\n\n", [check])
+    for _ in (*reading.run(), *reading.paint()):
+        pass
+    assert reading.parts == ["a#", "", "e"]
+
+
+def test_what_grew_is_told_once_and_hidden_whole() -> None:
+    """A match that goes on in the next slice is one finding."""
+    rule = Rule("test", "a", Action.REWRITE, replacement=Replacement("#"))
+    check = Matcher([compile_rule(MatchRule(rule, "a+"))])
+    reading = Reading(["a" * 2 * SLICE + "b"], "", [check])
+    found = [located for _ in reading.run() for located in reading.news()] + reading.news()
+    for _ in reading.paint():
+        pass
+    assert reading.parts == ["#b"]
+    assert [(located.part, located.finding.rule) for located in found] == [(0, rule)]
