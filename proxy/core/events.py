@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ class Frame:
     finishes: choices that end with this frame; -1: all of them
     body:     the dialect's own parsed form
     slot:     where in `raw` the inside of its one text's JSON string stands, if another may simply be put there
+    events:   how many events it stands for
     """
 
     raw: bytes
@@ -33,6 +35,16 @@ class Frame:
     finishes: tuple[int, ...] = ()
     body: Any = None
     slot: tuple[int, int] | None = None
+    events: int = 1
+
+    @classmethod
+    def together(cls, frames: Sequence[Frame]) -> Frame:
+        """Frames with slots in one channel as one that says what they all say; `raw` is that of the first."""
+        first = frames[0]
+        if len(frames) == 1:
+            return first
+        text = "".join([frame.pieces[0].text for frame in frames])
+        return cls(first.raw, (Piece(first.pieces[0].channel, text),), slot=first.slot, events=len(frames))
 
 
 class Passage(NamedTuple):

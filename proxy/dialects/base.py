@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from proxy.core.events import Frame, Passage
+from proxy.core.events import Frame, Passage, Piece
 from proxy.core.guard import Guard
 from proxy.core.types import Ending, Finding, Kind
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
@@ -250,7 +250,7 @@ class Answer(ABC):
     def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
         for frame in frames:
             if frame.pieces:
-                self.events += 1
+                self.events += frame.events
             self._forward(frame, self.guard.passage(frame), out)
             if self.done:
                 return
@@ -260,12 +260,16 @@ class Answer(ABC):
         stream = self.request.stream
         if passage is None and stream:
             out.append(frame.raw)
+        elif frame.slot is not None and (passage is None or not passage.cuts):
+            channel, text = frame.pieces[0]
+            text = text if passage is None else passage.texts[0]
+            if text and stream:
+                out.append(saying(frame.raw, frame.slot, text))
+            elif text:
+                self._collect_text(Piece(channel, text))
+            return
         elif passage is None:
             self._collect(self._body(frame))
-        elif stream and frame.slot is not None and not passage.cuts:
-            if passage.texts[0]:
-                out.append(saying(frame.raw, frame.slot, passage.texts[0]))
-            return
         else:
             self._put(self._write(frame, passage), out)
         if passage is not None or frame.finishes:
@@ -341,6 +345,10 @@ class Answer(ABC):
     @abstractmethod
     def _collect(self, body: Any) -> None:
         """Add a body to the whole answer."""
+
+    def _collect_text(self, piece: Piece) -> None:
+        """Add the text of a frame with a slot to the whole answer."""
+        raise AssertionError(f"{type(self).__name__} has no frames with slots")
 
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:

@@ -176,6 +176,9 @@ class OllamaAnswer(Answer):
             return orjson.loads(frame.raw)
         return frame.body
 
+    def _collect_text(self, piece: Piece) -> None:
+        self._said.setdefault(piece.channel.name, []).append(piece.text)
+
     def _encode(self, body: Any) -> bytes:
         return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
 

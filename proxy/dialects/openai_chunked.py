@@ -84,13 +84,22 @@ class ChunkedAnswer(Answer):
         return frame if frame is not None and self._knows(template) else None
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
+        run: list[Frame] = []  # of an answer that is put together: one text is judged in less time than its tokens
         for event in self._sse.feed(data):
             template = self._template
             frame = template.frame(event.raw) if template is not None else None
             if frame is not None and self._knows(template):
-                yield frame
-            else:
-                yield from self._read(event)
+                if self.request.stream:
+                    yield frame
+                else:
+                    run.append(frame)
+                continue
+            if run:
+                yield Frame.together(run)
+                run.clear()
+            yield from self._read(event)
+        if run:
+            yield Frame.together(run)
 
     def _knows(self, template: Template | VaryingTemplate | None) -> bool:
         """Whether no rule minds the value that is new in the event just read."""
@@ -271,6 +280,9 @@ class ChunkedAnswer(Answer):
 
     def _encode(self, body: Any) -> bytes:
         return sse.encode(orjson.dumps(body))
+
+    def _collect_text(self, piece: Piece) -> None:
+        self._whole.say(piece.channel.choice, piece.channel.name, piece.text)
 
     def _collect(self, body: Any) -> None:
         if body is not None:

@@ -29,6 +29,10 @@ class Whole(ABC):
         """What a choice of a chunk says."""
 
     @abstractmethod
+    def _texts(self, whole: dict[str, Any], key: str) -> list[str]:
+        """Where the text under a key is kept in pieces."""
+
+    @abstractmethod
     def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
         """A choice with its text in one piece."""
 
@@ -40,11 +44,18 @@ class Whole(ABC):
             if chunk.get(key):
                 self._extras[key] = chunk[key]
 
-    def _add_choice(self, choice: dict[str, Any]) -> None:
-        index = choice["index"]
+    def say(self, index: int, key: str, text: str) -> None:
+        """Text of a choice and nothing else."""
+        self._texts(self._choice(index), key).append(text)
+
+    def _choice(self, index: int) -> dict[str, Any]:
         whole = self._choices.get(index)
         if whole is None:
             whole = self._choices[index] = {"index": index, **self._begin(), "finish_reason": None}
+        return whole
+
+    def _add_choice(self, choice: dict[str, Any]) -> None:
+        whole = self._choice(choice["index"])
         self._add_text(whole, choice)
         if choice.get("finish_reason") is not None:
             whole["finish_reason"] = choice["finish_reason"]
@@ -72,14 +83,19 @@ class WholeMessage(Whole):
         for key, value in (choice.get("delta") or {}).items():
             if key in TEXT_KINDS:
                 if value is not None:
-                    if message.get(key) is None:
-                        message[key] = []
-                    message[key].append(value)
+                    self._texts(whole, key).append(value)
             elif key == "tool_calls":
                 calls = ({k: v for k, v in call.items() if k != "index"} for call in value)
                 message.setdefault("tool_calls", []).extend(calls)
             elif value is not None:
                 message[key] = value
+
+    def _texts(self, whole: dict[str, Any], key: str) -> list[str]:
+        message: dict[str, Any] = whole["message"]
+        if message.get(key) is None:
+            message[key] = []
+        texts: list[str] = message[key]
+        return texts
 
     def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
         message = whole["message"]
@@ -97,6 +113,10 @@ class WholeText(Whole):
 
     def _add_text(self, whole: dict[str, Any], choice: dict[str, Any]) -> None:
         whole["text"].append(choice.get("text") or "")
+
+    def _texts(self, whole: dict[str, Any], key: str) -> list[str]:
+        texts: list[str] = whole[key]
+        return texts
 
     def _joined(self, whole: dict[str, Any]) -> dict[str, Any]:
         return {**whole, "text": "".join(whole["text"])}

@@ -23,14 +23,18 @@ _NOTHING = ()
 
 
 class Standing(dict[str, "Leap"]):
-    """A place of a scan, and where the tokens that were read from it lead."""
+    """A place of a scan, and where the tokens that were read from it lead.
 
-    __slots__ = ("place",)
+    ends: a text that ends here ends in silence
+    """
+
+    __slots__ = ("ends", "place")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, place: Hashable) -> None:
         super().__init__()
         self.place = place
+        self.ends = False
 
 
 Leap = tuple[Standing, int]
@@ -93,8 +97,10 @@ class RecallingScan:
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""
         standing = self._standing
-        if standing is not None and not final:
-            leap = standing.get(text)
+        if standing is not None:
+            if final and not text and standing.ends:
+                return _progress((self._position, _NOTHING))
+            leap = None if final else standing.get(text)
             if leap is not None:
                 self._standing, waiting = leap
                 self._position = position = self._position + len(text)
@@ -110,6 +116,8 @@ class RecallingScan:
             self._behind = False
         progress = scan.feed(text, final)
         self._position += len(text)
+        if final and not text and before is not None:
+            before.ends = not progress.findings
         place = None if final or progress.findings else scan.place()
         if place is None:
             self._standing = None
