@@ -46,7 +46,7 @@ class Matcher:
                 ]
 
         self._may_block = [inner.may_block for _, inner in self._passes]
-        self.memory = Recall(max_leaps)
+        self.memory = Recall(self._open().place(), max_leaps)
 
     @property
     def hold(self) -> int | None:
@@ -59,8 +59,11 @@ class Matcher:
 
     def open(self) -> RecallingScan:
         """A fresh scan for one channel."""
+        return RecallingScan(self._open, self.memory)
+
+    def _open(self) -> PassScan:
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
-        return RecallingScan(scans[0] if len(scans) == 1 else _Lockstep(scans, self._may_block), self.memory)
+        return scans[0] if len(scans) == 1 else _Lockstep(scans, self._may_block)
 
 
 def _view(fold: bool, escaped: bool) -> View | None:

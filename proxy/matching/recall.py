@@ -7,7 +7,7 @@ Only what is silent is remembered, a token after which nothing was found and not
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from proxy.core.check import Progress
 from proxy.matching.rules import PassScan, Verdict
@@ -42,14 +42,19 @@ Leap = tuple[Standing, int]
 
 
 class Recall:
-    """The memory that all scans of a matcher share."""
+    """The memory that all scans of a matcher share.
 
-    __slots__ = ("_leaps", "_places", "most")
+    start: where a text begins; None when it must be read from there
+    """
 
-    def __init__(self, most: int = MAX_LEAPS) -> None:
+    __slots__ = ("_leaps", "_places", "most", "start")
+
+    def __init__(self, start: Hashable | None, most: int = MAX_LEAPS) -> None:
+        """start: the place of a fresh scan."""
         self.most = most
         self._places: dict[Hashable, Standing] = {}
         self._leaps = 0
+        self.start = None if start is None else Standing(start)
 
     def __len__(self) -> int:
         return self._leaps
@@ -72,27 +77,29 @@ class Recall:
             for standing in self._places.values():
                 standing.clear()
             self._places.clear()
+            if self.start is not None:
+                self.start.clear()
             self._leaps = 0
         self._leaps += 1
 
 
 class RecallingScan:
-    """A scan that lets what is remembered be read by the memory; the scan itself is brought there when it is needed."""
+    """A scan that is made, and brought to where it would be, when the memory does not know how to go on."""
 
-    __slots__ = ("_behind", "_memory", "_position", "_scan", "_standing")
+    __slots__ = ("_behind", "_memory", "_open", "_position", "_scan", "_standing")
 
-    def __init__(self, scan: PassScan, memory: Recall) -> None:
-        self._scan = scan
+    def __init__(self, open_: Callable[[], PassScan], memory: Recall) -> None:
+        self._open = open_
         self._memory = memory
         self._position = 0
         self._behind = False  # the scan stands where it was before the latest leaps
-        place = scan.place()
-        self._standing = None if place is None else memory.at(place)
+        self._standing = memory.start
+        self._scan: PassScan | None = None
 
     @property
     def verdict(self) -> Verdict | None:
         """Set by the feed that blocked."""
-        return self._scan.verdict
+        return None if self._scan is None else self._scan.verdict
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""
@@ -109,11 +116,7 @@ class RecallingScan:
         return self._read(text, final, standing)
 
     def _read(self, text: str, final: bool, before: Standing | None) -> Progress:
-        scan = self._scan
-        if self._behind:
-            assert before is not None
-            scan.resume(before.place, self._position)
-            self._behind = False
+        scan = self._caught_up()
         progress = scan.feed(text, final)
         self._position += len(text)
         if final and not text and before is not None:
@@ -126,3 +129,25 @@ class RecallingScan:
         if before is not None and len(text) <= LONGEST:
             self._memory.keep(before, text, (after, self._position - progress.watermark))
         return progress
+
+    def _caught_up(self) -> PassScan:
+        """The scan, where it would be if it had read everything."""
+        scan = self._scan
+        if scan is None:
+            scan = self._scan = self._open()
+        if self._behind:
+            assert self._standing is not None
+            scan.resume(self._standing.place, self._position)
+            self._behind = False
+        return scan
+
+    def save(self) -> object:
+        """The whole state."""
+        return self._caught_up().save(), self._position, self._standing
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        assert isinstance(mark, tuple)
+        scan = self._caught_up()
+        state, self._position, self._standing = mark
+        scan.restore(state)

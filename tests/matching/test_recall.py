@@ -90,8 +90,8 @@ def test_tokens_that_were_read_once_are_not_read_again() -> None:
     said = ["The", " quick", " brown", " fox", "."]
     first = answers(check, said)
     scan = check.open()
-    scan._scan = None  # type: ignore[assignment]
-    assert [scan.feed(token) for token in said] == first[:-1]
+    assert [*map(scan.feed, said), scan.feed("", final=True)] == first
+    assert scan._scan is None
 
 
 def test_what_follows_remembered_tokens_is_found() -> None:
