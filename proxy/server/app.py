@@ -66,7 +66,7 @@ class Server:
         self._config = config
         self._store = store
         self._stopping = False
-        self._watches = Watches()
+        self._watches = Watches(config)
         self.metrics = Metrics(registry or process_registry())
         self._upstream = connect(config)
         policies = InForce(store, shadow)

@@ -21,9 +21,9 @@ class DecisionLog:
 
     def end(self, exchange: Exchange) -> None:
         """It is over: name the rules that found something, where, and how often."""
-        counts = Counter(_named(direction, finding) for direction, finding in exchange.found)
-        if not counts:
+        if not exchange.found:
             return
+        counts = Counter(_named(direction, finding) for direction, finding in exchange.found)
         named = [name if times == 1 else f"{name} ({times} times)" for name, times in counts.items()]
         if len(named) > MOST_RULES:
             named = [*named[:MOST_RULES], f"and {len(named) - MOST_RULES} more"]

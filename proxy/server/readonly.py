@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-from proxy.errors import NotServed, UpstreamBroken, UpstreamError, UpstreamTimeout
+from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.body import ClientGone
 from proxy.server.client import Client
 from proxy.server.config import ServerConfig
@@ -14,7 +14,7 @@ from proxy.server.refusals import refuse
 from proxy.server.routes import Found
 from proxy.server.upstream import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
 from proxy.server.upstream_answer import UpstreamRefused, kept_headers, read_all
-from proxy.server.watch import Interrupt, Watch, Watches
+from proxy.server.watch import Watch, Watches
 
 MOST = 8 * 1024 * 1024  # bytes of a list
 PATIENCE = 30.0  # seconds; no model has to be loaded for a list
@@ -31,7 +31,7 @@ class ReadOnly:
 
     async def run(self, found: Found, client: Client) -> None:
         """One request."""
-        watch = Watch(client, self._config, self._watches)
+        watch = Watch(client, self._watches)
         watch.patience = min(PATIENCE, watch.patience)
         try:
             body = await self._ask(found, client, watch)
@@ -42,10 +42,8 @@ class ReadOnly:
             await refuse(client, error)
         except asyncio.CancelledError:
             watch.resume()
-            if watch.reason is Interrupt.STOPPING:
-                await refuse(client, UpstreamError("The proxy is shutting down; ask again", "stopping", 503))
-            elif watch.reason is Interrupt.UPSTREAM_SILENT:
-                await refuse(client, UpstreamTimeout("The model server does not answer", "timeout"))
+            if watch.error is not None:
+                await refuse(client, watch.error)
         finally:
             watch.close()
 

@@ -14,15 +14,16 @@ from time import perf_counter
 from typing import NamedTuple
 
 from proxy.core.guard import Guard
-from proxy.core.types import Direction, Ending, Finding, Kind
-from proxy.dialects.base import Answer, Dialect, Request
-from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError, UpstreamTimeout
-from proxy.policy.plan import UNKNOWN
+from proxy.core.types import Direction, Finding
+from proxy.dialects.base import Answer, Dialect, Options, Request
+from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError
+from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server import upstream_answer
+from proxy.server.account import settle
 from proxy.server.body import ClientGone
 from proxy.server.client import Client
 from proxy.server.config import ServerConfig
-from proxy.server.context import CUT_SILENTLY, Contexts
+from proxy.server.context import CUT_SILENTLY, SHORT, Contexts
 from proxy.server.exchange import Exchange, Observer, Outcome
 from proxy.server.headers import Headers, UpstreamHeaders, answer_headers, plain_query
 from proxy.server.judge import Blocked, InputPlan, judge_request
@@ -35,8 +36,8 @@ from proxy.server.watch import Interrupt, Watch, Watches
 log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 OLD_HTTP = "Streaming needs HTTP/1.1 (behind nginx: proxy_http_version 1.1)"
+CONVERSATION = ("messages", "prompt", "input")  # of a request's body: what only the model server reads
 LAST_SEND = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
 
 
@@ -76,15 +77,32 @@ class Relay:
 class Guarded:
     """One exchange at work."""
 
+    __slots__ = (
+        "_answer",
+        "_characters",
+        "_client",
+        "_config",
+        "_dialect",
+        "_guard",
+        "_plan",
+        "_policies",
+        "_relay",
+        "_request",
+        "_response",
+        "_template",
+        "_unsent",
+        "exchange",
+        "watch",
+    )
+
     def __init__(self, relay: Relay, route: Route, client: Client) -> None:
         assert route.dialect is not None
         self._relay = relay
         self._config = relay.config
-        self._route = route
         self._dialect: Dialect = route.dialect
         self._client = client
         self._policies = relay.policies.now()
-        self._plans: dict[str, InputPlan] = {}
+        self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
         self._characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
@@ -92,8 +110,7 @@ class Guarded:
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self._unsent = b""  # what could not be written at once
-        self._most = 0  # bytes of an answer that is put together; 0: it is not
-        self.watch = Watch(client, relay.config, relay.watches)
+        self.watch = Watch(client, relay.watches)
         self.exchange = Exchange(route.path, self._policies.revision)
 
     async def run(self) -> None:
@@ -134,17 +151,16 @@ class Guarded:
     # -- there
 
     async def _serve(self) -> None:
-        config = self._config
-        body = await self._client.read(config.max_body, config.body_timeout)
-        self.exchange.request_read = perf_counter()
-        self.watch.follow_client()
-        request = await self._parse(body)
+        request = await self._read()
         await self._judge(request)
-        await self._measure(request)
-        plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
-        self._guard = guard = Guard(plan, request.json_content, request.prefills())
+        self._characters = sum([len(text.text) for text in request.texts])
+        if self._characters >= SHORT and self._dialect.name in CUT_SILENTLY:
+            await self._relay.models.contexts.check(request.model, self._characters)
+        assert self._plan is not None
+        self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
+        self._let_go(request)
         kind = await upstream_answer.check(response, self._dialect, guard)
         if kind is upstream_answer.Shape.WHOLE:
             await self._carry_whole(response, answer)
@@ -153,28 +169,37 @@ class Guarded:
         if not request.stream:
             await self._reply_whole(answer)
 
-    async def _parse(self, body: bytes) -> Request:
-        options = self._config.options
-        if len(body) > self._config.offload:
-            request = await asyncio.to_thread(self._dialect.parse, body, options)
+    async def _read(self) -> Request:
+        """The request, understood."""
+        config, client = self._config, self._client
+        body = await client.read(config.max_body, config.body_timeout)
+        self.exchange.request_read = perf_counter()
+        self.watch.follow_client()
+        if len(body) > config.offload:
+            request = await asyncio.to_thread(self._dialect.parse, body, config.options)
         else:
+            request = self._dialect.parse(body, config.options)
+        options = self._options_for(request.model)
+        if options is not config.options:
             request = self._dialect.parse(body, options)
-        if self._policies.looks_at_templates:
-            self._template = self._relay.models.templates.of(request.model)
-        plan = self._policies.plan(Direction.OUTPUT, request.model, template=self._template)
-        if options.logprobs and plan.any_output_rule:
-            options = replace(options, logprobs=False)
-        if options.allow_images and self._policies.plan(Direction.INPUT, request.model, "user").refuses_images:
-            options = replace(options, allow_images=False)
-        if options is not self._config.options:
-            request = self._dialect.parse(body, options)
-        if request.stream and self._client.line.version == "1.0":
+        if request.stream and client.line.version == "1.0":
             raise BadRequest(OLD_HTTP, "stream", "http_version")
         self._request = request
         self.exchange.model = request.model
         self.exchange.stream = request.stream
-        self._most = 0 if request.stream else self._config.max_answer
         return request
+
+    def _options_for(self, model: str) -> Options:
+        """What the operator has allowed, as far as the policies let it stand."""
+        options, policies = self._config.options, self._policies
+        if policies.looks_at_templates:
+            self._template = self._relay.models.templates.of(model)
+        self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        if options.logprobs and self._plan.any_output_rule:
+            options = replace(options, logprobs=False)
+        if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
+            options = replace(options, allow_images=False)
+        return options
 
     async def _judge(self, request: Request) -> None:
         strict = self._config.history == "block"
@@ -183,19 +208,16 @@ class Guarded:
         if before or after:
             self._dialect.instruct(request, before, after)
 
-    async def _measure(self, request: Request) -> None:
-        """Refuse a prompt of which the model server would read only a part, without saying so."""
-        self._characters = sum(len(text.text) for text in request.texts)
-        if self._dialect.name in CUT_SILENTLY:
-            await self._relay.models.contexts.check(request.model, self._characters)
+    def _let_go(self, request: Request) -> None:
+        """What has gone upstream is not kept while the answer comes: a conversation may be long."""
+        for key in CONVERSATION:
+            request.body.pop(key, None)
+        request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
+        self._client.forget()
 
     def _plan_for(self, role: str) -> InputPlan:
-        plan = self._plans.get(role)
-        if plan is None:
-            assert self._request is not None
-            plan = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
-            self._plans[role] = plan
-        return plan
+        assert self._request is not None
+        return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
 
     def _notice(self, finding: Finding) -> str:
         rule = finding.rule
@@ -203,13 +225,12 @@ class Guarded:
 
     async def _ask(self, request: Request) -> UpstreamResponse:
         client = self._client
-        beats = request.stream and self._dialect.keep_alive
         query = plain_query(client.line.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
-        self.watch.follow_upstream(self._beat if beats else None)
+        self.watch.follow_upstream(self._beat if request.stream and self._dialect.keep_alive else None)
         try:
             self._response = response = await self._relay.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
@@ -240,7 +261,9 @@ class Guarded:
         answer, client = self._answer, self._client
         assert answer is not None
         self._unsent = out = self._feed(answer, data)
-        if out and client.started and not answer.done:
+        if out and not answer.done:
+            if not client.started:
+                self._start()
             ready = client.write(out)
             self.exchange.sent(len(out), client.last_sent)
             self._unsent = b""
@@ -255,12 +278,12 @@ class Guarded:
         exchange.bytes_received += len(data)
         if not exchange.upstream_bytes:
             exchange.upstream_bytes = now
-            self.watch.patience = self._config.idle_timeout
+            self.watch.begun()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
         if exchange.held_since or len(out) != len(data):
             exchange.waits(answer.guard.held, now)
-        if self._most and exchange.bytes_received > self._most:
+        if exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
         return out
 
@@ -350,21 +373,16 @@ class Guarded:
 
     async def _interrupted(self, reason: Interrupt | None) -> None:
         self._abort_upstream()
-        if reason is Interrupt.CLIENT_GONE:
-            self.exchange.outcome = Outcome.CLIENT_CANCELLED
+        error = self.watch.error
+        if error is not None:
+            try:
+                async with asyncio.timeout(LAST_SEND):
+                    await self._fail(error)
+            except TimeoutError:
+                self._client.abort()
             return
+        self.exchange.outcome = Outcome.CLIENT_CANCELLED
         if reason is Interrupt.CLIENT_STUCK:
-            self.exchange.outcome = Outcome.CLIENT_CANCELLED
-            self._client.abort()
-            return
-        if reason is Interrupt.STOPPING:
-            error = UpstreamError("The proxy is shutting down; ask again", "stopping", 503)
-        else:
-            error = UpstreamTimeout(f"The model server said nothing for {self.watch.patience:g} s", "timeout")
-        try:
-            async with asyncio.timeout(LAST_SEND):
-                await self._fail(error)
-        except TimeoutError:
             self._client.abort()
 
     def _abort_upstream(self) -> None:
@@ -376,18 +394,7 @@ class Guarded:
         """What the guard saw, into the exchange; once."""
         guard, self._guard = self._guard, None
         answer, exchange = self._answer, self.exchange
-        if guard is None or answer is None:
-            return
-        exchange.events = answer.events
-        exchange.prompt_cut = self._relay.models.contexts.learn(exchange.model, self._characters, answer.prompt_tokens)
-        exchange.check_errors += guard.errors
-        for channel, finding in guard.findings():
-            exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
-        if exchange.outcome in (Outcome.ALLOWED, Outcome.REWRITTEN):
-            if guard.cuts:
-                filtered = any(f.rule.ending is Ending.FILTERED for f in guard.cuts.values())
-                exchange.outcome = Outcome.BLOCKED if filtered else Outcome.REWRITTEN
-            elif answer.failed is not None:
-                exchange.outcome = Outcome.UPSTREAM_ERROR
-                exchange.upstream_reason = answer.failed.reason
-                log.warning("request %s: %s (%s)", exchange.id, answer.failed.for_log, answer.failed.reason)
+        if guard is not None and answer is not None:
+            contexts = self._relay.models.contexts
+            exchange.prompt_cut = contexts.learn(exchange.model, self._characters, answer.prompt_tokens)
+            settle(exchange, guard, answer)

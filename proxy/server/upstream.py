@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 import httpx
@@ -31,6 +31,10 @@ class UpstreamResponse(Protocol):
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """Names in lower case."""
 
+    @property
+    def complete(self) -> bool:
+        """The end has arrived."""
+
     async def read_some(self) -> bytes:
         """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
 
@@ -44,7 +48,7 @@ class UpstreamResponse(Protocol):
 class Upstream(Protocol):
     """The model server that requests go to."""
 
-    async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> UpstreamResponse:
+    def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Awaitable[UpstreamResponse]:
         """Send a request and wait for the answer's head. Raises TRANSPORT_ERRORS."""
 
     async def aclose(self) -> None:
@@ -68,9 +72,9 @@ class DirectUpstream:
         self._prefix = url.raw_path.rstrip(b"/")
         self._timeouts = Timeouts(connect=config.connect_timeout, write=WRITE_TIMEOUT)
 
-    async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Http1Response:
+    def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Awaitable[Http1Response]:
         """See Upstream."""
-        return await self._origin.request(method, self._prefix + path, headers, body, self._timeouts)
+        return self._origin.request(method, self._prefix + path, headers, body, self._timeouts)
 
     async def aclose(self) -> None:
         """See Upstream."""
@@ -108,12 +112,14 @@ class HttpxResponse:
         self._closing: asyncio.Task[None] | None = None
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self.complete = False
 
     async def read_some(self) -> bytes:
         """See UpstreamResponse."""
         async for chunk in self._chunks:
             if chunk:
                 return chunk
+        self.complete = True
         return b""
 
     async def pump(self, take: Take) -> bool:
@@ -131,7 +137,8 @@ class HttpxResponse:
 
 def let_end(response: UpstreamResponse) -> None:
     """Everything that matters has been read: the connection is kept if the answer's end comes soon, else closed."""
-    asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
+    if not response.complete:
+        asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
 
 
 def explain(error: Exception, begun: bool = False) -> UpstreamError:
