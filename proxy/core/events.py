@@ -41,10 +41,7 @@ class Frame:
     def together(cls, frames: Sequence[Frame]) -> Frame:
         """Frames with slots in one channel as one that says what they all say; `raw` is that of the first."""
         first = frames[0]
-        if len(frames) == 1:
-            return first
-        text = "".join([frame.pieces[0].text for frame in frames])
-        return cls(first.raw, (Piece(first.pieces[0].channel, text),), slot=first.slot, events=len(frames))
+        return cls(first.raw, tuple([frame.pieces[0] for frame in frames]), slot=first.slot, events=len(frames))
 
 
 class Passage(NamedTuple):

@@ -261,12 +261,11 @@ class Answer(ABC):
         if passage is None and stream:
             out.append(frame.raw)
         elif frame.slot is not None and (passage is None or not passage.cuts):
-            channel, text = frame.pieces[0]
-            text = text if passage is None else passage.texts[0]
+            text = "".join([piece.text for piece in frame.pieces] if passage is None else passage.texts)
             if text and stream:
                 out.append(saying(frame.raw, frame.slot, text))
             elif text:
-                self._collect_text(Piece(channel, text))
+                self._collect_text(Piece(frame.pieces[0].channel, text))
             return
         elif passage is None:
             self._collect(self._body(frame))
