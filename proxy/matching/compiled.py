@@ -14,14 +14,15 @@ from proxy.matching.foldtree import fold_tree
 from proxy.matching.keywords import entry_length, iotas, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
-from proxy.matching.pauses import SLICE, Pause, no_pause, pausing
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
 from proxy.matching.syntax import parse
 from proxy.matching.tree import Node
-from proxy.matching.variants import Plan, plan
+from proxy.matching.variants import FULL_LIST, Plan, plan
 
 MAX_ENTRY = 256  # longer words are matched as patterns,
 MAX_IOTAS = 4  # and so are Greek words with more iotas
+AT_ONCE = FULL_LIST + 50  # words of a long list
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,8 +131,8 @@ def _compile_words(rule: MatchRule, words: Sequence[str], pause: Pause) -> Compi
 
 
 def _plan(words: Sequence[str], pause: Pause) -> Plan:
-    """`plan` looks at every word by itself; here at some at a time, so many that the list counts as a long one."""
-    starts = [*range(0, len(words) - SLICE, SLICE)] or [0]
+    """`plan` looks at every word by itself; so it may see a long list in parts, if each of them is long too."""
+    starts = [*range(0, len(words) - AT_ONCE, AT_ONCE)] or [0]
     plans = [plan(words[start:end]) for start, end in pausing(pairwise([*starts, len(words)]), pause, 1)]
     return Plan(*(tuple(dict.fromkeys(chain.from_iterable(parts))) for parts in zip(*plans, strict=True)))
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Pause = Callable[[], None]
-SLICE = 500
+SLICE = 250
 
 
 def no_pause() -> None:

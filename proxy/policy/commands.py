@@ -15,7 +15,7 @@ from typing import Any, get_args
 from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
-from proxy.policy.compile import Compilation, finish
+from proxy.policy.compile import Compilation
 from proxy.policy.examples import Result, shown
 from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, read_record, views
 from proxy.policy.files import read_directory
@@ -66,7 +66,7 @@ def test(args: argparse.Namespace) -> int:
     try:
         compilation = Compilation(read_directory(args.directory), hash_key=HASH_KEY, origin=str(args.directory))
         results = compilation.results  # filled as far as it gets
-        finish(compilation.steps())
+        compilation.run()
     except PolicyError as error:
         problems = error.problems
     if args.json:
@@ -141,7 +141,7 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _load(directory: Path) -> PolicySet:
     sources = read_directory(directory)
-    return finish(Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).steps())
+    return Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).run()
 
 
 def _why(error: OSError | UnicodeDecodeError | BadRecord) -> str:

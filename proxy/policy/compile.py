@@ -1,4 +1,4 @@
-"""From files to one immutable PolicySet, in small steps, so that whoever drives them may let others run in between.
+"""From files to one immutable PolicySet, with a pause again and again in which others may run.
 
 parse -> compile rule by rule -> run every example -> look whether notices and replacements would be found themselves.
 Every problem of every file is gathered; with a single one there is no set.
@@ -7,8 +7,9 @@ Every problem of every file is gathered; with a single one there is no set.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -19,20 +20,21 @@ from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
-from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.compiled import CompiledRule
 from proxy.matching.errors import PatternError
-from proxy.matching.matcher import Matcher
+from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
-from proxy.policy.examples import Result, run_examples, see, shown
+from proxy.policy.examples import Result, Trial, matcher_of, see, shown
+from proxy.policy.ownwords import OwnWords, own_words
 from proxy.policy.plan import Policy, Scope
-from proxy.policy.policyset import NOTICE, PolicySet
+from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import read_policy
+from proxy.policy.reuse import Kept, Reuse
 from proxy.policy.rulespecs import RESERVED, RuleReader
-from proxy.policy.schema import SOURCES, AppliesTo, PolicyFile, RuleSpec
+from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
-Steps = Generator[None, None, PolicySet]
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
 
@@ -51,18 +53,7 @@ def compile_policies(
     shadow:   the set only watches
     origin:   what errors call the whole of the files
     """
-    load = Compilation(sources, hash_key=hash_key, shadow=shadow, allow_empty=allow_empty, origin=origin)
-    return finish(load.steps())
-
-
-def finish(steps: Steps) -> PolicySet:
-    """Run steps to their end without a pause."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: PolicySet = end.value
-            return result
+    return Compilation(sources, hash_key=hash_key, shadow=shadow, allow_empty=allow_empty, origin=origin).run()
 
 
 class Loaded(NamedTuple):
@@ -74,19 +65,32 @@ class Loaded(NamedTuple):
     reader: RuleReader
 
 
-class Ready(NamedTuple):
-    """A rule that could be compiled, enforced even if its policy only monitors."""
+@dataclass
+class Ready:
+    """A rule that could be compiled, enforced even if its policy only monitors.
+
+    known: nothing that its files say of it has changed since the load before, so its examples are right
+    """
 
     loaded: Loaded
     path: Path
     spec: RuleSpec
     rule: Rule
     compiled: CompiledRule | MarkerPass
-    check: Check
+    known: bool = False
+
+    @cached_property
+    def check(self) -> Check:
+        """The rule alone."""
+        return matcher_of([self.compiled])
 
 
 class Compilation:
-    """One load. `results` holds the examples that were run, also when the load fails."""
+    """One load.
+
+    results: the examples that were run, also when the load fails
+    kept:    what the next load may use of this one, once it has gone well
+    """
 
     def __init__(
         self,
@@ -96,7 +100,10 @@ class Compilation:
         shadow: bool = False,
         allow_empty: bool = False,
         origin: str = "policies",
+        kept: Kept | None = None,
+        pause: Pause = no_pause,
     ) -> None:
+        """`kept`: of the load before, with the same `hash_key`. `pause` is called often, from within everything."""
         files = sorted(sources, key=lambda source: source.base)
         self._policies = [source for source in files if source.is_policy]
         self._word_files = {source.base: source for source in files if not source.is_policy}
@@ -105,43 +112,47 @@ class Compilation:
         self._allow_empty = allow_empty
         self._origin = origin
         self._order = 0
+        self._pause = pause
+        self._before = kept or Kept()
+        self._rules = Reuse(self._before, pause)
+        self.kept = Kept()
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
         self.results: list[Result] = []
 
-    def steps(self) -> Steps:
-        """Compile; yields after each rule and each example. Raises PolicyError."""
-        loaded = yield from self._load()
+    def run(self) -> PolicySet:
+        """Compile. Raises PolicyError."""
+        loaded = self._load()
         self._check_names(loaded)
         ready: list[Ready] = []
-        policies = yield from self._compile_all(loaded, ready)
-        yield from self._run_examples(ready)
-        yield from self._check_own_words(ready, policies)
+        policies = [self._compile(one, ready) for one in loaded]
+        self._run_examples(ready)
+        clean = self._check_own_words(ready)
         if not any(policy.rules for policy in policies) and not self._allow_empty and not self.problems:
             missing = "rule in any file" if self._policies else "policy file (.yaml, .yml or .json)"
             hint = "write one, or start with --allow-empty"
             self.problems.append(Problem(self._origin, 0, 0, f"there is no {missing}", hint))
         if self.problems:
             raise PolicyError(lines_of(self.problems))
-        revision = yield from self._revision(loaded)
+        revision = self._revision(loaded)
         report = tuple(line for policy in policies for line in _report(policy))
         done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
-        done.warm()
+        done.warm(self._pause)
+        self.kept = Kept(self._rules.rules, frozenset(clean))
         return done
 
-    def _load(self) -> Generator[None, None, list[Loaded]]:
+    def _load(self) -> list[Loaded]:
         loaded = []
         for source in self._policies:
             try:
-                document = Document(source)
-                reading = read_policy(document)
+                document = Document(source, self._pause)
+                reading = read_policy(document, self._pause)
             except Unreadable as error:
                 self.problems.append(error.problem)
             else:
                 self.problems += reading.problems
-                reader = RuleReader(document, self._word_files, self._hash_key)
+                reader = RuleReader(document, self._word_files, self._hash_key, self._pause)
                 loaded.append(Loaded(document, reading.policy, reading.unclear, reader))
-            yield
         return loaded
 
     def _check_names(self, loaded: Sequence[Loaded]) -> None:
@@ -152,14 +163,7 @@ class Compilation:
                 message = f"the name `{policy.policy}` is taken by {other}"
                 self.problems.append(document.problem(document.at(("policy",)), message, "choose another one"))
 
-    def _compile_all(self, loaded: Iterable[Loaded], ready: list[Ready]) -> Generator[None, None, list[Policy]]:
-        policies = []
-        for one in loaded:
-            policy = yield from self._compile(one, ready)
-            policies.append(policy)
-        return policies
-
-    def _compile(self, loaded: Loaded, ready: list[Ready]) -> Generator[None, None, Policy]:
+    def _compile(self, loaded: Loaded, ready: list[Ready]) -> Policy:
         policy, reader = loaded.policy, loaded.reader
         name = SHADOW + policy.policy if self._shadow else policy.policy
         enforced = policy.mode == "enforce" and not self._shadow
@@ -169,11 +173,11 @@ class Compilation:
             match = reader.read(index, spec, name, order) if index not in loaded.unclear else None
             if match is not None and (one := self._compile_rule(loaded, index, spec, match)) is not None:
                 own.append(one)
-            yield
+            self._pause()
         self.problems += reader.problems
         self.hints += reader.hints
         ready += own
-        searching = [one.compiled if enforced else _watching(one.compiled) for one in own]
+        searching = [one.compiled if enforced else self._watching(one) for one in own]
         limits = self._limits(policy, name, enforced)
         stop = self._stop(policy, name, enforced)
         bounds = [limit.rule for limit in limits] + ([stop.rule] if stop else [])
@@ -197,9 +201,9 @@ class Compilation:
     def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule | MarkerPass) -> Ready | None:
         path: Path = ("rules", index)
         if isinstance(match, MarkerPass):
-            return Ready(loaded, path, spec, match.rule, match, _matcher([match]))
+            return Ready(loaded, path, spec, match.rule, match)
         try:
-            compiled = compile_rule(match)
+            compiled, known = self._rules.compiled(match, spec.examples)
         except PatternError as error:
             source = next(source for source in SOURCES if loaded.document.has((*path, source)))
             column = f" (column {error.column} of the pattern)" if error.column and source == "pattern" else ""
@@ -208,7 +212,16 @@ class Compilation:
         if compiled.note:
             node = loaded.document.at((*path, "pattern"))
             self.hints.append(loaded.document.problem(node, compiled.note, "", path))
-        return Ready(loaded, path, spec, match.rule, compiled, _matcher([compiled]))
+        return Ready(loaded, path, spec, match.rule, compiled, known)
+
+    def _watching(self, one: Ready) -> CompiledRule | MarkerPass:
+        """The rule for a policy that only monitors: it reports, and nothing waits for it."""
+        if isinstance(one.compiled, MarkerPass):
+            return one.compiled.enforced(False)
+        match = one.compiled.source
+        compiled, _ = self._rules.compiled(replace(match, rule=replace(match.rule, enforced=False)), one.spec.examples)
+        self._pause()
+        return compiled
 
     def _limits(self, policy: PolicyFile, name: str, enforced: bool) -> tuple[Limit, ...]:
         limits: list[Limit] = []
@@ -232,39 +245,38 @@ class Compilation:
     def _limit(self, policy: str, name: str, enforced: bool, ending: Ending = Ending.LENGTH) -> Rule:
         return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
 
-    def _run_examples(self, ready: Iterable[Ready]) -> Generator[None, None, None]:
+    def _run_examples(self, ready: Iterable[Ready]) -> None:
         for one in ready:
-            for result in run_examples(one.rule, one.check, one.spec.examples):
+            if one.known or one.spec.examples == Examples():
+                continue
+            for result in Trial(one.rule, one.check, self._pause).run(one.spec.examples):
                 self.results.append(result)
                 if not result.passed:
                     hint = "mend the rule or the example"
                     self._wrong(one.loaded.document, (*one.path, *result.path), result.wrong, hint)
-                yield
 
-    def _check_own_words(self, ready: Sequence[Ready], policies: Iterable[Policy]) -> Generator[None, None, None]:
-        """What stands in the place of a match comes back in the next request: no rule may act on it."""
+    def _check_own_words(self, ready: Sequence[Ready]) -> set[str]:
+        """Note the own words that some rule finds; return the others."""
         acting = [one for one in ready if one.rule.action is not Action.FLAG]
-        everything = _matcher([one.compiled for one in acting])
-        clean: set[str] = set()
+        new = [one.compiled for one in acting if not one.known]
+        words = OwnWords([one.compiled for one in acting], new, self._before.clean, self._pause)
         for one in acting:
-            for key, text in _own_words(one.rule):
-                if text in clean:
+            for key, text in own_words(one.rule):
+                if not words.found(text):
                     continue
-                if not see(everything, text).spans:
-                    clean.add(text)
-                    continue
-                finder = next((other for other in acting if see(other.check, text).spans), one)
+                finder = next((other for other in acting if see(other.check, text, 0, self._pause).spans), one)
                 message = f"its {key} {shown(text)} is itself found by {finder.rule.name}"
                 self._wrong(one.loaded.document, (*one.path, key), message, "choose another text")
-            yield
+            self._pause()
+        return words.clean
 
-    def _revision(self, loaded: Iterable[Loaded]) -> Generator[None, None, str]:
+    def _revision(self, loaded: Iterable[Loaded]) -> str:
         digest = sha256()
         for _, policy, _, reader in loaded:
             content = msgspec.to_builtins(policy)
             lists = [reader.entries(spec) for spec in policy.rules if spec.words_file]
             digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
-            yield
+            self._pause()
         return digest.hexdigest()
 
     def _next_order(self) -> int:
@@ -275,41 +287,14 @@ class Compilation:
         self.problems.append(document.problem(document.at(path), message, hint, path))
 
 
-def _matcher(searching: Iterable[CompiledRule | MarkerPass]) -> Matcher:
-    """What these look for, and nothing else."""
-    searching = tuple(searching)
-    rules = [one for one in searching if isinstance(one, CompiledRule)]
-    return Matcher(rules, others=[one for one in searching if isinstance(one, MarkerPass)])
-
-
 def _rule_of(searching: CompiledRule | MarkerPass) -> Rule:
     return searching.rule if isinstance(searching, MarkerPass) else searching.source.rule
-
-
-def _watching(searching: CompiledRule | MarkerPass) -> CompiledRule | MarkerPass:
-    """The rule for a policy that only monitors: it reports, and nothing waits for it."""
-    if isinstance(searching, MarkerPass):
-        return searching.enforced(False)
-    match = searching.source
-    return compile_rule(replace(match, rule=replace(match.rule, enforced=False)))
 
 
 def _scopes(rules: Iterable[tuple[Ready, CompiledRule | MarkerPass]]) -> dict[Rule, Scope]:
     """Of the rules that are narrower than their policy."""
     narrow = [(one.spec, _rule_of(it)) for one, it in rules if one.spec.directions or one.spec.roles]
     return {rule: Scope(AppliesTo(directions=spec.directions, roles=spec.roles)) for spec, rule in narrow}
-
-
-def _own_words(rule: Rule) -> Iterable[tuple[str, str]]:
-    """What a user may read because of a rule, and the key that says so."""
-    if rule.action is Action.BLOCK:
-        yield "message", rule.message or NOTICE.format(policy=rule.policy)
-    elif rule.replacement.mask:
-        yield from (("replacement", rule.replacement.mask * n) for n in (1, 4, 16))
-    elif rule.replacement.hash_key:
-        yield from (("replacement", f"[{rule.replacement.text}:{tag}]") for tag in ("5f0c9a21", "12345678", "abcdefab"))
-    elif rule.replacement.text:
-        yield "replacement", rule.replacement.text
 
 
 def _report(policy: Policy) -> Iterator[str]:

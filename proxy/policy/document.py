@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import yaml
 
+from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.source import Problem, Source, Unreadable, decode
 
 MAX_EXPANSION = 100_000  # nodes that aliases may add
@@ -27,9 +28,13 @@ _UNPRINTABLE = re.compile(r"#x([0-9a-f]+)")
 class Document:
     """One policy file, composed."""
 
-    def __init__(self, source: Source) -> None:
-        """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping."""
+    def __init__(self, source: Source, pause: Pause = no_pause) -> None:
+        """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping.
+
+        `pause` is called for every node.
+        """
         self.name = source.name
+        self._pause = pause
         text = decode(source)
         if source.base.lower().endswith(".json"):
             text = self._json(text)
@@ -76,7 +81,7 @@ class Document:
 
     def _compose(self, text: str) -> Node:
         try:
-            root = yaml.compose(text, Loader=yaml.CSafeLoader)
+            root = _Loader(text, self._pause).get_single_node()
         except yaml.MarkedYAMLError as error:
             raise Unreadable(self._syntax(error)) from None
         except yaml.reader.ReaderError as error:
@@ -113,6 +118,7 @@ class Document:
         open_: set[int] = set()
         stack = [(self.root, False)]
         while stack:
+            self._pause()
             node, done = stack.pop()
             key = id(node)
             if done:
@@ -126,6 +132,20 @@ class Document:
                 stack += [(child, False) for child in _children(node) if id(child) not in sizes]
         if sizes[id(self.root)] > len(sizes) + MAX_EXPANSION:
             raise Unreadable(self.problem(self.root, "aliases unfold to too many values", "write fewer of them"))
+
+
+class _Loader(yaml.CSafeLoader):
+    """A parser that pauses where it asks what a node is."""
+
+    def __init__(self, text: str, pause: Pause) -> None:
+        super().__init__(text)
+        self._pause = pause
+
+    def resolve(self, kind: type[Node], value: str | None, implicit: object) -> str:
+        """The tag of a node."""
+        self._pause()
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return tag
 
 
 def scalar(node: Node) -> str | None:

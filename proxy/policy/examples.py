@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from proxy.checks.markers import MarkerPass
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Rule
+from proxy.matching.compiled import CompiledRule
+from proxy.matching.matcher import Matcher
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.policy.document import Path
 from proxy.policy.schema import Examples
 
@@ -37,31 +41,46 @@ class Seen(NamedTuple):
     out: str
 
 
-def run_examples(rule: Rule, check: Check, examples: Examples) -> Iterator[Result]:
-    """Run a rule's examples, one a step. `check` is that rule alone, enforced."""
-    for i, text in enumerate(examples.hits):
-        yield _judged(rule, check, "hits", text, ("hits", i))
-    for i, text in enumerate(examples.misses):
-        yield _judged(rule, check, "misses", text, ("misses", i))
-    for text, wanted in examples.becomes.items():
-        yield _judged(rule, check, "becomes", text, ("becomes", text), wanted)
+class Trial:
+    """A rule on trial. `check` is that rule alone, enforced; `pause` is called after every piece of text."""
+
+    def __init__(self, rule: Rule, check: Check, pause: Pause = no_pause) -> None:
+        self._rule, self._check, self._pause = rule, check, pause
+
+    def run(self, examples: Examples) -> Iterator[Result]:
+        """Run the rule's examples, one a step."""
+        for i, text in enumerate(examples.hits):
+            yield self._judged("hits", text, ("hits", i))
+        for i, text in enumerate(examples.misses):
+            yield self._judged("misses", text, ("misses", i))
+        for text, wanted in examples.becomes.items():
+            yield self._judged("becomes", text, ("becomes", text), wanted)
+
+    def _judged(self, kind: str, text: str, path: Path, wanted: str = "") -> Result:
+        whole = self._see(text)
+        wrong = _wrong(kind, whole, text, wanted)
+        if not wrong:
+            cut = next((size for size in SIZES if self._see(text, size) != whole), 0)
+            wrong = f"in pieces of {cut} the rule does something else than with the whole text" if cut else ""
+        return Result(self._rule, kind, text, ("examples", *path), wrong)
+
+    def _see(self, text: str, size: int = 0) -> Seen:
+        return see(self._check, text, size, self._pause)
 
 
-def see(check: Check, text: str, size: int = 0) -> Seen:
+def matcher_of(searching: Iterable[CompiledRule | MarkerPass]) -> Matcher:
+    """What these look for, and nothing else."""
+    searching = tuple(searching)
+    rules = [one for one in searching if isinstance(one, CompiledRule)]
+    return Matcher(rules, others=[one for one in searching if isinstance(one, MarkerPass)])
+
+
+def see(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> Seen:
     """What a check does with a text that comes in pieces of `size` code points; 0: whole."""
     gate = Gate([check])
     pieces = [text[i : i + size] for i in range(0, len(text), size)] if size else [text]
-    out = "".join([gate.feed(piece) for piece in pieces]) + gate.feed("", final=True)
+    out = "".join([gate.feed(piece) for piece in pausing(pieces, pause, 1)]) + gate.feed("", final=True)
     return Seen(tuple((f.start, f.end) for f in gate.findings), out)
-
-
-def _judged(rule: Rule, check: Check, kind: str, text: str, path: Path, wanted: str = "") -> Result:
-    whole = see(check, text)
-    wrong = _wrong(kind, whole, text, wanted)
-    if not wrong:
-        cut = next((size for size in SIZES if see(check, text, size) != whole), 0)
-        wrong = f"in pieces of {cut} the rule does something else than with the whole text" if cut else ""
-    return Result(rule, kind, text, ("examples", *path), wrong)
 
 
 def _wrong(kind: str, seen: Seen, text: str, wanted: str) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import string
+
+from proxy.checks.markers import MarkerPass
 from proxy.checks.tolerant import Tolerant
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import MOST_PARTS, UNKNOWN, Asked, ChatTemplate, Plan, Policy
 from proxy.policy.schema import History
 
+ORDINARY = (*string.printable, " The quick brown fox jumps over the lazy dog; that is what this sentence says to you. ")
 NOTICE = 'This was stopped by the policy "{policy}".'
 
 
@@ -93,13 +98,19 @@ class PolicySet:
         name = rule.policy if rule.policy in known or not self.policies else self.policies[0].name
         return NOTICE.format(policy=name)
 
-    def warm(self) -> None:
-        """Compose what a request to which every policy applies will ask for, so that no request has to."""
+    def warm(self, pause: Pause = no_pause) -> None:
+        """Compose what a request to which every policy applies will ask for, and show it what nearly every text has."""
         for direction in Direction:
             plan = Plan(self.policies, direction, self._compose)
             for kind in Kind:
-                plan.checks(kind)
-                plan.checks(kind, escaped=True)
+                for escaped in (False, True):
+                    plan.checks(kind, escaped)
+                    pause()
+        for check in self._composed.values():
+            for text in ORDINARY:
+                scan = check.open()
+                for char in pausing(text, pause, 1):
+                    scan.feed(char)
 
     @property
     def looks_at_templates(self) -> bool:
@@ -110,7 +121,7 @@ class PolicySet:
         self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
     ) -> tuple[Check, ...]:
         """One matcher for all strict policies and one for all tolerant ones; shared by all plans that need the same."""
-        searching = [p for p in policies if p.markers or (not only_markers and (p.compiled or p.stop is not None))]
+        searching = [p for p in policies if p.markers or (not only_markers and (p.compiled or _stops(p, escaped)))]
         strict = tuple(p for p in searching if not p.tolerant)
         tolerant = tuple(p for p in searching if p.tolerant)
         checks = [self._matcher(group, escaped, only_markers) for group in (strict, tolerant) if group]
@@ -123,9 +134,14 @@ class PolicySet:
         if known is None:
             rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
             others = [m for policy in policies for m in policy.markers]
-            if not escaped and not only_markers:
-                others += [policy.stop for policy in policies if policy.stop is not None]
+            if not only_markers:
+                others += [stop for policy in policies for stop in _stops(policy, escaped)]
             matcher: Check = Matcher(rules, escaped=escaped, others=others)
             known = Tolerant(matcher) if policies[0].tolerant else matcher
             self._composed[policies, escaped, only_markers] = known
         return known
+
+
+def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:
+    """What ends an answer at a marker; JSON source is no dialogue."""
+    return (policy.stop,) if policy.stop is not None and not escaped else ()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 from msgspec import inspect
 
+from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.document import PLAIN, STR, Document, Node, Path, is_quoted, items, pairs, scalar
 from proxy.policy.schema import SOURCES, PolicyFile
 from proxy.policy.source import Problem
@@ -33,21 +34,23 @@ class Reading(NamedTuple):
     unclear: set[int]
 
 
-def read_policy(document: Document) -> Reading:
-    """The policy in a document, and what is wrong in it."""
-    reader = _Reader(document)
+def read_policy(document: Document, pause: Pause = no_pause) -> Reading:
+    """The policy in a document, and what is wrong in it. `pause` is called for every value."""
+    reader = _Reader(document, pause)
     policy = reader.read(document.root, _POLICY_FILE, ())
     return Reading(policy, reader.problems, reader.unclear)
 
 
 class _Reader:
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, pause: Pause) -> None:
         self._document = document
+        self._pause = pause
         self.problems: list[Problem] = []
         self.unclear: set[int] = set()
 
     def read(self, node: Node, kind: inspect.Type, path: Path) -> Any:
         """The node's value as `kind`, or a stand-in."""
+        self._pause()
         kind = _bare(kind)
         if isinstance(kind, inspect.UnionType):
             kind = _fitting(kind, node)

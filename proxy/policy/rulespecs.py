@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from proxy.checks.detectors import DETECTORS
 from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
 from proxy.policy.schema import SOURCES, RuleSpec
@@ -25,8 +26,11 @@ _NEEDS_PATTERN = {"match": "pattern"}
 class RuleReader:
     """Reads the rules of one document."""
 
-    def __init__(self, document: Document, word_files: Mapping[str, Source], hash_key: bytes) -> None:
+    def __init__(
+        self, document: Document, word_files: Mapping[str, Source], hash_key: bytes, pause: Pause = no_pause
+    ) -> None:
         self.document = document
+        self._pause = pause
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
         self._word_files = word_files
@@ -56,7 +60,7 @@ class RuleReader:
         source = self._word_files.get(spec.words_file)
         if source is None:
             return ()
-        lines = (line.strip() for line in decode(source).split("\n"))
+        lines = (line.strip() for line in pausing(decode(source).split("\n"), self._pause))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
     def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | MarkerPass | None:
@@ -122,10 +126,10 @@ class RuleReader:
         return True
 
     def _check_words(self, words: tuple[str, ...], path: Path) -> None:
-        for i, word in enumerate(words):
+        for i, word in enumerate(pausing(words, self._pause)):
             if word != word.strip():
                 self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
-        odd = [(i, word) for i, word in enumerate(words) if word and not (_is_word(word[0]) and _is_word(word[-1]))]
+        odd = [(i, word) for i, word in enumerate(pausing(words, self._pause)) if word and not _is_whole(word)]
         for i, word in odd[:MAX_HINTS]:
             message = f"the entry `{word}` starts or ends with a character that is no letter, digit or `_`"
             hint = "there it is only found where a letter follows directly; a pattern says what is meant"
@@ -169,6 +173,10 @@ class RuleReader:
 
     def _problem(self, path: Path, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def _is_whole(word: str) -> bool:
+    return _is_word(word[0]) and _is_word(word[-1])
 
 
 def _is_word(character: str) -> bool:

@@ -9,21 +9,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from proxy.errors import PolicyError
-from proxy.policy.compile import Compilation, Steps
+from proxy.matching.pauses import Pause
+from proxy.policy.compile import Compilation
 from proxy.policy.files import read_directory, settled
 from proxy.policy.policyset import PolicySet
+from proxy.policy.reuse import Kept
 from proxy.policy.source import Source
 
-WORK = 0.002  # seconds of compiling between two pauses
-REST = 0.002  # seconds of pause
-SWITCH = 0.0005  # seconds after which a compiling thread lets the event loop in
-COLLECT = (1_000, 4, 1_000_000)  # small garbage collections only: a full one stops every thread
+WORK = 0.002  # seconds of compiling between two rests
+REST = 0.002  # seconds of rest at least,
+TURNS = 3  # and so many turns of the event loop
+PATIENCE = 1.0  # seconds for a turn of the event loop; then it is not waited for
+SWITCH = 0.0002  # seconds after which a compiling thread lets the event loop in
+COLLECT = (1_000, 8, 1_000_000)  # small garbage collections only: a full one stops every thread,
+CHEAP = 40_000  # for so long: some 10 ms when it has to look at so many objects
 
 log = logging.getLogger("safety_proxy.policies")
 _one_load = threading.Lock()  # what is set while it is held belongs to the whole process
@@ -58,6 +63,7 @@ class PolicyStore:
         self._hash_key = hash_key
         self._allow_empty = allow_empty
         self._current: PolicySet | None = None
+        self._kept = Kept()  # of the set in force
         self._tried = b""  # digest of the files of the latest attempt
         self._turn = asyncio.Lock()
 
@@ -95,7 +101,8 @@ class PolicyStore:
 
     async def _attempt(self, settle: bool) -> None:
         try:
-            self._accept(await asyncio.to_thread(self._compiled, settle))
+            rests = _Rests(asyncio.get_running_loop())
+            self._accept(await asyncio.to_thread(self._compiled, settle, rests))
         except PolicyError as error:
             self._refuse(str(error))
         except Exception as error:
@@ -104,7 +111,7 @@ class PolicyStore:
         for listener in self.listeners:
             listener(self.status)
 
-    def _compiled(self, settle: bool) -> PolicySet:
+    def _compiled(self, settle: bool, pause: Pause) -> PolicySet:
         """In a worker thread: read and compile."""
         sources = self._read(settle)
         empty_is_fine = self._allow_empty and (self._current is None or not self._current.rules)
@@ -114,9 +121,14 @@ class PolicyStore:
             shadow=self.shadow,
             allow_empty=empty_is_fine,
             origin=str(self.directory),
+            kept=self._kept,
+            pause=pause,
         )
         with _giving_way():
-            return _drive(compilation.steps())
+            _free_what_is_over()
+            compiled = compilation.run()
+        self._kept = compilation.kept
+        return compiled
 
     def _read(self, settle: bool) -> tuple[Source, ...]:
         try:
@@ -128,7 +140,8 @@ class PolicyStore:
         return sources
 
     def _accept(self, new: PolicySet) -> None:
-        self._current = new
+        if self._current is None or new.revision != self._current.revision:
+            self._current = new  # else the old one stays: it knows more texts already
         self.status = replace(
             self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
         )
@@ -145,18 +158,32 @@ class PolicyStore:
         return f"revision {self.status.revision[:12]} stays" if self._current else "and there are none to fall back on"
 
 
-def _drive(steps: Steps) -> PolicySet:
-    """Run the steps, with a rest whenever WORK seconds have passed."""
-    rested = time.monotonic()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: PolicySet = end.value
-            return result
-        if time.monotonic() - rested > WORK:
-            time.sleep(REST)
-            rested = time.monotonic()
+class _Rests:
+    """To be called often by a thread that computes: every WORK seconds it stands back for the event loop.
+
+    For the whole of WORK the loop may get nowhere: it gives the interpreter away with each of its system calls, and has
+    to wait for it again. So it gets the time to catch up, however much it has to do.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tired = time.monotonic() + WORK
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._tired:
+            return
+        rested = time.monotonic() + REST
+        for _ in range(TURNS):
+            self._turn()
+        time.sleep(max(0.0, rested - time.monotonic()))
+        self._tired = time.monotonic() + WORK
+
+    def _turn(self) -> None:
+        """Wait until the loop has done what it has to do by now."""
+        turned = threading.Event()
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(turned.set)
+            turned.wait(PATIENCE)
 
 
 @contextmanager
@@ -171,6 +198,12 @@ def _giving_way() -> Generator[None, None, None]:
         finally:
             sys.setswitchinterval(usual[0])
             gc.set_threshold(*usual[1])
+
+
+def _free_what_is_over() -> None:
+    """Collect the sets that nobody has any more, before there is another one; not if everybody had to wait for that."""
+    if len(gc.get_objects(generation=2)) < CHEAP:
+        gc.collect()
 
 
 def _digest(sources: tuple[Source, ...]) -> bytes:

@@ -95,6 +95,13 @@ def test_an_answer_ends_at_a_marker(setting: str, template: ChatTemplate, stops:
     assert gate.blocked is None or gate.blocked.rule.ending is Ending.STOP
 
 
+def test_the_arguments_of_a_tool_call_do_not_end_at_a_marker() -> None:
+    """They are JSON source, and no dialogue: with no other rule nothing looks at them."""
+    policies = load("version: 1\npolicy: x\nlimits: {stop_at_markers: always}")
+    gate = Gate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True), escaped=True)
+    assert gate.feed('{"a": "<|im_start|>"}', final=True) == '{"a": "<|im_start|>"}'
+
+
 def test_a_policy_that_only_watches_reports_and_changes_nothing() -> None:
     """Monitor mode holds for markers too."""
     policies = load("version: 1\npolicy: x\nmode: monitor\nrules: [{id: a, detector: chat_markers, action: rewrite}]")
