@@ -1,4 +1,6 @@
-"""Prometheus metrics. An exchange is counted once, at its end; while it runs there are only plain numbers.
+"""Prometheus metrics. An exchange is counted once, after its end; while it runs there are only plain numbers.
+
+Those that are over are counted many at once, or when somebody looks: it costs a third of counting each by itself.
 
 Labels are closed sets, except names of models, policies and rules, which are capped: what comes too late is `_other`.
 """
@@ -7,10 +9,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
 
 from proxy import __version__
 from proxy.core.types import Action, Finding
@@ -28,6 +33,7 @@ ADDED = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 DURATION = tuple(0.01 * 2**n for n in range(16))
 HELD = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "modify", Action.BLOCK: "block"}  # OpenTelemetry's words
+MOST_WAITING = 64  # exchanges that are over and not counted yet
 UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -70,12 +76,17 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._running: dict[str, int] = defaultdict(int)
+        self._over: deque[Exchange] = deque()
+        self._counting = Lock()  # a scrape has its own thread
+        about = (PREFIX + "requests_in_flight", "Requests under way.", ["endpoint"])
+        self._in_flight = _First(*about, registry=registry)
+        self._in_flight.before = self._count
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         overflow = Counter(PREFIX + "metrics_label_overflow", "Values counted as _other.", ["label"], registry=registry)
         self._models = Capped(MOST_MODELS, overflow, "model")
         self._rules = Capped(MOST_RULES, overflow, "rule")
         self._requests = counter("requests", "Requests by how they ended.", "endpoint", "model", "outcome", "stream")
-        self._in_flight = gauge("requests_in_flight", "Requests under way.", "endpoint")
         self._duration = histogram(
             "request_duration_seconds", "From first byte to last.", DURATION, "endpoint", "outcome"
         )
@@ -128,13 +139,25 @@ class Metrics:
 
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
-        self._in_flight(exchange.endpoint).inc()
+        self._running[exchange.endpoint] += 1
 
     def end(self, exchange: Exchange) -> None:
-        """It is over; all that happened is counted here."""
+        """It is over; all that happened will be counted."""
+        self._running[exchange.endpoint] -= 1
+        self._over.append(exchange)
+        if len(self._over) >= MOST_WAITING:
+            self._count()
+
+    def _count(self) -> None:
+        with self._counting:
+            while self._over:
+                self._count_exchange(self._over.popleft())
+            for endpoint, running in dict(self._running).items():
+                self._in_flight.labels(endpoint).set(running)
+
+    def _count_exchange(self, exchange: Exchange) -> None:
         endpoint, outcome = exchange.endpoint, exchange.outcome
         model = self._models.name(exchange.model)
-        self._in_flight(endpoint).dec()
         self._requests(endpoint, model, outcome.value, "true" if exchange.stream else "false").inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
         self._count_findings(exchange.found)
@@ -190,3 +213,15 @@ class _Plain:
     def labels(self) -> Any:
         """The metric itself."""
         return self._metric
+
+
+class _First(Gauge):
+    """The first metric to be collected: `before` is called then."""
+
+    before: Callable[[], None] | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus_client calls."""
+        if self.before is not None:
+            self.before()
+        return super().collect()
