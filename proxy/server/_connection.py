@@ -119,18 +119,19 @@ class Http1Response:
                 raise self._error
             elif parser.done:
                 return False
-            elif not await self._pumped(take):
-                return True
+            else:
+                self._since = self._loop.time()
+                self._take = take
+                try:
+                    await self._news()
+                    if not self._taking:
+                        return True
+                finally:
+                    self._take = None
 
-    async def _pumped(self, take: Take) -> bool:
-        """Until there is something else to see to; False when that is because `take` said so."""
-        self._since = self._loop.time()
-        self._take = take
-        try:
-            await self._news()
-            return self._take is not None
-        finally:
-            self._take = None
+    @property
+    def _taking(self) -> bool:
+        return self._take is not None
 
     def _taken(self) -> bytes:
         """What lies unread, no longer kept."""
