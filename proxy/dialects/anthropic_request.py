@@ -27,7 +27,7 @@ from proxy.dialects.fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.openai_request import NULL, nested_texts
+from proxy.dialects.openai_request import NULL, nested_texts, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("user", "assistant", "system")
@@ -155,11 +155,7 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
     """Every text that the model will read: tools and forms, the system text, then the messages."""
     own = [(f"tools[{i}]", tool) for i, tool in enumerate(body.get("tools") or ())]
     own += [(key, body.get(key)) for key in ("output_config", "output_format")]
-    texts: list[InputText] = []
-    for path, value in own:
-        texts += nested_texts(value, "system", path)
-    for i, text in enumerate(texts):
-        text.group = -1 - i
+    texts = schema_texts(own)
     if isinstance(body.get("system"), str):
         texts.append(InputText("system", body["system"], "system", body, "system"))
     for i, block in enumerate(body["system"] if isinstance(body.get("system"), list) else ()):

@@ -18,6 +18,9 @@ from proxy.dialects.jsonbody import type_name
 from proxy.errors import BadRequest
 
 Take = Callable[[Any, str, "Report"], Any]
+MOST_TEXTS = 100_000
+"""Of one request, where each name and value in tools, schemas and arguments counts. Five hundred tools with large
+schemas have about thirty thousand."""
 
 
 @dataclass(slots=True)
@@ -155,3 +158,12 @@ def tagged(tag: str, variants: Mapping[str, Object]) -> Take:
         return variant(value, path, report)
 
     return take
+
+
+def too_many_texts(path: str) -> BadRequest:
+    """The refusal of a request with more than MOST_TEXTS."""
+    return BadRequest(
+        f"{path}: up to here the request holds more than {MOST_TEXTS} texts (names and values count); send fewer",
+        path,
+        "too_many_texts",
+    )

@@ -32,23 +32,21 @@ class OllamaAnswer(Answer):
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._lines = ndjson.Parser()
-        self._template: Template | None = None
+        self._unfinished = self._lines.parts
+        self._alike: Template | None = None
         self._model = ""
         self._created = NEVER
         self._calls = 0  # how many there were so far
         self._over = False  # the upstream has said that it is done
         self._whole: dict[str, Any] = {}
         self._said: dict[str, list[Any]] = {self.text.name: []}  # texts in pieces, and tool calls
+        self._probabilities: list[Any] = []
 
     # -- reading
 
-    def _one_event(self, data: bytes) -> Frame | None:
-        return self._template.frame(data) if self._template is not None and self._lines.between else None
-
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for raw in self._lines.feed(data):
-            template = self._template
-            frame = template.frame(raw) if template is not None else None
+            frame = self._alike.frame(raw) if self._alike is not None else None
             if frame is not None:
                 yield frame
             else:
@@ -74,7 +72,7 @@ class OllamaAnswer(Answer):
         same = not whole and clean == line and not has_duplicates(raw.strip(), line)
         frame = self._frame(raw if same else self._encode(clean), clean, said)
         if same:
-            self._template = Template.of(frame) or self._template
+            self._alike = Template.of(frame) or self._alike
         yield frame
 
     def _clean(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +94,8 @@ class OllamaAnswer(Answer):
 
     def _tell(self, time: str) -> None:
         self._created = time
-        if self._template is not None:
-            self._template.stamp = b""
+        if self._alike is not None:
+            self._alike.value = b""
 
     def _frame(self, raw: bytes, clean: dict[str, Any], said: dict[str, Any]) -> Frame:
         pieces = [Piece(c, said[c.name]) for c in (THINKING, self.text) if said.get(c.name)]
@@ -137,8 +135,8 @@ class OllamaAnswer(Answer):
 
     def _line(self, said: dict[str, Any], end: dict[str, Any] | None = None) -> dict[str, Any]:
         """A line of ours. Its time is the last one that the upstream told: the ollama command wants a real one."""
-        if self._template is not None and self._template.stamp:
-            self._tell(self._template.stamp.decode())
+        if self._alike is not None and self._alike.value:
+            self._tell(self._alike.value.decode())
         words = self._around({self.text.name: "", **said})
         return {"model": self._model, "created_at": self._created, **words, **(end or {"done": False})}
 
@@ -169,7 +167,8 @@ class OllamaAnswer(Answer):
     def result(self) -> bytes:
         """One object with everything that the lines said."""
         said = {key: pieces if key == "tool_calls" else "".join(pieces) for key, pieces in self._said.items()}
-        return orjson.dumps({**self._whole, **self._around(said)})
+        probabilities = {"logprobs": self._probabilities} if self._probabilities else {}
+        return orjson.dumps({**self._whole, **self._around(said), **probabilities})
 
     def _body(self, frame: Frame) -> Any:
         if frame.body is None and frame.pieces:
@@ -191,8 +190,8 @@ class OllamaAnswer(Answer):
                 self._said.setdefault(key, []).append(words[key])
         if words.get("tool_calls"):
             self._said.setdefault("tool_calls", []).extend(words["tool_calls"])
-        probabilities = [*self._whole.get("logprobs", ()), *body.get("logprobs", ())]
-        self._whole |= body | ({"logprobs": probabilities} if probabilities else {})
+        self._probabilities += body.get("logprobs", ())
+        self._whole |= body
 
     def _error_event(self, error: UpstreamError) -> bytes:
         return ollama_errors.line(str(error)) + b"\n"

@@ -27,7 +27,7 @@ from proxy.dialects.fields import (
     one_of,
 )
 from proxy.dialects.limits import drop_logprobs, refuse_cloud
-from proxy.dialects.openai_request import NULL, nested_texts
+from proxy.dialects.openai_request import NULL, nested_texts, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -169,13 +169,8 @@ def plain_texts(body: dict[str, Any], keys: Iterable[str], role: str, prefix: st
 
 def definition_texts(body: dict[str, Any]) -> list[InputText]:
     """Tools and the answer's schema, as templates show them to the model; each text a group of its own."""
-    texts = [
-        text for i, tool in enumerate(body.get("tools") or ()) for text in nested_texts(tool, "system", f"tools[{i}]")
-    ]
-    texts += nested_texts(body.get("format"), "system", "format")
-    for i, text in enumerate(texts):
-        text.group = -1 - i
-    return texts
+    tools = [(f"tools[{i}]", tool) for i, tool in enumerate(body.get("tools") or ())]
+    return schema_texts((*tools, ("format", body.get("format"))))
 
 
 def check_images(holder: dict[str, Any], path: str, options: Options) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
 from proxy.dialects.fields import (
     BOOLEAN,
     INTEGER,
+    MOST_TEXTS,
     NUMBER,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
@@ -29,6 +31,7 @@ from proxy.dialects.fields import (
     one_of,
     scalar,
     tagged,
+    too_many_texts,
 )
 from proxy.errors import BadRequest
 
@@ -254,24 +257,30 @@ def check_media(part: dict[str, Any], path: str, options: Options) -> None:
 
 def tool_texts(body: dict[str, Any]) -> list[InputText]:
     """Names, descriptions and schemas of tools, as the template shows them to the model; each a group of its own."""
+    tools = [(f"{key}[{i}]", tool) for key in ("tools", "functions") for i, tool in enumerate(body.get(key) or ())]
+    schemas = [(key, body.get(key)) for key in ("response_format", "json_schema", "grammar")]
+    texts = schema_texts((*tools, *schemas))
+    for key, value in schemas:
+        if isinstance(value, str):
+            texts.append(InputText("system", value, key, body, key, group=-1 - len(texts)))
+    return texts
+
+
+def schema_texts(definitions: Iterable[tuple[str, Any]]) -> list[InputText]:
+    """The texts in tools and schemas, which are given with their paths; each a group of its own."""
     texts: list[InputText] = []
-    for key in ("tools", "functions"):
-        for i, tool in enumerate(body.get(key) or ()):
-            texts += nested_texts(tool, "system", f"{key}[{i}]")
-    for key in ("response_format", "json_schema", "grammar"):
-        if body.get(key) is not None:
-            texts += nested_texts(body[key], "system", key) or _plain(body, key)
+    for path, value in definitions:
+        texts += nested_texts(value, "system", path, MOST_TEXTS - len(texts))
     for i, text in enumerate(texts):
         text.group = -1 - i
     return texts
 
 
-def _plain(body: dict[str, Any], key: str) -> list[InputText]:
-    return [InputText("system", body[key], key, body, key)] if isinstance(body.get(key), str) else []
+def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> list[InputText]:
+    """Every string and number inside an object or array: the values of each object, then its keys.
 
-
-def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
-    """Every string and number inside an object or array: the values of each object, then its keys."""
+    Raises BadRequest when there are more than `most`.
+    """
     texts: list[InputText] = []
     stack: list[tuple[Any, str]] = [(value, path)]
     while stack:
@@ -293,6 +302,8 @@ def nested_texts(value: Any, role: str, path: str) -> list[InputText]:
         if isinstance(node, dict):
             _check_keys(node, where)
             texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
+        if len(texts) > most:
+            raise too_many_texts(where)
     return texts
 
 

@@ -24,7 +24,7 @@ from proxy.dialects.fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.openai_request import CONTROL, NULL, nested_texts
+from proxy.dialects.openai_request import CONTROL, NULL, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant")
@@ -186,11 +186,7 @@ def limit_includes(request: Request) -> None:
 def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
     """Every text that the model will read: tools and the form of the answer, the instructions, then the input."""
     own = [(f"tools[{i}]", tool) for i, tool in enumerate(body.get("tools") or ())]
-    texts: list[InputText] = []
-    for path, value in (*own, ("text.format", (body.get("text") or {}).get("format"))):
-        texts += nested_texts(value, "system", path)
-    for i, text in enumerate(texts):
-        text.group = -1 - i
+    texts = schema_texts((*own, ("text.format", (body.get("text") or {}).get("format"))))
     if body.get("instructions"):
         texts.append(InputText("system", body["instructions"], "instructions", body, "instructions"))
     if isinstance(body["input"], str):

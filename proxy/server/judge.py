@@ -12,6 +12,7 @@ from proxy.core.guard import CHECK_FAILED
 from proxy.core.prompt import SLICE, Located, Reading
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
+from proxy.dialects.fields import MOST_TEXTS, too_many_texts
 from proxy.server.exchange import Exchange, Outcome
 
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
@@ -55,32 +56,34 @@ async def judge_request(
     exchange: Exchange,
     block_history: bool = False,
 ) -> None:
-    """Judge and rewrite every text. Raises Blocked when a rule ends the request.
+    """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
     Texts of one group are judged joined, because the model reads them so, whatever stands between them in the request:
     a backend takes tool results and thinking out of the middle of a message. A block in an earlier turn puts the
     notice in that text's place, so that a conversation is not dead for ever, unless `history` says block.
     """
+    if len(texts) > MOST_TEXTS:
+        raise too_many_texts(texts[MOST_TEXTS].param)
     pace = _Pace()
-    groups: dict[object, list[InputText]] = {}
+    groups: dict[tuple[str, int, Kind, bool, str], list[InputText]] = {}
     for text in texts:
         alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
         groups.setdefault((text.role, text.group, text.kind, text.is_name, alone), []).append(text)
         await pace.step(OPENING)
-    for group in groups.values():
+    for (role, _, kind, _, _), group in groups.items():
         await pace.step(OPENING)
-        plan = plan_for(group[0].role)
-        checks = tuple(plan.checks(group[0].kind, group[0].escaped))
-        if checks and not (len(group) == 1 and _passes(group[0], plan.admitted, checks)):
+        plan = plan_for(role)
+        checks = tuple(plan.checks(kind, group[0].escaped))
+        if checks and not (len(group) == 1 and _passes(group[0], kind, plan.admitted, checks)):
             strict = block_history or plan.history == "block"
             await _Group(group, joiner, checks, notice, exchange, pace).settle(strict)
 
 
-def _passes(text: InputText, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
+def _passes(text: InputText, kind: Kind, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
     """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
     if len(text.text) > SHORT or text.escaped:
         return False
-    asked = text.kind, text.text
+    asked = kind, text.text
     if asked in known:
         return True
     try:

@@ -123,6 +123,17 @@ def test_logprobs_can_be_allowed() -> None:
     assert len(json.loads(whole.result())["logprobs"]) == len(lines(body)) - 1
 
 
+def test_logprobs_of_a_long_answer_are_gathered_in_one_list() -> None:
+    """Each line adds its own to those before it; the answer that grows has none of them, so none is copied again."""
+    request = parsed({**said("x"), "logprobs": True, "stream": False}, logprobs=True)
+    whole = CHAT.answer(request, Guard(PhrasePlan()), notice)
+    for i in range(300):
+        whole.feed(line("a", logprobs=[{"token": str(i)}]))
+        assert len(whole._whole["logprobs"]) == 1
+    whole.feed(end())
+    assert [entry["token"] for entry in json.loads(whole.result())["logprobs"]] == [str(i) for i in range(300)]
+
+
 @pytest.mark.parametrize(
     ("stream", "whole"),
     [("ollama_api_chat_stream", "ollama_api_chat"), ("ollama_api_generate_stream", "ollama_api_generate")],

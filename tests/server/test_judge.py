@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import pytest
 
 from proxy.core.check import Check, Progress
-from proxy.core.types import Action, Finding, Rule
+from proxy.core.prompt import SLICE
+from proxy.core.types import Action, Finding, Kind, Replacement, Rule
 from proxy.dialects.base import InputText
+from proxy.dialects.fields import MOST_TEXTS
+from proxy.errors import BadRequest
 from proxy.server.exchange import Exchange, Outcome
-from proxy.server.judge import UNSTABLE, Blocked, judge_request
+from proxy.server.judge import OPENING, PASSES, REMEMBERED, UNSTABLE, Blocked, judge_request
+from tests.literals import Literal
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Plan
 
@@ -99,8 +103,8 @@ async def test_a_notice_that_is_itself_blocked() -> None:
         await judged(texts("BAD", newest=False), block("BAD"), block("stopped"))
 
 
-async def test_others_run_meanwhile() -> None:
-    """While a long prompt is judged, other tasks run."""
+async def turns_of(judging: Awaitable[object]) -> int:
+    """How often others had their turn meanwhile."""
     turns = 0
 
     async def count() -> None:
@@ -110,7 +114,115 @@ async def test_others_run_meanwhile() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.ensure_future(count())
-    await judged(texts(*["x" * 4000] * 12), flag("y"))
+    await judging
     counting.cancel()
     await asyncio.wait([counting])
-    assert turns >= 4
+    return turns
+
+
+async def test_others_run_meanwhile() -> None:
+    """While a long prompt is judged, other tasks run."""
+    assert await turns_of(judged(texts(*["x" * 4000] * 12), flag("y"))) >= 4
+
+
+async def test_others_run_while_many_matches_are_written() -> None:
+    """Also where what is found takes longer than to find it: at each slice, read three times and written once."""
+    given = texts("bomb " * 40_000)
+    rule = Rule("test", "bomb", Action.REWRITE, replacement=Replacement("#"))
+    check = Literal("bomb", rule)
+    assert await turns_of(judged(given, check)) >= 3 * len("bomb " * 40_000) // SLICE
+    assert given[0].text == "# " * 40_000
+    assert check.most <= SLICE
+
+
+async def test_others_run_while_many_short_texts_are_judged() -> None:
+    """A tool's schema has many names and values; each takes its time, however short it is."""
+    given = texts(*[f"key{i}" for i in range(3000)])
+    for i, text in enumerate(given):
+        text.group = i
+    assert await turns_of(judged(given, flag("bomb"))) >= 3000 * OPENING // SLICE
+
+
+async def test_many_blocked_texts_of_the_history() -> None:
+    """2,000 blocked texts are replaced in one go. The checks are opened for that, to confirm it, and to read the texts
+    without anything between them; nothing is read more than a few times."""
+    given = texts(*["a BAD text"] * 2000, newest=False)
+    check = Literal("BAD", Rule("test", "BAD", Action.BLOCK))
+    exchange = await judged(given, check)
+    assert {text.text for text in given} == {"stopped"}
+    assert len(exchange.found) == 2000
+    assert check.opened == 3
+    assert check.read < 20 * sum(len(text.text) for text in given)
+
+
+async def test_both_readings_come_to_rest() -> None:
+    """What a rewrite in one reading brings up in the other is judged there again."""
+    given = texts("say a", "b", "c")
+    with pytest.raises(Blocked):
+        await judged(given, rewrite("ab", "x"), block("x\n\n\n\nc"))
+
+
+async def test_rewrites_that_go_on_and_on_are_given_up_soon() -> None:
+    """However many texts a message has, a rule set that peels off one layer a pass gets a few passes and no more."""
+    given = texts(*["a" * 100 + "b" * 100] * 50)
+    check = Literal("ab", Rule("test", "ab", Action.REWRITE, replacement=Replacement("")))
+    with pytest.raises(Blocked) as caught:
+        await judged(given, check)
+    assert caught.value.finding.rule is UNSTABLE
+    assert check.opened == PASSES + 1
+
+
+async def test_short_texts_that_passed_are_remembered() -> None:
+    """Tools come with each request: what nothing was found in is not read again, in this request or in the next."""
+    check = Literal("BAD", Rule("test", "BAD", Action.BLOCK))
+    plan = Plan((check,))
+
+    async def ask(*contents: str) -> None:
+        given = texts(*contents)
+        for i, text in enumerate(given):
+            text.group = i
+        await judge_request(given, "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+
+    await ask("string", "string", "object")
+    await ask("string", "object")
+    assert check.opened == 2
+    for _ in range(2):
+        with pytest.raises(Blocked):
+            await ask("string", "BAD")
+
+
+async def test_a_text_is_remembered_for_its_kind() -> None:
+    """What passes as one thing may be stopped as another."""
+    plan = ByKind()
+    await judge_request(texts("BAD"), "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+    thinking = texts("BAD")
+    thinking[0].param = "messages[0].thinking"
+    with pytest.raises(Blocked):
+        await judge_request(thinking, "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+
+
+class ByKind(Plan):
+    """A rule for thinking only."""
+
+    def checks(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
+        """The rule, or one that finds nothing."""
+        return [block("BAD" if kind is Kind.REASONING else "never said")]
+
+
+async def test_what_is_remembered_has_an_end() -> None:
+    """Names that are new in each request do not fill the memory."""
+    plan = Plan((flag("bomb"),))
+    given = texts(*[f"key{i}" for i in range(REMEMBERED + 10)])
+    for i, text in enumerate(given):
+        text.group = i
+    await judge_request(given, "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+    assert 0 < len(plan.admitted) <= REMEMBERED
+
+
+async def test_far_too_many_texts() -> None:
+    """A request of more texts than anybody needs is refused, with the place from which on there are too many."""
+    body = [""]
+    text = InputText("user", "", "messages[7].content", body, 0)
+    with pytest.raises(BadRequest, match=r"^messages\[7\]\.content: ") as caught:
+        await judged([text] * (MOST_TEXTS + 1))
+    assert caught.value.code == "too_many_texts"
