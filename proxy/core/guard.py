@@ -78,14 +78,7 @@ class Guard:
         """What may go out of the frame; None: all of it, as it is."""
         pieces = frame.pieces
         if len(pieces) == 1 and not frame.closes and not frame.finishes:
-            channel, text = pieces[0]
-            out = self._feed_again(text) if channel is self._latest else self._feed(channel, text)
-            if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
-                return None
-            return Passage((out,), (), self._new_cuts())
-        return self._long_way(frame)
-
-    def _long_way(self, frame: Frame) -> Passage | None:
+            return self.more(*pieces[0])
         texts = tuple(self._feed(channel, text) for channel, text in frame.pieces)
         tails = tuple(self._close(frame))
         cuts = self._new_cuts()
@@ -96,6 +89,17 @@ class Guard:
         if same and not (tails or cuts or self._touches_cut(frame)):
             return None
         return Passage(texts, tails, cuts)
+
+    def more(self, channel: Channel, text: str) -> Passage | None:
+        """What may go out of a frame that says this and nothing else; None: all of it."""
+        gate = self._latest_gate
+        if gate is None or channel is not self._latest or self.cuts or self._closed:
+            out = self._feed(channel, text)
+        else:
+            out = self._fed(channel, gate, text, False)
+        if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
+            return None
+        return Passage((out,), (), self._new_cuts())
 
     def finish(self) -> tuple[tuple[Piece, ...], tuple[int, ...]]:
         """The upstream has ended: what was still held, and the choices cut by that."""
@@ -145,15 +149,6 @@ class Guard:
             return ""
         self._latest, self._latest_gate = channel, gate
         return self._fed(channel, gate, text, final)
-
-    def _feed_again(self, text: str) -> str:
-        """More of the channel that was fed last: the same object, as quick readers give it, needs no look-up."""
-        channel, gate = self._latest, self._latest_gate
-        assert channel is not None
-        assert gate is not None
-        if (self.cuts and channel.choice in self.cuts) or (self._closed and channel in self._closed):
-            return ""
-        return self._fed(channel, gate, text, False)
 
     def _fed(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
         try:

@@ -23,7 +23,7 @@ import orjson
 
 from proxy.core.events import Frame, Passage, Piece
 from proxy.core.guard import Guard
-from proxy.core.types import Ending, Finding, Kind
+from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -165,6 +165,20 @@ class Dialect(Protocol):
         """The human part of an upstream's error body, whatever its shape; "" if there is none."""
 
 
+class Alike(Protocol):
+    """A form that events have; see proxy.dialects.template."""
+
+    silent: bool
+    value: bytes
+    channel: Channel
+
+    def text(self, raw: bytes) -> str | None:
+        """The text of an event of this form; None for any other event."""
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The event as a frame whose text may be exchanged; None for any other event."""
+
+
 class Answer(ABC):
     """One answer on its way: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
 
@@ -182,19 +196,24 @@ class Answer(ABC):
         self.failed: UpstreamError | None = None
         self.events = 0
         self.prompt_tokens = 0
+        self._alike: Alike | None = None  # how the events look of which one is read at a time, most often
+        self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
 
     # -- what the relay calls
 
     def feed(self, data: bytes) -> bytes:
         """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
-        frame = None if self.done else self._one_event(data)
-        if frame is None:
+        alike = self._alike
+        text = None if alike is None or self._unfinished or self.done else alike.text(data)
+        if alike is None or text is None or not (alike.silent or self._knows(alike)):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
-        passage = self.guard.passage(frame)
+        passage = self.guard.more(alike.channel, text)
         if passage is None and self.request.stream:
-            return frame.raw
+            return data
         out: list[bytes] = []
+        frame = alike.frame(data)
+        assert frame is not None
         self._forward(frame, passage, out)
         return b"".join(out)
 
@@ -299,9 +318,9 @@ class Answer(ABC):
         if self.request.stream:
             out.append(self._error_event(error))
 
-    def _one_event(self, data: bytes) -> Frame | None:
-        """What was read, if it is just one event like those before it; most reads are. None: read it the long way."""
-        return None
+    def _knows(self, alike: Alike) -> bool:
+        """Whether no rule minds what is new in the event just read, beside its text."""
+        return alike.silent or self.guard.admits(alike.value.decode("ascii"))
 
     # -- what a dialect fills in
 

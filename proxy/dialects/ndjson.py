@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from proxy.errors import UpstreamBroken
 
-MAX_LINE = 16 * 1024 * 1024  # bytes
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes. A line is judged in one go, while everybody waits. Ollama's longest is the last of /api/generate, with some
+seven bytes for each token of the context."""
 
 
 class Parser:
-    """Bytes in at any chunking, complete lines out, each with its line break."""
+    """Bytes in at any chunking, complete lines out, each with its line break.
 
-    __slots__ = ("_parts", "_size")
+    parts: of the line that is not complete yet
+    """
+
+    __slots__ = ("_size", "parts")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # of the line that is not complete yet
+        self.parts: list[bytes] = []
         self._size = 0
-
-    @property
-    def between(self) -> bool:
-        """Whether the next byte begins a line."""
-        return not self._parts
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete now; empty ones are left out. Raises UpstreamBroken beyond MAX_LINE."""
-        if self._parts:
+        if self.parts:
             if b"\n" not in data:
                 self._keep(data)
                 return []
@@ -40,14 +40,14 @@ class Parser:
         return [rest + b"\n"] if rest.strip() else []
 
     def _keep(self, rest: bytes) -> None:
-        self._parts.append(rest)
+        self.parts.append(rest)
         self._size += len(rest)
         if self._size > MAX_LINE:
             raise UpstreamBroken(f"the model server sent a line of more than {MAX_LINE} bytes", "protocol")
 
     def _rest(self) -> bytes:
         """What was kept, no longer kept."""
-        rest = b"".join(self._parts)
-        self._parts.clear()
+        rest = b"".join(self.parts)
+        self.parts.clear()
         self._size = 0
         return rest

@@ -79,18 +79,20 @@ def _typed(value: Any, wanted: type) -> Any:
 
 
 class Template:
-    """The bytes around the two things in which lines of one answer differ: the time and one text.
+    """The bytes around the two things in which lines of one answer differ: the time (`value`) and one text.
 
     A line with the same bytes around a strict time and one JSON string means the same, so it needs no JSON tree: a
     text that decodes as one JSON string cannot end early and bring keys of its own.
     """
 
-    __slots__ = ("_middle", "_prefix", "_suffix", "channel", "stamp")
+    silent = True
+    __slots__ = ("_middle", "_prefix", "_slot", "_suffix", "channel", "value")
 
     def __init__(self, prefix: bytes, middle: bytes, suffix: bytes, channel: Channel) -> None:
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
         self.channel = channel
-        self.stamp = b""  # the time in the last line that was read
+        self.value = b""  # the time in the last line that was read
+        self._slot = (0, 0)  # where the text stands in it
 
     @classmethod
     def of(cls, frame: Frame) -> Template | None:
@@ -107,8 +109,8 @@ class Template:
             raw[: time.start("value")], raw[time.end("value") : text.start("value")], raw[text.end("value") :], channel
         )
 
-    def frame(self, raw: bytes) -> Frame | None:
-        """A line of this form as a frame whose text may be exchanged; None for any other line."""
+    def text(self, raw: bytes) -> str | None:
+        """The text of a line of this form; None for any other line."""
         start = len(self._prefix)
         if not raw.startswith(self._prefix) or not raw.endswith(self._suffix):
             return None
@@ -117,11 +119,15 @@ class Template:
         last = len(raw) - len(self._suffix)
         if not raw.startswith(self._middle, end) or last < text or STAMP.fullmatch(raw, start, end) is None:
             return None
-        value = inside(raw[text:last])
-        if value is None:
-            return None
-        self.stamp = raw[start:end]
-        return Frame(raw, (Piece(self.channel, value),), slot=(text, last))
+        said = inside(raw[text:last])
+        if said is not None:
+            self.value, self._slot = raw[start:end], (text, last)
+        return said
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """A line of this form as a frame whose text may be exchanged; None for any other line."""
+        text = self.text(raw)
+        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
 
 
 def _value(raw: bytes, key: bytes, start: int) -> re.Match[bytes] | None:

@@ -35,10 +35,10 @@ class ChunkedAnswer(Answer):
     def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
         super().__init__(request, guard, notice)
         self._sse = sse.Parser()
+        self._unfinished = self._sse.parts
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
-        self._template: Template | VaryingTemplate | None = None
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._told_usage = False  # in a chunk of its own, as the last but [DONE]
@@ -76,19 +76,12 @@ class ChunkedAnswer(Answer):
 
     # -- reading
 
-    def _one_event(self, data: bytes) -> Frame | None:
-        template = self._template
-        if template is None or not self._sse.between:
-            return None
-        frame = template.frame(data)
-        return frame if frame is not None and self._knows(template) else None
-
     def _frames(self, data: bytes) -> Iterator[Frame]:
         run: list[Frame] = []  # of an answer that is put together: one text is judged in less time than its tokens
         for event in self._sse.feed(data):
-            template = self._template
-            frame = template.frame(event.raw) if template is not None else None
-            if frame is not None and self._knows(template):
+            alike = self._alike
+            frame = alike.frame(event.raw) if alike is not None else None
+            if alike is not None and frame is not None and self._knows(alike):
                 if self.request.stream:
                     yield frame
                 else:
@@ -100,12 +93,6 @@ class ChunkedAnswer(Answer):
             yield from self._read(event)
         if run:
             yield Frame.together(run)
-
-    def _knows(self, template: Template | VaryingTemplate | None) -> bool:
-        """Whether no rule minds the value that is new in the event just read."""
-        if not isinstance(template, VaryingTemplate) or template.number:
-            return True
-        return self.guard.admits(template.value.decode("ascii"))
 
     def _last_frames(self) -> Iterator[Frame]:
         for event in self._sse.finish():
@@ -156,7 +143,7 @@ class ChunkedAnswer(Answer):
         same = event.plain and clean == chunk and not has_duplicates(data, chunk)
         frame = self._frame(event.raw if same else self._encode(clean), clean)
         if same and len(frame.pieces) == 1:
-            self._template = _template_of(frame, before, self._head) or self._template
+            self._alike = _template_of(frame, before, self._head) or self._alike
         yield frame
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:

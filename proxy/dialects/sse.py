@@ -12,7 +12,9 @@ from typing import NamedTuple
 from proxy.errors import UpstreamBroken
 
 BOM = b"\xef\xbb\xbf"
-MAX_EVENT = 16 * 1024 * 1024  # bytes; a longer event ends the answer
+MAX_EVENT = 4 * 1024 * 1024
+"""Bytes; a longer event ends the answer. One is judged in one go, while everybody waits, and real ones have far less
+than a megabyte, also the last one of the Responses API, which says the whole answer once more."""
 _LINE = re.compile(rb"\r\n|\n|\r")
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
@@ -30,23 +32,21 @@ class Event(NamedTuple):
 
 
 class Parser:
-    """Bytes in at any chunking, complete events out."""
+    """Bytes in at any chunking, complete events out.
 
-    __slots__ = ("_parts", "_size", "_started")
+    parts: of the event that is not complete yet
+    """
+
+    __slots__ = ("_size", "_started", "parts")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # of the event that is not complete yet
+        self.parts: list[bytes] = []
         self._size = 0
         self._started = False
 
-    @property
-    def between(self) -> bool:
-        """Whether the next byte begins an event."""
-        return self._started and not self._parts
-
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. Raises UpstreamBroken when one grows beyond MAX_EVENT."""
-        if self._parts or not self._started:
+        if self.parts or not self._started:
             if b"\n" not in data and b"\r" not in data:
                 self._keep(data)
                 return []
@@ -74,15 +74,15 @@ class Parser:
 
     def _keep(self, rest: bytes) -> None:
         if rest:
-            self._parts.append(rest)
+            self.parts.append(rest)
             self._size += len(rest)
         if self._size > MAX_EVENT:
             raise UpstreamBroken(f"the model server sent an event of more than {MAX_EVENT} bytes", "protocol")
 
     def _rest(self) -> bytes:
         """What was kept, no longer kept."""
-        rest = b"".join(self._parts)
-        self._parts.clear()
+        rest = b"".join(self.parts)
+        self.parts.clear()
         self._size = 0
         return rest
 

@@ -19,12 +19,19 @@ _DIGITS = re.compile(rb"[1-9][0-9]{0,18}")
 
 
 class Template:
-    """The bytes around the one text of an event."""
+    """The bytes around the one text of an event.
 
-    __slots__ = ("channel", "prefix", "suffix")
+    silent: nothing else in an event of this form could say something
+    """
+
+    silent = True
+    value = b""
+    __slots__ = ("_around", "_first", "_last", "channel", "prefix", "suffix")
 
     def __init__(self, prefix: bytes, suffix: bytes, channel: Channel) -> None:
         self.prefix, self.suffix, self.channel = prefix, suffix, channel
+        self._first, self._last = len(prefix), -len(suffix)
+        self._around = len(prefix) + len(suffix)
 
     @classmethod
     def of(cls, frame: Frame, key: str) -> Template | None:
@@ -38,34 +45,38 @@ class Template:
 
     def text(self, raw: bytes) -> str | None:
         """The text of an event of this form; None for any other event."""
-        prefix, suffix = self.prefix, self.suffix
-        if not raw.startswith(prefix) or not raw.endswith(suffix) or len(raw) < len(prefix) + len(suffix):
+        if not raw.startswith(self.prefix) or not raw.endswith(self.suffix) or len(raw) < self._around:
             return None
-        return inside(raw[len(prefix) : len(raw) - len(suffix)])
+        try:
+            text: str = orjson.loads(b'"%b"' % raw[self._first : self._last])
+        except orjson.JSONDecodeError:
+            return None
+        return text
 
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged; None for any other event."""
         text = self.text(raw)
         if text is None:
             return None
-        return Frame(raw, (Piece(self.channel, text),), slot=(len(self.prefix), len(raw) - len(self.suffix)))
+        return Frame(raw, (Piece(self.channel, text),), slot=(self._first, len(raw) + self._last))
 
 
 class VaryingTemplate:
     """The bytes around the text and one more value that is new in each event: a time, a fingerprint.
 
     value:  that value in the event that was read last
-    number: it is a number, else a string
+    silent: it is a number, else a string
     """
 
-    __slots__ = ("_middle", "_prefix", "_suffix", "_text_first", "channel", "number", "value")
+    __slots__ = ("_middle", "_prefix", "_slot", "_suffix", "_text_first", "channel", "silent", "value")
 
     def __init__(
-        self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, number: bool
+        self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, silent: bool
     ) -> None:
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
         self._text_first = text_first
-        self.channel, self.number, self.value = channel, number, b""
+        self.channel, self.silent, self.value = channel, silent, b""
+        self._slot = (0, 0)  # where the text stands in the event that was read last
 
     @classmethod
     def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
@@ -80,8 +91,8 @@ class VaryingTemplate:
         (a, b), (c, d) = sorted((text, value))
         return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.pieces[0].channel, number)
 
-    def frame(self, raw: bytes) -> Frame | None:
-        """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
+    def text(self, raw: bytes) -> str | None:
+        """The text of an event of this form, with `value` set; None for any other event."""
         if not raw.startswith(self._prefix) or not raw.endswith(self._suffix):
             return None
         first, last = len(self._prefix), len(raw) - len(self._suffix)
@@ -90,13 +101,17 @@ class VaryingTemplate:
             return None
         spans = ((first, cut), (cut + len(self._middle), last))
         slot, (start, end) = spans if self._text_first else (spans[1], spans[0])
-        if (_DIGITS if self.number else _PLAIN).fullmatch(raw, start, end) is None:
+        if (_DIGITS if self.silent else _PLAIN).fullmatch(raw, start, end) is None:
             return None
         text = inside(raw[slot[0] : slot[1]])
-        if text is None:
-            return None
-        self.value = raw[start:end]
-        return Frame(raw, (Piece(self.channel, text),), slot=slot)
+        if text is not None:
+            self.value, self._slot = raw[start:end], slot
+        return text
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
+        text = self.text(raw)
+        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
 
 
 def inside(source: bytes) -> str | None:

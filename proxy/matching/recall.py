@@ -18,7 +18,7 @@ LONGEST = 32
 MAX_LEAPS = 20_000
 """How much is remembered before starting afresh, some 300 bytes each."""
 
-_progress = Progress._make
+_tuple = tuple.__new__
 _NOTHING = ()
 
 
@@ -106,13 +106,13 @@ class RecallingScan:
         standing = self._standing
         if standing is not None:
             if final and not text and standing.ends:
-                return _progress((self._position, _NOTHING))
+                return _tuple(Progress, (self._position, _NOTHING))
             leap = None if final else standing.get(text)
             if leap is not None:
                 self._standing, waiting = leap
                 self._position = position = self._position + len(text)
                 self._behind = True
-                return _progress((position - waiting, _NOTHING))
+                return _tuple(Progress, (position - waiting, _NOTHING))
         return self._read(text, final, standing)
 
     def _read(self, text: str, final: bool, before: Standing | None) -> Progress:
