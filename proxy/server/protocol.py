@@ -76,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
         self._house = house
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until it is made
-        self._parser: httptools.HttpRequestParser = None  # type: ignore[assignment]  # the same
+        self._parser: httptools.HttpRequestParser | None = None  # while a request is read: it is larger than all else
         self._client: Client | None = None  # whose request is being read or answered
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -102,7 +102,6 @@ class ClientConnection(asyncio.Protocol):
         """The clock for the first head starts."""
         self._transport = cast(asyncio.Transport, transport)
         self._house.connections.add(self)
-        self._new_parser()
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -116,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
         client, self._client = self._client, None
         if client is not None:
             client.lost()
-        del self._parser  # it refers back to this object
+        self._parser = None  # it refers back to this object
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. What comes while an answer is under way is dropped, and the connection ends after it
@@ -177,8 +176,10 @@ class ClientConnection(asyncio.Protocol):
         self._stop_clock()
         if self._head_size > MAX_HEAD and len(self._url) + sum(len(n) + len(v) for n, v in self._headers) > MAX_HEAD:
             raise ValueError("a head that is too large")
-        if not self._asks_for_upgrade():
-            self._begin()
+        parser = self._parser
+        assert parser is not None
+        if not _asks_for_upgrade(parser):
+            self._begin(parser)
 
     def on_body(self, body: bytes) -> None:
         """Bytes of the body."""
@@ -190,12 +191,13 @@ class ClientConnection(asyncio.Protocol):
         """The request is complete."""
         if self._client is not None:
             self._client.complete()
+            self._parser = None
 
     # A request
 
-    def _begin(self) -> None:
+    def _begin(self, parser: httptools.HttpRequestParser) -> None:
         """Its head is here: it is served from now on."""
-        parser, house = self._parser, self._house
+        house = self._house
         version = parser.get_http_version()
         target = httptools.parse_url(self._url)
         path = target.path.decode("ascii")
@@ -289,42 +291,36 @@ class ClientConnection(asyncio.Protocol):
 
     # What is no request
 
-    def _new_parser(self) -> None:
-        """It reads on after a request that ends the connection, so that more on it is dropped and not an error."""
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
-
     def _parse(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = _parser_for(self)
         self._arrived = len(data)
         if self._in_head:
             self._head_size += len(data)
         else:
             self._beside_body += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
             if self._in_head and self._head_size > MAX_HEAD:
                 self._refuse(TOO_LARGE)
             elif self._beside_body > MAX_HEAD and not self._in_head:
                 self._refuse(TRAILERS_TOO_LARGE)
         except httptools.HttpParserUpgrade as upgrade:
-            self._parse_without_upgrade(data[upgrade.args[0] :])
+            self._parse_without_upgrade(parser.get_method(), data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._pipelined and self._client is not None:
                 self._client.keep_alive = False
             else:
                 self._refuse(TOO_LARGE if self._head_size > MAX_HEAD else MALFORMED)
 
-    def _asks_for_upgrade(self) -> bool:
-        """llhttp takes what follows such a head for another protocol, where it is the body: see below."""
-        return bool(self._parser.should_upgrade()) and self._parser.get_method() != b"CONNECT"
-
-    def _parse_without_upgrade(self, rest: bytes) -> None:
+    def _parse_without_upgrade(self, method: bytes, rest: bytes) -> None:
         """Java's client offers HTTP/2 with every request. No other protocol is spoken here, so the offer is taken out
         and the request read once more (RFC 9110, section 7.8: a server may ignore it); websockets leave a mark."""
-        lines = [b"%b %b HTTP/1.1" % (self._parser.get_method(), self._url)]
+        lines = [b"%b %b HTTP/1.1" % (method, self._url)]
         lines += [b"%b: %b" % pair for pair in self._headers if pair[0] not in (b"upgrade", b"connection")]
         lines += [b"x-upgrade: %b" % value for name, value in self._headers if name == b"upgrade"]
-        self._new_parser()
+        self._parser = None
         self._parse(b"\r\n".join((*lines, b"connection: close", b"", rest)))
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -383,3 +379,15 @@ class ClientConnection(asyncio.Protocol):
         self._head_timer = None
         if not self._over():
             self._refuse(TOO_SLOW)
+
+
+def _parser_for(connection: ClientConnection) -> httptools.HttpRequestParser:
+    """It reads on after a request that ends the connection, so that more on it is dropped and not an error."""
+    parser = httptools.HttpRequestParser(connection)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def _asks_for_upgrade(parser: httptools.HttpRequestParser) -> bool:
+    """llhttp takes what follows such a head for another protocol, where it is the body."""
+    return bool(parser.should_upgrade()) and parser.get_method() != b"CONNECT"
