@@ -13,6 +13,7 @@ from functools import cache
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
+from proxy.errors import ClientError
 from proxy.server.body import ClientGone, decode, read_body, too_large
 from proxy.server.headers import Headers
 
@@ -64,8 +65,8 @@ class Client:
 
     header:     the request's header fields by name, in lower case; of those that come twice the first
     more_body:  the end of the body has not arrived
-    gone:       the client has left; what is sent from now on is dropped
-    when_gone:  called when it leaves
+    gone:       the client has left, or has been told that this is no request; what is sent from now on is dropped
+    when_gone:  called when it leaves; see `follow`
     keep_alive: the connection may serve another request
     common:     headers that every answer gets
     started:    the head of an answer has been made
@@ -80,6 +81,7 @@ class Client:
         "_expects",
         "_head",
         "_link",
+        "_refused",
         "_unread",
         "_waiter",
         "common",
@@ -109,6 +111,7 @@ class Client:
         self._waiter: asyncio.Future[None] | None = None
         self.more_body = True
         self.gone = False
+        self._refused: ClientError | None = None
         self.when_gone: Callable[[], None] | None = None
         self._head = b""  # not sent yet
         self._chunked = False
@@ -134,7 +137,7 @@ class Client:
     async def receive(self) -> tuple[bytes, bool]:
         """What has arrived of the body since the last call, and whether more will come; waits for one of both.
 
-        Raises ClientGone.
+        Raises ClientGone, or a ClientError when the body is none.
         """
         if self.more_body and not self._body and not self.gone:
             if self._expects:
@@ -149,13 +152,22 @@ class Client:
 
     def _taken(self) -> bytes:
         if self.gone:
-            raise ClientGone
+            raise self._refused or ClientGone
         body = b"".join(self._body)
         self._body.clear()
         if self._unread > HIGH_WATER:
             self._link.resume_reading()
         self._unread = 0
         return body
+
+    def follow(self, when_gone: Callable[[], None]) -> None:
+        """Call this when the client goes. No more of the body is wanted: it is dropped, lest it hide the end."""
+        self.when_gone = when_gone
+        self._body.clear()
+        self._unread = 0
+        self._link.resume_reading()
+        if self.gone:
+            when_gone()
 
     def forget(self) -> None:
         """Let go of the head: nobody will ask for it any more."""
@@ -229,6 +241,8 @@ class Client:
 
     def arrived(self, data: bytes) -> None:
         """Bytes of the body."""
+        if self.when_gone is not None:
+            return
         self._body.append(data)
         self._unread += len(data)
         if self._unread > HIGH_WATER:
@@ -240,9 +254,10 @@ class Client:
         self.more_body = False
         self._wake()
 
-    def lost(self) -> None:
-        """The client has left, or what it sends is no request any more."""
+    def lost(self, refused: ClientError | None = None) -> None:
+        """The client has left. Or what it sends is no request any more: then it has been told what is `refused`."""
         self.gone = True
+        self._refused = refused
         self._wake()
         if self.when_gone is not None:
             self.when_gone()

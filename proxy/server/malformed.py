@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import orjson
 
+from proxy.errors import ClientError
+
 MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
 
 
@@ -22,6 +24,10 @@ class Refusal(NamedTuple):
         body = orjson.dumps({"error": error})
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         return head % (self.status, len(body)) + body
+
+    def error(self) -> ClientError:
+        """The same for whoever is at work on the request, and must not answer it."""
+        return ClientError(self.message, code=self.code, status=int(self.status[:3]))
 
 
 MALFORMED = Refusal(b"400 Bad Request", "This is not a well-formed HTTP/1.1 request", "malformed_request")
