@@ -258,6 +258,7 @@ class ClientConnection(asyncio.Protocol):
         """The answer has been sent. If the request has not been read to its end, nothing more of it will be; but a
         close at once would make the client lose the answer (RFC 9112, section 9.6)."""
         self._client = None
+        self.resume_reading()
         self._watch_reading()
         if client.more_body:
             self._linger()
@@ -325,8 +326,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         client, self._client = self._client, None
-        if client is not None:  # its body broke off: nobody must answer it
-            client.lost()
+        if client is not None:  # its body broke off: nobody else must answer it
+            client.lost(refusal.error())
             if client.started:
                 self._transport.close()
                 return

@@ -90,9 +90,7 @@ class Watch:
 
     def follow_client(self) -> None:
         """See the client go from now on: its body has been read."""
-        self._client.when_gone = self._client_gone
-        if self._client.gone:
-            self._client_gone()
+        self._client.follow(self._client_gone)
 
     def follow_upstream(self, beat: Beat | None) -> None:
         """Count the time in which nothing comes from now on; `beat` is run when nothing went out for too long."""

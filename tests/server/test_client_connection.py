@@ -1,0 +1,130 @@
+"""One client's connection: bodies that nobody reads, what a head may hold, and answers that were never finished."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from proxy.server.client import Client, Line, status_line
+from tests.fakes import Answer, FakeUpstream, Stall, reply, reply_json, sse
+from tests.server.running import AT_ONCE, chat_body, head, running, said
+
+pytestmark = pytest.mark.anyio
+
+CHAT = "/v1/chat/completions"
+LARGE = b"x" * 300_000
+
+
+@pytest.mark.parametrize("door", ["POST /nowhere", "GET /v1/models"])
+async def test_a_body_that_nobody_reads_is_in_nobodys_way(door: str) -> None:
+    """After the answer to a request whose large body nobody wanted, the connection ends or serves the next request."""
+    method, path = door.split(" ")
+    async with FakeUpstream(lambda _: reply_json({"data": []})) as upstream, running(upstream) as proxy:
+        for _ in range(5):
+            async with proxy.wire() as wire:
+                await wire.send(head(path, f"content-length: {len(LARGE)}", method=method) + LARGE)
+                assert (await wire.answer()).complete
+                await wire.send(head(path, method=method))
+                next_one = await wire.answer()
+                assert next_one.complete or next_one.status == 0
+
+
+async def test_who_leaves_with_an_unread_body_is_noticed() -> None:
+    """A client that goes away is seen to go, also when more of its body has come than anybody wants to read."""
+    async with FakeUpstream(Answer((Stall(),))) as upstream, running(upstream) as proxy, proxy.wire() as wire:
+        await wire.send(head("/v1/models", f"content-length: {len(LARGE)}", method="GET") + LARGE)
+        exchange = await upstream.exchange()
+        since = time.monotonic()
+        wire.leave()
+        assert await exchange.wait_client_closed() - since < AT_ONCE
+
+
+async def test_a_large_body_leaves_the_connection_as_it_was() -> None:
+    """A body that is larger than what may lie unread is read whole, and the next one on the same connection too."""
+    async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream, running(upstream) as proxy:
+        async with proxy.wire() as wire:
+            for _ in range(3):
+                await wire.post(CHAT, chat_body("lorem ipsum " * 50_000))
+                assert (await wire.answer()).text() == "Hello"
+        assert len({request.connection for request in upstream.requests}) <= 3
+
+
+async def test_a_handler_that_fails_in_mid_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that was begun and never ended closes its connection: its client must not wait for more."""
+
+    async def serve(client: Client) -> None:
+        client.start(200, [])
+        client.write(b"half")
+        raise OSError("the other half is lost")
+
+    async with FakeUpstream([]) as upstream, running(upstream) as proxy, proxy.wire() as wire:
+        monkeypatch.setattr(proxy.server._main._house, "serve", serve)
+        await wire.send(head(CHAT))
+        answer = await wire.answer()
+        assert (answer.status, answer.body, answer.complete) == (200, b"half", False)
+        assert await wire.ended() == b""
+
+
+class _Kept:
+    """A link that keeps what it is given (see proxy.server.client.Link)."""
+
+    behind = False
+    date = b"date: today\r\n"
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def put(self, data: bytes) -> None:
+        """Keep it."""
+        self.data += data
+
+    async def drain(self) -> None:
+        """Never needed."""
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read."""
+
+    def answered(self, client: Client) -> None:
+        """Nothing follows."""
+
+    def abort(self) -> None:
+        """Nothing to end."""
+
+
+def client(method: str = "GET", keep_alive: bool = True) -> tuple[Client, _Kept]:
+    """A client, and what it is sent."""
+    link = _Kept()
+    return Client(link, Line(method, "/", b"", "1.1"), [], keep_alive, False), link
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b", b"\x7f"])
+async def test_no_value_breaks_out_of_its_header(value: bytes) -> None:
+    """A control character in a header's value is an error, and nothing is sent."""
+    asking, link = client()
+    with pytest.raises(ValueError, match="control character"):
+        await asking.reply(200, [(b"x-a", value)], b"")
+    assert link.data == b""
+
+
+async def test_the_bytes_of_answers() -> None:
+    """A head leaves with the first bytes behind it; a whole answer is one piece; HEAD has no body."""
+    asking, link = client()
+    asking.start(200, [(b"a", b"b")])
+    assert link.data == b""
+    asking.write(b"hello")
+    await asking.end(b"!")
+    start = b"HTTP/1.1 200 OK\r\ndate: today\r\na: b\r\n"
+    assert link.data == start + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
+    asking, link = client("HEAD", keep_alive=False)
+    await asking.reply(200, [(b"a", b"b")], b"hello")
+    assert link.data == start + b"connection: close\r\ncontent-length: 5\r\n\r\n"
+
+
+def test_a_status_that_nobody_knows() -> None:
+    """A model server's own status has no phrase, and is passed on."""
+    assert status_line(529) == b"HTTP/1.1 529 \r\n"
+    assert status_line(404) == b"HTTP/1.1 404 Not Found\r\n"
