@@ -145,7 +145,7 @@ class Metrics:
         """It is over; all that happened will be counted."""
         self._running[exchange.endpoint] -= 1
         self._over.append(exchange)
-        if len(self._over) >= MOST_WAITING:
+        if len(self._over) >= MOST_WAITING or exchange.found or exchange.check_errors:  # these may be large
             self._count()
 
     def _count(self) -> None:
