@@ -70,6 +70,36 @@ async def test_what_goes_on_beside_a_body_is_bounded(beginning: bytes) -> None:
         assert answer.json()["error"]["code"] == "trailers_too_large"
 
 
+@pytest.mark.parametrize(
+    ("beginning", "rest", "status"),
+    [
+        (head(CHAT, "transfer-encoding: chunked"), b"zz\r\n", 400),
+        (CHUNKED, b"zz\r\n", 400),
+        (CHUNKED + b"0\r\nx: ", PIECE + PIECE, 431),
+    ],
+    ids=["no chunk at all", "a bad chunk after a good one", "a trailer without end"],
+)
+async def test_a_body_that_is_none_is_counted_as_refused(beginning: bytes, rest: bytes, status: int) -> None:
+    """The client is still there: it has sent what is no request, has been told so, and has cancelled nothing."""
+    async with answering() as proxy, proxy.wire() as wire:
+        await wire.send(beginning)
+        await wire.send(rest)
+        assert (await wire.answer()).status == status
+        exchange = await proxy.exchange()
+        assert exchange.outcome == "rejected"
+        assert exchange.status == status
+        labels = {"endpoint": CHAT, "model": "", "outcome": "rejected", "stream": "false"}
+        assert proxy.metric("requests_total", **labels) == 1
+
+
+async def test_a_client_that_leaves_within_its_body_has_cancelled() -> None:
+    """Nobody is there to be told anything."""
+    async with answering() as proxy:
+        async with proxy.wire() as wire:
+            await wire.send(CHUNKED)
+        assert (await proxy.exchange()).outcome == "client_cancelled"
+
+
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 @pytest.mark.parametrize("framing", [f"content-length: {64 * len(PIECE)}", "transfer-encoding: chunked"])
 async def test_a_refusal_reaches_a_client_that_sends_everything_first(connection: str, framing: str) -> None:
