@@ -255,8 +255,13 @@ def check_media(part: dict[str, Any], path: str, options: Options) -> None:
         )
 
 
+_DEFINING = ("tools", "functions", "response_format", "json_schema", "grammar")
+
+
 def tool_texts(body: dict[str, Any]) -> list[InputText]:
     """Names, descriptions and schemas of tools, as the template shows them to the model; each a group of its own."""
+    if body.keys().isdisjoint(_DEFINING):
+        return []
     tools = [(f"{key}[{i}]", tool) for key in ("tools", "functions") for i, tool in enumerate(body.get(key) or ())]
     schemas = [(key, body.get(key)) for key in ("response_format", "json_schema", "grammar")]
     texts = schema_texts((*tools, *schemas))
