@@ -19,11 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import orjson
-
 from proxy.core.events import Frame, Passage, Piece
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Finding, Kind
+from proxy.dialects.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -175,6 +174,9 @@ class Alike(Protocol):
     def text(self, raw: bytes) -> str | None:
         """The text of an event of this form; None for any other event."""
 
+    def saying(self, raw: bytes, text: str) -> bytes:
+        """The event that `text` has just read, with another text; b"" for none."""
+
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged; None for any other event."""
 
@@ -209,8 +211,8 @@ class Answer(ABC):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
         passage = self.guard.more(alike.channel, text)
-        if passage is None and self.request.stream:
-            return data
+        if self.request.stream and (passage is None or not passage.cuts):
+            return data if passage is None else alike.saying(data, passage.texts[0])
         out: list[bytes] = []
         frame = alike.frame(data)
         assert frame is not None
@@ -371,8 +373,3 @@ class Answer(ABC):
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:
         """An error in mid-stream, in the shape that this dialect's clients understand."""
-
-
-def saying(raw: bytes, slot: tuple[int, int], text: str) -> bytes:
-    """An event's bytes with another text in its slot."""
-    return raw[: slot[0]] + orjson.dumps(text)[1:-1] + raw[slot[1] :]

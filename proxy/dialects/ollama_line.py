@@ -8,6 +8,7 @@ from typing import Any
 from proxy.core.events import Frame, Piece
 from proxy.core.types import Channel
 from proxy.dialects.jsonbody import type_name
+from proxy.dialects.slots import saying
 from proxy.dialects.template import inside
 from proxy.errors import UpstreamBroken
 
@@ -123,6 +124,10 @@ class Template:
         if said is not None:
             self.value, self._slot = raw[start:end], (text, last)
         return said
+
+    def saying(self, raw: bytes, text: str) -> bytes:
+        """The line that was read last with another text; b"" for none."""
+        return saying(raw, self._slot, text)
 
     def frame(self, raw: bytes) -> Frame | None:
         """A line of this form as a frame whose text may be exchanged; None for any other line."""

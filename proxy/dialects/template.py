@@ -13,6 +13,7 @@ import orjson
 
 from proxy.core.events import Frame, Piece
 from proxy.core.types import Channel
+from proxy.dialects.slots import saying
 
 _PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string that needs no decoding
 _DIGITS = re.compile(rb"[1-9][0-9]{0,18}")
@@ -52,6 +53,10 @@ class Template:
         except orjson.JSONDecodeError:
             return None
         return text
+
+    def saying(self, raw: bytes, text: str) -> bytes:
+        """An event of this form with another text; b"" for none."""
+        return saying(raw, (self._first, len(raw) + self._last), text)
 
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged; None for any other event."""
@@ -107,6 +112,10 @@ class VaryingTemplate:
         if text is not None:
             self.value, self._slot = raw[start:end], slot
         return text
+
+    def saying(self, raw: bytes, text: str) -> bytes:
+        """The event that was read last with another text; b"" for none."""
+        return saying(raw, self._slot, text)
 
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""

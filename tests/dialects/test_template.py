@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.core.events import Frame, Piece
 from proxy.core.types import Channel, Kind
-from proxy.dialects.base import saying
+from proxy.dialects.slots import saying
 from proxy.dialects.template import Template, VaryingTemplate
 
 CHANNEL = Channel(0, Kind.CONTENT, "content")
