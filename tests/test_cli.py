@@ -20,6 +20,8 @@ import pytest
 from proxy import __version__
 from proxy.cli import main
 from proxy.demo.backend import DemoBackend
+from tests import plain_http
+from tests.plain_http import NO_TLS
 
 PATIENCE = 30.0  # seconds for a process to start or to end
 ALONE = "import proxy.cli.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
@@ -194,7 +196,7 @@ def test_without_a_model_server_the_demo_model_answers_and_everything_says_so(po
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", base_url)
         assert "demo model: scripted answers, since no model server was found" in value(lines, "upstream")
         assert value(lines, "policies") == "house (1 rule)"
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=NO_TLS) as client:
             body = {"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}
             answer = client.post(f"{base_url}/chat/completions", json=body).json()
             assert "I am the demo model" in answer["choices"][0]["message"]["content"]
@@ -230,7 +232,7 @@ def test_a_hash_key_may_have_any_length(monkeypatch: pytest.MonkeyPatch) -> None
     body = {"model": "demo", "messages": [{"role": "user", "content": "Show me how to deploy with a key."}]}
     tags = []
     for _ in range(2):
-        with serving("--demo-pace", "0") as (_, lines), httpx.Client(trust_env=False) as client:
+        with serving("--demo-pace", "0") as (_, lines), httpx.Client(trust_env=False, verify=NO_TLS) as client:
             answer = client.post(f"{value(lines, 'base_url')}/chat/completions", json=body).text
             tags += re.findall(r"\[api_key:\w+\]", answer)
     assert len(tags) == 2
@@ -250,7 +252,7 @@ def test_what_a_rule_did_is_in_the_log_under_the_requests_id(policies: Path) -> 
     """A user who reads a notice can name the request, and the operator finds the rule; no text of either is there."""
     with serving("--policies", policies, "--log-format", "json") as (process, lines):
         body = {"model": "demo", "messages": [{"role": "user", "content": "a zorblaxium diary"}]}
-        refused = httpx.post(f"{value(lines, 'base_url')}/chat/completions", json=body, trust_env=False)
+        refused = plain_http.post(f"{value(lines, 'base_url')}/chat/completions", json=body, trust_env=False)
         got = ended(process, signal.SIGTERM)
     (event,) = [event for line in got.err.splitlines() if "rules" in (event := json.loads(line))]
     assert event["message"] == f"request {refused.headers['x-safety-proxy-request-id']}"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import plain_http
 from tests.fakes import (
     Answer,
     Answers,
@@ -35,6 +36,7 @@ from tests.fakes import (
     sse,
 )
 from tests.fakes.socket_diag import unread_by_peer
+from tests.plain_http import NO_TLS
 
 REQUEST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 EVENTS = sse({"text": "a"}, {"text": "b"}, "[DONE]")
@@ -83,7 +85,7 @@ async def _play(answers: Answers, request: bytes = REQUEST) -> list[bytes]:
 async def test_a_reply_is_http(framing: Framing) -> None:
     """A real client reads status, headers and body of a reply, however its end is told."""
     answer = reply(EVENTS, status=418, headers=[("X-Kind", "tea")], framing=framing)
-    async with FakeUpstream(answer) as upstream, httpx.AsyncClient() as client:
+    async with FakeUpstream(answer) as upstream, httpx.AsyncClient(verify=NO_TLS) as client:
         response = await client.post(upstream.base_url + "/chat/completions", json={"model": "m"})
     assert (response.status_code, response.headers["x-kind"], response.content) == (418, "tea", b"".join(EVENTS))
     assert response.headers["content-type"] == "text/event-stream"
@@ -92,7 +94,7 @@ async def test_a_reply_is_http(framing: Framing) -> None:
 @pytest.mark.anyio
 async def test_requests_are_recorded() -> None:
     """Method, path, headers, body and the number of connections are there to assert on."""
-    async with FakeUpstream(reply_json({"ok": True})) as upstream, httpx.AsyncClient() as client:
+    async with FakeUpstream(reply_json({"ok": True})) as upstream, httpx.AsyncClient(verify=NO_TLS) as client:
         await client.post(f"{upstream.url}/api/chat?x=1", json={"model": "é"}, headers={"X-One": "1"})
         await client.get(f"{upstream.url}/api/tags")
         exchange = await upstream.exchange(1)
@@ -186,7 +188,7 @@ async def test_reset_and_close_differ() -> None:
 @pytest.mark.parametrize("end", [Close(), Reset()])
 async def test_a_reply_that_is_cut_has_no_end(end: Close | Reset) -> None:
     """A chunked body that ends with `Close` or `Reset` has no last chunk: a client sees that it is not complete."""
-    async with FakeUpstream(reply([*EVENTS, end])) as upstream, httpx.AsyncClient() as client:
+    async with FakeUpstream(reply([*EVENTS, end])) as upstream, httpx.AsyncClient(verify=NO_TLS) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             await client.post(upstream.url)
 
@@ -252,7 +254,7 @@ async def test_answers_by_request() -> None:
         assert hasattr(request, "path")
         return reply_json({"path": request.path})
 
-    async with FakeUpstream(ollama) as upstream, httpx.AsyncClient() as client:
+    async with FakeUpstream(ollama) as upstream, httpx.AsyncClient(verify=NO_TLS) as client:
         assert (await client.get(f"{upstream.url}/api/version")).json() == {"path": "/api/version"}
         assert (await client.get(f"{upstream.url}/api/tags")).json() == {"path": "/api/tags"}
 
@@ -297,7 +299,7 @@ def test_a_thread_serves_clients_that_block() -> None:
     """The same fake in a thread: a blocking client, waiting from outside, and an event set from outside."""
     go = asyncio.Event()
     with FakeUpstreamThread([reply([b"one", Wait(go), b"two"]), reply([Stall()])]) as upstream:
-        with httpx.Client() as client:
+        with httpx.Client(verify=NO_TLS) as client:
             with client.stream("POST", upstream.base_url, json={}) as response:
                 assert upstream.exchange().request.path == "/v1"
                 upstream.set(go)
@@ -315,7 +317,7 @@ def test_a_thread_reports_a_script_that_failed() -> None:
 
     def overask() -> None:
         with FakeUpstreamThread([]) as upstream, pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(upstream.url)
+            plain_http.get(upstream.url)
 
     with pytest.raises(FakeUpstreamError, match="no answer"):
         overask()

@@ -12,12 +12,13 @@ import pytest
 
 from proxy.demo.backend import DemoBackend
 from proxy.demo.script import HELP, SCENES
+from tests.plain_http import NO_TLS
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     """A client of a demo model that answers as fast as it can."""
-    with DemoBackend(pace=0) as backend, httpx.Client(base_url=backend.url, trust_env=False) as client:
+    with DemoBackend(pace=0) as backend, httpx.Client(base_url=backend.url, trust_env=False, verify=NO_TLS) as client:
         yield client
 
 
@@ -74,7 +75,10 @@ def test_it_lists_its_model(client: httpx.Client) -> None:
 
 def test_the_pace_is_kept() -> None:
     """Between two tokens lies at least the pace."""
-    with DemoBackend(pace=0.01) as backend, httpx.Client(base_url=backend.url, trust_env=False) as client:
+    with (
+        DemoBackend(pace=0.01) as backend,
+        httpx.Client(base_url=backend.url, trust_env=False, verify=NO_TLS) as client,
+    ):
         start = time.monotonic()
         got = events(client.post("/v1/chat/completions", json=ask(SCENES[2].prompt, stream=True)))
         assert time.monotonic() - start >= 0.01 * (len(got) - 1)
@@ -84,7 +88,7 @@ def test_it_stops_while_an_answer_runs() -> None:
     """Leaving the context ends the server also in the middle of a stream, in bounded time."""
     with (
         DemoBackend(pace=0.2) as backend,
-        httpx.Client(base_url=backend.url, trust_env=False) as client,
+        httpx.Client(base_url=backend.url, trust_env=False, verify=NO_TLS) as client,
         client.stream("POST", "/v1/chat/completions", json=ask("Hello", stream=True)) as response,
     ):
         next(response.iter_raw())

@@ -14,6 +14,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests import plain_http
 from tests.e2e.llama_server import LlamaServer
 from tests.e2e.scripts import EMAIL, FORBIDDEN, FORBIDDEN_ARGUMENT, SCRIPTS
 from tests.proxy_process import ProxyProcess
@@ -361,7 +362,7 @@ def test_a_block_frees_the_model(proxy: ProxyProcess, llama: LlamaServer) -> Non
 
 def test_a_block_frees_the_model_for_a_client_that_does_not_stream(proxy: ProxyProcess, llama: LlamaServer) -> None:
     """The same for a client that does not stream: it has its answer, and the slot is free."""
-    answer = httpx.post(f"{proxy.base_url}/chat/completions", json={"messages": messages("bad-loop")}, timeout=10)
+    answer = plain_http.post(f"{proxy.base_url}/chat/completions", json={"messages": messages("bad-loop")}, timeout=10)
     assert answer.json()["choices"][0]["finish_reason"] == "content_filter"
     assert llama.wait_idle(within=0.1) < 0.1
 
@@ -403,8 +404,8 @@ def test_the_model_servers_errors(proxy: ProxyProcess) -> None:
 
 def test_metrics_count_it(proxy: ProxyProcess) -> None:
     """The admin listener counts what happened, and is ready."""
-    httpx.post(f"{proxy.base_url}/chat/completions", json={"model": "m", "messages": messages("bad")}, timeout=10)
-    metrics = httpx.get(f"{proxy.admin_url}/metrics").text
+    plain_http.post(f"{proxy.base_url}/chat/completions", json={"model": "m", "messages": messages("bad")}, timeout=10)
+    metrics = plain_http.get(f"{proxy.admin_url}/metrics").text
     assert (
         'safety_proxy_requests_total{endpoint="/v1/chat/completions",model="m",outcome="blocked",stream="false"} 1.0'
         in metrics
@@ -412,4 +413,4 @@ def test_metrics_count_it(proxy: ProxyProcess) -> None:
     assert (
         'safety_proxy_policy_actions_total{action="block",direction="output",policy="house",rule="phrase"}' in metrics
     )
-    assert httpx.get(f"{proxy.admin_url}/readyz").status_code == 200
+    assert plain_http.get(f"{proxy.admin_url}/readyz").status_code == 200

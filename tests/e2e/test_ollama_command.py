@@ -24,6 +24,7 @@ from proxy.policy.source import Source
 from tests.fakes import Answer, FakeUpstream, reply, reply_json
 from tests.fakes.answers import Framing
 from tests.fakes.ollama import Ollama, lines, recorded
+from tests.plain_http import NO_TLS
 from tests.server.running import Policies, Proxy, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -97,7 +98,7 @@ async def test_every_request_of_the_command_is_answered(sent: Sent) -> None:
 
 async def test_the_command_begins_with_head() -> None:
     """HEAD / is answered with 200 and no body."""
-    async with between() as (proxy, _), httpx.AsyncClient() as client:
+    async with between() as (proxy, _), httpx.AsyncClient(verify=NO_TLS) as client:
         answer = await client.head(proxy.url + "/")
         assert (answer.status_code, answer.content) == (200, b"")
 
@@ -344,7 +345,7 @@ needs_ollama = pytest.mark.skipif(
 @needs_ollama
 async def test_the_commands_requests_on_a_real_ollama() -> None:
     """list, ps, show, run and interactive run of its first model, as the command asks for them."""
-    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300) as client:
+    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300, verify=NO_TLS) as client:
         models = (await client.get(proxy.url + "/api/tags")).json()["models"]
         name = models[0]["name"]
         for sent in COMMANDS:
@@ -359,7 +360,7 @@ async def test_the_commands_requests_on_a_real_ollama() -> None:
 @needs_ollama
 async def test_no_marker_becomes_a_control_token_on_a_real_ollama() -> None:
     """Ollama's own count of the prompt: a neutralised marker has the tokens of plain text, r2 of one is +1."""
-    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300) as client:
+    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300, verify=NO_TLS) as client:
         name = (await client.get(proxy.url + "/api/tags")).json()["models"][0]["name"]
 
         async def tokens(url: str, text: str) -> int:

@@ -47,7 +47,7 @@ class Stage:
         """What a program has to do, as JSON."""
         cases = [{"name": case.name, "prompt": case.prompt, "tools": case.tools} for case in CASES]
         urls = {way.name: {case.name: self.proxy(way, case).url for case in CASES} for way in ways}
-        admin = {proxy.url: proxy.admin_url for proxy in (self.healthy, self.dying, self.scripted)}
+        admin = [proxy.admin_url for proxy in (self.healthy, self.dying, self.scripted)]
         return json.dumps({"urls": urls, "admin": admin, "cases": cases, "schema": SCHEMA, "maxTokens": MAX_TOKENS})
 
 

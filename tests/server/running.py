@@ -23,6 +23,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange import Exchange
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
+from tests.plain_http import NO_TLS
 
 WITHIN = 10.0
 """Seconds after which a test that waits has failed."""
@@ -379,7 +380,7 @@ async def running(
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0}
     settings = ServerConfig(upstream=url, **{**defaults, **config})
     server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen])
-    async with server, httpx.AsyncClient(timeout=WITHIN) as client:
+    async with server, httpx.AsyncClient(timeout=WITHIN, verify=NO_TLS) as client:
         yield Proxy(server, client, store, seen)
 
 

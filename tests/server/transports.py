@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec
@@ -15,6 +14,7 @@ import httpx_aiohttp
 import pytest
 
 from proxy.server.transport import Http1Transport
+from tests.plain_http import NO_TLS
 from tests.server.faulty_server import LIMIT, FaultyServer, Script
 
 P = ParamSpec("P")
@@ -29,14 +29,8 @@ def own() -> httpx.AsyncBaseTransport:
 def library() -> httpx.AsyncBaseTransport:
     """The library's. `max_connections=None` would leave aiohttp's own limit of 100 in force; 0 is "no limit" there."""
     limits = httpx.Limits(max_connections=0)
-    made: httpx.AsyncBaseTransport = httpx_aiohttp.AiohttpTransport(verify=_no_tls(), limits=limits)
+    made: httpx.AsyncBaseTransport = httpx_aiohttp.AiohttpTransport(verify=NO_TLS, limits=limits)
     return made
-
-
-@functools.cache
-def _no_tls() -> ssl.SSLContext:
-    """Loading the certificate authorities anew for each test would take most of its time."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def both(*, library_differs: str = "") -> pytest.MarkDecorator:
