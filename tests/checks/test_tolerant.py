@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proxy.checks.tolerant import FAILED_OPEN, Tolerant
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Resumable
 from proxy.core.gate import Gate
+from tests.literals import Literal, LiteralScan
 from tests.phrases import rewrite
 
 
@@ -42,3 +45,29 @@ def test_a_check_that_fails_releases_what_it_held_and_is_counted_once() -> None:
     out = [gate.feed("abc"), gate.feed("def"), gate.feed(" a bomb "), gate.feed("", final=True)]
     assert out == ["", "abcdef", " a [X] ", ""]
     assert [f.rule.name for f in gate.findings if f.rule is FAILED_OPEN] == ["internal/check_failed_open"]
+
+
+def test_it_goes_back_as_far_as_the_check_can() -> None:
+    """Also over its own failure: then the check looks again."""
+    check = Literal("bomb", rewrite("bomb").rule)
+    scan = Tolerant(check).open()
+    assert isinstance(scan, Resumable)
+    scan.feed("a bo")
+    mark = scan.save()
+    assert len(scan.feed("mb").findings) == 1
+    scan.restore(mark)
+    assert len(scan.feed("mb").findings) == 1
+    scan.restore(mark)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiteralScan, "feed", None)
+        assert [f.rule for f in scan.feed("mb").findings] == [FAILED_OPEN]
+        failed = scan.save()
+    scan.restore(mark)
+    assert len(scan.feed("mb").findings) == 1
+    scan.restore(failed)
+    assert scan.feed(" a bomb") == Progress(13)
+
+
+def test_a_check_that_cannot_go_back_does_not_say_that_it_can() -> None:
+    """Who would go back reads from the beginning instead."""
+    assert not isinstance(Tolerant(FailsAfter(4)).open(), Resumable)

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Sequence
 
 import pytest
 
-from proxy.core.check import Check, Progress
+from proxy.core.check import Check, Progress, Resumable
 from proxy.core.prompt import SLICE
-from proxy.core.types import Action, Finding, Kind, Replacement, Rule
+from proxy.core.types import Action, Direction, Finding, Kind, Replacement, Rule
 from proxy.dialects.base import InputText
 from proxy.dialects.fields import MOST_TEXTS
 from proxy.errors import BadRequest
+from proxy.policy.compile import compile_policies
+from proxy.policy.source import Source
 from proxy.server.exchange import Exchange, Outcome
 from proxy.server.judge import OPENING, PASSES, REMEMBERED, UNSTABLE, Blocked, judge_request
 from tests.literals import Literal
@@ -226,3 +228,30 @@ async def test_far_too_many_texts() -> None:
     with pytest.raises(BadRequest, match=r"^messages\[7\]\.content: ") as caught:
         await judged([text] * (MOST_TEXTS + 1))
     assert caught.value.code == "too_many_texts"
+
+
+STRICT = b"""
+version: 1
+policy: strict
+rules:
+  - {id: words, words: [heron], action: block}
+  - {id: folded, words: [stork], fold: true, action: block}
+  - {id: pattern, pattern: 'a+b', action: rewrite}
+  - {id: detector, detector: email, action: flag}
+  - {id: markers, detector: chat_markers, action: rewrite}
+"""
+TOLERANT = b"""
+version: 1
+policy: tolerant
+on_error: allow
+rules: [{id: pattern, pattern: 'c+d', fold: true, action: block}]
+"""
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+async def test_checks_of_policies_can_go_back(escaped: bool) -> None:
+    """All that a policy can ask for is read on after a block, and not from the beginning."""
+    policies = compile_policies([Source("a.yaml", STRICT), Source("b.yaml", TOLERANT)], hash_key=b"key")
+    checks = policies.plan(Direction.INPUT, model="m", role="user").checks(Kind.CONTENT, escaped)
+    assert len(checks) == 2
+    assert all(isinstance(check.open(), Resumable) for check in checks)
