@@ -143,9 +143,10 @@ class RuleReader:
             return
         if spec.id.startswith(RESERVED):
             self._wrong((*path, "id"), f"`{RESERVED}` is for the policy's own limits", "choose another id")
-        line = self.document.at((*path, "id")).start_mark.line + 1
-        first = self._ids.setdefault(spec.id, line)
-        if first != line:
+        first = self._ids.get(spec.id)
+        if first is None:
+            self._ids[spec.id] = self.document.at((*path, "id")).start_mark.line + 1
+        else:
             self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
 
     def _check_keys(self, spec: RuleSpec, path: Path) -> None:

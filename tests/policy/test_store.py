@@ -7,6 +7,7 @@ import gc
 import random
 import time
 import tracemalloc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ import pytest
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind
 from proxy.errors import PolicyError
+from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.pauses import Pause
+from proxy.matching.rules import MatchRule
+from proxy.policy import reuse
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over
@@ -134,6 +139,90 @@ async def test_who_began_with_a_set_ends_with_it(tmp_path: Path) -> None:
     assert first + gate.feed("tnt, bomb", final=True) == "a [removed], tnt, [removed]"
     gate = Gate(store.current.plan(Direction.OUTPUT, model="m").checks(Kind.CONTENT))
     assert gate.feed("bomb, tnt", final=True) == "bomb, [removed]"
+
+
+async def test_files_that_say_the_same_leave_the_set_as_it_is(tmp_path: Path) -> None:
+    """A comment more: a load that went well, and the set goes on with what it has learnt of texts."""
+    store = await loaded(tmp_path)
+    before = store.current
+    (tmp_path / "a.yaml").write_text("# the house's rules\n" + policy("bomb"))
+    assert await store.reload() is True
+    assert store.current is before
+    assert store.status.loads == 2
+
+
+async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules of the set in force are known, whatever was tried in between."""
+    compiled: list[str] = []
+
+    def noting(match: MatchRule, pause: Pause) -> CompiledRule:
+        compiled.append(match.rule.id)
+        return compile_rule(match, pause)
+
+    monkeypatch.setattr(reuse, "compile_rule", noting)
+    store = await loaded(tmp_path, policy("bomb", "tnt"))
+    (tmp_path / "a.yaml").write_text(policy("new", "removed", "bomb", "tnt"))
+    assert await store.reload() is False
+    (tmp_path / "a.yaml").write_text(policy("new", "bomb", "tnt"))
+    assert await store.reload() is True
+    assert compiled == ["bomb", "tnt", "new", "removed", "new"]
+
+
+async def test_a_set_that_nobody_has_any_more_is_freed_by_the_next_load(tmp_path: Path) -> None:
+    """Sets refer to themselves, so they need the collector, which a quiet server may not run for hours."""
+    store = await loaded(tmp_path)
+    first = weakref.ref(store.current)
+    for word in ("tnt", "semtex"):
+        (tmp_path / "a.yaml").write_text(policy(word))
+        assert await store.reload() is True
+    assert first() is None
+
+
+@pytest.mark.parametrize(("cheap", "collected"), [(0, False), (10**9, True)])
+async def test_nobody_waits_for_a_long_collection(
+    cheap: int, collected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many objects around, old sets stay until the collector comes by itself."""
+    store = await loaded(tmp_path)
+    calls: list[None] = []
+    monkeypatch.setattr(gc, "collect", lambda: calls.append(None))
+    monkeypatch.setattr(store_module, "CHEAP", cheap)
+    await store.reload()
+    assert bool(calls) is collected
+
+
+async def test_a_thread_that_computes_waits_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it rests, what the loop had to do by then is done, more than once."""
+    monkeypatch.setattr(store_module, "WORK", 0.0)
+    loop = asyncio.get_running_loop()
+    rests = store_module._Rests(loop)
+    turns = 0
+    computing = True
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if computing:
+            loop.call_soon(turn)
+
+    def compute() -> int:
+        before = turns
+        rests()
+        return turns - before
+
+    turn()
+    assert await asyncio.to_thread(compute) >= store_module.TURNS
+    computing = False
+
+
+def test_a_thread_that_computes_does_not_wait_for_a_loop_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is being stopped: the load comes to its end."""
+    monkeypatch.setattr(store_module, "WORK", 0.0)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    store_module._Rests(loop)()
 
 
 EDITS = ("rename", "write", "broken", "empty", "gone")
