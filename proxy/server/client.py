@@ -78,7 +78,6 @@ class Client:
     __slots__ = (
         "_body",
         "_chunked",
-        "_expects",
         "_head",
         "_link",
         "_refused",
@@ -98,14 +97,12 @@ class Client:
         "when_gone",
     )
 
-    def __init__(self, link: Link, line: Line, headers: Headers, keep_alive: bool, expects: bool) -> None:
-        """`expects`: it waits for a word before it sends the body (RFC 9110, section 10.1.1)."""
+    def __init__(self, link: Link, line: Line, headers: Headers, keep_alive: bool) -> None:
         self._link = link
         self.line = line
         self.headers = headers
         self.header: dict[bytes, bytes] = dict(reversed(headers))
         self.keep_alive = keep_alive
-        self._expects = expects
         self._body: list[bytes] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -140,8 +137,7 @@ class Client:
         Raises ClientGone, or a ClientError when the body is none.
         """
         if self.more_body and not self._body and not self.gone:
-            if self._expects:
-                self._expects = False
+            if self.header.pop(b"expect", b"").lower() == b"100-continue":  # RFC 9110, section 10.1.1
                 self._link.put(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._waiter = asyncio.get_running_loop().create_future()
             try:

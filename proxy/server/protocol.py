@@ -51,7 +51,6 @@ class ClientConnection(asyncio.Protocol):
         "_arrived",
         "_beside_body",
         "_client",
-        "_expects",
         "_head_size",
         "_head_timer",
         "_headers",
@@ -80,7 +79,6 @@ class ClientConnection(asyncio.Protocol):
         self._client: Client | None = None  # whose request is being read or answered
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._expects = False
         self._in_head = True
         self._head_size = 0  # of what has arrived of a head, perhaps with the beginning of the body
         self._arrived = 0
@@ -155,7 +153,6 @@ class ClientConnection(asyncio.Protocol):
         self._head_size = self._arrived
         self._url = b""
         self._headers = []
-        self._expects = False
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target."""
@@ -164,10 +161,7 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field. Trailers are read over: they must not become header fields (RFC 9110, section 6.5.1)."""
         if self._in_head:
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self._expects = True
-            self._headers.append((name, value))
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -205,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
             parser.get_method().decode("ascii"), unquote(path) if "%" in path else path, target.query or b"", version
         )
         keep_alive = version != "1.0" and bool(parser.should_keep_alive())
-        self._client = client = Client(self, line, self._headers, keep_alive, self._expects)
+        self._client = client = Client(self, line, self._headers, keep_alive)
         self._headers = []
         task = self._loop.create_task(house.serve(client))
         house.tasks.add(task)

@@ -98,7 +98,7 @@ class _Kept:
 def client(method: str = "GET", keep_alive: bool = True) -> tuple[Client, _Kept]:
     """A client, and what it is sent."""
     link = _Kept()
-    return Client(link, Line(method, "/", b"", "1.1"), [], keep_alive, False), link
+    return Client(link, Line(method, "/", b"", "1.1"), [], keep_alive), link
 
 
 @pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b", b"\x7f"])
