@@ -68,10 +68,15 @@ class ArgumentsGate(WholeGate):
     A rewrite that would leave broken JSON ends the call instead: half an argument must not be executed.
     """
 
+    def __init__(self, checks: Checks) -> None:
+        super().__init__(checks)
+        self._clean: set[str] = set()  # keys and values in which nothing is found; many come more than once
+
     def _judge(self, text: str) -> str:
         try:
             value = json.loads(text, object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number)
             judged, changed = self._walk(value)
+            self._clean.clear()
         except RecursionError:
             self.blocked = Finding(0, len(text), UNREADABLE)
             self.findings.append(self.blocked)
@@ -104,9 +109,18 @@ class ArgumentsGate(WholeGate):
             return [item[0] for item in items], any(item[1] for item in items)
         if isinstance(value, str):  # a number too: _Number is its literal
             plain = value.plain() if isinstance(value, _Number) else value
-            out = self._gated(plain)
+            out = plain if self._is_clean(plain) else self._gated(plain)
             return (value, False) if out == plain else (out, True)
         return value, False
+
+    def _is_clean(self, text: str) -> bool:
+        """Whether no rule finds anything: then it needs no gate, of which each would cost more than to look."""
+        if text in self._clean:
+            return True
+        if any(check.open().feed(text, final=True).findings for check in self._checks(False)):
+            return False
+        self._clean.add(text)
+        return True
 
 
 class _Pairs(list[tuple[Any, Any]]):

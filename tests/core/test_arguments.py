@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
+from tests.literals import Literal
 from tests.phrases import block, flag, rewrite
 
 
@@ -104,3 +105,19 @@ def test_any_arguments_keep_their_meaning(value: object, ascii_only: bool) -> No
     out = judged(json.dumps(value, ensure_ascii=ascii_only), rewrite("ab", "#"))
     assert out is not None
     assert json.loads(out) == hidden(value)
+
+
+def test_keys_and_values_that_come_again_are_read_once() -> None:
+    """A call with a table of a thousand rows is judged cell by cell, and each text in it once."""
+    check = Literal("bomb", flag("bomb").rule)
+    source = json.dumps([{"kind": "row", "size": 3}] * 1000)
+    assert judged(source, check, chunks=[source]) == source
+    assert check.opened == len({"kind", "row", "size", "3"}) + 1  # and the text as it is written
+
+
+def test_what_is_found_again_is_told_again() -> None:
+    """Only a text in which nothing was found need not be looked at again."""
+    source = json.dumps(["bomb"] * 3)
+    arguments = gate(flag("bomb"))
+    assert arguments.feed(source, final=True) == source
+    assert len(arguments.findings) == 3
