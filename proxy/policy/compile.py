@@ -27,7 +27,7 @@ from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
 from proxy.policy.examples import Result, Trial, matcher_of, see, shown
 from proxy.policy.ownwords import OwnWords, own_words
-from proxy.policy.plan import Policy, Scope
+from proxy.policy.plan import Asked, Policy, Scope
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import read_policy
 from proxy.policy.reuse import Kept, Reuse
@@ -101,9 +101,13 @@ class Compilation:
         allow_empty: bool = False,
         origin: str = "policies",
         kept: Kept | None = None,
+        asked: Sequence[Asked] = (),
         pause: Pause = no_pause,
     ) -> None:
-        """`kept`: of the load before, with the same `hash_key`. `pause` is called often, from within everything."""
+        """Of the load before, with the same `hash_key`: what it `kept`, and what its set was `asked`.
+
+        `pause` is called often, from within everything.
+        """
         files = sorted(sources, key=lambda source: source.base)
         self._policies = [source for source in files if source.is_policy]
         self._word_files = {source.base: source for source in files if not source.is_policy}
@@ -113,6 +117,7 @@ class Compilation:
         self._origin = origin
         self._order = 0
         self._pause = pause
+        self._asked = asked
         self._before = kept or Kept()
         self._rules = Reuse(self._before, pause)
         self.kept = Kept()
@@ -137,7 +142,7 @@ class Compilation:
         revision = self._revision(loaded)
         report = tuple(line for policy in policies for line in _report(policy))
         done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
-        done.warm(self._pause)
+        done.warm(self._asked, self._pause)
         self.kept = Kept(self._rules.rules, frozenset(clean))
         return done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 
 from proxy.checks.markers import MarkerPass
 from proxy.checks.tolerant import Tolerant
@@ -14,6 +15,7 @@ from proxy.policy.names import normalise_model
 from proxy.policy.plan import MOST_PARTS, UNKNOWN, Asked, ChatTemplate, Plan, Policy
 from proxy.policy.schema import History
 
+MOST_ASKED = 8
 ORDINARY = (*string.printable, " The quick brown fox jumps over the lazy dog; that is what this sentence says to you. ")
 NOTICE = 'This was stopped by the policy "{policy}".'
 
@@ -40,6 +42,7 @@ class PolicySet:
         self.shadow = shadow
         self.report = report
         self.hints = hints
+        self.asked: tuple[Asked, ...] = ()  # what plans were last made for
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
         self._composed: dict[tuple[tuple[Policy, ...], bool, bool], Check] = {}
 
@@ -63,7 +66,9 @@ class PolicySet:
         No role means that nobody knows: then every policy applies that would for some role.
         `template` is what is known of the model's chat template.
         """
-        asked = Asked(normalise_model(model), key, alignment, direction, role, template)
+        return self._plan(Asked(normalise_model(model), key, alignment, direction, role, template), direction)
+
+    def _plan(self, asked: Asked, direction: Direction) -> Plan:
         holding = tuple(p.part(asked) for p in self.policies if p.scope.holds(asked))
         plan = self._plans.get((direction, holding))
         if plan is None:
@@ -71,6 +76,7 @@ class PolicySet:
                 self._plans.clear()
                 self._composed.clear()
             plan = self._plans[direction, holding] = Plan(holding, direction, self._compose)
+            self.asked = (*self.asked, asked)[-MOST_ASKED:]
         return plan
 
     def system_prompt(self, model: str, key: str | None = None, alignment: str = "unknown") -> tuple[str, str]:
@@ -98,10 +104,14 @@ class PolicySet:
         name = rule.policy if rule.policy in known or not self.policies else self.policies[0].name
         return NOTICE.format(policy=name)
 
-    def warm(self, pause: Pause = no_pause) -> None:
-        """Compose what a request to which every policy applies will ask for, and show it what nearly every text has."""
-        for direction in Direction:
-            plan = Plan(self.policies, direction, self._compose)
+    def warm(self, asked: Iterable[Asked] = (), pause: Pause = no_pause) -> None:
+        """Compose what requests will ask for, and show it what nearly every text has, so that none has to wait for it.
+
+        That is what a request to which every policy applies asks for, and what was `asked` of the set before.
+        """
+        plans = [Plan(self.policies, direction, self._compose) for direction in Direction]
+        plans += [self._plan(one, one.direction) for one in asked if one.direction is not None]
+        for plan in plans:
             for kind in Kind:
                 for escaped in (False, True):
                     plan.checks(kind, escaped)

@@ -122,6 +122,7 @@ class PolicyStore:
             allow_empty=empty_is_fine,
             origin=str(self.directory),
             kept=self._kept,
+            asked=self._current.asked if self._current is not None else (),
             pause=pause,
         )
         with _giving_way():

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind
 from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
-from proxy.policy import reuse
+from proxy.policy import policyset, reuse
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over
@@ -149,6 +150,24 @@ async def test_files_that_say_the_same_leave_the_set_as_it_is(tmp_path: Path) ->
     assert await store.reload() is True
     assert store.current is before
     assert store.status.loads == 2
+
+
+async def test_a_new_version_is_ready_for_what_the_old_one_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request after a load finds its checks composed, whoever it comes from."""
+    narrow = "[{{id: a, words: [{}], action: rewrite, roles: [user]}}, {{id: b, words: [x], action: rewrite}}]"
+    text = "version: 1\npolicy: house\nrules: " + narrow
+    store = await loaded(tmp_path, text.format("bomb"))
+
+    def checks() -> tuple[Check, ...]:
+        return store.current.plan(Direction.INPUT, model="m", role="assistant").checks(Kind.CONTENT)
+
+    checks()
+    (tmp_path / "a.yaml").write_text(text.format("tnt"))
+    assert await store.reload() is True
+    monkeypatch.setattr(policyset, "Matcher", None)
+    assert Gate(checks()).feed("tnt x", final=True) == "tnt [removed]"
 
 
 async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
