@@ -138,10 +138,18 @@ _MESSAGE = Object(
     ["role"],
 )
 
+
+def _message(value: Any, path: str, report: Report) -> dict[str, Any]:
+    """Most messages are a role and a text, and nothing else."""
+    if type(value) is dict and len(value) == 2 and type(value.get("role")) is type(value.get("content")) is str:
+        return value
+    return _MESSAGE(value, path, report)
+
+
 CHAT = Object(
     {
         "model": STRING,
-        "messages": list_of(_MESSAGE),
+        "messages": list_of(_message),
         "n": OPTIONAL_INTEGER,
         "tools": by_type("an array", array=list_of(_TOOL), null=NULL),
         "functions": by_type("an array", array=list_of(_FUNCTION), null=NULL),
