@@ -123,7 +123,18 @@ _CONTENT = by_type(
     "a string, null or an array of parts", string=STRING, null=NULL, array=list_of(tagged("type", _PARTS))
 )
 
-_MESSAGE = Object(
+
+class _Message(Object):
+    """Most messages are a role and a text, and nothing else: that is seen at one glance."""
+
+    def __call__(self, value: Any, path: str, report: Report) -> dict[str, Any]:
+        """The known part of `value`. Raises BadRequest."""
+        if type(value) is dict and len(value) == 2 and type(value.get("role")) is type(value.get("content")) is str:
+            return value
+        return super().__call__(value, path, report)
+
+
+_MESSAGE = _Message(
     {
         "role": STRING,
         "content": _CONTENT,
@@ -139,17 +150,10 @@ _MESSAGE = Object(
 )
 
 
-def _message(value: Any, path: str, report: Report) -> dict[str, Any]:
-    """Most messages are a role and a text, and nothing else."""
-    if type(value) is dict and len(value) == 2 and type(value.get("role")) is type(value.get("content")) is str:
-        return value
-    return _MESSAGE(value, path, report)
-
-
 CHAT = Object(
     {
         "model": STRING,
-        "messages": list_of(_message),
+        "messages": list_of(_MESSAGE),
         "n": OPTIONAL_INTEGER,
         "tools": by_type("an array", array=list_of(_TOOL), null=NULL),
         "functions": by_type("an array", array=list_of(_FUNCTION), null=NULL),
