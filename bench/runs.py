@@ -17,9 +17,9 @@ from pathlib import Path
 import orjson
 
 from bench.clocks import cpu_ns
-from bench.contestants import CONTESTANTS, HUNDRED, REPOSITORY, NotHere, Running, upstream
+from bench.contestants import CONTESTANTS, HUNDRED, OURS, REPOSITORY, NotHere, Running, upstream
 from bench.load import Result, command
-from bench.scenarios import Kind, Scenario
+from bench.scenarios import FIRST_STEPS, WARM_UP, Kind, Scenario
 from bench.wire import Pace, prompt
 
 RELOAD, SCRAPE, PROMPT = 3, 6, 9
@@ -71,9 +71,12 @@ def _start(
             continue
         say(f"starting {name}")
         try:
-            yield name, stack.enter_context(start(port, folder / str(number)))
+            contestant = stack.enter_context(start(port, folder / str(number)))
         except NotHere as reason:
             figures.notes.append(f"{name}: left out. {reason}")
+        else:
+            measure(WARM_UP if name in OURS else FIRST_STEPS, contestant)
+            yield name, contestant
 
 
 def _round(scenario: Scenario, running: dict[str, Running], source: Running, figures: Figures, number: int) -> None:

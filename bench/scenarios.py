@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from bench import contestants as who
 from bench.load import Plan
-from bench.wire import Pace
+from bench.wire import Pace, tokens
 
 EVERYBODY = (who.DIRECT, who.NGINX, who.NAIVE, *who.OURS)
 FEW = (who.DIRECT, who.NGINX, who.NAIVE, who.NONE, who.HUNDRED)
@@ -57,6 +57,10 @@ def paced(streams: int, rate: int, seconds: float, stamp: int = 1) -> Pace:
     return Pace(n=round(rate * seconds), rate=rate, stamp=stamp, wait=SETTLE + streams)
 
 
+# A proxy runs for days. The states of an automaton that is built as text comes are built before anything is measured:
+# all of the text is said once. What a first reading costs is in bench/matching.py.
+WARM_UP = Scenario("warm-up", "Warm-up", Kind.FLOOD, Pace(n=len(tokens()), batch=20, stamp=0))
+FIRST_STEPS = replace(WARM_UP, pace=Pace(n=500, batch=20, stamp=0))
 MAIN = Scenario("paced", "64 streams x 50 events/s", Kind.PACED, paced(64, 50, 3.0), 64)
 SCENARIOS = (
     Scenario(

@@ -37,6 +37,11 @@ class Frame:
     slot: tuple[int, int] | None = None
     events: int = 1
 
+    @property
+    def says_more(self) -> bool:
+        """Whether it says something in one channel, and does nothing else."""
+        return len(self.pieces) == 1 and bool(self.pieces[0].text) and not (self.finishes or self.closes)
+
     @classmethod
     def together(cls, frames: Sequence[Frame]) -> Frame:
         """Frames with slots in one channel as one that says what they all say; `raw` is that of the first."""

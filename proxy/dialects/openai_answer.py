@@ -32,13 +32,14 @@ class ChatAnswer(ChunkedAnswer):
         rest = {k: v for k, v in choice.items() if k != "message"}
         return {**rest, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason") or "stop"}
 
-    def _pieces(self, index: int, choice: dict[str, Any]) -> Iterator[Piece]:
+    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
         delta = choice.get("delta") or {}
-        yield from text_pieces(index, delta)
+        pieces = text_pieces(index, delta)
         for call in delta.get("tool_calls") or ():
-            yield from self._call_pieces(index, str(call["index"]), call.get("id"), call.get("function") or {})
+            pieces += self._call_pieces(index, str(call["index"]), call.get("id"), call.get("function") or {})
         if delta.get("function_call"):
-            yield from self._call_pieces(index, "function_call", None, delta["function_call"])
+            pieces += self._call_pieces(index, "function_call", None, delta["function_call"])
+        return pieces
 
     def _call_pieces(self, index: int, name: str, ident: str | None, function: dict[str, Any]) -> Iterator[Piece]:
         """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""

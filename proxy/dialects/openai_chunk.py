@@ -122,9 +122,10 @@ def numbers(value: Any) -> Any:
     return value if isinstance(value, (int, float)) else None
 
 
-def text_pieces(index: int, delta: dict[str, Any]) -> Iterator[Piece]:
+def text_pieces(index: int, delta: dict[str, Any]) -> list[Piece]:
     """The texts of a delta, in reading order."""
-    for key, value in delta.items():
-        kind = TEXT_KINDS.get(key)
-        if kind is not None and value is not None:
-            yield Piece(Channel(index, kind, key), value)
+    return [
+        Piece(Channel(index, TEXT_KINDS[key], key), value)
+        for key, value in delta.items()
+        if value is not None and key in TEXT_KINDS
+    ]

@@ -21,6 +21,7 @@ from proxy.errors import UpstreamBroken, UpstreamError
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
+LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
 _CHUNK_KEYS = frozenset((*HEAD, "object", "choices", "usage", "timings"))
 FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
@@ -55,7 +56,7 @@ class ChunkedAnswer(Answer):
         """A choice of a whole answer as the only one of a stream."""
 
     @abstractmethod
-    def _pieces(self, index: int, choice: dict[str, Any]) -> Iterator[Piece]:
+    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
         """The model text in a choice, in reading order."""
 
     @abstractmethod
@@ -90,13 +91,14 @@ class ChunkedAnswer(Answer):
             if run:
                 yield Frame.together(run)
                 run.clear()
-            yield from self._read(event)
+            frame = self._read(event)
+            if frame is not None:
+                yield frame
         if run:
             yield Frame.together(run)
 
     def _last_frames(self) -> Iterator[Frame]:
-        for event in self._sse.finish():
-            yield from self._read(event)
+        yield from filter(None, map(self._read, self._sse.finish()))
 
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
@@ -107,10 +109,10 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server sent an answer without choices", "protocol")
         chunk = self._clean({**value, "object": self.object_name, "choices": choices})
         usage = chunk.pop("usage", None)
-        yield self._frame(self._encode(chunk), chunk)
+        yield self._frame(chunk, self._encode(chunk))
         if usage and (self.request.include_usage or not self.request.stream):
             tail = self._chunk([], usage=usage)
-            yield self._frame(self._encode(tail), tail)
+            yield self._frame(tail, self._encode(tail))
         yield self._last()
 
     def _last(self) -> Frame:
@@ -118,19 +120,19 @@ class ChunkedAnswer(Answer):
         self._over = True
         return Frame(b"", finishes=(ALL,))
 
-    def _read(self, event: sse.Event) -> Iterator[Frame]:
+    def _read(self, event: sse.Event) -> Frame | None:
         data = event.data
         if data is None:
-            if self.request.stream:
-                yield Frame(COMMENT)
-        elif data.strip() == b"[DONE]":
-            if not self._is_complete():
-                raise UpstreamBroken("the model server ended a stream without finishing its answer", "truncated")
-            yield self._last()
-        elif data.strip() != b"null":  # llama.cpp begins the stream of several prompts with it
-            yield from self._read_chunk(event, data)
+            return Frame(COMMENT) if self.request.stream else None
+        if len(data) > LONGEST_WORD or data.strip() not in (b"[DONE]", b"null"):
+            return self._read_chunk(event, data)
+        if data.strip() == b"null":  # llama.cpp begins the stream of several prompts with it
+            return None
+        if not self._is_complete():
+            raise UpstreamBroken("the model server ended a stream without finishing its answer", "truncated")
+        return self._last()
 
-    def _read_chunk(self, event: sse.Event, data: bytes) -> Iterator[Frame]:
+    def _read_chunk(self, event: sse.Event, data: bytes) -> Frame | None:
         chunk = parse_upstream(data)
         if chunk.get("error") is not None:
             raise openai_errors.reported(chunk["error"], self.guard)
@@ -138,13 +140,15 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        if not any(clean.get(key) for key in ("choices", "usage", "timings")):
-            return  # it says nothing, or nothing that is understood
-        same = event.plain and clean == chunk and not has_duplicates(data, chunk)
-        frame = self._frame(event.raw if same else self._encode(clean), clean)
-        if same and len(frame.pieces) == 1:
-            self._alike = _template_of(frame, before, self._head) or self._alike
-        yield frame
+        if not (clean["choices"] or clean.get("usage") or clean.get("timings")):
+            return None  # it says nothing, or nothing that is understood
+        frame = self._frame(clean)
+        if self.request.stream or frame.says_more:
+            same = event.plain and clean == chunk and not has_duplicates(data, chunk)
+            frame.raw = event.raw if same else self._encode(clean)
+            if same and frame.says_more:
+                self._alike = _template_of(frame, before, self._head) or self._alike
+        return frame
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """The part of a chunk that is understood; nothing else is forwarded."""
@@ -159,8 +163,8 @@ class ChunkedAnswer(Answer):
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
         self._count_prompt(self._usage, "prompt_tokens")
-        clean["choices"] = [self._clean_choice(choice) for choice in _choices(clean)]
-        if any(choice["index"] >= self.request.choices for choice in clean["choices"]):
+        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
+        if choices and max([choice["index"] for choice in choices]) >= self.request.choices:
             raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
         return clean
 
@@ -173,13 +177,13 @@ class ChunkedAnswer(Answer):
         else:
             clean[key] = self._head.setdefault(key, 0 if key == "created" else "withheld")
 
-    def _frame(self, raw: bytes, chunk: dict[str, Any]) -> Frame:
+    def _frame(self, chunk: dict[str, Any], raw: bytes = b"") -> Frame:
         pieces: list[Piece] = []
         finishes: list[int] = []
         for choice in chunk["choices"]:
             index = choice["index"]
             self._seen.add(index)
-            own = list(self._pieces(index, choice))
+            own = self._pieces(index, choice)
             if choice.get("finish_reason") is not None:
                 finishes.append(index)
                 self._finished.add(index)

@@ -172,9 +172,9 @@ class CompletionsAnswer(ChunkedAnswer):
             return choice
         return {**choice, "finish_reason": choice.get("finish_reason") or "stop"}
 
-    def _pieces(self, index: int, choice: dict[str, Any]) -> Iterator[Piece]:
-        if choice.get("text") is not None:
-            yield Piece(Channel(index, Kind.CONTENT, "text"), choice["text"])
+    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+        text = choice.get("text")
+        return [] if text is None else [Piece(Channel(index, Kind.CONTENT, "text"), text)]
 
     def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
         text = "".join(piece.text for piece in own)

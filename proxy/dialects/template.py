@@ -37,7 +37,7 @@ class Template:
     @classmethod
     def of(cls, frame: Frame, key: str) -> Template | None:
         """The template of a frame whose one piece stands under `key`; None when it is not that simple."""
-        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+        if not frame.says_more:
             return None
         slot = find_string(frame.raw, key)
         if slot is None:
@@ -86,7 +86,7 @@ class VaryingTemplate:
     @classmethod
     def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
         """The template of a frame with one text, and a string or a number under the key `varying`."""
-        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+        if not frame.says_more:
             return None
         raw = frame.raw
         text = find_string(raw, text_key)
