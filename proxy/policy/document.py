@@ -122,16 +122,21 @@ class Document:
             node, done = stack.pop()
             key = id(node)
             if done:
-                sizes[key] = 1 + sum(sizes[id(child)] for child in _children(node))
+                sizes[key] = 1 + sum(sizes[id(child)] for child in self._children(node))
                 open_.discard(key)
             elif key in open_:
                 raise Unreadable(self.problem(node, "an alias stands inside what it stands for", "write it out"))
             elif key not in sizes:
                 open_.add(key)
                 stack.append((node, True))
-                stack += [(child, False) for child in _children(node) if id(child) not in sizes]
+                stack += [(child, False) for child in self._children(node) if id(child) not in sizes]
         if sizes[id(self.root)] > len(sizes) + MAX_EXPANSION:
             raise Unreadable(self.problem(self.root, "aliases unfold to too many values", "write fewer of them"))
+
+    def _children(self, node: Node) -> Iterator[Node]:
+        for child in _children(node):
+            self._pause()
+            yield child
 
 
 class _Loader(yaml.CSafeLoader):

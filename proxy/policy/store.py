@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from proxy.errors import PolicyError
-from proxy.matching.pauses import Pause
+from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.compile import Compilation
 from proxy.policy.files import read_directory, settled
 from proxy.policy.policyset import PolicySet
@@ -74,9 +74,9 @@ class PolicyStore:
         return self._current
 
     async def load(self) -> PolicySet:
-        """The first load. Raises PolicyError; then there is no set to fall back on."""
+        """The first load, before anybody is served. Raises PolicyError; then there is no set to fall back on."""
         async with self._turn:
-            await self._attempt(settle=False)
+            await self._attempt(first=True)
         if self._current is None:
             raise PolicyError(self.status.error.splitlines())
         return self._current
@@ -84,14 +84,14 @@ class PolicyStore:
     async def reload(self) -> bool:
         """Read the files again, changed or not. False: they are wrong (see `status.error`), and the old set stays."""
         async with self._turn:
-            await self._attempt(settle=True)
+            await self._attempt()
             return not self.status.error
 
     async def refresh(self) -> None:
         """Reload if the files are not those of the latest attempt."""
         async with self._turn:
             if await asyncio.to_thread(self._look) != self._tried:
-                await self._attempt(settle=True)
+                await self._attempt()
 
     def _look(self) -> bytes:
         try:
@@ -99,10 +99,10 @@ class PolicyStore:
         except PolicyError as error:
             return str(error).encode()
 
-    async def _attempt(self, settle: bool) -> None:
+    async def _attempt(self, first: bool = False) -> None:
+        pause = no_pause if first else _Rests(asyncio.get_running_loop())
         try:
-            rests = _Rests(asyncio.get_running_loop())
-            self._accept(await asyncio.to_thread(self._compiled, settle, rests))
+            self._accept(await asyncio.to_thread(self._compiled, first, pause))
         except PolicyError as error:
             self._refuse(str(error))
         except Exception as error:
@@ -111,9 +111,9 @@ class PolicyStore:
         for listener in self.listeners:
             listener(self.status)
 
-    def _compiled(self, settle: bool, pause: Pause) -> PolicySet:
+    def _compiled(self, first: bool, pause: Pause) -> PolicySet:
         """In a worker thread: read and compile."""
-        sources = self._read(settle)
+        sources = self._read(first)
         empty_is_fine = self._allow_empty and (self._current is None or not self._current.rules)
         compilation = Compilation(
             sources,
@@ -131,9 +131,9 @@ class PolicyStore:
         self._kept = compilation.kept
         return compiled
 
-    def _read(self, settle: bool) -> tuple[Source, ...]:
+    def _read(self, first: bool) -> tuple[Source, ...]:
         try:
-            sources = settled(self.directory) if settle else read_directory(self.directory)
+            sources = read_directory(self.directory) if first else settled(self.directory)
         except PolicyError as error:
             self._tried = str(error).encode()
             raise
