@@ -16,7 +16,7 @@ LONGEST = 32
 """Characters of a text that may be remembered: tokens are shorter, and longer texts hardly come twice."""
 
 MAX_LEAPS = 20_000
-"""How much is remembered before starting afresh, some 250 bytes each: 54,000 tokens of English need 4,000 to 8,000."""
+"""How much is remembered before starting afresh, some 130 bytes each: 54,000 tokens of English need 4,000 to 8,000."""
 
 _tuple = tuple.__new__
 _NOTHING = ()
