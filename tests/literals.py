@@ -12,11 +12,12 @@ class Literal:
     opened: how many scans were opened
     read:   how many characters all of them have read
     most:   the most that one of them has read at once
+    feeds:  how often any of them has been fed
     """
 
     def __init__(self, phrase: str, rule: Rule) -> None:
         self.phrase, self.rule = phrase, rule
-        self.opened = self.read = self.most = 0
+        self.opened = self.read = self.most = self.feeds = 0
 
     @property
     def hold(self) -> int:
@@ -40,6 +41,7 @@ class LiteralScan:
     def feed(self, text: str, final: bool = False) -> Progress:
         """All occurrences; the first ends a blocking scan."""
         check = self._check
+        check.feeds += 1
         check.read += len(text)
         check.most = max(check.most, len(text))
         whole = self._tail + text

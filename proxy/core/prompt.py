@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 from proxy.core.check import Check, Progress, Resumable, Scan
@@ -280,7 +279,7 @@ class _Known:
         """Those that begin in the slice."""
         found = self._findings.pop(self._read // SLICE, [])
         self._read += len(text)
-        return Progress(self._read, tuple(sorted(found, key=itemgetter(0))))
+        return Progress(self._read, tuple(found))
 
 
 def _blocks(finding: Finding) -> bool:

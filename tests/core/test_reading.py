@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from proxy.checks.tolerant import Tolerant
 from proxy.core import prompt
 from proxy.core.check import Check
+from proxy.core.gate import Gate
 from proxy.core.prompt import BATCH, SHORTEST, SLICE, Reading
-from proxy.core.types import Action, Replacement, Rule
+from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
@@ -80,11 +81,22 @@ def checks(draw: st.DrawFn) -> list[Check]:
     return made
 
 
-@given(checks(), st.lists(st.text("aabbcd \n", max_size=7), min_size=1, max_size=8), st.sampled_from(["", "\n\n"]))
-def test_as_if_the_new_text_had_always_stood_there(made: list[Check], parts: list[str], joiner: str) -> None:
-    """Texts, blocked texts and the rules that found something are those of reading all anew after each block."""
-    went_on = settled(Reading(parts, joiner, made), set())
+@given(
+    checks(),
+    st.lists(st.text("aabbcd \n", max_size=7), min_size=1, max_size=8),
+    st.sampled_from(["", "\n\n"]),
+    st.sampled_from([1, 3, 8, SLICE]),
+)
+def test_as_if_the_new_text_had_always_stood_there(
+    made: list[Check], parts: list[str], joiner: str, slices: int
+) -> None:
+    """Texts, blocked texts and the rules that found something are those of reading all anew after each block, however
+    long the slices are and wherever one can go back to."""
     began_anew = settled(Reading(parts, joiner, made), set(), lambda parts: Reading(parts, joiner, made))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompt, "SLICE", slices)
+        patch.setattr(prompt, "SHORTEST", min(slices, SHORTEST))
+        went_on = settled(Reading(parts, joiner, made), set())
     assert went_on[0] == began_anew[0]
     assert went_on[2] == began_anew[2]
     if went_on[2] is None:
@@ -125,6 +137,48 @@ def test_many_blocked_texts_are_read_but_a_few_times(kind: str, joiner: str) -> 
         assert check.read < 4 * size + 2 * SHORTEST * len(found) + SLICE
 
 
+def test_after_a_block_the_pieces_grow_again() -> None:
+    """Short pieces are for texts of which every second one is blocked."""
+    made = literals("BAD")
+    settled(Reading(["BAD", *["fine"] * 50_000], "", made), set())
+    assert made[0].feeds < 2 * len("fine") * 50_000 // SLICE
+
+
+def test_of_several_blocks_the_first_counts_and_what_follows_it_is_not_read() -> None:
+    """Whichever check it is of: the others are told of no more of the text than there was to read when it fell."""
+    later, last = literals("WORSE", "x")
+    sooner = Literal("BAD", Rule("test", "BAD", Action.BLOCK))
+    beyond = Literal("and on", Rule("test", "and on", Action.REWRITE))
+    for made in ([beyond, later, sooner], [later, sooner, beyond], [sooner, beyond, later]):
+        reading = Reading(["fine", "a BAD and", "a WORSE and on"], " ", made)
+        assert list(reading.run()) == []
+        assert reading.blocked is not None
+        assert (reading.blocked.part, reading.blocked.finding.rule) == (1, sooner.rule)
+    reading = Reading(["x and on"], " ", [beyond, last])  # one that never waits is read first
+    assert list(reading.run()) == []
+    assert [located.finding.rule for located in reading.news()] == [last.rule]
+
+
+def test_what_grew_over_a_mark_goes_back_with_it() -> None:
+    """A span that reaches into a text that is replaced, ends where it ended before that text."""
+    grows = compile_rule(MatchRule(Rule("test", "a", Action.REWRITE, replacement=Replacement("#")), "a+"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompt, "SLICE", 4)
+        reading = Reading(["xaaa", "aaaa", "aBAD", "aaaa"], "", [Matcher([grows]), *literals("BAD")])
+        result, found, again = settled(reading, set())
+    assert again is None
+    assert result == ["x#", "", NOTICE, "#"]
+    assert found.count((0, "a")) <= 2
+
+
+def test_a_match_that_two_views_see_is_told_once() -> None:
+    """JSON source is read as it is written, and with its escapes resolved."""
+    rule = compile_rule(MatchRule(Rule("test", "bomb", Action.FLAG), "bomb"))
+    reading = Reading(['{"a": "bomb"}'], "", [Matcher([rule], escaped=True)], escaped=True)
+    assert len([*reading.run()]) == 1
+    assert len(reading.news()) == 1
+
+
 @pytest.mark.parametrize("marks", [50, 5000])
 def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch, marks: int) -> None:
     """Where each notice makes a phrase with the text before it, going back goes little further than that text."""
@@ -139,18 +193,30 @@ def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("insert", ["", "_"])
-def test_no_step_of_painting_is_long(insert: str) -> None:
+def test_no_step_of_painting_is_long(monkeypatch: pytest.MonkeyPatch, insert: str) -> None:
     """A text of nothing but matches is painted in steps: each locates some of them, or writes a slice."""
     count = 40_000
     text = "bomb "
-    rule = Rule("test", "bomb", Action.REWRITE, replacement=Replacement("#", insert=insert))
-    check = Literal("bomb", rule)
+    check = Literal("bomb", Rule("test", "bomb", Action.REWRITE, replacement=Replacement("#", insert=insert)))
     reading = Reading([text * count], "", [check])
     news = [len(reading.news()) for _ in reading.run()]
     assert check.most <= SLICE
     assert max(news) <= SLICE // len(text) + 1
-    steps = sum(1 for _ in reading.paint())
+    hidden: list[Finding] = []
+    hide = Gate._hide
+
+    def watched(gate: Gate, finding: Finding) -> None:
+        hidden.append(finding)
+        hide(gate, finding)
+
+    monkeypatch.setattr(Gate, "_hide", watched)
+    most = steps = 0
+    for _ in reading.paint():
+        steps += 1
+        most = max(most, len(hidden))
+        hidden.clear()
     assert steps >= count // BATCH + count * len(text) // SLICE
+    assert 0 < most <= SLICE // len(text) + 1
     assert reading.parts == [("b_omb " if insert else "# ") * count]
 
 

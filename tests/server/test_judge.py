@@ -211,6 +211,25 @@ class ByKind(Plan):
         return [block("BAD" if kind is Kind.REASONING else "never said")]
 
 
+class ByForm(Plan):
+    """A rule for JSON source only."""
+
+    def checks(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
+        """The rule, or one that finds nothing."""
+        return [block("BAD" if escaped else "never said")]
+
+
+async def test_json_source_is_never_remembered_as_text() -> None:
+    """Its escapes say something: what passes as it is written need not pass as it is read."""
+    plan = ByForm()
+    arguments = texts("BAD")
+    arguments[0].param = "messages[0].tool_calls[0].function.arguments.a"
+    await judge_request(arguments, "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+    arguments[0].escaped = True
+    with pytest.raises(Blocked):
+        await judge_request(arguments, "", lambda _: plan, lambda _: "stopped", Exchange("/x"))
+
+
 async def test_what_is_remembered_has_an_end() -> None:
     """Names that are new in each request do not fill the memory."""
     plan = Plan((flag("bomb"),))
