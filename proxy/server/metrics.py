@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
 from proxy import __version__
-from proxy.core.types import Action, Finding
+from proxy.core.types import Action, Finding, Rule
 from proxy.policy.store import Status
 from proxy.server.exchange import Exchange, Outcome
 
@@ -174,12 +174,14 @@ class Metrics:
             self._wasted(outcome.value).inc(exchange.events)
 
     def _count_findings(self, found: Iterable[tuple[str, Finding]]) -> None:
+        times: defaultdict[tuple[str, Rule], int] = defaultdict(int)
         for direction, finding in found:
-            rule = finding.rule
+            times[direction, finding.rule] += 1
+        for (direction, rule), number in times.items():
             name = self._rules.name(rule.name)
             policy, rule_id = (OTHER, OTHER) if name is OTHER else (rule.policy, rule.id)
             action = ACTIONS[rule.action] if rule.enforced else "flag"
-            self._actions(policy, rule_id, direction, action).inc()
+            self._actions(policy, rule_id, direction, action).inc(number)
 
     def _count_times(self, exchange: Exchange, model: str) -> None:
         added = exchange.added_to_first_text
