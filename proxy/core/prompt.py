@@ -153,9 +153,12 @@ class Reading:
 
     def _set_mark(self) -> None:
         """Remember how the scans stand here; of many marks only each second is kept."""
+        first = len(self._starts) - 1
+        if not first and self._stride == SLICE:
+            return  # most texts need no mark, and it is as well to begin anew
         mark = self._scans.save()
         if mark is not None:
-            self._marks.append((len(self._starts) - 1, mark))
+            self._marks.append((first, mark))
             if len(self._marks) > MOST_MARKS:
                 del self._marks[1::2]
 
@@ -210,7 +213,7 @@ class _Scans:
     def open(self) -> None:
         """Begin anew."""
         self._scans: list[Scan] = [check.open() for check in self._checks]
-        self._resumable = [scan for scan in self._scans if isinstance(scan, Resumable)]
+        self._resumable: list[Resumable] | None = None
         self._position = 0
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []
@@ -229,6 +232,8 @@ class _Scans:
 
     def save(self) -> _Mark | None:
         """How they stand; None when one of them cannot go back."""
+        if self._resumable is None:
+            self._resumable = [scan for scan in self._scans if isinstance(scan, Resumable)]
         if len(self._resumable) < len(self._scans):
             return None
         states = tuple(scan.save() for scan in self._resumable)
@@ -236,7 +241,7 @@ class _Scans:
 
     def restore(self, mark: _Mark) -> None:
         """Go back to where they stood."""
-        for scan, state in zip(self._resumable, mark.scans, strict=True):
+        for scan, state in zip(self._resumable or (), mark.scans, strict=True):
             scan.restore(state)
         self._position = mark.position
         self.blocked = None

@@ -133,7 +133,7 @@ def test_many_blocked_texts_are_read_but_a_few_times(kind: str, joiner: str) -> 
     assert len(found) >= count
     assert result.count(NOTICE) == len(found)
     for check in made:
-        assert check.opened == 1
+        assert check.opened <= 2
         assert check.read < 4 * size + 2 * SHORTEST * len(found) + SLICE
 
 
@@ -188,7 +188,7 @@ def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch
     result, _, again = settled(Reading(parts, "", made), set())
     assert again is None
     assert set(result) == {NOTICE}
-    assert [check.opened for check in made] == [1, 1]
+    assert max(check.opened for check in made) <= 2
     assert max(check.read for check in made) < 400 * len(parts)  # a twentieth of reading all for each
 
 
