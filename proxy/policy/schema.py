@@ -74,7 +74,7 @@ class Replacement(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Examples(Struct, frozen=True, forbid_unknown_fields=True):
-    """Tests that the rule carries. Run at every load, at several chunkings; one that fails refuses the load."""
+    """The tests of a rule. Run at several chunkings when it is new or has changed; one that fails refuses the load."""
 
     hits: Annotated[tuple[Text, ...], Meta(description="texts in which the rule finds something")] = ()
     misses: Annotated[tuple[Text, ...], Meta(description="texts in which it finds nothing")] = ()
