@@ -99,7 +99,7 @@ def test_as_if_the_new_text_had_always_stood_there(
         went_on = settled(Reading(parts, joiner, made), set())
     assert went_on[0] == began_anew[0]
     assert went_on[2] == began_anew[2]
-    if went_on[2] is None:
+    if went_on[2] is None and len(made) == 1:  # of two, one has read on in a slice in which the other blocks
         assert set(went_on[1]) == set(began_anew[1])
 
 
