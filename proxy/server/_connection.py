@@ -181,24 +181,28 @@ class Http1Response:
     # What the connection calls.
 
     def arrived(self, size: int) -> bool:
-        """Bytes have been parsed. True when so many lie unread that no more should come."""
-        take = self._take
-        if take is not None and self._parser.chunks:
-            self._hand_on(take)
-            return False
-        self._buffered += size
-        self.wake()
-        return self._buffered > BUFFER
+        """Bytes have been parsed. True when so many lie unread that no more should come.
 
-    def _hand_on(self, take: Take) -> None:
+        Every event of every stream comes through here, so it is one function, and not five.
+        """
+        take, chunks = self._take, self._parser.chunks
+        if take is None or not chunks:
+            self._buffered += size
+            self.wake()
+            return self._buffered > BUFFER
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self._buffered:
+            self._drained()
         self._since = self._loop.time()
         try:
-            if take(self._taken()):
-                return
+            if take(data):
+                return False
             self._take = None
         except Exception as error:
             self._error = error
         self.wake()
+        return False
 
     def wake(self) -> None:
         """Something has changed for the reader, if one waits."""

@@ -33,16 +33,18 @@ class Line(NamedTuple):
 
 
 class Link(Protocol):
-    """The connection on which a request came. `behind`: the client does not read as fast as it is sent to."""
+    """The connection on which a request came.
 
+    put:    send
+    behind: the client does not read as fast as it is sent to
+    """
+
+    put: Callable[[bytes], None]
     behind: bool
 
     @property
     def date(self) -> bytes:
         """The Date header of every answer, as a line."""
-
-    def put(self, data: bytes) -> None:
-        """Send, or keep until it can be sent."""
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or is gone."""
@@ -179,15 +181,20 @@ class Client:
 
     def write(self, body: bytes) -> bool:
         """Bytes of the body, for whoever cannot wait. False when the client is behind: `send`, of nothing, waits."""
-        self.last_sent = perf_counter()
+        link = self._link
         if not self.gone:
-            self._put(b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
-        return not self._link.behind
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if self._head:
+                data, self._head = self._head + data, b""
+            link.put(data)
+        self.last_sent = perf_counter()
+        return not link.behind
 
     async def send(self, body: bytes) -> None:
         """Bytes of the body; waits while the client does not read."""
         await self._drain()
-        self.write(body)
+        if body:
+            self.write(body)
 
     async def end(self, body: bytes = b"") -> None:
         """The last bytes of the body."""
@@ -218,14 +225,9 @@ class Client:
     def _finish(self, rest: bytes) -> None:
         self.last_sent = perf_counter()
         if not self.gone:
-            self._put(rest)
-            self._link.answered(self)
-
-    def _put(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        if data:
+            data, self._head = self._head + rest, b""
             self._link.put(data)
+            self._link.answered(self)
 
     async def _drain(self) -> None:
         if self._link.behind and not self.gone:

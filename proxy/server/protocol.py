@@ -69,6 +69,7 @@ class ClientConnection(asyncio.Protocol):
         "_url",
         "_writable",
         "behind",
+        "put",
     )
 
     def __init__(self, house: House) -> None:
@@ -99,6 +100,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The clock for the first head starts."""
         self._transport = cast(asyncio.Transport, transport)
+        self.put: Callable[[bytes], None] = self._transport.write  # see `proxy.server.client.Link`
         self._house.connections.add(self)
         self._start_clock()
 
@@ -226,10 +228,6 @@ class ClientConnection(asyncio.Protocol):
     def date(self) -> bytes:
         """See `proxy.server.client.Link`, as for all of these."""
         return self._house.date
-
-    def put(self, data: bytes) -> None:
-        """Send."""
-        self._transport.write(data)
 
     async def drain(self) -> None:
         """Wait for a client that is behind."""

@@ -241,7 +241,6 @@ class Guarded:
 
     async def _carry(self, response: UpstreamResponse, answer: Answer) -> None:
         """`_take` does the work, once for each read; here is what has to be waited for."""
-        assert self._request is not None
         try:
             while await response.pump(self._take):
                 if answer.done:
@@ -249,43 +248,46 @@ class Guarded:
                 await self._send(self._unsent)
                 self.watch.heard = self._client.last_sent
             else:
-                self._unsent = self._feed(answer, b"")
+                self._unsent = answer.finish()
+                self._note(answer, perf_counter())
         except TRANSPORT_ERRORS as error:
             self._unsent = answer.finish(explain(error, begun=True))
         self._leave_upstream(answer)
-        if self._request.stream:
+        if self.exchange.stream:
             await self._send(self._unsent, last=True)
 
     def _take(self, data: bytes) -> bool:
         """What was read goes on to the client. False: the answer is done, or something has to be waited for."""
-        answer, client = self._answer, self._client
+        answer, client, exchange = self._answer, self._client, self.exchange
         assert answer is not None
-        self._unsent = out = self._feed(answer, data)
-        if out and not answer.done:
+        self.watch.heard = now = perf_counter()
+        self._unsent = out = answer.feed(data)
+        exchange.bytes_received += len(data)
+        if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
+            self._note(answer, now)
+        if answer.done:
+            return False
+        if out:
             if not client.started:
                 self._start()
-            ready = client.write(out)
-            self.exchange.sent(len(out), client.last_sent)
             self._unsent = b""
+            ready = client.write(out)
+            exchange.sent(len(out), client.last_sent)
             return ready
-        return not out and not answer.done
+        if exchange.bytes_received > self._config.max_answer and not exchange.stream:
+            self._unsent = answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+            return False
+        return True
 
-    def _feed(self, answer: Answer, data: bytes) -> bytes:
-        """What may go out after what was read, b"" for the end; and the times and numbers of it."""
+    def _note(self, answer: Answer, now: float) -> None:
+        """What is not the same after each read: what came first, and how much waits for a verdict."""
         exchange = self.exchange
-        self.watch.heard = now = perf_counter()
-        out = answer.feed(data) if data else answer.finish()
-        exchange.bytes_received += len(data)
         if not exchange.upstream_bytes:
             exchange.upstream_bytes = now
             self.watch.begun()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        if exchange.held_since or len(out) != len(data):
-            exchange.waits(answer.guard.held, now)
-        if exchange.bytes_received > self._config.max_answer and not exchange.stream:
-            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
-        return out
+        exchange.waits(answer.guard.held, now)
 
     async def _send(self, out: bytes, last: bool = False) -> None:
         client = self._client
@@ -318,19 +320,16 @@ class Guarded:
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
         out = answer.whole(body)
-        assert self._request is not None
-        if self._request.stream:
+        if self.exchange.stream:
             await self._send(out, last=True)
 
     def _leave_upstream(self, answer: Answer) -> None:
         """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
-        response, self._response = self._response, None
-        if response is None:
-            return
         if answer.guard.cuts or answer.failed:
-            response.abort()
-        else:
-            let_end(response)
+            self._abort_upstream()
+        elif self._response is not None:
+            let_end(self._response)
+            self._response = None
 
     async def _reply_whole(self, answer: Answer) -> None:
         if answer.failed is not None:
