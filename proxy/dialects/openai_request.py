@@ -178,10 +178,10 @@ CHAT = Object(
 
 def message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the messages, in reading order. Normalises roles; refuses unknown ones and remote pictures."""
-    last_answer = max((i for i, m in enumerate(messages) if _role(m, i) == "assistant"), default=-1)
-    prefilled = last_answer == len(messages) - 1
-    if prefilled:  # the model goes on with it, so it is part of what is new
-        last_answer = max((i for i, m in enumerate(messages[:-1]) if m["role"] == "assistant"), default=-1)
+    answers = [i for i, message in enumerate(messages) if _role(message, i) == "assistant"]
+    if answers and answers[-1] == len(messages) - 1:  # the model goes on with it, so it is part of what is new
+        answers.pop()
+    last_answer = answers[-1] if answers else -1
     texts: list[InputText] = []
     group = 0
     for i, message in enumerate(messages):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import httptools
 import httpx
@@ -27,12 +28,25 @@ _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 def encode_request(method: bytes, target: bytes, authority: bytes, headers: Headers, body: bytes) -> bytes:
     """The whole request in one piece, framed by content-length.
 
-    `target` is the path with its query; `authority` becomes the Host unless `headers` has one.
+    `target` is the path with its query; `authority` becomes the Host unless `headers` has one. A tuple of headers is
+    taken to be that of many requests: what is made of it is kept. So secrets of clients belong into a list.
     Raises `httpx.LocalProtocolError` for anything that could not be one request with just these headers.
     """
+    encode = _head_again if type(headers) is tuple else _head
+    head, framing = encode(method, target, authority, headers)
+    for name, value in framing:
+        _check_framing(name, value, body)
+    if body or method in _WITH_BODY:
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    return head + b"\r\n"
+
+
+def _head(method: bytes, target: bytes, authority: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """A request's head but for its framing, and what `headers` say of that."""
     if _token(method) is None or _target(target) is None:
         raise httpx.LocalProtocolError(f"request line {method!r} {target!r}: want a method token and a visible path")
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
+    framing: list[tuple[bytes, bytes]] = []
     hosts = 0
     for name, value in headers:
         if _token(name) is None or _control(value) is not None:
@@ -41,18 +55,17 @@ def encode_request(method: bytes, target: bytes, authority: bytes, headers: Head
         if lowered == b"host":
             hosts += 1
         elif lowered in (b"content-length", b"transfer-encoding"):
-            _check_framing(lowered, value, body)
+            framing.append((lowered, value))
             continue
         lines.append(b"%b: %b\r\n" % (name, value))
     if hosts == 0:
         lines.insert(1, b"host: %b\r\n" % authority)
     elif hosts > 1:
         raise httpx.LocalProtocolError("header 'host' is given more than once; give it once or leave it out")
-    if body or method in _WITH_BODY:
-        lines.append(b"content-length: %d\r\n" % len(body))
-    lines.append(b"\r\n")
-    lines.append(body)
-    return b"".join(lines)
+    return b"".join(lines), framing
+
+
+_head_again = lru_cache(maxsize=64)(_head)
 
 
 def _check_framing(name: bytes, value: bytes, body: bytes) -> None:

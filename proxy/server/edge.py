@@ -90,12 +90,16 @@ def _host(client: Client) -> str:
         raise BadRequest("Only HTTP/1.1 is spoken here", code="malformed_request")
     if coding is not None and (coding.lower() != b"chunked" or http_version == "1.0"):
         raise BadRequest("The only Transfer-Encoding is chunked, in HTTP/1.1", code="malformed_request")
-    hosts = [value for name, value in client.headers if name == b"host"]
-    if len(hosts) == 1:
-        return hosts[0].decode("latin-1")
-    if hosts or http_version == "1.1":
+    host = client.header.get(b"host")
+    if host is not None and (len(client.header) == len(client.headers) or _count(client, b"host") == 1):
+        return host.decode("latin-1")
+    if host is not None or http_version == "1.1":
         raise BadRequest("A request has exactly one Host header", code="malformed_request")
     return "localhost"
+
+
+def _count(client: Client, name: bytes) -> int:
+    return sum(other == name for other, _ in client.headers)
 
 
 def _options(found: Found, client: Client) -> Headers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from proxy import __version__
@@ -57,12 +57,16 @@ class UpstreamHeaders:
         ]
         if key is not None:
             self._fixed.append((b"authorization", b"Bearer " + key.encode()))
+        self._accepting: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
         self._passed = TRACING | (CREDENTIALS if pass_credentials and key is None else frozenset())
 
-    def of(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Headers:
-        """For one request; `accept` is what the dialect reads."""
-        passed = self._passed
-        return [*self._fixed, (b"accept", accept), *[pair for pair in client if pair[0] in passed]]
+    def of(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """For one request; `accept` is what the dialect reads. Most requests get the very same tuple."""
+        fixed = self._accepting.get(accept)
+        if fixed is None:
+            fixed = self._accepting[accept] = (*self._fixed, (b"accept", accept))
+        passed = [pair for pair in client if pair[0] in self._passed]
+        return [*fixed, *passed] if passed else fixed
 
 
 def plain_query(query: bytes) -> bytes:
@@ -107,8 +111,9 @@ class WebRules:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._hosts = frozenset(host.lower() for host in hosts) | {"localhost", socket.gethostname().lower()}
         self._check_hosts = _is_loopback(bound_to)
+        self.serves = lru_cache(maxsize=64)(self._serves)  # every request asks, mostly for the same
 
-    def serves(self, host: str) -> bool:
+    def _serves(self, host: str) -> bool:
         """Whether a request for this Host is meant for us. Bound to loopback, only local names are: a page whose own
         name resolves to 127.0.0.1 must not read a private model's answers."""
         if not self._check_hosts:
@@ -152,9 +157,8 @@ def _host_name(host: str) -> str:
     return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
-@lru_cache(maxsize=64)
 def _is_near(name: str) -> bool:
-    """Whether it is an address of this machine or of a private network. Every request asks, mostly for the same."""
+    """Whether it is an address of this machine or of a private network."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:

@@ -9,9 +9,10 @@ from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.body import ClientGone
 from proxy.server.client import Client
 from proxy.server.config import ServerConfig
-from proxy.server.headers import Headers, UpstreamHeaders
+from proxy.server.headers import UpstreamHeaders
 from proxy.server.refusals import refuse
 from proxy.server.routes import Found
+from proxy.server.transport import Headers
 from proxy.server.upstream import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
 from proxy.server.upstream_answer import UpstreamRefused, kept_headers, read_all
 from proxy.server.watch import Watch, Watches

@@ -197,9 +197,14 @@ class Table:
             if row.method in methods:
                 raise ValueError(f"two rows for {row.method} {row.path}")
             methods[row.method] = row
+        exact = [(method, path) for path, methods in self._exact.items() for method in methods]
+        self._known = {door: self._look_up(*door) for door in exact}
 
     def find(self, method: str, path: str) -> Found:
         """The row for a request. HEAD is answered where GET is."""
+        return self._known.get((method, path)) or self._look_up(method, path)
+
+    def _look_up(self, method: str, path: str) -> Found:
         rows, rest = self._exact.get(path), ""
         if rows is None:
             rows, rest = self._find_open(path)

@@ -10,8 +10,7 @@ import httpx
 
 from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.server.config import ServerConfig
-from proxy.server.headers import Headers
-from proxy.server.transport import Http1Origin, Http1Response, Http1Transport, Take, Timeouts
+from proxy.server.transport import Headers, Http1Origin, Http1Response, Http1Transport, Take, Timeouts
 
 WRITE_TIMEOUT = 60.0  # seconds in which the model server takes no byte of a request
 END_TIMEOUT = 1.0  # seconds that the end of an answer may take after its last event

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from proxy.server._http1 import MAX_HEAD, Headers, ResponseParser, encode_request
+from proxy.server.headers import UpstreamHeaders
 from tests.server.faulty_server import chunked, ok
 
 AUTHORITY = b"127.0.0.1:8080"
@@ -191,3 +192,26 @@ def test_trailers_of_any_number_in_one_piece() -> None:
     """The bound of the trailers holds also where they come all at once."""
     with pytest.raises(httpx.RemoteProtocolError, match="trailers are longer"):
         read(chunked(b"hello", end=b"0\r\n" + b"x-a: aaaa\r\n" * 9000 + b"\r\n"))
+
+
+def test_what_many_requests_have_is_made_once_and_says_the_same() -> None:
+    """Headers in a tuple and in a list make the same request, each with the framing of its own body."""
+    pairs = (b"accept", b"a/b"), (b"content-type", b"c/d")
+    for body in (b"", b"one", b"another"):
+        args = b"POST", b"/x", b"host:1"
+        assert encode_request(*args, pairs, body) == encode_request(*args, list(pairs), body)
+    with pytest.raises(httpx.LocalProtocolError, match="does not fit"):
+        encode_request(b"POST", b"/x", b"host:1", ((b"content-length", b"3"),), b"four")
+    with pytest.raises(httpx.LocalProtocolError, match="no header may hold"):
+        encode_request(b"POST", b"/x", b"host:1", ((b"a", b"b\r\nc: d"),), b"")
+
+
+def test_what_a_client_brings_is_not_kept() -> None:
+    """A client's credentials and trace stand in a list, of which nothing is remembered."""
+    headers = UpstreamHeaders(None, pass_credentials=True)
+    own = headers.of([(b"host", b"h")], b"a/b")
+    assert type(own) is tuple
+    assert headers.of([(b"accept", b"x")], b"a/b") is own
+    for name in (b"authorization", b"x-api-key", b"traceparent"):
+        with_more = headers.of([(name, b"secret")], b"a/b")
+        assert with_more == [*own, (name, b"secret")]
