@@ -19,7 +19,7 @@ demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 	@$(RUN)/bin/safety-proxy demo $(ARGS)
 
 test: check      ## check, then the whole test suite
-	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
 	@$(DEV)/bin/ruff check --no-cache .
@@ -48,7 +48,7 @@ lock:            ## resolve the dependencies anew (needs uv)
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
 
 clean:           ## remove the virtual environments and caches
-	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'

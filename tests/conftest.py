@@ -37,7 +37,7 @@ def pytest_collection_finish() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The census in one line: what was planted, and in how many tests something of it arrived."""
     reports = [
-        report for kind in terminalreporter.stats.values() for report in kind if hasattr(report, "user_properties")
+        report for kind in terminalreporter.stats.values() for report in kind if isinstance(report, pytest.TestReport)
     ]
     rows = [
         (report.nodeid, value) for report in reports for key, value in report.user_properties if key == "census_rows"

@@ -215,14 +215,27 @@ def replaced(body: bytes, wire: Wire, place: int, head: bytes, value: Any) -> by
     return wire.gap.join(frames)
 
 
-def typical(body: bytes, wire: Wire) -> Iterator[tuple[int, bytes, Any]]:
-    """The same without the many events that differ from two others in their strings and numbers only."""
+def typical(body: bytes, wire: Wire, most: int = 2) -> Iterator[tuple[int, bytes, Any]]:
+    """The same without the many events that differ from `most` others in their strings and numbers only."""
     seen: dict[str, int] = {}
     for place, head, value in frames_with_json(body, wire):
         shape = re.sub(r'": ("(?:[^"\\\\]|\\\\.)*"|[0-9.e-]+|\[[0-9, ]*\])', '": 0', json.dumps(value))
         seen[shape] = seen.get(shape, 0) + 1
-        if seen[shape] <= 2:
+        if seen[shape] <= most:
             yield place, head, value
+
+
+def shortened(body: bytes, wire: Wire) -> bytes:
+    """The stream with four of the events that are alike, where what is left is a right answer; else the whole."""
+    kept = {place for place, _, _ in typical(body, wire, 4)}
+    left_out = {place for place, _, _ in frames_with_json(body, wire)} - kept
+    short = wire.gap.join(frame for i, frame in enumerate(body.split(wire.gap)) if i not in left_out)
+    try:
+        told, everything = wire.read(short), wire.read(body)
+    except (AssertionError, ValueError):
+        return body
+    same = (told.finish, told.failed, told.texts.keys()) == (everything.finish, False, everything.texts.keys())
+    return short if same and all(told.of(name) == everything.of(name) for name in wire.whole) else body
 
 
 def planted(value: Any, word: str) -> Iterator[Any]:
@@ -549,7 +562,7 @@ class Conformance:
 
     def test_a_planted_word_never_arrives(self, golden_stream: Stream) -> None:
         """A blocked word in the place of any string, as a key, plain or escaped, in any event: it stays out."""
-        body = golden_stream.golden.body
+        body = shortened(golden_stream.golden.body, self.wire)
         count = 0
         for word in (BAD, f"so {BAD} it is"):
             for place, head, value in islice(typical(body, self.wire), 32):
@@ -563,7 +576,7 @@ class Conformance:
 
     def test_wrong_types_are_survived(self, golden_stream: Stream) -> None:
         """A value of another JSON type at any place of any event is left out or an error for the client, never ours."""
-        body = golden_stream.golden.body
+        body = shortened(golden_stream.golden.body, self.wire)
         odd = cycle(ODD)
         for place, head, value in islice(typical(body, self.wire), 16):
             for changed in mistyped(value, odd):
