@@ -33,14 +33,12 @@ class Line(NamedTuple):
 
 
 class Link(Protocol):
-    """The connection on which a request came.
+    """The connection on which a request came. `behind`: the client does not read as fast as it is sent to."""
 
-    put:    send
-    behind: the client does not read as fast as it is sent to
-    """
-
-    put: Callable[[bytes], None]
     behind: bool
+
+    def put(self, data: bytes, /) -> None:
+        """Send, or keep until it can be sent."""
 
     @property
     def date(self) -> bytes:

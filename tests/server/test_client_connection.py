@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
+from proxy.errors import ClientError
+from proxy.server.body import ClientGone
 from proxy.server.client import Client, Line, status_line
+from proxy.server.protocol import ClientConnection, House
 from tests.fakes import Answer, FakeUpstream, Stall, reply, reply_json, sse
 from tests.server.running import AT_ONCE, chat_body, head, running, said
 
@@ -122,6 +129,84 @@ async def test_the_bytes_of_answers() -> None:
     asking, link = client("HEAD", keep_alive=False)
     await asking.reply(200, [(b"a", b"b")], b"hello")
     assert link.data == start + b"connection: close\r\ncontent-length: 5\r\n\r\n"
+
+
+REQUESTS = {
+    "length": b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+    "chunked": b"POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=1\r\nhel\r\n0\r\na: b\r\n\r\n",
+    "query": b"\r\nGET /%41%zz?b=c HTTP/1.1\r\nhost: a\r\n\r\n",
+    "upgrade": b"POST /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\nhi",
+    "old": b"HEAD / HTTP/1.0\r\n\r\n",
+    "asterisk": b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+    "tunnel": b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n",
+    "rubbish": b"POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    "smuggled": b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+
+
+class _Socket(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.data += data
+
+    def write_eof(self) -> None:
+        """Nothing to do."""
+
+    def get_write_buffer_size(self) -> int:
+        """All is gone at once."""
+        return 0
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.closing
+
+    def close(self) -> None:
+        """Close."""
+        self.closing = True
+
+    abort = close
+
+
+async def _echo(client: Client) -> None:
+    """Answers with what was understood."""
+    try:
+        body = await client.read(1000, 10)
+    except (ClientGone, ClientError):
+        return
+    await client.reply(200, [(b"line", repr(client.line).encode())], body)
+
+
+async def _said(pieces: Iterable[bytes]) -> tuple[bytes, bool]:
+    """What is answered to a request that comes in these pieces, and whether the connection ends; nothing stays."""
+    house = House(_echo, 10, 10)
+    connection, transport = ClientConnection(house), _Socket()
+    connection.connection_made(transport)
+    for piece in pieces:
+        connection.data_received(piece)
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    assert not house.tasks
+    assert not house.connections
+    return transport.data, transport.closing
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
+async def test_a_request_is_the_same_at_any_chunking(request_: bytes) -> None:
+    """However it is cut, a request gets the same answer, and one only; nothing of it is left behind."""
+    whole = await _said([request_])
+    assert len(re.findall(rb"HTTP/1\.1 \d", whole[0])) == 1
+    assert await _said(bytes([byte]) for byte in request_) == whole
+    for cut in range(1, len(request_)):
+        assert await _said([request_[:cut], request_[cut:]]) == whole
 
 
 def test_a_status_that_nobody_knows() -> None:
