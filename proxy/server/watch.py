@@ -15,7 +15,7 @@ from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.server.client import Client
 from proxy.server.config import ServerConfig
 
-MOST_TICK = 0.5  # seconds between two looks: so much later than asked for may a time-out be
+LEAST_TICK, MOST_TICK = 0.002, 0.5  # seconds between two looks: so much later than asked for may a time-out be
 TICKS = 10  # looks in the shortest time-out
 
 Beat = Callable[[], Coroutine[Any, Any, None]]
@@ -28,7 +28,8 @@ class Watches:
         self.first_byte_timeout = config.first_byte_timeout
         self.idle_timeout = config.idle_timeout
         self.keep_alive = config.keep_alive
-        self._tick = min(MOST_TICK, min(self.first_byte_timeout, self.idle_timeout, self.keep_alive) / TICKS)
+        shortest = min(self.first_byte_timeout, self.idle_timeout, self.keep_alive)
+        self._tick = min(max(shortest / TICKS, LEAST_TICK), MOST_TICK)
         self._running: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
