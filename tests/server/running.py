@@ -27,8 +27,6 @@ from tests.plain_http import NO_TLS
 
 WITHIN = 10.0
 """Seconds after which a test that waits has failed."""
-AT_ONCE = 0.1
-"""Seconds within which the model server must notice that nobody wants its answer any more."""
 
 T = TypeVar("T")
 

@@ -165,7 +165,7 @@ async def test_a_connection_serves_many_requests() -> None:
 
 async def test_slow_heads() -> None:
     """A client that sends its head byte by byte, or says nothing, is closed after the header time-out."""
-    async with running(NOWHERE, header_timeout=0.2) as proxy:
+    async with running(NOWHERE, header_timeout=0.05) as proxy:
         for begin in (b"", b"POST /v1/chat/comp", head(CHAT)[:-2]):
             async with proxy.wire() as wire:
                 await wire.send(begin)
@@ -176,7 +176,7 @@ async def test_slow_heads() -> None:
 
 async def test_a_slow_second_head() -> None:
     """The time-out holds for every request of a connection, not only for the first."""
-    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=0.2) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=0.5) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, BODY)
         await wire.answer()
         await wire.send(b"POST ")
@@ -193,7 +193,7 @@ async def test_slow_bodies() -> None:
 
     async with (
         FakeUpstream([]) as upstream,
-        running(upstream, body_timeout=0.2) as proxy,
+        running(upstream, body_timeout=0.1) as proxy,
         proxy.wire() as wire,
     ):
         await wire.send(head(CHAT, "content-length: 100000"))

@@ -11,7 +11,8 @@ from tests.fakes import Answer, FakeUpstream, Stall, Step, reply, sse
 from tests.fakes import chunk as http_chunk
 from tests.fakes import head as http_head
 from tests.phrases import block
-from tests.server.running import AT_ONCE, Policies, Proxy, Wire, chat_body, chunk, head, running, said, soon
+from tests.promptness import assert_at_once, timely
+from tests.server.running import Policies, Proxy, Wire, chat_body, chunk, head, running, said, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +32,7 @@ leaves = pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
 
 async def assert_stopped(upstream: FakeUpstream, since: float) -> None:
     """The model server has seen the connection of its first request end, at once."""
-    closed = await (await upstream.exchange()).wait_client_closed()
-    assert closed - since < AT_ONCE
+    assert_at_once(await (await upstream.exchange()).wait_client_closed() - since)
 
 
 async def assert_not_reused(proxy: Proxy, upstream: FakeUpstream) -> None:
@@ -45,6 +45,7 @@ async def assert_not_reused(proxy: Proxy, upstream: FakeUpstream) -> None:
 @leaves
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("answer", [BUSY, LOADING, THINKING], ids=["busy", "loading", "thinking"])
+@timely
 async def test_a_client_that_goes_away(leave: object, stream: bool, answer: Answer) -> None:
     """When the client goes away (also before the upstream has answered at all) the upstream connection is closed
     within 100 ms and never reused."""
@@ -87,6 +88,7 @@ async def test_a_body_that_ends_early() -> None:
         assert upstream.connections == 0
 
 
+@timely
 async def test_a_block_stops_the_model() -> None:
     """On a block the upstream connection is closed within 100 ms and never reused."""
     stream: list[Step] = [*sse(chunk("Take the "), chunk("FORBIDDEN")), Stall()]
@@ -100,6 +102,7 @@ async def test_a_block_stops_the_model() -> None:
         assert proxy.metric("wasted_events_total", reason="blocked") == 2
 
 
+@timely
 async def test_a_block_stops_the_model_for_a_client_that_does_not_stream() -> None:
     """A client that does not stream gets its answer as soon as a rule has ended it, and the model stops."""
     stream: list[Step] = [*sse(chunk("Take the "), chunk("FORBIDDEN")), Stall()]
@@ -172,6 +175,7 @@ async def begun(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("transport", ["own", "httpx"])
+@timely
 async def test_both_transports(transport: str) -> None:
     """Either transport serves, stops the model on a block, sees a client go, and keeps whole connections."""
     clean = reply(sse(*said("Hello")))
@@ -189,4 +193,4 @@ async def test_both_transports(transport: str) -> None:
         await wire.until(b"Hello")
         since = time.monotonic()
         wire.leave()
-        assert await (await upstream.exchange(3)).wait_client_closed() - since < AT_ONCE
+        assert_at_once(await (await upstream.exchange(3)).wait_client_closed() - since)

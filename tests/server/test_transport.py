@@ -185,8 +185,8 @@ async def test_clock_stands_still_while_nobody_waits() -> None:
 
     read = asyncio.Event()
     async with origin_of(script) as (_, origin):
-        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=0.05))
-        await asyncio.sleep(0.12)  # the reader's own slowness
+        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=0.2))
+        await asyncio.sleep(0.3)  # the reader's own slowness
         assert await response.read_some() == b"word"
         read.set()
         assert await response.read_some() == b""
@@ -214,12 +214,12 @@ async def test_server_that_reads_slowly() -> None:
     async def slow(peer: Peer) -> None:
         for _ in range(6):
             await peer.read(4 * 2**20)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         await peer.request()
         await peer.send(ok())
 
     async with origin_of(slow) as (_, origin):
-        timeouts = Timeouts(read=5, write=0.2)
+        timeouts = Timeouts(read=5, write=0.5)
         response = await origin.request(b"POST", b"/", body=bytes(32 * 2**20), timeouts=timeouts)
         assert await response.read_some() == b"hello"
 
@@ -264,10 +264,10 @@ async def test_last_in_first_out() -> None:
             await peer.send(ok())
             await peer.request()
 
-    async with origin_of(script, expiry=0.15) as (server, origin):
+    async with origin_of(script, expiry=0.3) as (server, origin):
         await asyncio.gather(get(origin), get(origin))
         loop = asyncio.get_running_loop()
-        until = loop.time() + 0.3
+        until = loop.time() + 0.5
         while loop.time() < until:
             await get(origin)
             await asyncio.sleep(0.01)
