@@ -52,7 +52,6 @@ IMPURE = {
     "time",
     "urllib.request",
     "uuid",
-    "uvicorn",
     "uvloop",
     "watchfiles",
 }

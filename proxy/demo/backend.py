@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import orjson
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from proxy.demo import script
+from proxy.errors import ClientError
+from proxy.server.body import ClientGone
+from proxy.server.client import Client
+from proxy.server.listener import Listener
 
-START_SECONDS = 10.0
+SECONDS = 10.0  # for a start, a request's head or body, and a stop
+MAX_BODY = 1 << 20  # bytes of a request
+Said = Callable[[str], None]
 
 
 class DemoBackend:
@@ -28,76 +28,89 @@ class DemoBackend:
     said: is told each token of a streamed answer when it is sent, in the server's thread
     """
 
-    def __init__(self, pace: float = 0.04, said: Callable[[str], None] = lambda piece: None) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app(pace, said), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="demo-model", daemon=True)
+    def __init__(self, pace: float = 0.04, said: Said = lambda piece: None) -> None:
+        self._pace = pace
+        self._said = said
+        self._bound: list[int] = []
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="demo-model", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it listens; what --upstream would be."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
+        """Where it listens, once it does; what --upstream would be."""
+        return f"http://127.0.0.1:{self._bound[0]}"
 
     def __enter__(self) -> Self:
-        """Start. The socket listens since it was made, so a client that connects now waits and is not refused."""
+        """Start, and wait until it listens."""
         self._thread.start()
+        if not self._ready.wait(SECONDS):
+            raise RuntimeError("the demo model did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop, and cut what still runs."""
-        self._server.should_exit = True
-        self._thread.join(START_SECONDS)
-        self._socket.close()
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(SECONDS)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        listener = Listener(self._serve, ("127.0.0.1", 0), SECONDS)
+        await listener.start()
+        self._bound.append(listener.address[1])
+        self._ready.set()
+        await self._end.wait()
+        listener.close()
+        await listener.finish(0)
+
+    async def _serve(self, client: Client) -> None:
+        try:
+            await self._answer(client)
+        except ClientGone:
+            return
+        except ClientError as error:
+            await _reply(client, {"error": {"message": str(error), "type": "invalid_request_error"}}, error.status)
+
+    async def _answer(self, client: Client) -> None:
+        method, path = client.line.method, client.line.path
+        if (method, path) == ("POST", "/v1/chat/completions"):
+            await _chat(client, self._pace, self._said)
+        elif (method, path) == ("GET", "/v1/models"):
+            model = {"id": script.MODEL, "object": "model", "created": 1735689600, "owned_by": "safety-proxy"}
+            await _reply(client, {"object": "list", "data": [model]})
+        else:
+            await _reply(client, {"error": _unknown(path)}, 404)
 
 
-def app(pace: float, said: Callable[[str], None]) -> Starlette:
-    """The server as an ASGI application."""
-
-    async def chat(request: Request) -> Response:
-        return await _chat(request, pace, said)
-
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/models", _models, methods=["GET"]),
-            Route("/{path:path}", _unknown, methods=["GET", "POST"]),
-        ]
-    )
+def _unknown(path: str) -> str | dict[str, str]:
+    """A sentence in the shape that the path's clients read."""
+    message = f"The demo model speaks OpenAI's chat dialect only; for {path} start Ollama or LM Studio"
+    return message if path.startswith("/api/") else {"message": message, "type": "not_found_error"}
 
 
-async def _models(_: Request) -> Response:
-    model = {"id": script.MODEL, "object": "model", "created": 1735689600, "owned_by": "safety-proxy"}
-    return _json({"object": "list", "data": [model]})
-
-
-async def _unknown(request: Request) -> Response:
-    """404 with a sentence, in the shape that the path's clients read."""
-    message = f"The demo model speaks OpenAI's chat dialect only; for {request.url.path} start Ollama or LM Studio"
-    error = message if request.url.path.startswith("/api/") else {"message": message, "type": "not_found_error"}
-    return _json({"error": error}, status=404)
-
-
-async def _chat(request: Request, pace: float, said: Callable[[str], None]) -> Response:
+async def _chat(client: Client, pace: float, said: Said) -> None:
     try:
-        body = orjson.loads(await request.body())
+        body = orjson.loads(await client.read(MAX_BODY, SECONDS))
         scene = script.scene_for(_last_message(body["messages"]))
         usage = _usage(body["messages"], scene)
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        return _json(
-            {"error": {"message": "messages is missing or wrong", "type": "invalid_request_error"}}, status=400
-        )
+        error = {"message": "messages is missing or wrong", "type": "invalid_request_error"}
+        await _reply(client, {"error": error}, 400)
+        return
     if not body.get("stream"):
         message = {"role": "assistant", "content": scene.answer}
-        return _json(_body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage})
+        await _reply(client, _body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage})
+        return
     wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    events = _paced(_events(scene, usage if wants_usage else None, said), pace)
-    return StreamingResponse(events, media_type="text/event-stream")
+    client.start(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
+    for event in _events(scene, usage if wants_usage else None, said):
+        if client.gone:
+            return
+        await client.send(event)
+        await asyncio.sleep(pace)
+    await client.end()
 
 
 def _last_message(messages: list[dict[str, Any]]) -> str:
@@ -125,12 +138,6 @@ def _events(scene: script.Scene, usage: dict[str, int] | None, said: Callable[[s
     yield b"data: [DONE]\n\n"
 
 
-async def _paced(events: Iterator[bytes], pace: float) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event
-        await asyncio.sleep(pace)
-
-
 def _chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
     return _body("chat.completion.chunk", {"delta": delta, "finish_reason": finish})
 
@@ -149,5 +156,5 @@ def _event(body: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+async def _reply(client: Client, body: dict[str, Any], status: int = 200) -> None:
+    await client.reply(status, [(b"content-type", b"application/json")], orjson.dumps(body))
