@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -12,7 +11,8 @@ from proxy.core.check import Check, Progress, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
-SAID = 256  # how many of the last releases are remembered
+SAID = 1024  # characters of what was released last that are remembered
+PIECES = 32  # in which they may lie about
 ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
 
 
@@ -51,7 +51,7 @@ class Gate:
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
         self._primed = 0  # how much of the text was the client's own
         self._unseen = 0  # characters at the head of _held that the client has already
-        self._said: deque[str] = deque(maxlen=SAID)
+        self._said: list[str] = []
         self._over = False
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
@@ -86,7 +86,7 @@ class Gate:
     @property
     def said(self) -> str:
         """The end of what has been released."""
-        return "".join(self._said)
+        return "".join(self._said)[-SAID:]
 
     @property
     def started(self) -> bool:
@@ -112,6 +112,8 @@ class Gate:
             if mark == end and not self._held:
                 self._base = end
                 self._said.append(text)
+                if len(self._said) > PIECES:
+                    self._said = [self.said]
                 return text
             held = self._held + text if self._held else text
             n = mark - self._base
@@ -122,6 +124,8 @@ class Gate:
             out = self._sweep(mark)
         if out:
             self._said.append(out)
+            if len(self._said) > PIECES:
+                self._said = [self.said]
         return out
 
     def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.check import Check, Progress
-from proxy.core.gate import Gate
+from proxy.core.gate import PIECES, SAID, Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from tests.phrases import Phrase, block, flag, rewrite
 
@@ -220,3 +220,14 @@ def test_no_hidden_character_is_ever_out(text: str, phrase: str) -> None:
         out += gate.feed(char)
     out += gate.feed("", final=True)
     assert out.replace("#", "") == "".join(c for i, c in enumerate(text) if i not in covered)
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_the_end_of_what_was_said_is_kept_and_nothing_more(size: int) -> None:
+    """However it came, the last 1024 characters are there for a channel that goes on, in few pieces."""
+    gate = Gate(())
+    text = "".join(chr(97 + i % 26) for i in range(6000))
+    for at in range(0, len(text), size):
+        gate.feed(text[at : at + size])
+        assert gate.said == text[: at + size][-SAID:]
+        assert sum(map(len, gate._said)) <= SAID + (PIECES + 1) * size
