@@ -22,16 +22,17 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
     return ("asyncio", {"use_uvloop": True})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _left_alone() -> None:
+    """What is alive before a file's tests, as thousands of collected tests, no garbage collection looks at again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; all else stays in its order."""
     places = {path: place for place, path in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
-
-
-def pytest_collection_finish() -> None:
-    """Thousands of collected tests live to the end: the garbage collector need not look at them again and again."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
