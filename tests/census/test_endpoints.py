@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,19 @@ from proxy.server.routes import TABLE, Access
 from tools.endpoints import BACKENDS, WORDS, page, row
 
 DOCUMENT = Path(__file__).parents[2] / "docs/endpoints.md"
+PRINTED = functools.cache(page)
 
 
 def test_the_page_is_current() -> None:
     """The page is what the tool prints now."""
-    assert DOCUMENT.read_text("utf-8") == page(), "run: python -m tools.endpoints > docs/endpoints.md"
+    assert DOCUMENT.read_text("utf-8") == PRINTED(), "run: python -m tools.endpoints > docs/endpoints.md"
 
 
 @pytest.mark.parametrize("door", sorted({door for doors in BACKENDS.values() for door in doors}))
 def test_every_path_of_a_model_server_has_a_verdict(door: str) -> None:
     """Each stands on the page with its word and a sentence."""
     route = row(door)
-    assert f"| `{door}` | {WORDS[route.access]} | {route.note} |" in page()
+    assert f"| `{door}` | {WORDS[route.access]} | {route.note} |" in PRINTED()
 
 
 def test_a_path_that_the_table_does_not_know() -> None:
@@ -33,7 +35,7 @@ def test_a_path_that_the_table_does_not_know() -> None:
 def test_every_row_of_the_table_stands_on_the_page() -> None:
     """No route is left out."""
     for route in TABLE:
-        assert f"`{route.method} {route.path}`" in page()
+        assert f"`{route.method} {route.path}`" in PRINTED()
 
 
 def test_nothing_is_open_that_is_not_on_the_lists() -> None:

@@ -6,6 +6,7 @@ the same requests go to the Ollama at that URL, whose models are then those of t
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import AsyncIterator
@@ -53,8 +54,9 @@ class Sent(NamedTuple):
 COMMANDS = [Sent(**request) for request in json.loads(recorded("command.json"))]
 
 
+@functools.cache
 def shipped(*more: str) -> Policies:
-    """The policies that come with the proxy, and others."""
+    """The policies that come with the proxy, and others: a set is never changed, so one will do for all tests."""
     sources = [*read_directory(SHIPPED), *(Source(f"z{i}.yaml", text.encode()) for i, text in enumerate(more))]
     return cast(Policies, compile_policies(sources, hash_key=b"key"))
 
