@@ -180,7 +180,7 @@ class Compilation:
                 own.append(one)
             self._pause()
         self.problems += reader.problems
-        self.hints += reader.hints
+        self.hints += reader.hints + _never_met(loaded)
         ready += own
         searching = [one.compiled if enforced else self._watching(one) for one in own]
         limits = self._limits(policy, name, enforced)
@@ -294,6 +294,18 @@ class Compilation:
 
 def _rule_of(searching: CompiledRule | MarkerPass) -> Rule:
     return searching.rule if isinstance(searching, MarkerPass) else searching.source.rule
+
+
+def _never_met(loaded: Loaded) -> list[Problem]:
+    """Limits of a policy that no request meets which is served: it would be taken for a guard and guard nothing."""
+    given, document = loaded.policy.applies_to, loaded.document
+    unmet: list[tuple[str, str]] = []
+    if given.keys:
+        unmet.append(("keys", "no request has the name of a key yet, so the policy applies to none"))
+    if given.alignment and "unknown" not in given.alignment:
+        unmet.append(("alignment", "every model counts as `unknown` yet, so the policy applies to none"))
+    paths: list[tuple[Path, str]] = [(("applies_to", key), message) for key, message in unmet]
+    return [document.problem(document.at(path), message, "leave it out", path) for path, message in paths]
 
 
 def _scopes(rules: Iterable[tuple[Ready, CompiledRule | MarkerPass]]) -> dict[Rule, Scope]:
