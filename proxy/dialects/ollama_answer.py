@@ -71,7 +71,7 @@ class OllamaAnswer(Answer):
             return  # nothing in it that is known
         same = not whole and clean == line and not has_duplicates(raw.strip(), line)
         frame = self._frame(raw if same else self._encode(clean), clean, said)
-        if same:
+        if same and not self.request.logprobs:  # each token has probabilities of its own
             self._alike = Template.of(frame) or self._alike
         yield frame
 

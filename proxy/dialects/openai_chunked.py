@@ -146,7 +146,7 @@ class ChunkedAnswer(Answer):
         if self.request.stream or frame.says_more:
             same = event.plain and clean == chunk and not has_duplicates(data, chunk)
             frame.raw = event.raw if same else self._encode(clean)
-            if same and frame.says_more:
+            if same and frame.says_more and not self.request.logprobs:  # each token has probabilities of its own
                 self._alike = _template_of(frame, before, self._head) or self._alike
         return frame
 

@@ -123,6 +123,14 @@ def test_logprobs_can_be_allowed() -> None:
     assert len(json.loads(whole.result())["logprobs"]) == len(lines(body)) - 1
 
 
+def test_logprobs_of_a_token_that_comes_again() -> None:
+    """A whole answer has probabilities for each token, also where one is said twice with the same ones."""
+    request = parsed({**said("x"), "logprobs": True, "stream": False}, logprobs=True)
+    whole = CHAT.answer(request, Guard(PhrasePlan()), notice)
+    through(whole, line("ha", logprobs=[{"token": "ha"}]) * 3 + end())
+    assert json.loads(whole.result())["logprobs"] == [{"token": "ha"}] * 3
+
+
 def test_logprobs_of_a_long_answer_are_gathered_in_one_list() -> None:
     """Each line adds its own to those before it; the answer that grows has none of them, so none is copied again."""
     request = parsed({**said("x"), "logprobs": True, "stream": False}, logprobs=True)

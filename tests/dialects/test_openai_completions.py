@@ -214,6 +214,15 @@ def test_usage_in_the_last_chunk() -> None:
     assert b'"completion_tokens":3' in wire.stream([body])[1]
 
 
+def test_logprobs_of_a_token_that_comes_again() -> None:
+    """A whole answer has probabilities for each token, also where one is said twice with the same ones."""
+    sent = _chunk({"text": "ha", "index": 0, "logprobs": {"tokens": ["ha"]}, "finish_reason": None}) * 3
+    request = _parse(Options(logprobs=True), prompt="a", logprobs=1)
+    answer = DIALECT.answer(request, Guard(PhrasePlan()), notice)
+    answer.feed(sent + CompletionsWire().speak([]))
+    assert json.loads(answer.result())["choices"][0]["logprobs"] == {"tokens": ["ha"] * 3}
+
+
 @pytest.mark.parametrize("name", ["llama_completions", "ollama_v1_completions"])
 def test_whole_answers_of_real_servers(name: str) -> None:
     """A JSON answer of a real server says the same to both kinds of client."""
