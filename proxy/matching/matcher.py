@@ -57,9 +57,9 @@ class Matcher:
         bounds = [hold for hold in holds if hold is not None]
         return max(bounds, default=0) if len(bounds) == len(holds) else None
 
-    def open(self) -> RecallingScan:
+    def open(self) -> RecallingScan | PassScan:
         """A fresh scan for one channel."""
-        return RecallingScan(self._open, self.memory)
+        return RecallingScan(self._open, self.memory) if self.memory.most else self._open()
 
     def _open(self) -> PassScan:
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]

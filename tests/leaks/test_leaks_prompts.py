@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from proxy.dialects.anthropic_messages import AnthropicMessages
 from proxy.dialects.ollama import OllamaChat
 from proxy.dialects.openai_chat import OpenAIChat
-from tests.leaks.attack import CARD, CARD_NUMBER, USER, asked
+from tests.leaks.attack import CARD, CARD_NUMBER, HIDE, STOP, USER, asked
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +73,11 @@ async def test_a_policy_for_reasoning_reads_that_of_earlier_turns() -> None:
     thought = {"role": "assistant", "content": "", "thinking": "forbidden"}
     request = {"model": "m", "messages": [USER, thought, USER]}
     assert "forbidden" not in await asked(OllamaChat(), request, applies_to="{channels: [reasoning]}")
+
+
+async def test_a_short_text_that_another_may_say() -> None:
+    """What passed as the operator's is remembered as that, and looked at when a user says it."""
+    said = [{"role": role, "content": "forbidden"} for role in ("system", "user")]
+    users = HIDE.replace("{", "{roles: [user], ")
+    sent = await asked(OpenAIChat(), {"model": "m", "messages": said}, users, STOP.replace("forbidden", "never said"))
+    assert [message["content"] for message in json.loads(sent)["messages"]] == ["forbidden", "#"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +13,9 @@ from proxy.checks.markers import MarkerPass
 from proxy.core.check import Progress
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import compile_rule
+from proxy.matching.lenses import UNSEEN_LIMIT, FloodError
 from proxy.matching.matcher import Matcher
-from proxy.matching.recall import LONGEST, MAX_LEAPS
+from proxy.matching.recall import LONGEST, MAX_LEAPS, RecallingScan, Standing
 from proxy.matching.rules import MOST_OPEN, MatchRule
 from tests import laws
 from tests.matching import strategies as some
@@ -43,24 +45,35 @@ MARKERS = MarkerPass(Rule("p", "markers", Action.REWRITE))
 STREAMS = st.lists(st.lists(st.sampled_from(TOKENS), max_size=14), min_size=2, max_size=6)
 
 
-def answers(check: Matcher, tokens: Sequence[str]) -> list[Progress]:
-    """All that a scan says of a text, up to a block."""
+def answers(check: Matcher, tokens: Sequence[str], end: str = "") -> list[Progress]:
+    """All that a scan says of a text, up to a block; with its end it is told the last of it."""
     scan = check.open()
     out = []
     for token in tokens:
         out.append(scan.feed(token))
-        if any(laws.blocking(finding) for finding in out[-1].findings):
+        if blocked(out):
             return out
-    return [*out, scan.feed("", final=True)]
+    return [*out, scan.feed(end, final=True)]
+
+
+def blocked(said: Sequence[Progress]) -> bool:
+    """Whether the last answer ends the text."""
+    return any(laws.blocking(finding) for finding in said[-1].findings)
+
+
+def two_matchers(made: list[Made], most: int, escaped: bool = False) -> tuple[Matcher, Matcher]:
+    """One that remembers, and one that does not."""
+    rules = [compiled for _, compiled in made]
+    recalling, forgetting = (Matcher(rules, escaped, others=(MARKERS,), max_leaps=leaps) for leaps in (most, 0))
+    return recalling, forgetting
 
 
 def expect_the_same(made: list[Made], streams: list[list[str]], most: int, escaped: bool = False) -> None:
-    """Two matchers read the same streams, each twice; one of them remembers."""
-    rules = [compiled for _, compiled in made]
-    recalling = Matcher(rules, escaped, others=(MARKERS,), max_leaps=most)
-    forgetting = Matcher(rules, escaped, others=(MARKERS,), max_leaps=0)
+    """Two matchers read the same streams, each twice and each with its last token told apart or not."""
+    recalling, forgetting = two_matchers(made, most, escaped)
     for tokens in streams * 2:
         assert answers(recalling, tokens) == answers(forgetting, tokens)
+        assert answers(recalling, tokens[:-1], *tokens[-1:]) == answers(forgetting, tokens[:-1], *tokens[-1:])
 
 
 @some.examples(1500)
@@ -79,9 +92,88 @@ def test_what_waits_too_long_is_remembered_right(made: list[Made], streams: list
     expect_the_same(made, streams, most)
 
 
+@some.examples(600)
+@given(some.rules(some.mixed, HIDE, fold=True), STREAMS, st.sampled_from([MAX_LEAPS, 3]), st.randoms())
+def test_going_back_amid_what_is_remembered(
+    made: list[Made], streams: list[list[str]], most: int, rng: random.Random
+) -> None:
+    """A scan that goes back, after tokens that were leapt over or read, says the same of what follows."""
+    recalling, forgetting = two_matchers(made, most)
+    for tokens in streams * 2:
+        scans = recalling.open(), forgetting.open()
+        marks: list[list[object]] = []
+        for token in tokens:
+            if rng.random() < 0.4:
+                marks.append([scan.save() for scan in scans])
+            if marks and rng.random() < 0.3:
+                for scan, mark in zip(scans, rng.choice(marks), strict=True):
+                    scan.restore(mark)
+            one, other = (scan.feed(token) for scan in scans)
+            assert one == other
+
+
 def words(*entries: str, fold: bool = False) -> Matcher:
     """A matcher for words."""
     return Matcher([compile_rule(MatchRule(Rule("p", "r", Action.REWRITE), words=entries, fold=fold))])
+
+
+def pattern(source: str, action: Action = Action.REWRITE) -> Matcher:
+    """A matcher for a pattern."""
+    return Matcher([compile_rule(MatchRule(Rule("p", "r", action), source))])
+
+
+def spans(said: Sequence[Progress]) -> list[tuple[int, int]]:
+    """What was found, and where."""
+    return [(finding.start, finding.end) for progress in said for finding in progress.findings]
+
+
+def test_each_open_match_is_remembered_where_it_began() -> None:
+    """Of several that are open in tokens which are leapt over, the one that is completed is found whole."""
+    check = pattern("a.{3}b")
+    for said in (["a", "a", "c", "c", "c"], ["a", "c", "a", "c", "c"]):
+        answers(check, said)
+    assert spans(answers(check, ["a", "a", "c", "c", "b"])) == [(0, 5)]
+    assert spans(answers(check, ["a", "a", "c", "c", "cb"])) == [(1, 6)]
+    assert spans(answers(check, ["a", "c", "a", "c", "b"])) == [(0, 5)]
+    assert spans(answers(check, ["a", "c", "a", "c", "ccb"])) == [(2, 7)]
+
+
+@pytest.mark.parametrize("source", ["ab", r"(?:ab)+\Z", r"a\b"])
+def test_the_end_of_a_text_is_remembered_without_its_last_token(source: str) -> None:
+    """That a text may end in a place says nothing of one that brings more with its end, and the other way round."""
+    check = pattern(source)
+    expected = {end: spans(answers(pattern(source), ["c", " a"], end)) for end in ("", "b", "c")}
+    for end in ("", "b", "c", "", "b"):
+        assert spans(answers(check, ["c", " a"], end)) == expected[end]
+    assert any(expected.values())
+
+
+def test_going_back_over_tokens_that_were_leapt_over() -> None:
+    """Back where a word has begun, the rest of it is found, whatever was read meanwhile."""
+    check = words("for bid den")
+    for said in (["for", " bid", " den"], [".", ".", " den"]):
+        answers(check, said)
+    scan = check.open()
+    scan.feed("for")
+    scan.feed(" bid")
+    begun = scan.save()
+    scan.feed(" day")
+    scan.feed(".")
+    scan.restore(begun)
+    assert [finding.start for finding in scan.feed(" den").findings + scan.feed("", final=True).findings] == [0]
+
+
+def test_a_flood_after_what_is_remembered() -> None:
+    """Unseen characters are counted one by one, however many of them came in tokens that are known."""
+    check = words("forbidden", fold=True)
+    token = "\u200b" * (LONGEST - 1)
+    for _ in range(2):
+        scan = check.open()
+        scan.feed("a")
+        for _ in range(UNSEEN_LIMIT // len(token)):
+            scan.feed(token)
+        with pytest.raises(FloodError):
+            scan.feed(token)
 
 
 def test_tokens_that_were_read_once_are_not_read_again() -> None:
@@ -91,19 +183,19 @@ def test_tokens_that_were_read_once_are_not_read_again() -> None:
     first = answers(check, said)
     scan = check.open()
     assert [*map(scan.feed, said), scan.feed("", final=True)] == first
+    assert isinstance(scan, RecallingScan)
     assert scan._scan is None
 
 
 def test_what_follows_remembered_tokens_is_found() -> None:
     """A match that begins in tokens which are leapt over ends in one that is read, and the other way round."""
     check = words("for bid den")
-    for said, spans in (
+    for said, found in (
         (["for", " bid", " day"], []),
         (["for", " bid", " den", "."], [(0, 11)]),
         (["a", " for", " bid", " day", " for", " bid", " den", "."], [(14, 25)]),
     ):
-        found = [finding for progress in answers(check, said) for finding in progress.findings]
-        assert [(f.start, f.end) for f in found] == spans
+        assert spans(answers(check, said)) == found
 
 
 def test_no_place_lies_across_something_irregular() -> None:
@@ -131,6 +223,21 @@ def test_memory_is_bounded() -> None:
     for _ in range(2000):
         scan.feed("".join(rng.choices("abcdefgh", k=6)))
         assert len(check.memory) <= 101
+        check.open().feed("".join(rng.choices("abcdefgh", k=4)))
+    assert within_reach(check) <= 101
+
+
+def within_reach(check: Matcher) -> int:
+    """How many tokens are kept in places to which some text may still come from its beginning."""
+    assert check.memory.start is not None
+    known: dict[int, Standing] = {}
+    new = [check.memory.start]
+    while new:
+        standing = new.pop()
+        if id(standing) not in known:
+            known[id(standing)] = standing
+            new += [after for after, _ in standing.values()]
+    return sum(map(len, known.values()))
 
 
 def test_only_tokens_are_remembered() -> None:
