@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from proxy.core.types import Action, Replacement, Rule
@@ -41,8 +41,9 @@ MORE = 3  # characters: so many, wherever it stands, complete each of these
 
 
 def examples(count: int) -> settings:
-    """Settings for a property: this many examples, more in a long run."""
-    return settings(max_examples=max(1, int(count * SCALE)), deadline=None, database=None)
+    """Settings for a property: this many examples, more in a long run. Making a pool may take a second, once."""
+    slow = [HealthCheck.too_slow]
+    return settings(max_examples=max(1, int(count * SCALE)), deadline=None, database=None, suppress_health_check=slow)
 
 
 def pattern(rng: random.Random, depth: int) -> str:
@@ -141,10 +142,14 @@ BLOCK = (Action.REWRITE, Action.FLAG, Action.BLOCK, Action.BLOCK)
 
 
 def rules(kind: Kind, actions: tuple[Action, ...], fold: bool = False, most: int = 3) -> st.SearchStrategy[list[Made]]:
-    """One to three rules of a pool, in any order."""
-    made = pool(kind, actions, fold)
-    numbers = st.lists(st.integers(0, len(made) - 1), min_size=1, max_size=most, unique=True)
-    return numbers.map(lambda found: [made[n] for n in found])
+    """One to three rules of a pool, in any order. The pool is made when the first is drawn."""
+
+    def drawn() -> st.SearchStrategy[list[Made]]:
+        made = pool(kind, actions, fold)
+        numbers = st.lists(st.integers(0, len(made) - 1), min_size=1, max_size=most, unique=True)
+        return numbers.map(lambda found: [made[n] for n in found])
+
+    return st.deferred(drawn)
 
 
 def texts(alphabet: str, longest: int) -> st.SearchStrategy[str]:
