@@ -199,8 +199,9 @@ class Http1Response:
             if take(data):
                 return False
             self._take = None
-        except Exception as error:
-            self._error = error
+        except Exception as error:  # nothing more may come after it
+            assert self._connection is not None
+            self._connection.fail(error)
         self.wake()
         return False
 

@@ -137,7 +137,8 @@ class Client:
         Raises ClientGone, or a ClientError when the body is none.
         """
         if self.more_body and not self._body and not self.gone:
-            if self.header.pop(b"expect", b"").lower() == b"100-continue":  # RFC 9110, section 10.1.1
+            expected = self.header.pop(b"expect", b"").lower()
+            if expected == b"100-continue" and self.line.version != "1.0":  # RFC 9110, section 10.1.1
                 self._link.put(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -203,7 +204,7 @@ class Client:
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
         await self._drain()
-        self._begin(status, headers, b"content-length: %d\r\n" % len(body))
+        self._begin(status, headers, b"" if status == 204 else b"content-length: %d\r\n" % len(body))  # RFC 9110, 8.6
         self.ended = True
         self._finish(b"" if self.line.method == "HEAD" else body)
 

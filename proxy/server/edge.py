@@ -89,6 +89,7 @@ def _host(client: Client) -> str:
     if http_version not in ("1.0", "1.1"):
         raise BadRequest("Only HTTP/1.1 is spoken here", code="malformed_request")
     if coding is not None and (coding.lower() != b"chunked" or http_version == "1.0"):
+        client.keep_alive = False  # where its body ends is not sure (RFC 9112, section 6.1)
         raise BadRequest("The only Transfer-Encoding is chunked, in HTTP/1.1", code="malformed_request")
     host = client.header.get(b"host")
     if host is not None and (len(client.header) == len(client.headers) or _count(client, b"host") == 1):

@@ -18,12 +18,12 @@ class Refusal(NamedTuple):
     message: str
     code: str
 
-    def encoded(self) -> bytes:
-        """The whole answer; the connection ends after it."""
+    def encoded(self, date: bytes) -> bytes:
+        """The whole answer, with the Date header's line; the connection ends after it."""
         error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
         body = orjson.dumps({"error": error})
-        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        return head % (self.status, len(body)) + body
+        head = b"HTTP/1.1 %b\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (self.status, date, len(body)) + body
 
     def error(self) -> ClientError:
         """The same for whoever is at work on the request, and must not answer it."""

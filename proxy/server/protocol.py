@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
-from proxy.server.client import Client, Line
+from proxy.server.client import Client
+from proxy.server.heads import asks_for_upgrade, understood, without_upgrade
 from proxy.server.malformed import MALFORMED, MAX_HEAD, TOO_LARGE, TOO_SLOW, TRAILERS_TOO_LARGE, Refusal
 
 log = logging.getLogger("safety_proxy.server")
@@ -66,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
         "_reading",
         "_transport",
         "_unread",
+        "_unread_since",
         "_url",
         "_writable",
         "behind",
@@ -93,6 +94,7 @@ class ClientConnection(asyncio.Protocol):
         self._idle_since = 0.0
         self._lingering: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._unread_since = 0.0
         self._reading: asyncio.TimerHandle | None = None  # whether the client does
 
     # asyncio.Protocol
@@ -126,10 +128,18 @@ class ClientConnection(asyncio.Protocol):
             return
         if client is not None and not client.more_body:
             client.keep_alive = False
+            self._pipelined = True
             return
         self._parse(data)
         if self._in_head and self._head_timer is None and not self._over():
             self._start_clock()
+
+    def eof_received(self) -> None:
+        """The client sends no more: it is taken to have left, also while what it has not read keeps the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.lost()
+        self._watch_reading()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is sent to."""
@@ -174,7 +184,7 @@ class ClientConnection(asyncio.Protocol):
             raise ValueError("a head that is too large")
         parser = self._parser
         assert parser is not None
-        if not _asks_for_upgrade(parser):
+        if not asks_for_upgrade(parser):
             self._begin(parser)
 
     def on_body(self, body: bytes) -> None:
@@ -194,14 +204,9 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, parser: httptools.HttpRequestParser) -> None:
         """Its head is here: it is served from now on."""
         house = self._house
-        version = parser.get_http_version()
-        target = httptools.parse_url(self._url)
-        path = target.path.decode("ascii")
-        line = Line(
-            parser.get_method().decode("ascii"), unquote(path) if "%" in path else path, target.query or b"", version
-        )
-        keep_alive = version != "1.0" and bool(parser.should_keep_alive())
-        self._client = client = Client(self, line, self._headers, keep_alive)
+        line, headers = understood(parser, self._url, self._headers)
+        keep_alive = line.version != "1.0" and bool(parser.should_keep_alive())
+        self._client = client = Client(self, line, headers, keep_alive)
         self._headers = []
         task = self._loop.create_task(house.serve(client))
         house.tasks.add(task)
@@ -213,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
         if not task.cancelled() and task.exception() is not None:
             log.error("a request failed", exc_info=task.exception())
         if self._client is client:
-            self._transport.close()
+            self._close()
 
     def shutdown(self) -> None:
         """Close: now, or once the request under way is answered."""
@@ -247,17 +252,17 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def answered(self, client: Client) -> None:
-        """The answer has been sent. If the request has not been read to its end, nothing more of it will be; but a
-        close at once would make the client lose the answer (RFC 9112, section 9.6)."""
+        """The answer has been sent. What the client still sends of this request, or behind it, is read no more; but a
+        close at once would make it lose the answer (RFC 9112, section 9.6)."""
         self._client = None
         self.resume_reading()
-        self._watch_reading()
-        if client.more_body:
+        if client.more_body or self._pipelined:
             self._linger()
         elif client.keep_alive:
+            self._watch_reading()
             self._rest()
         else:
-            self._transport.close()
+            self._close()
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -300,30 +305,22 @@ class ClientConnection(asyncio.Protocol):
             elif self._beside_body > MAX_HEAD and not self._in_head:
                 self._refuse(TRAILERS_TOO_LARGE)
         except httptools.HttpParserUpgrade as upgrade:
-            self._parse_without_upgrade(parser.get_method(), data[upgrade.args[0] :])
+            self._parser = None
+            self._parse(without_upgrade(parser, self._url, self._headers) + data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._pipelined and self._client is not None:
                 self._client.keep_alive = False
             else:
                 self._refuse(TOO_LARGE if self._head_size > MAX_HEAD else MALFORMED)
 
-    def _parse_without_upgrade(self, method: bytes, rest: bytes) -> None:
-        """Java's client offers HTTP/2 with every request. No other protocol is spoken here, so the offer is taken out
-        and the request read once more (RFC 9110, section 7.8: a server may ignore it); websockets leave a mark."""
-        lines = [b"%b %b HTTP/1.1" % (method, self._url)]
-        lines += [b"%b: %b" % pair for pair in self._headers if pair[0] not in (b"upgrade", b"connection")]
-        lines += [b"x-upgrade: %b" % value for name, value in self._headers if name == b"upgrade"]
-        self._parser = None
-        self._parse(b"\r\n".join((*lines, b"connection: close", b"", rest)))
-
     def _refuse(self, refusal: Refusal) -> None:
         client, self._client = self._client, None
         if client is not None:  # its body broke off: nobody else must answer it
             client.lost(refusal.error())
             if client.started:
-                self._transport.close()
+                self._close()
                 return
-        self._transport.write(refusal.encoded())
+        self._transport.write(refusal.encoded(self.date))
         self._linger()
 
     def _linger(self) -> None:
@@ -332,28 +329,40 @@ class ClientConnection(asyncio.Protocol):
             self._stop_clock()
             self.resume_reading()
             self._transport.write_eof()
+            self._watch_reading()
             self._arrived = 0
             self._lingering = self._loop.call_later(LINGER, self._lingered, self._loop.time() + MOST_LINGERING)
 
     def _lingered(self, until: float) -> None:
-        if self._arrived and self._loop.time() < until:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent or (self._arrived and self._loop.time() < until):
             self._arrived = 0
             self._lingering = self._loop.call_later(LINGER, self._lingered, until)
         else:
             self._transport.abort()
 
+    def _close(self) -> None:
+        """Close, once the client has taken what has been sent."""
+        self._watch_reading()
+        self._transport.close()
+
     def _watch_reading(self) -> None:
         """See whether the client takes what it has not yet, also while the connection closes: else it would stay."""
         self._unread = self._transport.get_write_buffer_size()
-        if self._unread and self._reading is None:
-            self._reading = self._loop.call_later(UNREAD, self._look_at_reading)
+        if self._unread:
+            self._unread_since = self._loop.time()
+            if self._reading is None:
+                self._reading = self._loop.call_later(UNREAD, self._look_at_reading)
 
     def _look_at_reading(self) -> None:
         self._reading = None
-        unread = self._unread
-        if self._transport.get_write_buffer_size() < unread:
+        watched = self._client is not None and self._client.when_gone is not None  # by `proxy.server.watch`
+        left = self._unread_since + UNREAD - self._loop.time()
+        if watched or self._transport.get_write_buffer_size() < self._unread:
             self._watch_reading()
-        elif unread:
+        elif self._unread and left > 0.001:
+            self._reading = self._loop.call_later(left, self._look_at_reading)
+        elif self._unread:
             self._transport.abort()
 
     def _over(self) -> bool:
@@ -379,8 +388,3 @@ def _parser_for(connection: ClientConnection) -> httptools.HttpRequestParser:
     parser = httptools.HttpRequestParser(connection)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
-
-
-def _asks_for_upgrade(parser: httptools.HttpRequestParser) -> bool:
-    """llhttp takes what follows such a head for another protocol, where it is the body."""
-    return bool(parser.should_upgrade()) and parser.get_method() != b"CONNECT"
