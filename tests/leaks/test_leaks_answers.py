@@ -14,7 +14,7 @@ from proxy.dialects.openai_chat import OpenAIChat
 from proxy.dialects.openai_completions import OpenAICompletions
 from proxy.dialects.openai_responses import OpenAIResponses
 from tests.fakes import FakeUpstream, reply_json
-from tests.leaks.attack import CARD, CARD_NUMBER, CHAT, USER, answered, call, chunk, data_of, deltas, ollama, sse
+from tests.leaks.attack import CARD, CARD_NUMBER, CHAT, STOP, USER, answered, call, chunk, data_of, deltas, ollama, sse
 from tests.phrases import rewrite
 from tests.server.running import Policies, running
 
@@ -181,3 +181,39 @@ async def test_words_in_retry_after() -> None:
     policy = Policies(output=[rewrite("forbidden")])
     async with FakeUpstream(refusal) as upstream, running(upstream, policy) as proxy:
         assert "forbidden" not in str((await proxy.chat()).headers)
+
+
+ALIKE = sse(chunk({"content": "a"}), chunk({"content": "b"}))
+
+
+def test_text_in_a_comment() -> None:
+    """An event that begins within another one is none, however much it looks like those before it."""
+    out = answered(OpenAIChat(), CHAT, [*ALIKE, b": ", *sse(chunk({"content": "c"}), *STOPPED)])
+    assert deltas(out) == "ab"
+
+
+def test_text_after_the_end_of_an_answer() -> None:
+    """Nothing follows [DONE], not even an event like those before it."""
+    for text in ("a", ""):
+        sent = [*ALIKE, *sse(*STOPPED), *sse(chunk({"content": text}))]
+        assert answered(OpenAIChat(), CHAT, sent).endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("reads", ["one", "many"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_fingerprint_that_is_new_in_each_event(stream: bool, reads: str) -> None:
+    """It is judged in each of them, also when nothing else is new but the text."""
+    said = [{**chunk({"content": "a"}), "system_fingerprint": value} for value in ("x", "y", "forbidden")]
+    sent = sse(*said, *STOPPED)
+    out = answered(OpenAIChat(), {**CHAT, "stream": stream}, [b"".join(sent)] if reads == "one" else sent)
+    assert (deltas(out) if stream else json.loads(out)["choices"][0]["message"]["content"]) == "aaa"
+    assert b"forbidden" not in out
+
+
+def test_events_that_are_read_as_one_are_counted_one_by_one() -> None:
+    """What a stopped answer is said to have cost does not depend on how its events came."""
+    said = sse(*[chunk({"content": "a"})] * 3, chunk({"content": "forbidden"}))
+    rule = STOP.replace("words: [forbidden]", "pattern: forbidden")
+    for sent in (said, [b"".join(said)]):
+        out = json.loads(answered(OpenAIChat(), {**CHAT, "stream": False}, sent, rule))
+        assert out["usage"]["completion_tokens"] == 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.types import Action, Direction, Rule
+from proxy.core.types import Action, Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import no_pause
@@ -94,6 +94,16 @@ def test_only_what_has_changed_is_compiled_again(after: list[Spec], anew: list[s
     compiled.clear()
     load(house(*after), kept=before.kept)
     assert compiled == anew
+
+
+def test_what_a_kept_rule_finds_is_found_by_the_new_set() -> None:
+    """Also where it has waited too long and ends the text by that: the finding's rule stands where it stands now."""
+    late = {"id": "late", "pattern": "q[^k]*k", "action": "rewrite", "max_hold": 4, "on_overflow": "block"}
+    before = load(house(late))
+    after = load(house(A, late), kept=before.kept)
+    (check,) = after.policies.plan(Direction.OUTPUT, model="m").checks(Kind.CONTENT)
+    (finding,) = check.open().feed("q123456789", final=True).findings
+    assert finding.rule.order == after.policies.rules[1].order
 
 
 def test_the_examples_of_a_rule_that_has_not_changed_are_not_run_again() -> None:
