@@ -43,10 +43,10 @@ class Frame:
         return len(self.pieces) == 1 and bool(self.pieces[0].text) and not (self.finishes or self.closes)
 
     @classmethod
-    def together(cls, frames: Sequence[Frame]) -> Frame:
-        """Frames with slots in one channel as one that says what they all say; `raw` is that of the first."""
-        first = frames[0]
-        return cls(first.raw, tuple([frame.pieces[0] for frame in frames]), slot=first.slot, events=len(frames))
+    def together(cls, raw: bytes, pieces: Sequence[Piece]) -> Frame:
+        """As many events as pieces, with slots in one channel, of an answer that is put together: their bytes are not
+        sent, so those of one, `raw`, do for all."""
+        return cls(raw, tuple(pieces), slot=(0, 0), events=len(pieces))
 
 
 class Passage(NamedTuple):

@@ -43,8 +43,8 @@ class Gate:
     def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
         """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
         self._escaped = escaped
-        self._checks = sorted(checks, key=lambda c: c.hold != 0)
-        self._scans: tuple[Scan, ...] = tuple(check.open() for check in self._checks)
+        self._checks = sorted(checks, key=_holds)
+        self._scans: tuple[Scan, ...] = tuple([check.open() for check in self._checks])
         self._at = 0  # characters of _held that are taken already, while `_sweep` works
         self._held = ""  # text not released and not yet dropped, from offset _base on
         self._base = 0
@@ -226,6 +226,10 @@ class Gate:
     def _label(self, segment: _Segment) -> str:
         label = segment.label()
         return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
+
+
+def _holds(check: Check) -> bool:
+    return check.hold != 0
 
 
 class _Shifted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -78,24 +78,36 @@ class ChunkedAnswer(Answer):
     # -- reading
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
-        run: list[Frame] = []  # of an answer that is put together: one text is judged in less time than its tokens
-        for event in self._sse.feed(data):
+        events = self._sse.feed(data)
+        return self._one_by_one(events) if self.request.stream else self._gathered(events)
+
+    def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
+        for event in events:
             alike = self._alike
             frame = alike.frame(event.raw) if alike is not None else None
-            if alike is not None and frame is not None and self._knows(alike):
-                if self.request.stream:
-                    yield frame
-                else:
-                    run.append(frame)
+            if alike is None or frame is None or not self._knows(alike):
+                frame = self._read(event)
+            if frame is not None:
+                yield frame
+
+    def _gathered(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
+        """Of an answer that is put together: what was read at once is one frame, as far as it can be."""
+        raw, said = b"", list[Piece]()
+        for event in events:
+            alike = self._alike
+            text = alike.text(event.raw) if alike is not None else None
+            if alike is not None and text is not None and self._knows(alike):
+                raw = event.raw
+                said.append(Piece(alike.channel, text))
                 continue
-            if run:
-                yield Frame.together(run)
-                run.clear()
+            if said:
+                yield Frame.together(raw, said)
+                said.clear()
             frame = self._read(event)
             if frame is not None:
                 yield frame
-        if run:
-            yield Frame.together(run)
+        if said:
+            yield Frame.together(raw, said)
 
     def _last_frames(self) -> Iterator[Frame]:
         yield from filter(None, map(self._read, self._sse.finish()))

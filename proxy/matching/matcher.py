@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from functools import cached_property
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding
@@ -48,7 +49,7 @@ class Matcher:
         self._may_block = [inner.may_block for _, inner in self._passes]
         self.memory = Recall(self._open().place(), max_leaps)
 
-    @property
+    @cached_property
     def hold(self) -> int | None:
         """The most characters that may be kept waiting; 0 when no rule can hide anything, None when there is no end."""
         holds = [
