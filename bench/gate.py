@@ -57,11 +57,11 @@ class Verdict(NamedTuple):
 
 
 LIMITS = (
-    Limit("paced", who.NGINX, 4.5),
-    Limit("paced", who.NAIVE, 0.6),
-    Limit("alike", who.NGINX, 4.5),
-    Limit("alike", who.NAIVE, 0.6),
-    Limit("short", who.NAIVE, 0.65),
+    Limit("paced", who.NGINX, 3.5),
+    Limit("paced", who.NAIVE, 0.45),
+    Limit("alike", who.NGINX, 3.5),
+    Limit("alike", who.NAIVE, 0.45),
+    Limit("short", who.NAIVE, 0.35),
 )
 
 
