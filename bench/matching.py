@@ -155,7 +155,7 @@ def speed() -> None:
         "1.2 / 2.0 / 2.6",
     )
     both = {n: per_token(Matcher([*compiled(rules(n)), listed]), pieces) for n in SIZES}
-    added = " / ".join(f"+{both[n] - plain[n]:.2f}" for n in SIZES)
+    added = " / ".join(f"{both[n] - plain[n]:+.2f}" for n in SIZES)
     row(f"with {LIST:,} words added, us per token", added, "+0.6")
     folded = per_token(Matcher(compiled(rules(100), fold=True)), pieces)
     row("folded, 100 rules, times plain", f"{folded / plain[100]:.2f}", "2")
