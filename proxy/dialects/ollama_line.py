@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from proxy.core.events import Frame, Piece
+from proxy.core.events import Frame
 from proxy.core.types import Channel
 from proxy.dialects.jsonbody import type_name
-from proxy.dialects.slots import saying
-from proxy.dialects.template import inside
+from proxy.dialects.template import TwoPlaces, inside
 from proxy.errors import UpstreamBroken
 
 DONE_REASONS = ("stop", "length", "load", "unload", "content_filter")
@@ -79,7 +78,7 @@ def _typed(value: Any, wanted: type) -> Any:
     return value
 
 
-class Template:
+class Template(TwoPlaces):
     """The bytes around the two things in which lines of one answer differ: the time (`value`) and one text.
 
     A line with the same bytes around a strict time and one JSON string means the same, so it needs no JSON tree: a
@@ -87,18 +86,16 @@ class Template:
     """
 
     silent = True
-    __slots__ = ("_middle", "_prefix", "_slot", "_suffix", "channel", "value")
+    __slots__ = ("_middle", "_prefix", "_suffix")
 
     def __init__(self, prefix: bytes, middle: bytes, suffix: bytes, channel: Channel) -> None:
+        super().__init__(channel)
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
-        self.channel = channel
-        self.value = b""  # the time in the last line that was read
-        self._slot = (0, 0)  # where the text stands in it
 
     @classmethod
     def of(cls, frame: Frame) -> Template | None:
         """The template of a line that was understood whole; None when it has more in it than one text."""
-        if len(frame.pieces) != 1 or frame.finishes or not frame.pieces[0].text:
+        if not frame.says_more:
             return None
         channel = frame.pieces[0].channel
         time = _value(frame.raw, b"created_at", 0)
@@ -111,7 +108,7 @@ class Template:
         )
 
     def text(self, raw: bytes) -> str | None:
-        """The text of a line of this form; None for any other line."""
+        """The text of a line of this form, with `value` set; None for any other line."""
         start = len(self._prefix)
         if not raw.startswith(self._prefix) or not raw.endswith(self._suffix):
             return None
@@ -124,15 +121,6 @@ class Template:
         if said is not None:
             self.value, self._slot = raw[start:end], (text, last)
         return said
-
-    def saying(self, raw: bytes, text: str) -> bytes:
-        """The line that was read last with another text; b"" for none."""
-        return saying(raw, self._slot, text)
-
-    def frame(self, raw: bytes) -> Frame | None:
-        """A line of this form as a frame whose text may be exchanged; None for any other line."""
-        text = self.text(raw)
-        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
 
 
 def _value(raw: bytes, key: bytes, start: int) -> re.Match[bytes] | None:

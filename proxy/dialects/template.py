@@ -8,6 +8,7 @@ JSON string it cannot end early and bring keys of its own.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 import orjson
 
@@ -66,22 +67,47 @@ class Template:
         return Frame(raw, (Piece(self.channel, text),), slot=(self._first, len(raw) + self._last))
 
 
-class VaryingTemplate:
+class TwoPlaces(ABC):
+    """A form of events that differ in two places, of which one is the text.
+
+    value: what stood in the other place of the event that was read last
+    """
+
+    __slots__ = ("_slot", "channel", "value")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel, self.value = channel, b""
+        self._slot = (0, 0)  # where the text stands in the event that was read last
+
+    @abstractmethod
+    def text(self, raw: bytes) -> str | None:
+        """The text of an event of this form, with `value` set; None for any other event."""
+
+    def saying(self, raw: bytes, text: str) -> bytes:
+        """The event that was read last with another text; b"" for none."""
+        return saying(raw, self._slot, text)
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
+        text = self.text(raw)
+        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
+
+
+class VaryingTemplate(TwoPlaces):
     """The bytes around the text and one more value that is new in each event: a time, a fingerprint.
 
-    value:  that value in the event that was read last
     silent: it is a number, else a string
     """
 
-    __slots__ = ("_middle", "_prefix", "_slot", "_suffix", "_text_first", "channel", "silent", "value")
+    __slots__ = ("_middle", "_prefix", "_suffix", "_text_first", "silent")
 
     def __init__(
         self, prefix: bytes, middle: bytes, suffix: bytes, text_first: bool, channel: Channel, silent: bool
     ) -> None:
+        super().__init__(channel)
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
         self._text_first = text_first
-        self.channel, self.silent, self.value = channel, silent, b""
-        self._slot = (0, 0)  # where the text stands in the event that was read last
+        self.silent = silent
 
     @classmethod
     def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
@@ -112,15 +138,6 @@ class VaryingTemplate:
         if text is not None:
             self.value, self._slot = raw[start:end], slot
         return text
-
-    def saying(self, raw: bytes, text: str) -> bytes:
-        """The event that was read last with another text; b"" for none."""
-        return saying(raw, self._slot, text)
-
-    def frame(self, raw: bytes) -> Frame | None:
-        """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
-        text = self.text(raw)
-        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
 
 
 def inside(source: bytes) -> str | None:
