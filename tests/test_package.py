@@ -42,7 +42,9 @@ def test_the_wheel_holds_the_policies_and_the_schema(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = wheel.namelist()
     for name in (
-        "proxy/policies/starter.yaml",
+        "proxy/policies/chat-markers.yaml",
+        "proxy/policies/more/starter.yaml",
+        "proxy/demo/policies/demo.yaml",
         "proxy/policy/policy.schema.json",
         "proxy/py.typed",
         "proxy/cli/serve.py",
@@ -73,7 +75,7 @@ def test_the_health_check_tells_a_living_proxy_from_a_dead_one(tmp_path: Path) -
     command = re.search(r"HEALTHCHECK.*?CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert command is not None
     _, *arguments = json.loads(command[1])
-    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    shutil.copytree(ROOT / "tests" / "data" / "policies", tmp_path / "policies")
     with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=tmp_path / "policies") as proxy:
         port = proxy.admin_url.rpartition(":")[2]
         assert health(arguments, port) == 0

@@ -26,7 +26,7 @@ from proxy.errors import SettingsError
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange import Exchange
-from proxy.settings import SHIPPED
+from proxy.settings import DEMO_POLICIES
 
 PACE = 0.06  # seconds from token to token at speed 1: about as fast as people read
 FRAME = 0.03  # seconds between two drawings
@@ -38,7 +38,7 @@ def demo(args: argparse.Namespace) -> int:
     """Play the scenes, or one prompt. Raises SettingsError and PolicyError."""
     speed = _speed(args.speed)
     prompts = [" ".join(args.prompt)] if args.prompt else [scene.prompt for scene in script.SCENES]
-    folder = Path(args.policies).expanduser() if args.policies else SHIPPED
+    folder = Path(args.policies).expanduser() if args.policies else DEMO_POLICIES
     uvloop.run(_play(prompts, PACE / speed if speed else 0.0, folder, sys.stdout))
     return 0
 

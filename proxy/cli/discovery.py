@@ -17,6 +17,7 @@ class Backend(NamedTuple):
     model: str | None = None
     answers: bool = True
     prompt: str = "Hello!"
+    is_demo: bool = False
 
 
 KNOWN = (

@@ -26,7 +26,7 @@ from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.config import ServerConfig
 from proxy.server.decisions import DecisionLog
-from proxy.settings import ROWS, Settings
+from proxy.settings import DEMO_POLICIES, ROWS, SHIPPED, Settings
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -45,9 +45,11 @@ def serve(args: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     key, empty = settings.hash_key, settings.allow_empty
-    store = await load(settings.policies, hash_key=key, allow_empty=empty)
+    default = settings.policies == SHIPPED
+    store = None if default else await load(settings.policies, hash_key=key, allow_empty=empty)
     shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
     backend = _backend(settings, stack)
+    store = store or await load(DEMO_POLICIES if backend.is_demo else SHIPPED, hash_key=key, allow_empty=empty)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -86,7 +88,7 @@ def _backend(settings: Settings, stack: ExitStack) -> Backend:
     looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
     log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
     what = "demo model: scripted answers, since no model server was found"
-    return Backend(what, demo.url, MODEL, prompt=SCENES[-1].prompt)
+    return Backend(what, demo.url, MODEL, prompt=SCENES[-1].prompt, is_demo=True)
 
 
 def _refuse_circles(settings: Settings) -> None:

@@ -17,6 +17,8 @@ import msgspec
 
 from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
 from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.outside import OutsideCode
+from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
@@ -27,11 +29,11 @@ from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, Path
 from proxy.policy.examples import Result, Trial, matcher_of, see, shown
 from proxy.policy.ownwords import OwnWords, own_words
-from proxy.policy.plan import Asked, Policy, Scope
+from proxy.policy.plan import Asked, Policy, Scope, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import read_policy
 from proxy.policy.reuse import Kept, Reuse
-from proxy.policy.rulespecs import RESERVED, RuleReader
+from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
@@ -76,7 +78,7 @@ class Ready:
     path: Path
     spec: RuleSpec
     rule: Rule
-    compiled: CompiledRule | MarkerPass
+    compiled: CompiledRule | OwnPass
     known: bool = False
 
     @cached_property
@@ -190,7 +192,7 @@ class Compilation:
             name=name,
             enforced=enforced,
             scope=Scope(policy.applies_to),
-            rules=(*map(_rule_of, searching), *bounds),
+            rules=(*map(rule_of, searching), *bounds),
             compiled=tuple(one for one in searching if isinstance(one, CompiledRule)),
             limits=limits,
             tolerant=policy.on_error == "allow",
@@ -198,15 +200,16 @@ class Compilation:
             system_prompt=policy.system_prompt,
             images=policy.images,
             markers=tuple(one for one in searching if isinstance(one, MarkerPass)),
+            detectors=tuple(one for one in searching if isinstance(one, DetectedPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(own, searching, strict=True)),
         )
 
-    def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule | MarkerPass) -> Ready | None:
+    def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule | OwnPass) -> Ready | None:
         path: Path = ("rules", index)
-        if isinstance(match, MarkerPass):
-            return Ready(loaded, path, spec, match.rule, match)
+        if isinstance(match, OwnPass):
+            return _placed(Ready(loaded, path, spec, match.rule, match))
         try:
             compiled, known = self._rules.compiled(match, spec.examples)
         except PatternError as error:
@@ -217,11 +220,11 @@ class Compilation:
         if compiled.note:
             node = loaded.document.at((*path, "pattern"))
             self.hints.append(loaded.document.problem(node, compiled.note, "", path))
-        return Ready(loaded, path, spec, match.rule, compiled, known)
+        return _placed(Ready(loaded, path, spec, match.rule, compiled, known))
 
-    def _watching(self, one: Ready) -> CompiledRule | MarkerPass:
+    def _watching(self, one: Ready) -> CompiledRule | OwnPass:
         """The rule for a policy that only monitors: it reports, and nothing waits for it."""
-        if isinstance(one.compiled, MarkerPass):
+        if isinstance(one.compiled, OwnPass):
             return one.compiled.enforced(False)
         match = one.compiled.source
         compiled, _ = self._rules.compiled(replace(match, rule=replace(match.rule, enforced=False)), one.spec.examples)
@@ -292,8 +295,12 @@ class Compilation:
         self.problems.append(document.problem(document.at(path), message, hint, path))
 
 
-def _rule_of(searching: CompiledRule | MarkerPass) -> Rule:
-    return searching.rule if isinstance(searching, MarkerPass) else searching.source.rule
+def _placed(one: Ready) -> Ready:
+    """The rule where it is to look: everywhere, or outside of code."""
+    if not one.spec.outside or isinstance(one.compiled, MarkerPass | OutsideCode):
+        return one
+    rule = replace(one.rule, action=ACTIONS[one.spec.action])
+    return replace(one, rule=rule, compiled=outside_code(rule, one.compiled))
 
 
 def _never_met(loaded: Loaded) -> list[Problem]:
@@ -308,14 +315,14 @@ def _never_met(loaded: Loaded) -> list[Problem]:
     return [document.problem(document.at(path), message, "leave it out", path) for path, message in paths]
 
 
-def _scopes(rules: Iterable[tuple[Ready, CompiledRule | MarkerPass]]) -> dict[Rule, Scope]:
+def _scopes(rules: Iterable[tuple[Ready, CompiledRule | OwnPass]]) -> dict[Rule, Scope]:
     """Of the rules that are narrower than their policy."""
-    narrow = [(one.spec, _rule_of(it)) for one, it in rules if one.spec.directions or one.spec.roles]
+    narrow = [(one.spec, rule_of(it)) for one, it in rules if one.spec.directions or one.spec.roles]
     return {rule: Scope(AppliesTo(directions=spec.directions, roles=spec.roles)) for spec, rule in narrow}
 
 
 def _report(policy: Policy) -> Iterator[str]:
     for compiled in policy.searching:
-        rule = _rule_of(compiled)
+        rule = rule_of(compiled)
         yield f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"
     yield from (f"{rule.name}: a limit on answers" for rule in policy.rules if rule.id.startswith(RESERVED))

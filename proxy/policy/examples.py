@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Rule
@@ -68,11 +68,11 @@ class Trial:
         return see(self._check, text, size, self._pause)
 
 
-def matcher_of(searching: Iterable[CompiledRule | MarkerPass]) -> Matcher:
+def matcher_of(searching: Iterable[CompiledRule | OwnPass]) -> Matcher:
     """What these look for, and nothing else."""
     searching = tuple(searching)
     rules = [one for one in searching if isinstance(one, CompiledRule)]
-    return Matcher(rules, others=[one for one in searching if isinstance(one, MarkerPass)])
+    return Matcher(rules, others=[one for one in searching if isinstance(one, OwnPass)])
 
 
 def see(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> Seen:

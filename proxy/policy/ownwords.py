@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import OwnPass
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.matcher import Matcher
@@ -13,7 +13,7 @@ from proxy.matching.pauses import Pause
 from proxy.policy.examples import matcher_of, see
 from proxy.policy.policyset import NOTICE
 
-Searching = CompiledRule | MarkerPass
+Searching = CompiledRule | OwnPass
 
 
 class OwnWords:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import DetectedPass, OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
@@ -87,6 +88,7 @@ class Policy:
     limits:   checks of its bounds on answers
     tolerant: a check of it that fails lets the text pass
     markers:  its rules that look for chat templates' markers
+    detectors: its rules that look for what another detector finds
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   of the rules that do not hold everywhere where the policy does
     """
@@ -102,15 +104,17 @@ class Policy:
     system_prompt: SystemPrompt
     images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
+    detectors: tuple[DetectedPass, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
     _parts: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
     @property
-    def searching(self) -> tuple[CompiledRule | MarkerPass, ...]:
-        """What its rules look for."""
-        return *self.compiled, *self.markers
+    def searching(self) -> tuple[CompiledRule | OwnPass, ...]:
+        """What its rules look for, in the order of the file."""
+        own = (*self.compiled, *self.markers, *self.detectors)
+        return tuple(sorted(own, key=lambda one: rule_of(one).order))
 
     def part(self, asked: Asked) -> Policy:
         """Those of its rules that hold for what is asked; markers as the model's template knows them."""
@@ -138,10 +142,16 @@ class Policy:
             rules=tuple(rule for rule in self.rules if rule not in left_out),
             compiled=tuple(one for one in self.compiled if one.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
+            detectors=tuple(one for one in self.detectors if one.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _parts={},
         )
+
+
+def rule_of(searching: CompiledRule | OwnPass) -> Rule:
+    """The rule that something searches for."""
+    return searching.rule if isinstance(searching, OwnPass) else searching.source.rule
 
 
 class Compose(Protocol):

@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterable
 
 from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import OwnPass
 from proxy.checks.tolerant import Tolerant
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
@@ -131,7 +132,7 @@ class PolicySet:
         self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
     ) -> tuple[Check, ...]:
         """One matcher for all strict policies and one for all tolerant ones; shared by all plans that need the same."""
-        searching = [p for p in policies if p.markers or (not only_markers and (p.compiled or _stops(p, escaped)))]
+        searching = [p for p in policies if p.markers or (not only_markers and _searches(p, escaped))]
         strict = tuple(p for p in searching if not p.tolerant)
         tolerant = tuple(p for p in searching if p.tolerant)
         checks = [self._matcher(group, escaped, only_markers) for group in (strict, tolerant) if group]
@@ -143,13 +144,19 @@ class PolicySet:
         known = self._composed.get((policies, escaped, only_markers))
         if known is None:
             rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
-            others = [m for policy in policies for m in policy.markers]
+            others: list[OwnPass] = [m for policy in policies for m in policy.markers]
             if not only_markers:
+                others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
             matcher: Check = Matcher(rules, escaped=escaped, others=others)
             known = Tolerant(matcher) if policies[0].tolerant else matcher
             self._composed[policies, escaped, only_markers] = known
         return known
+
+
+def _searches(policy: Policy, escaped: bool) -> bool:
+    """Whether a policy looks for more than markers."""
+    return bool(policy.compiled or policy.detectors or _stops(policy, escaped))
 
 
 def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:

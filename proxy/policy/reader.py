@@ -90,7 +90,7 @@ class _Reader:
             hint = f"add {name}: {expected(fields[name].type)}"
             self.problems.append(self._document.problem(node, f"the key `{name}` is missing", hint, path))
         stand_ins = {name: _stand_in(field.type) for name, field in fields.items() if field.required}
-        return kind.cls(**{**stand_ins, **given})
+        return kind.cls(**{fields[name].name: value for name, value in {**stand_ins, **given}.items()})
 
     def _fields(self, node: Node, fields: dict[str, inspect.Field], path: Path) -> Iterable[tuple[str, Any]]:
         for key, value in self._unique(node, path):

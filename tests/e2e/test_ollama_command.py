@@ -30,7 +30,7 @@ from tests.server.running import Policies, Proxy, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
+OWN = Path(__file__).parent.parent / "data" / "policies"
 REAL = os.environ.get("SAFETY_PROXY_TEST_OLLAMA", "")
 HEADERS = ("user-agent: ollama/0.0.0 (amd64 linux) Go/go1.26.8", "accept: application/json")
 WORDS = """
@@ -57,7 +57,7 @@ COMMANDS = [Sent(**request) for request in json.loads(recorded("command.json"))]
 @functools.cache
 def shipped(*more: str) -> Policies:
     """The policies that come with the proxy, and others: a set is never changed, so one will do for all tests."""
-    sources = [*read_directory(SHIPPED), *(Source(f"z{i}.yaml", text.encode()) for i, text in enumerate(more))]
+    sources = [*read_directory(OWN), *(Source(f"z{i}.yaml", text.encode()) for i, text in enumerate(more))]
     return cast(Policies, compile_policies(sources, hash_key=b"key"))
 
 

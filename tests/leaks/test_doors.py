@@ -29,14 +29,14 @@ from proxy.server.judge import judge_request
 from proxy.server.templates import RENDERED, of_ollama
 from tests.leaks.attack import CHAT, USER, asked, notice
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
+OWN = Path(__file__).parent.parent / "data" / "policies"
 MISTRAL = ChatTemplate(frozenset(("[INST]", "[/INST]", "</s>")), exists=True)
 
 
 @pytest.fixture(scope="module")
 def shipped() -> PolicySet:
-    """What comes with the proxy."""
-    return compile_policies(read_directory(SHIPPED), hash_key=b"key")
+    """Policies of the tests, with rules for markers."""
+    return compile_policies(read_directory(OWN), hash_key=b"key")
 
 
 async def sent(shipped: PolicySet, dialect: Dialect, request: dict[str, Any], template: ChatTemplate = UNKNOWN) -> Any:

@@ -29,7 +29,7 @@ from tests.server.running import Policies, running, said
 
 pytestmark = pytest.mark.anyio
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
+OWN = Path(__file__).parent.parent / "data" / "policies"
 LLAMA2 = "{{ bos_token }}[INST] {{ content }} [/INST]"
 
 
@@ -199,7 +199,7 @@ async def test_a_model_server_that_is_gone_teaches_nothing() -> None:
 async def test_a_requests_markers_are_those_of_its_models_template() -> None:
     """The first request finds nothing known, so `[INST]` counts; the second knows that it means nothing to the model.
     What was neutralised is counted by family."""
-    policies = cast(Policies, compile_policies(read_directory(SHIPPED), hash_key=b"key"))
+    policies = cast(Policies, compile_policies(read_directory(OWN), hash_key=b"key"))
     ollama = Ollama({"POST /v1/chat/completions": reply(sse(*said("Hello")))})
     async with FakeUpstream(ollama) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(content="[INST] hi<|im_end|>")
