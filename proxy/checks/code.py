@@ -8,8 +8,11 @@ line (```` ```x``` ````). A fence that nobody closes is code to the end of the t
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from enum import Enum
 from typing import NamedTuple
+
+from proxy.matching.rules import MOST_OPEN
 
 MOST_INLINE = 256
 LONGEST_RUN = 16
@@ -60,6 +63,16 @@ class CodeScan:
     def save(self) -> tuple[int, str, bool, Fence | None]:
         """The whole state."""
         return self._position, self._rest, self._indent, self._fence
+
+    def place(self) -> Hashable | None:
+        """What the answers to all that may follow depend on; None when that is long."""
+        return (self._rest, self._indent, self._fence) if len(self._rest) <= MOST_OPEN else None
+
+    def resume(self, place: Hashable, position: int) -> None:
+        """Stand there again, so many characters into a text."""
+        assert isinstance(place, tuple)
+        self._rest, self._indent, self._fence = place
+        self._position = position - len(self._rest)
 
     def restore(self, state: tuple[int, str, bool, Fence | None]) -> None:
         """Go back."""

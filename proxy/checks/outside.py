@@ -16,6 +16,8 @@ from proxy.matching.rules import HidingPass, PassScan, Verdict
 from proxy.matching.views import FoldView
 
 _FOLD = FoldView()
+MOST_SPANS = 4
+"""Of code, in a place that can be told."""
 
 
 def searching_rule(rule: Rule) -> Rule:
@@ -92,14 +94,13 @@ class Folded:
 class OutsideScan:
     """One text on its way."""
 
-    __slots__ = ("_code", "_found", "_inner", "_known", "_pass", "_position", "_shown", "_spans", "verdict")
+    __slots__ = ("_code", "_found", "_inner", "_pass", "_position", "_shown", "_spans", "verdict")
 
     def __init__(self, outside: OutsideCode) -> None:
         self._pass = outside
         self._inner: PassScan = outside.inner.open()
         self._code = CodeScan()
         self._position = 0
-        self._known = 0  # up to where it is known what is code
         self._spans: tuple[tuple[int, int], ...] = ()  # the code that finds may still lie in
         self._found: tuple[Finding, ...] = ()  # finds of which that is not known
         self._shown = False  # the latest find, or a part of it, was reported
@@ -120,14 +121,13 @@ class OutsideScan:
         self._position += len(text)
         self._found += findings
         known = self._code.feed(text, final)
-        self._known = known.upto
         self._spans = _joined((*self._spans, *known.code))
         decided: list[Finding] = []
-        while self._found and (self._found[0].end <= self._known or final):
+        while self._found and (self._found[0].end <= known.upto or final):
             decided += self._parts(self._found[0])
             self._found = self._found[1:]
         mark = min(mark, self._found[0].start) if self._found else mark
-        self._spans = tuple(span for span in self._spans if span[1] > mark)
+        self._spans = tuple((max(start, mark), end) for start, end in self._spans if end > mark)
         decided.sort(key=_start)
         return Progress(mark if self._pass.rule.holds else self._position, tuple(decided))
 
@@ -166,7 +166,7 @@ class OutsideScan:
 
     def save(self) -> object:
         """The whole state."""
-        own = (self._position, self._known, self._spans, self._found, self._shown, self.verdict)
+        own = (self._position, self._spans, self._found, self._shown, self.verdict)
         return self._inner.save(), self._code.save(), own
 
     def restore(self, mark: object) -> None:
@@ -175,15 +175,28 @@ class OutsideScan:
         inner, code, own = mark
         self._inner.restore(inner)
         self._code.restore(code)
-        self._position, self._known, self._spans, self._found, self._shown, self.verdict = own
+        self._position, self._spans, self._found, self._shown, self.verdict = own
 
     def place(self) -> Hashable | None:
-        """None: what is code depends on too much of what was read."""
-        return None
+        """Those of the inner pass and of the code, when nothing that was found waits."""
+        if self._found or self.verdict is not None:
+            return None
+        inner, code = self._inner.place(), self._code.place()
+        if inner is None or code is None:
+            return None
+        here = self._position
+        spans = tuple((start - here, end - here) for start, end in self._spans)
+        return (inner, code, spans, self._shown) if len(spans) <= MOST_SPANS else None
 
     def resume(self, place: Hashable, position: int) -> int:
-        """Never called, since no place is told."""
-        raise AssertionError(place, position)
+        """Stand there again."""
+        assert isinstance(place, tuple)
+        inner, code, spans, self._shown = place
+        self._position = position
+        self._spans = tuple((start + position, end + position) for start, end in spans)
+        mark = self._inner.resume(inner, position)
+        self._code.resume(code, position)
+        return mark if self._pass.rule.holds else position
 
 
 def _start(finding: Finding) -> int:

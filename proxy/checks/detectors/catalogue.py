@@ -51,5 +51,7 @@ def detector_pass(
     if not options.kinds:
         options = options._replace(kinds=frozenset(detector.kinds))
     plan = detector.plan(options)
-    made = DetectorPass(rule, detector.name, search_for(plan.pattern), plan.judge, detector.nth)
-    return FoldedPass(made) if fold or detector.folds else made
+    folds = fold or detector.folds
+    search = search_for(f"(?i:{plan.pattern})" if folds else plan.pattern)
+    made = DetectorPass(rule, detector.name, search, plan.judge, detector.nth, plan.alike)
+    return FoldedPass(made) if folds else made

@@ -11,14 +11,16 @@ from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed,
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _SET = "[1-9A-HJ-NP-Za-km-z]"
+_MIXED = "[a-km-z]{0,3}[1-9A-HJ-NP-Z]"
+"""One of the first four is no small letter: else each word with the right first letter would have to wait."""
 _PATTERN = (
     r"(?<![\w])(?:"
     rf"(?P<bitcoin>[13]{_SET}{{25,34}}|(?:bc1|BC1)[a-zA-Z0-9]{{11,71}})|"
     r"(?P<ethereum>0x[0-9a-fA-F]{40})|"
-    rf"(?P<litecoin>[LM]{_SET}{{26,33}}|ltc1[a-z0-9]{{11,71}})|"
-    rf"(?P<dogecoin>D{_SET}{{33}})|"
-    rf"(?P<tron>T{_SET}{{33}})|"
-    rf"(?P<ripple>r{_SET}{{24,34}})|"
+    rf"(?P<litecoin>[LM]{_MIXED}{_SET}{{22,32}}|ltc1[a-z0-9]{{11,71}})|"
+    rf"(?P<dogecoin>D{_MIXED}{_SET}{{29,32}})|"
+    rf"(?P<tron>T{_MIXED}{_SET}{{29,32}})|"
+    rf"(?P<ripple>r{_MIXED}{_SET}{{20,33}})|"
     rf"(?P<monero>[48]{_SET}{{94}}))(?![\w])"
 )
 _RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
@@ -26,6 +28,8 @@ _RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 
 def base58_check(text: str, alphabet: str = _BASE58) -> bytes | None:
     """What Base58Check stands for, without its check sum; None when that is wrong."""
+    if not set(text) <= set(alphabet):
+        return None
     number = 0
     for char in text:
         number = number * 58 + alphabet.index(char)

@@ -37,6 +37,7 @@ def top_level(label: str) -> int:
 
     In scripts without spaces a word may follow directly: `bob@example.com谢谢`.
     """
+    label = label.rstrip("_-")
     if label.lower() in TLDS:
         return len(label)
     ascii_part = _ASCII_LETTERS.match(label)
@@ -67,6 +68,8 @@ def _judge(match: re.Match[str]) -> Judgement:
     cut = length < len(host)
     host = host[:length].lower()
     local, begins = _local_part(match["local"], not cut and after == "'")
+    if cut and match["host"][length:] == "_" and local.startswith("_"):
+        local, begins = local[1:], begins + 1  # emphasis in Markdown
     if not local:
         return dropped("nothing stands before the @")
     reason = _no_mail(local.lower(), host, "" if cut else after)
@@ -105,10 +108,15 @@ def _no_mail(local: str, host: str, after: str) -> str:
     return ""
 
 
+def _alike(begun: str) -> str:
+    """Words of four ASCII letters or more are all alike: none is a user of repositories or begins a quotation."""
+    return "x" * len(begun) if len(begun) > 3 and begun.isascii() and begun.isalpha() else begun
+
+
 EMAIL = Detector(
     "email",
     "e-mail addresses under a top-level domain that exists",
-    fixed(_PATTERN, _judge),
+    fixed(_PATTERN, _judge, _alike),
     (
         "write to bob@example.com",
         "j.o'hara+lists@mail.example.co.uk, please",
@@ -118,6 +126,7 @@ EMAIL = Detector(
         r"bob\_smith@example.com",
         "邮箱bob@example.com谢谢",
         "git@example.com, thanks",
+        "_bob@example.com_",
     ),
     (
         "an @mention",

@@ -187,7 +187,7 @@ slack_legacy            Slack                xox[os]-\d{1,13}-\d{1,13}-\d{1,13}-
 slack_app               Slack                xapp-\d-{u}{8,14}-\d{8,16}-{h}{32,80}
 slack_config            Slack                xoxe(?:\.xox[bp])?-\d-[A-Za-z0-9]{100,260}
 slack_webhook           Slack                hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{43,120}
-discord_bot             Discord              [MNO]{w}{23,27}\.{w}{6}\.{w}{27,38}
+discord_bot             Discord              (?:M[Tjz]|N[DTjz]|O[DT]){a}{w}{20,25}\.{w}{6}\.{w}{27,38}
 discord_webhook         Discord              discord(?:app)?\.com/api/webhooks/\d{17,20}/{w}{60,72}
 telegram                Telegram             \d{8,10}:AA{w}{33}
 teams_webhook           Microsoft Teams      webhook\.office\.com/webhookb2/{uuid}@{uuid}/IncomingWebhook/{H}{32}/{uuid}
@@ -258,10 +258,12 @@ bitcoin_extended        Bitcoin              [xyz]prv[1-9A-HJ-NP-Za-km-z]{107,10
 
 _LOOSE = (
     "coder vault_legacy zhipu mailgun_signing ably fireworks voyage modal crates firecrawl mandrill lob mollie "
-    "gocardless nuget octopus statsig"
+    "gocardless nuget octopus statsig azure_client_secret azure_devops azure_signed_key terraform newrelic_licence "
+    "mailchimp maxmind"
 )
 LOOSE = frozenset(_LOOSE.split())
-"""So little tells these from other text that the name of a key has to stand before them."""
+"""So little tells these from other text that the name of a key has to stand before them: by their form alone every
+word would have to wait, or words would be found."""
 
 
 def _expanded(pattern: str) -> str:

@@ -23,6 +23,12 @@ def address(text: str) -> bool:
     return any(c.isdigit() for c in text)
 
 
+def _is_slice(text: str) -> bool:
+    """Whether it may as well be a slice of a list, `1::2`."""
+    groups = [group for group in text.split(":") if group]
+    return text != "::1" and len(groups) < 4 and max(map(len, groups)) < 3
+
+
 def _ip(match: re.Match[str]) -> Judgement:
     if match["four"]:
         if match["more"]:
@@ -30,7 +36,9 @@ def _ip(match: re.Match[str]) -> Judgement:
         if not address(match["four"]):
             return dropped("a number above 255", past=True)
         return found(*match.span("four"))
-    return found(*match.span("six")) if address(match["six"]) else dropped("no address of IPv6", past=True)
+    if not address(match["six"]):
+        return dropped("no address of IPv6", past=True)
+    return dropped("a slice of a list", past=True) if _is_slice(match["six"]) else found(*match.span("six"))
 
 
 def _mac(match: re.Match[str]) -> Judgement:
@@ -74,7 +82,18 @@ IP_ADDRESS = Detector(
         "::ffff:192.0.2.1",
         "10.0.0.1:80",
     ),
-    ("999.1.1.1", "version 1.2.3", "std::vector", "a::b", "12:30:45", "::", "1.2.3.4.5", "v1.2.3.4", "lib-1.2.3.4-py3"),
+    (
+        "999.1.1.1",
+        "version 1.2.3",
+        "std::vector",
+        "a::b",
+        "12:30:45",
+        "::",
+        "1.2.3.4.5",
+        "v1.2.3.4",
+        "lib-1.2.3.4-py3",
+        "x[1::2]",
+    ),
 )
 
 MAC_ADDRESS = Detector(

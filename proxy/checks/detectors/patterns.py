@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 
 from proxy.matching.charsets import CharSet, category
 from proxy.matching.errors import PatternError
@@ -29,12 +30,14 @@ class Search:
 
     find:    candidates
     begun:   the beginning of a candidate that reaches the end of the text
+    first:   the character that a candidate begins with
     longest: characters of the longest candidate
     behind:  the sets that are asked about the character before a candidate
     """
 
     find: re.Pattern[str]
     begun: re.Pattern[str]
+    first: re.Pattern[str]
     longest: int
     behind: tuple[CharSet, ...]
 
@@ -50,7 +53,8 @@ def search_for(pattern: str) -> Search:
     longest = _longest(root)
     if longest is None or longest > MAX_LENGTH:
         raise PatternError(f"a detector's pattern has a longest match of at most {MAX_LENGTH} characters")
-    return Search(re.compile(pattern), re.compile(rf"(?:{_begun(root)})\Z"), longest, tuple(_behind(root)))
+    begun, first = re.compile(rf"(?:{_begun(root)})\Z"), re.compile(_set(_first(root)[0]))
+    return Search(re.compile(pattern), begun, first, longest, tuple(_behind(root)))
 
 
 @lru_cache(maxsize=4_096)
@@ -74,6 +78,25 @@ def _longest(node: Node) -> int | None:
         lengths = [_longest(branch) for branch in node.branches]
         return None if None in lengths else max(length or 0 for length in lengths)
     return 0
+
+
+def _first(node: Node) -> tuple[CharSet, bool]:
+    """The characters that the node can begin with, and whether it can be empty."""
+    if isinstance(node, Chars):
+        return node.set, False
+    if isinstance(node, Repeat):
+        chars, empty = _first(node.body)
+        return chars, empty or not node.low
+    if isinstance(node, Choice):
+        firsts = [_first(branch) for branch in node.branches]
+        return reduce(or_, (chars for chars, _ in firsts)), any(empty for _, empty in firsts)
+    found = CharSet.of(())
+    for part in node.parts if isinstance(node, Sequence) else ():
+        chars, empty = _first(part)
+        found |= chars
+        if not empty:
+            return found, False
+    return found, True
 
 
 def _total(lengths: Iterable[int | None]) -> int | None:

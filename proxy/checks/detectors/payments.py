@@ -10,7 +10,8 @@ from stdnum import luhn
 
 from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
 
-_SEPARATORS = " \u00a0\u202f\u2010\u2011-"
+_SPACES = " \u00a0\u202f"
+_SEPARATORS = _SPACES + "\u2010\u2011-"
 
 ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     # ranges of the first digits, and the lengths of numbers in them: ISO/IEC 7812-1 and the issuers' own documents
@@ -52,8 +53,8 @@ def issuer_of(digits: str) -> str:
 # What holds more than digits and what stands around numbers comes first: it is read over as a whole.
 _UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _CARD = (
-    rf"(?<![\w+-])(?:(?P<uuid>{_UUID})|(?P<decimal>\d{{1,20}}\.\d{{11,30}})|"
-    rf"(?P<number>\d(?:[{_SEPARATORS}]?\d){{11,22}})(?P<rest>\.\d|\w|-\w)?)"
+    rf"(?<![\w])(?:(?<![+-])(?P<uuid>{_UUID})|(?P<decimal>\d{{1,20}}\.\d{{11,30}})|"
+    rf"(?<![+-])(?P<number>\d(?:[{_SEPARATORS}]?\d){{11,22}})(?P<rest>\.\d|\w|-\w|\*\w|\*\*\d)?)"
 )
 
 
@@ -75,8 +76,14 @@ def _ends(number: str, cut: bool) -> Iterator[int]:
     if not cut:
         yield len(number)
     for i in range(len(number) - 1, 11, -1):
-        if number[i] in _SEPARATORS:
+        if number[i] in _SEPARATORS and not _goes_on(number, i):
             yield i
+
+
+def _goes_on(number: str, end: int) -> bool:
+    """Whether a number is not over at a separator: a dash where it has dashes, or none at all."""
+    within = {*number[:end]} & {*_SEPARATORS}
+    return number[end] not in _SPACES and (not within or number[end] in within)
 
 
 def _is_card(text: str) -> bool:
@@ -96,8 +103,14 @@ def _why_no_card(number: str, rest: str | None) -> str:
     return "a wrong check digit" if not luhn.is_valid(digits) else "its groups of digits are not those of a card"
 
 
+_NATIONS = (
+    "AD AE AL AT AZ BA BE BG BH BI BR BY CH CR CY CZ DE DJ DK DO EE EG ES FI FK FO FR GB GE GI GL GR GT HR HU IE IL IQ "
+    "IS IT JO KW KZ LB LC LI LT LU LV LY MC MD ME MK MN MR MT MU NI NL NO OM PK PL PS PT QA RO RS RU SA SC SD SE SI SK "
+    "SM SO ST SV TL TN TR UA VA VG XK YE"
+)
+_COUNTRIES = "|".join(_NATIONS.split())
 _GAPS = " \u00a0-"
-_IBAN = rf"(?<![\w])(?P<iban>[A-Za-z]{{2}}\d{{2}}(?:[{_GAPS}]?[A-Za-z0-9]){{11,30}})(?![\w])"
+_IBAN = rf"(?<![\w])(?P<iban>(?:{_COUNTRIES})\d{{2}}(?:[{_GAPS}]?[A-Za-z0-9]){{11,30}})(?![\w])"
 
 
 def _is_iban(text: str) -> bool:
@@ -121,11 +134,14 @@ CREDIT_CARD = Detector(
     ("4111 1111 1111 1111", "card 5500-0000-0000-0004.", "378282246310005", "my card is 4222222222222, thanks"),
     (
         "4111 1111 1111 1112",
+        "4111-1111-1111-1111-1111",
         "order 1234567890123",
         "41111111111111111111111",
         "47223179-9330-4259-b66c-f2db26efb20c",
         "0.4111111111111111",
         "4111111111111111.25",
+        "-1.4111111111111111",
+        "4111111111111111*x",
         "id4111111111111111",
         "2024-05-06 17 20 45 1234",
         "1700000000000000",

@@ -94,7 +94,9 @@ NATIONAL: dict[str, _National] = {
     "cl_rut": _National("Chile, RUT", r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", rut.is_valid),
     "cn_ric": _National("China, resident identity card", r"\d{17}[\dxX]", ric.is_valid),
     "cz_rc": _National("Czechia and Slovakia, birth number", r"\d{6}/\d{3,4}", rc.is_valid),
-    "de_idnr": _National("Germany, tax number", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", idnr.is_valid, r"steuer|idnr|tin|tax"),
+    "de_idnr": _National(
+        "Germany, tax number", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", idnr.is_valid, r"steuer[a-z-]{0,24}|idnr|tin|tax"
+    ),
     "dk_cpr": _National("Denmark, CPR", r"\d{6}-\d{4}", cpr.is_valid, r"cpr|personnummer"),
     "ee_ik": _National(
         "Estonia and Lithuania, personal code", r"[1-8]\d{10}", ik.is_valid, r"isikukood|asmens kodas|personal code"
@@ -102,7 +104,9 @@ NATIONAL: dict[str, _National] = {
     "es_dni": _National("Spain, DNI", r"\d{8}-?[A-HJ-NP-TV-Z]", dni.is_valid),
     "es_nie": _National("Spain, NIE", r"[XYZ]-?\d{7}-?[A-HJ-NP-TV-Z]", nie.is_valid),
     "fi_hetu": _National("Finland, HETU", r"\d{6}[-+ABCDEFYXWVU]\d{3}[0-9A-FHJ-NPR-Y]", hetu.is_valid),
-    "fr_nir": _National("France, NIR", r"[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", nir.is_valid),
+    "fr_nir": _National(
+        "France, NIR", r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", nir.is_valid
+    ),
     "gb_nhs": _National("United Kingdom, NHS number", r"\d{3}[ -]\d{3}[ -]\d{4}", nhs.is_valid, r"nhs"),
     "ie_pps": _National("Ireland, PPS number", r"\d{7}[A-W][A-IW]?", pps.is_valid),
     "il_id": _National("Israel, identity number", r"\d{8,9}", teudat.is_valid, r"teudat|israeli? id|ת\"?ז"),
@@ -118,7 +122,7 @@ NATIONAL: dict[str, _National] = {
         "Norway, fødselsnummer", r"\d{6} ?\d{5}", fodselsnummer.is_valid, r"fødselsn|fnr|personnummer|national id"
     ),
     "pl_pesel": _National("Poland, PESEL", r"\d{11}", pesel.is_valid, r"pesel"),
-    "pt_cc": _National("Portugal, citizen card", r"\d{8} ?\d ?[A-Z0-9]{2}\d", cc.is_valid),
+    "pt_cc": _National("Portugal, citizen card", r"\d{8} ?\d ?[A-Z][A-Z0-9]\d", cc.is_valid),
     "ro_cnp": _National("Romania, CNP", r"[1-9]\d{12}", cnp.is_valid, r"cnp|cod numeric"),
     "se_personnummer": _National("Sweden, personnummer", r"(?:\d{2})?\d{6}[-+]\d{4}", personnummer.is_valid),
     "tr_kimlik": _National("Türkiye, kimlik number", r"[1-9]\d{10}", tckimlik.is_valid, r"kimlik|tckn|t\.?c\.? no"),
@@ -134,7 +138,7 @@ def _national_pattern(kinds: frozenset[str]) -> str:
         f"(?P<{name}>{one.pattern})(?![\\w/-])" for name, one in NATIONAL.items() if name in kinds and not one.words
     ]
     named = [
-        f"(?i:{one.words})[^\\d\\n]{{0,24}}(?<![\\w.-])(?P<{name}>{one.pattern})(?![\\w/-])"
+        f"(?<![A-Za-z])(?i:{one.words})(?![A-Za-z])[^\\d\\n]{{0,24}}(?<![\\w.-])(?P<{name}>{one.pattern})(?![\\w/-])"
         for name, one in NATIONAL.items()
         if name in kinds and one.words
     ]

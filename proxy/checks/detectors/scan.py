@@ -9,7 +9,7 @@ it, to the end of the text that is there: whatever follows then changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class DetectorPass:
     name:  the detector's
     judge: says which part of a candidate counts, or why none does
     nth:   finds count from this one on
+    alike: of beginnings of candidates that lead to the same, always the same one
     """
 
     rule: Rule
@@ -48,6 +49,7 @@ class DetectorPass:
     search: Search
     judge: Judge
     nth: int = 1
+    alike: Callable[[str], str] = str
 
     @property
     def hides(self) -> bool:
@@ -139,12 +141,13 @@ class FoldedPass:
 class DetectorScan:
     """One text on its way. Keeps what is undecided, and the one character before it."""
 
-    __slots__ = ("_at", "_begun", "_count", "_find", "_held", "_longest", "_pass", "_position", "verdict")
+    __slots__ = ("_at", "_begun", "_count", "_find", "_first", "_held", "_longest", "_pass", "_position", "verdict")
 
     def __init__(self, detector: DetectorPass) -> None:
         self._pass = detector
         self._find = detector.search.find.search
         self._begun = detector.search.begun.search
+        self._first = detector.search.first.search
         self._longest = detector.search.longest
         self._position = 0  # how much has been read
         self._held = ""  # the character before what is undecided, and what is
@@ -156,11 +159,20 @@ class DetectorScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._position)
+        if self._at == len(self._held) and self._first(text) is None:
+            return self._skip(text)
         if not self._pass.may_block:
             return self._read(text, final)
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
+
+    def _skip(self, text: str) -> Progress:
+        """Nothing is undecided, and no candidate begins in the text."""
+        if text:
+            self._held, self._at = text[-1], 1
+            self._position += len(text)
+        return _progress((self._position, _NOTHING))
 
     def _read(self, text: str, final: bool) -> Progress:
         held = self._held + text if self._held else text
@@ -219,7 +231,9 @@ class DetectorScan:
         if self.verdict is not None or len(held) > MOST_OPEN:
             return None
         if at:
-            held = self._pass.search.same_before(held[0]) + held[1:]
+            held = self._pass.search.same_before(held[0]) + self._pass.alike(held[1:])
+        else:
+            held = self._pass.alike(held)
         return held, at, self._count
 
     def resume(self, place: Hashable, position: int) -> int:

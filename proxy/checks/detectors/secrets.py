@@ -25,7 +25,7 @@ _OTHERS = {
     "named_value": "what stands behind a name such as `api_key =` and looks random",
 }
 KINDS = {one.name: f"{one.provider}" for one in FORMATS} | _OTHERS
-ALIKE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook"))
+ALIKE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook", "paypal"))
 """Formats that nothing else has, whatever their characters look like."""
 
 WORDY = frozenset(("sk_key",))
