@@ -51,7 +51,7 @@ class Shell:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A home with policies as `init` writes them, and a proxy that follows them, in front of the demo model."""
     home = tmp_path_factory.mktemp("home")
-    init = [sys.executable, "-m", "proxy", "init", home / "my-policies", "demo", "chat-markers"]
+    init = [sys.executable, "-m", "proxy", "init", str(home / "my-policies"), "demo", "chat-markers"]
     subprocess.run(init, capture_output=True, timeout=PATIENCE, check=True)
     with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=home / "my-policies") as proxy:
         yield Shell(home, proxy)

@@ -18,11 +18,8 @@ def test_prose_waits_for_a_few_characters_at_most(name: str) -> None:
     kinds = frozenset(DETECTORS[name].kinds) - {"named_value"}
     check = Matcher([], others=[detector_pass(DETECTORS[name], Rule("p", "r", Action.REWRITE), Options(kinds))])
     scan = check.open()
-    fed, most = 0, 0
-    for char in PROSE * 2:
-        fed += 1
-        most = max(most, fed - scan.feed(char).watermark)
-    assert most <= 5
+    waiting = [fed - scan.feed(char).watermark for fed, char in enumerate(PROSE * 2, 1)]
+    assert max(waiting) <= 5
 
 
 def test_words_before_an_address_lead_to_the_same_place() -> None:

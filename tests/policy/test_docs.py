@@ -72,3 +72,10 @@ def test_the_schema_refuses_what_the_reader_refuses(rule: dict[str, object], tmp
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"version": 1, "policy": "x", "rules": [rule]}))
     assert check_jsonschema(path) == 1
+
+
+@pytest.mark.parametrize("detector", [one for one in DETECTORS.values() if one.kinds], ids=lambda d: d.name)
+def test_every_kind_is_listed(detector: Detector) -> None:
+    """docs/detection.md names all that `only` and `except` take."""
+    listed = (ROOT / "docs/detection.md").read_text("utf-8")
+    assert [kind for kind in detector.kinds if f"\n| `{kind}`" not in listed] == []
