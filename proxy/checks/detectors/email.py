@@ -7,6 +7,7 @@ r"""E-mail addresses, and what only looks like one.
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 
 from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
 from proxy.checks.detectors.tlds import TLDS
@@ -108,9 +109,13 @@ def _no_mail(local: str, host: str, after: str) -> str:
     return ""
 
 
+_SHAPE = str.maketrans({**dict.fromkeys(ascii_letters, "x"), **dict.fromkeys(digits, "1")})
+
+
 def _alike(begun: str) -> str:
-    """Words of four ASCII letters or more are all alike: none is a user of repositories or begins a quotation."""
-    return "x" * len(begun) if len(begun) > 3 and begun.isascii() and begun.isalpha() else begun
+    """Before the @, of four characters or more only the shape counts: none is a user of repositories."""
+    plain = len(begun) > 3 and begun.isascii() and "@" not in begun and ":" not in begun
+    return begun.translate(_SHAPE) if plain else begun
 
 
 EMAIL = Detector(

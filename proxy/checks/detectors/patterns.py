@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from operator import or_
 
@@ -19,6 +19,7 @@ from proxy.matching.syntax import parse
 from proxy.matching.tree import Ahead, Behind, Chars, Choice, Node, Repeat, Sequence
 
 MAX_LENGTH = 8_192
+MOST_BEFORE = 4_096
 _NEVER = r"[^\s\S]"
 _WORD = category("w", False)
 _NAMED = {category(letter, False): rf"\{letter}" for letter in "dDsSwW"}
@@ -33,6 +34,7 @@ class Search:
     first:   the character that a candidate begins with
     longest: characters of the longest candidate
     behind:  the sets that are asked about the character before a candidate
+    before:  what `same_before` has answered
     """
 
     find: re.Pattern[str]
@@ -40,10 +42,16 @@ class Search:
     first: re.Pattern[str]
     longest: int
     behind: tuple[CharSet, ...]
+    before: dict[str, str] = field(default_factory=dict)
 
     def same_before(self, char: str) -> str:
         """Of the characters that no look-behind tells from this one, always the same."""
-        return _same(self.behind, char)
+        known = self.before.get(char)
+        if known is None:
+            if len(self.before) >= MOST_BEFORE:
+                self.before.clear()
+            known = self.before[char] = _same(self.behind, char)
+        return known
 
 
 @lru_cache(maxsize=512)
@@ -57,7 +65,6 @@ def search_for(pattern: str) -> Search:
     return Search(re.compile(pattern), begun, first, longest, tuple(_behind(root)))
 
 
-@lru_cache(maxsize=4_096)
 def _same(sets: tuple[CharSet, ...], char: str) -> str:
     signature = [char in chars for chars in sets]
     return next((known for known in _SAMPLES if [known in chars for chars in sets] == signature), char)
