@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.damage import Accident, accidents, damaged
-from proxy.dialects.jsonbody import MAX_DEPTH, has_duplicates, parse_request, parse_upstream
+from proxy.dialects.wire.json_body import MAX_DEPTH, has_duplicates, parse_request, parse_upstream
 from proxy.errors import ClientError, UpstreamBroken
-from proxy.server.body import decode
+from proxy.server.http.body import decode
 
 SEEDS = (
     *(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.damage import ODD_BYTES, Accident, accidents, cuts, damaged, pieces
-from proxy.dialects import ndjson, sse
+from proxy.dialects.wire import ndjson, sse
 
 LINE = re.compile(rb"\r\n|\n|\r")
 FRAGMENTS = (

@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import given
 
 from fuzz.damage import Accident, accidents, damaged, mistyped, numbers
-from proxy.dialects import catalogue, moderations
 from proxy.dialects.base import Dialect, Options
+from proxy.dialects.common import catalogue
+from proxy.dialects.openai import moderations
 from proxy.errors import ClientError
 from tests.census.doors import DOORS
 from tests.census.driving import BLOCK

@@ -9,8 +9,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from proxy.server.exchange import Outcome
-from proxy.server.metrics import PREFIX, Metrics
+from proxy.server.exchange.record import Outcome
+from proxy.server.ops.metrics import PREFIX, Metrics
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
 ROW = re.compile(r"^\| `(safety_proxy_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)

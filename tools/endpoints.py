@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.server.routes import TABLE, Access, Route, Table
+from proxy.server.routing.routes import TABLE, Access, Route, Table
 
 OLLAMA = (
     *("POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions"),
@@ -59,7 +59,7 @@ WORDS = {
 HEAD = """# Endpoints
 
 Every path that Ollama, LM Studio and llama.cpp offer, and what the proxy makes of it. `python -m tools.endpoints`
-prints this page from the table in `proxy/server/routes.py`; a path that stands nowhere in it is answered with 404, and
+prints this page from the table in `proxy/server/routing/routes.py`. A path that is not in it is answered with 404, and
 nothing goes to the model server.
 
 | word | meaning |
@@ -88,7 +88,7 @@ def row(door: str) -> Route:
     method, path = door.split(" ")
     found = Table().find(method, path.replace("{", "").replace("}", "")).route
     if found is None:
-        raise KeyError(f"{door} has no row in proxy/server/routes.py")
+        raise KeyError(f"{door} has no row in proxy/server/routing/routes.py")
     return found
 
 

@@ -25,7 +25,7 @@ from proxy.demo.stage import Stage, stage, summary
 from proxy.errors import SettingsError
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
-from proxy.server.exchange import Exchange
+from proxy.server.exchange.record import Exchange
 from proxy.settings import SHIPPED
 
 PACE = 0.06  # seconds from token to token at speed 1: about as fast as people read

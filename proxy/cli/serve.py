@@ -25,7 +25,7 @@ from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.config import ServerConfig
-from proxy.server.decisions import DecisionLog
+from proxy.server.ops.decision_log import DecisionLog
 from proxy.settings import ROWS, Settings
 from proxy.values import Address
 

@@ -12,9 +12,9 @@ import orjson
 
 from proxy.demo import script
 from proxy.errors import ClientError
-from proxy.server.body import ClientGone
-from proxy.server.client import Client
-from proxy.server.listener import Listener
+from proxy.server.http.body import ClientGone
+from proxy.server.http.listener import Listener
+from proxy.server.http.request import Client
 
 SECONDS = 10.0  # for a start, a request's head or body, and a stop
 MAX_BODY = 1 << 20  # bytes of a request

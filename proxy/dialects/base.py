@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from proxy.core.events import Frame, Passage, Piece
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Finding, Kind
-from proxy.dialects.slots import saying
+from proxy.dialects.wire.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -165,7 +165,7 @@ class Dialect(Protocol):
 
 
 class Alike(Protocol):
-    """A form that events have; see proxy.dialects.template."""
+    """A form that events have; see proxy.dialects.wire.template."""
 
     silent: bool
     value: bytes

@@ -19,25 +19,25 @@ from prometheus_client import (
 )
 
 from proxy.policy.store import PolicyStore, Status
-from proxy.server.admin import Admin
-from proxy.server.asgi import Asgi
 from proxy.server.config import Address, ServerConfig
-from proxy.server.context import Contexts
-from proxy.server.edge import Edge
-from proxy.server.exchange import Observer
-from proxy.server.headers import WebRules
-from proxy.server.inquiry import Inquiry
-from proxy.server.listener import Listener
-from proxy.server.metrics import Metrics
-from proxy.server.moderation import Moderation
-from proxy.server.policies import InForce
-from proxy.server.readonly import ReadOnly
-from proxy.server.relay import Models, Relay
-from proxy.server.routes import Access, Table
-from proxy.server.templates import Templates
-from proxy.server.upstream import connect
-from proxy.server.watch import Watches
-from proxy.server.watcher import PolicyWatcher
+from proxy.server.exchange.policies import InForce
+from proxy.server.exchange.record import Observer
+from proxy.server.exchange.timeouts import Watches
+from proxy.server.handlers.guarded import Models, Relay
+from proxy.server.handlers.moderations import Moderation
+from proxy.server.handlers.read_only import ReadOnly
+from proxy.server.http.asgi import Asgi
+from proxy.server.http.headers import WebRules
+from proxy.server.http.listener import Listener
+from proxy.server.models.api import Inquiry
+from proxy.server.models.chat_templates import Templates
+from proxy.server.models.context_length import Contexts
+from proxy.server.ops.admin import Admin
+from proxy.server.ops.metrics import Metrics
+from proxy.server.ops.policy_watcher import PolicyWatcher
+from proxy.server.routing.router import Edge
+from proxy.server.routing.routes import Access, Table
+from proxy.server.upstream.client import connect
 
 log = logging.getLogger("safety_proxy.server")
 

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from proxy.dialects.fields import Object, Take, anything
+from proxy.dialects.common.request_fields import Object, Take, anything
 
 Build = Callable[[Any], Any]
 """Puts a text into its place in the smallest request that has such a place."""

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from proxy.dialects import (
-    anthropic_request,
-    embeddings,
-    lmstudio_request,
-    ollama_request,
-    openai_completions,
-    openai_request,
-    openai_responses_request,
-)
+from proxy.dialects.anthropic import request as anthropic_request
 from proxy.dialects.base import Dialect
-from proxy.dialects.fields import Object, tagged
+from proxy.dialects.common import embeddings
+from proxy.dialects.common.request_fields import Object, tagged
+from proxy.dialects.lmstudio import request as lmstudio_request
+from proxy.dialects.ollama import request as ollama_request
+from proxy.dialects.openai import completions as openai_completions
+from proxy.dialects.openai import request as openai_request
+from proxy.dialects.openai.responses import request as openai_responses_request
 from tests.census.allow_lists import Build, Place, places
 from tests.census.doors import GUARDED
 

@@ -11,8 +11,8 @@ import pytest
 from proxy.core.types import Direction
 from proxy.dialects.base import Dialect, Options
 from proxy.errors import ClientError
-from proxy.server.exchange import Exchange
-from proxy.server.judge import Blocked, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, judge_request
+from proxy.server.exchange.record import Exchange
 from tests.census.doors import GUARDED
 from tests.census.driving import BLOCK, REWRITE, RULES, TAKEN, notice, plan
 from tests.census.planting import AFTER, BAD, BEFORE, CLEAN, LABEL, PLAIN, escape, leaks, strings

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from proxy.dialects import catalogue
-from proxy.server.routes import TABLE, Access, Route
+from proxy.dialects.common import catalogue
+from proxy.server.routing.routes import TABLE, Access, Route
 from tests.census.answer_fields import Fate
 from tests.census.doors import DOORS, Door
 from tests.census.driving import BLOCK, REWRITE, RULES, TAKEN, policies

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import httpx
 import pytest
 
-from proxy.dialects.ollama_line import is_stamp
+from proxy.dialects.ollama.line import is_stamp
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet

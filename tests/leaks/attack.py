@@ -13,8 +13,8 @@ from proxy.errors import ClientError
 from proxy.policy.compile import compile_policies
 from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
-from proxy.server.exchange import Exchange
-from proxy.server.judge import Blocked, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, judge_request
+from proxy.server.exchange.record import Exchange
 
 HIDE = "{id: hide, pattern: forbidden, action: rewrite, replacement: '#'}"
 STOP = "{id: stop, words: [forbidden], action: block}"

@@ -13,20 +13,20 @@ from proxy.checks.markers import BREAK, LISTED, find
 from proxy.core.check import Check
 from proxy.core.prompt import Judged, judge
 from proxy.core.types import Direction, Kind
-from proxy.dialects.anthropic_messages import AnthropicMessages
+from proxy.dialects.anthropic.messages import AnthropicMessages
 from proxy.dialects.base import Dialect, Options
-from proxy.dialects.ollama import OllamaChat
-from proxy.dialects.openai_chat import OpenAIChat
-from proxy.dialects.openai_responses import OpenAIResponses
+from proxy.dialects.ollama.chat import OllamaChat
+from proxy.dialects.openai.chat import OpenAIChat
+from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.errors import BadRequest
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
-from proxy.server.exchange import Exchange
-from proxy.server.judge import judge_request
-from proxy.server.templates import RENDERED, of_ollama
+from proxy.server.exchange.prompt_filter import judge_request
+from proxy.server.exchange.record import Exchange
+from proxy.server.models.chat_templates import RENDERED, of_ollama
 from tests.leaks.attack import CHAT, USER, asked, notice
 
 SHIPPED = Path(__file__).parent.parent.parent / "policies"

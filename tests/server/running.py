@@ -20,7 +20,7 @@ from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
-from proxy.server.exchange import Exchange
+from proxy.server.exchange.record import Exchange
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
 from tests.plain_http import NO_TLS
@@ -251,7 +251,7 @@ def head(path: str, *headers: str, method: str = "POST", host: str = "localhost"
 
 
 class Seen:
-    """Sees every exchange (see proxy.server.exchange.Observer)."""
+    """Sees every exchange (see proxy.server.exchange.record.Observer)."""
 
     def __init__(self) -> None:
         self.begun: list[Exchange] = []

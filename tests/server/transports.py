@@ -13,7 +13,7 @@ import httpx
 import httpx_aiohttp
 import pytest
 
-from proxy.server.transport import Http1Transport
+from proxy.server.upstream.transport import Http1Transport
 from tests.plain_http import NO_TLS
 from tests.server.faulty_server import LIMIT, FaultyServer, Script
 

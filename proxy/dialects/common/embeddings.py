@@ -1,0 +1,260 @@
+"""Embeddings: texts in, numbers out. /v1/embeddings, /api/v0/embeddings, Ollama's /api/embed and /api/embeddings.
+
+The texts are judged like any prompt; of the answer nothing but numbers, and what was counted, goes out.
+
+Sources: the OpenAI API reference (embeddings), Ollama's docs/api.md, LM Studio's REST docs (v0).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from proxy.core.events import Frame, Passage
+from proxy.core.guard import Guard
+from proxy.dialects.base import Answer, InputText, Notice, Options, Request
+from proxy.dialects.common.answer_fields import LEFT_OUT, NAME, Shape, array, either, null, number, record, text
+from proxy.dialects.common.limits import limit
+from proxy.dialects.common.request_fields import (
+    OPTIONAL_BOOLEAN,
+    OPTIONAL_INTEGER,
+    STRING,
+    Object,
+    Report,
+    by_type,
+    list_of,
+    one_of,
+)
+from proxy.dialects.ollama import errors as ollama_errors
+from proxy.dialects.ollama.request import OPTIONS, without_loading
+from proxy.dialects.openai import errors as openai_errors
+from proxy.dialects.openai.request import CONTROL, NULL
+from proxy.dialects.wire.json_body import parse_request, parse_upstream
+from proxy.errors import ClientError, UpstreamBroken, UpstreamError
+
+_INPUT = by_type("a string or an array of strings (token ids cannot be read)", string=STRING, array=list_of(STRING))
+_OPENAI = Object(
+    {
+        "model": STRING,
+        "input": _INPUT,
+        "encoding_format": by_type('"float" or "base64"', string=one_of("float", "base64"), null=NULL),
+        "dimensions": OPTIONAL_INTEGER,
+        **CONTROL,
+    },
+    ["input"],
+)
+_OLLAMA = {
+    "model": STRING,
+    "options": by_type("an object", object=OPTIONS, null=NULL),
+    "keep_alive": CONTROL["keep_alive"],
+    "truncate": OPTIONAL_BOOLEAN,
+    "dimensions": OPTIONAL_INTEGER,
+}
+_EMBED = Object({**_OLLAMA, "input": _INPUT}, ["model", "input"])
+_OLD = Object({**_OLLAMA, "prompt": STRING}, ["model", "prompt"])
+
+
+def _vector(value: Any) -> Any:
+    """An array of nothing but numbers, or base64 of 32-bit floats."""
+    if isinstance(value, str):
+        return value if _is_floats(value) else LEFT_OUT
+    whole = isinstance(value, list) and all(type(item) in (int, float) for item in value)
+    return value if whole else LEFT_OUT
+
+
+def _is_floats(value: str) -> bool:
+    try:
+        return len(base64.b64decode(value, validate=True)) % 4 == 0
+    except (binascii.Error, ValueError):
+        return False
+
+
+_VECTORS = array(_vector)
+_COUNTS = dict.fromkeys(("total_duration", "load_duration", "prompt_eval_count"), number)
+_OPENAI_ANSWER = record(
+    {
+        "object": text("list"),
+        "data": array(
+            record({"object": text("embedding"), "index": number, "embedding": _vector}, needed=["embedding"])
+        ),
+        "model": either(NAME, null),
+        "usage": record({"prompt_tokens": number, "total_tokens": number}),
+    },
+    needed=["data"],
+)
+_EMBED_ANSWER = record({"model": NAME, "embeddings": _VECTORS, **_COUNTS}, needed=["embeddings"])
+_OLD_ANSWER = record({"embedding": _vector}, needed=["embedding"])
+
+
+class _Embeddings(ABC):
+    """What the four endpoints share; see `proxy.dialects.base.Dialect`."""
+
+    name: str
+    path: str
+    key: str = "input"  # where the texts stand
+    fields: Object
+    shown: Shape
+    vectors: str  # where the answer has them
+    stream_type = "application/json"
+    keep_alive = b""
+    upstream_message = staticmethod(openai_errors.upstream_message)
+
+    @abstractmethod
+    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
+        """An error body in the shape that this endpoint's clients expect."""
+
+    @abstractmethod
+    def blocked(self, message: str, request_id: str) -> bytes:
+        """The 400 body for a text that a rule refuses."""
+
+    def parse(self, body: bytes, options: Options) -> Request:
+        """Read a request. Arrays of token ids are refused: nobody here can read them."""
+        report = Report()
+        clean = self.fields(parse_request(body), "", report)
+        request = Request(
+            model=clean.get("model", ""),
+            body=clean,
+            path=self.path,
+            texts=self._texts(clean),
+            dropped=tuple(report.dropped),
+        )
+        self._limit(request, options)
+        return request
+
+    def _limit(self, request: Request, options: Options) -> None:
+        limit(request, options)
+
+    def _texts(self, body: dict[str, Any]) -> list[InputText]:
+        given = body[self.key]
+        if isinstance(given, str):
+            return [InputText("user", given, self.key, body, self.key)]
+        return [InputText("user", item, f"{self.key}[{i}]", given, i, group=i) for i, item in enumerate(given)]
+
+    def instruct(self, request: Request, before: str, after: str) -> None:
+        """What is measured is the client's text alone, so the operator's words have no place in it."""
+        return
+
+    def upstream_body(self, request: Request) -> bytes:
+        """What goes upstream. There is no stream of numbers."""
+        return orjson.dumps(request.body)
+
+    def answer(self, request: Request, guard: Guard, notice: Notice) -> EmbeddingsAnswer:
+        """The way back."""
+        return EmbeddingsAnswer(self, request, guard, notice)
+
+    def clean_answer(self, body: bytes, guard: Guard) -> bytes:
+        """The answer's numbers. Raises UpstreamBroken for anything that is not such an answer."""
+        value = parse_upstream(body)
+        clean = self.shown(value)
+        if clean is LEFT_OUT or len(clean[self.vectors]) != len(value[self.vectors]):
+            raise UpstreamBroken("the model server's embeddings are not numbers", "protocol")
+        if clean.get("model") and not guard.admits(clean["model"]):
+            clean["model"] = "withheld"
+        return orjson.dumps(clean)
+
+
+class OpenAIEmbeddings(_Embeddings):
+    """POST /v1/embeddings."""
+
+    name = "openai_embeddings"
+    path = "/v1/embeddings"
+    fields = _OPENAI
+    shown = staticmethod(_OPENAI_ANSWER)
+    vectors = "data"
+
+    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
+        return openai_errors.error(error, request_id)
+
+    def blocked(self, message: str, request_id: str) -> bytes:
+        return openai_errors.blocked(message, request_id, param="input")
+
+
+class LMStudioEmbeddings(OpenAIEmbeddings):
+    """POST /api/v0/embeddings: the same under LM Studio's older path."""
+
+    name = "lmstudio_v0_embeddings"
+    path = "/api/v0/embeddings"
+
+
+class OllamaEmbed(_Embeddings):
+    """POST /api/embed."""
+
+    name = "ollama_embed"
+    path = "/api/embed"
+    fields = _EMBED
+    shown = staticmethod(_EMBED_ANSWER)
+    vectors = "embeddings"
+
+    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
+        return ollama_errors.error(error, request_id)
+
+    def blocked(self, message: str, request_id: str) -> bytes:
+        return ollama_errors.blocked(message, request_id)
+
+    def _limit(self, request: Request, options: Options) -> None:
+        if not options.allow_model_control:
+            request.dropped += tuple(without_loading(request.body))
+        limit(request, options)
+
+
+class OllamaEmbeddings(OllamaEmbed):
+    """POST /api/embeddings: Ollama's older call, one text and one vector."""
+
+    name = "ollama_embeddings"
+    path = "/api/embeddings"
+    key = "prompt"
+    fields = _OLD
+    shown = staticmethod(_OLD_ANSWER)
+    vectors = "embedding"
+
+
+class EmbeddingsAnswer(Answer):
+    """One exchange: the whole answer at once, or none."""
+
+    def __init__(self, dialect: _Embeddings, request: Request, guard: Guard, notice: Notice) -> None:
+        super().__init__(request, guard, notice)
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+        self._clean = b""
+
+    def _frames(self, data: bytes) -> Iterator[Frame]:
+        self._parts.append(data)
+        yield from ()
+
+    def _last_frames(self) -> Iterator[Frame]:
+        return self._whole_frames(b"".join(self._parts))
+
+    def _whole_frames(self, body: bytes) -> Iterator[Frame]:
+        yield Frame(self._dialect.clean_answer(body, self.guard), finishes=(0,))
+
+    def result(self) -> bytes:
+        return self._clean
+
+    def _body(self, frame: Frame) -> bytes:
+        return frame.raw
+
+    def _collect(self, body: bytes) -> None:
+        self._clean = body
+
+    def _settle(self, out: list[bytes]) -> None:
+        self.done = True
+
+    def _is_complete(self) -> bool:
+        return False  # it was done with its only frame
+
+    def _put_terminal(self, out: list[bytes]) -> None:
+        self.done = True
+
+    def _write(self, frame: Frame, passage: Passage) -> Iterator[bytes]:
+        return iter(())  # no text is in it
+
+    def _encode(self, body: bytes) -> bytes:
+        return body
+
+    def _error_event(self, error: UpstreamError) -> bytes:
+        return b""

@@ -1,0 +1,98 @@
+"""The way back of OpenAI's chat: chat.completion.chunk events in; the same, or one chat.completion, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from proxy.core.events import Piece
+from proxy.core.guard import Guard
+from proxy.core.types import Channel, Kind
+from proxy.dialects.base import Notice, Request
+from proxy.dialects.openai.chunk import clean_choice, text_pieces
+from proxy.dialects.openai.chunk_stream import ChunkedAnswer
+from proxy.dialects.openai.message import WholeMessage
+
+
+class ChatAnswer(ChunkedAnswer):
+    """One exchange of /v1/chat/completions."""
+
+    object_name = "chat.completion.chunk"
+
+    def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
+        super().__init__(request, guard, notice, WholeMessage())
+        self._named: dict[tuple[int, str], str] = {}  # names of the tool calls so far
+
+    def _clean_choice(self, choice: Any) -> dict[str, Any]:
+        return clean_choice(choice, logprobs=self.request.logprobs)
+
+    def _as_delta(self, choice: Any) -> Any:
+        if not isinstance(choice, dict):
+            return choice
+        rest = {k: v for k, v in choice.items() if k != "message"}
+        return {**rest, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason") or "stop"}
+
+    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+        delta = choice.get("delta") or {}
+        pieces = text_pieces(index, delta)
+        for call in delta.get("tool_calls") or ():
+            pieces += self._call_pieces(index, str(call["index"]), call.get("id"), call.get("function") or {})
+        if delta.get("function_call"):
+            pieces += self._call_pieces(index, "function_call", None, delta["function_call"])
+        return pieces
+
+    def _call_pieces(self, index: int, name: str, ident: str | None, function: dict[str, Any]) -> Iterator[Piece]:
+        """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
+        known = self._named.get((index, name))
+        if ident and known is None:
+            yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.id"), ident)
+        called = function.get("name") or ""
+        if called and called != known:
+            yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.name"), called)
+        self._named[index, name] = (known or "") + ("" if called == known else called)
+        yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, name), function.get("arguments") or "")
+
+    def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
+        delta: dict[str, Any] = {}
+        if "role" in (upstream.get("delta") or {}):
+            delta["role"] = upstream["delta"]["role"]
+        for channel, text in own:
+            if channel.kind is not Kind.TOOL_ARGUMENTS:
+                delta[channel.name] = delta.get(channel.name, "") + text
+        if delta:
+            yield _delta(index, delta)
+
+    def _calls(self, index: int, own: list[Piece]) -> Iterator[dict[str, Any]]:
+        calls = _complete_calls(piece for piece in own if piece.channel.kind is Kind.TOOL_ARGUMENTS)
+        if calls:
+            yield _delta(index, calls)
+
+    def _said(self, index: int, text: str) -> dict[str, Any]:
+        return _delta(index, {"content": text})
+
+    def _end(self, index: int, reason: str) -> dict[str, Any]:
+        return {"index": index, "delta": {}, "finish_reason": reason}
+
+
+def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "finish_reason": None}
+
+
+def _complete_calls(pieces: Iterable[Piece]) -> dict[str, Any]:
+    """Complete tool calls as a delta; a call's parts are told apart by the ends of their channels' names."""
+    calls: dict[str, dict[str, Any]] = {}
+    for channel, text in pieces:
+        name, _, part = channel.name.partition(".")
+        call = calls.setdefault(name, {"name": "", "arguments": ""})
+        call[part or "arguments"] = text
+    delta: dict[str, Any] = {}
+    for name, call in calls.items():
+        function = {"name": call["name"], "arguments": call["arguments"]}
+        if name == "function_call":
+            delta["function_call"] = function
+        else:
+            ident = {"id": call["id"]} if "id" in call else {}
+            delta.setdefault("tool_calls", []).append(
+                {"index": int(name), **ident, "type": "function", "function": function}
+            )
+    return delta

@@ -1,0 +1,312 @@
+"""The way back that OpenAI's chat and completions share: chunks with choices in; the same, or one whole answer, out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from proxy.core.events import Frame, Passage, Piece
+from proxy.core.guard import ALL, Guard
+from proxy.core.types import Channel, Ending, Kind
+from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.openai import errors as openai_errors
+from proxy.dialects.openai.chunk import numbers
+from proxy.dialects.openai.message import Whole
+from proxy.dialects.wire import sse
+from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
+from proxy.dialects.wire.template import Template, VaryingTemplate
+from proxy.errors import UpstreamBroken, UpstreamError
+
+DONE = b"data: [DONE]\n\n"
+COMMENT = b": \n\n"
+LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
+HEAD = ("id", "created", "model", "system_fingerprint")
+_CHUNK_KEYS = frozenset((*HEAD, "object", "choices", "usage", "timings"))
+FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
+FILTERED = {"content_filter_results": {"safety_proxy": {"filtered": True}}}
+
+
+class ChunkedAnswer(Answer):
+    """One exchange whose stream is chunks of choices and ends with [DONE]. Subclasses know what a choice looks like."""
+
+    object_name: str  # of a chunk
+
+    def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
+        super().__init__(request, guard, notice)
+        self._sse = sse.Parser()
+        self._unfinished = self._sse.parts
+        self._head: dict[str, Any] = {}
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()  # choices that the upstream has finished
+        self._over = False  # the upstream has said [DONE]
+        self._usage: dict[str, Any] | None = None
+        self._told_usage = False  # in a chunk of its own, as the last but [DONE]
+        self._whole = whole
+
+    # -- what a choice looks like
+
+    @abstractmethod
+    def _clean_choice(self, choice: Any) -> dict[str, Any]:
+        """A choice without what is not understood."""
+
+    @abstractmethod
+    def _as_delta(self, choice: Any) -> Any:
+        """A choice of a whole answer as the only one of a stream."""
+
+    @abstractmethod
+    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+        """The model text in a choice, in reading order."""
+
+    @abstractmethod
+    def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
+        """The choices that carry released text."""
+
+    def _calls(self, index: int, own: list[Piece]) -> Iterator[dict[str, Any]]:
+        """The choices that carry complete tool calls."""
+        return iter(())
+
+    @abstractmethod
+    def _said(self, index: int, text: str) -> dict[str, Any]:
+        """A choice that says `text`."""
+
+    @abstractmethod
+    def _end(self, index: int, reason: str) -> dict[str, Any]:
+        """A choice that ends."""
+
+    # -- reading
+
+    def _frames(self, data: bytes) -> Iterator[Frame]:
+        events = self._sse.feed(data)
+        return self._one_by_one(events) if self.request.stream else self._gathered(events)
+
+    def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
+        for event in events:
+            alike = self._alike
+            frame = alike.frame(event.raw) if alike is not None else None
+            if alike is None or frame is None or not self._knows(alike):
+                frame = self._read(event)
+            if frame is not None:
+                yield frame
+
+    def _gathered(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
+        """Of an answer that is put together: what was read at once is one frame, as far as it can be."""
+        raw, said = b"", list[Piece]()
+        for event in events:
+            alike = self._alike
+            text = alike.text(event.raw) if alike is not None else None
+            if alike is not None and text is not None and self._knows(alike):
+                raw = event.raw
+                said.append(Piece(alike.channel, text))
+                continue
+            if said:
+                yield Frame.together(raw, said)
+                said.clear()
+            frame = self._read(event)
+            if frame is not None:
+                yield frame
+        if said:
+            yield Frame.together(raw, said)
+
+    def _last_frames(self) -> Iterator[Frame]:
+        yield from filter(None, map(self._read, self._sse.finish()))
+
+    def _whole_frames(self, body: bytes) -> Iterator[Frame]:
+        value = parse_upstream(body)
+        if "error" in value:
+            raise openai_errors.reported(value["error"], self.guard)
+        choices = [self._as_delta(choice) for choice in _choices(value)]
+        if not choices:
+            raise UpstreamBroken("the model server sent an answer without choices", "protocol")
+        chunk = self._clean({**value, "object": self.object_name, "choices": choices})
+        usage = chunk.pop("usage", None)
+        yield self._frame(chunk, self._encode(chunk))
+        if usage and (self.request.include_usage or not self.request.stream):
+            tail = self._chunk([], usage=usage)
+            yield self._frame(tail, self._encode(tail))
+        yield self._last()
+
+    def _last(self) -> Frame:
+        """[DONE]: it is written when what was held has gone out."""
+        self._over = True
+        return Frame(b"", finishes=(ALL,))
+
+    def _read(self, event: sse.Event) -> Frame | None:
+        data = event.data
+        if data is None:
+            return Frame(COMMENT) if self.request.stream else None
+        if len(data) > LONGEST_WORD or data.strip() not in (b"[DONE]", b"null"):
+            return self._read_chunk(event, data)
+        if data.strip() == b"null":  # llama.cpp begins the stream of several prompts with it
+            return None
+        if not self._is_complete():
+            raise UpstreamBroken("the model server ended a stream without finishing its answer", "truncated")
+        return self._last()
+
+    def _read_chunk(self, event: sse.Event, data: bytes) -> Frame | None:
+        chunk = parse_upstream(data)
+        if chunk.get("error") is not None:
+            raise openai_errors.reported(chunk["error"], self.guard)
+        if chunk.get("model") == "" and self._head.get("model"):  # Ollama's rendering of an error of its engine
+            raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
+        before = dict(self._head)
+        clean = self._clean(chunk)
+        if not (clean["choices"] or clean.get("usage") or clean.get("timings")):
+            return None  # it says nothing, or nothing that is understood
+        frame = self._frame(clean)
+        if self.request.stream or frame.says_more:
+            same = event.plain and clean == chunk and not has_duplicates(data, chunk)
+            frame.raw = event.raw if same else self._encode(clean)
+            if same and frame.says_more and not self.request.logprobs:  # each token has probabilities of its own
+                self._alike = _template_of(frame, before, self._head) or self._alike
+        return frame
+
+    def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """The part of a chunk that is understood; nothing else is forwarded."""
+        clean: dict[str, Any] = {k: v for k, v in chunk.items() if k in _CHUNK_KEYS}
+        for key in HEAD:
+            if key in clean and (key not in self._head or clean[key] != self._head[key]):
+                self._admit(clean, key)
+        if "object" in clean:
+            clean["object"] = self.object_name
+        for key in ("usage", "timings"):
+            if key in clean:
+                clean[key] = numbers(clean[key])
+        self._usage = clean.get("usage") or self._usage
+        self._count_prompt(self._usage, "prompt_tokens")
+        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
+        if choices and max([choice["index"] for choice in choices]) >= self.request.choices:
+            raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
+        return clean
+
+    def _admit(self, clean: dict[str, Any], key: str) -> None:
+        """An id or a model's name may pass when no rule minds it."""
+        value = clean[key]
+        plain = value is None or type(value) is int
+        if plain or (isinstance(value, str) and len(value) <= 512 and self.guard.admits(value)):
+            self._head[key] = value
+        else:
+            clean[key] = self._head.setdefault(key, 0 if key == "created" else "withheld")
+
+    def _frame(self, chunk: dict[str, Any], raw: bytes = b"") -> Frame:
+        pieces: list[Piece] = []
+        finishes: list[int] = []
+        for choice in chunk["choices"]:
+            index = choice["index"]
+            self._seen.add(index)
+            own = self._pieces(index, choice)
+            if choice.get("finish_reason") is not None:
+                finishes.append(index)
+                self._finished.add(index)
+            pieces += own or [Piece(Channel(index, Kind.CONTENT, "content"), "")]
+        if chunk.get("usage") and not chunk["choices"]:
+            self._told_usage = True
+        return Frame(raw, tuple(pieces), finishes=tuple(finishes), body=chunk)
+
+    # -- writing
+
+    def _write(self, frame: Frame, passage: Passage) -> Iterator[dict[str, Any]]:
+        chunk = self._body(frame) or {}
+        texts = [Piece(p.channel, t) for p, t in zip(frame.pieces, passage.texts, strict=True)]
+        released = [piece for piece in (*texts, *passage.tails) if piece.text]
+        written = False
+        choices = {choice["index"]: choice for choice in chunk.get("choices", ())}
+        for index in dict.fromkeys((*choices, *(p.channel.choice for p in released), *passage.cuts)):
+            if index in self.guard.cuts and index not in passage.cuts:
+                continue  # cut earlier: nothing of it goes out any more
+            own = [piece for piece in released if piece.channel.choice == index]
+            for choice in self._choice(index, choices.get(index, {}), own, index in passage.cuts):
+                written = True
+                yield self._chunk([choice])
+        extras = {k: chunk[k] for k in ("usage", "timings") if chunk.get(k)}
+        if extras and (written or not chunk["choices"]):
+            self._told_usage = self._told_usage or "usage" in extras
+            yield self._chunk([], **extras)
+
+    def _choice(self, index: int, upstream: dict[str, Any], own: list[Piece], cut: bool) -> Iterator[dict[str, Any]]:
+        """What goes out for one choice: text, complete calls, and its end."""
+        yield from self._texts(index, upstream, own)
+        if cut:
+            yield from self._ending(index)
+            return
+        yield from self._calls(index, own)
+        reason = upstream.get("finish_reason")
+        if reason is not None:
+            yield self._end(index, reason)
+
+    def _ending(self, index: int) -> Iterator[dict[str, Any]]:
+        """A choice that a rule has ended: the notice, if there is one, and the finish."""
+        notice = self.notice_for(index)
+        if notice:
+            yield self._said(index, notice)
+        reason = FINISHES[self.guard.cuts[index].rule.ending]
+        yield self._end(index, reason) | (FILTERED if reason == "content_filter" else {})
+
+    def _chunk(self, choices: list[dict[str, Any]], **extras: Any) -> dict[str, Any]:
+        return {"object": self.object_name, **self._head, "choices": choices, **extras}
+
+    # -- ending
+
+    def _is_complete(self) -> bool:
+        return bool(self._seen) and self._seen <= self._finished | set(self.guard.cuts)
+
+    def _settle(self, out: list[bytes]) -> None:
+        cuts = self.guard.cuts
+        if self._over:
+            self._put_done(out)
+        elif set(cuts) - self._finished and len(self._finished | set(cuts)) >= self.request.choices:
+            self._put_terminal(out)  # the model is still at work on what was cut, and on nothing else
+
+    def _put_terminal(self, out: list[bytes]) -> None:
+        if not self._told_usage and (self.request.include_usage or not self.request.stream):
+            self._put([self._chunk([], usage=self._usage or self._estimated_usage())], out)
+        self._put_done(out)
+
+    def _put_done(self, out: list[bytes]) -> None:
+        if self.request.stream:
+            out.append(DONE)
+        self.done = True
+
+    def _estimated_usage(self) -> dict[str, Any]:
+        """The upstream was stopped before it counted: one event is about one token."""
+        return {"prompt_tokens": 0, "completion_tokens": self.events, "total_tokens": self.events, "estimated": True}
+
+    def result(self) -> bytes:
+        """The whole answer."""
+        return orjson.dumps(self._whole.body(self._head))
+
+    def _body(self, frame: Frame) -> Any:
+        if frame.body is None and frame.pieces:
+            return orjson.loads(frame.raw[5:])
+        return frame.body
+
+    def _encode(self, body: Any) -> bytes:
+        return sse.encode(orjson.dumps(body))
+
+    def _collect_text(self, piece: Piece) -> None:
+        self._whole.say(piece.channel.choice, piece.channel.name, piece.text)
+
+    def _collect(self, body: Any) -> None:
+        if body is not None:
+            self._whole.add(body)
+
+    def _error_event(self, error: UpstreamError) -> bytes:
+        return sse.encode(orjson.dumps(openai_errors.event(error)))
+
+
+def _choices(chunk: dict[str, Any]) -> list[Any]:
+    choices = chunk.get("choices") or []
+    if not isinstance(choices, list):
+        raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
+    return choices
+
+
+def _template_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Template | VaryingTemplate | None:
+    """How the next events will look, judged by what was new in this one."""
+    text_key = frame.pieces[0].channel.name
+    varying = [key for key in before if head[key] != before[key]]
+    if len(varying) == 1:
+        return VaryingTemplate.of(frame, text_key, varying[0], number=isinstance(head[varying[0]], int))
+    return Template.of(frame, text_key)

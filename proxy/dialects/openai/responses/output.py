@@ -1,0 +1,244 @@
+"""The output of a response under way: which items there are, and the events that tell a client of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from proxy.core.events import Piece
+from proxy.core.types import Channel
+from proxy.dialects.openai.chunk import index_of
+from proxy.dialects.openai.responses.items import (
+    CALL,
+    TEXTS,
+    TYPES,
+    Event,
+    Item,
+    Part,
+    State,
+    TextKind,
+    as_dict,
+    as_list,
+    as_text,
+    base_of,
+    status_of,
+)
+
+CALL_PARTS = (".id", ".name", "")
+Repeats = list[tuple[Item, Event | None]]
+
+
+class Output:
+    """All items, by the upstream's names for them.
+
+    word:    what may stand for an id
+    indexed: the upstream tells the indexes of items and parts, so our own events do too
+    """
+
+    def __init__(self, word: Callable[[Any], str]) -> None:
+        self.indexed = False
+        self._word = word
+        self._items: list[Item] = []
+        self._known: dict[str | int, Item | None] = {}  # by id and by index; None: left out
+        self._parts: dict[Channel, Part] = {}
+        self._places = 0  # indexes given to the client
+
+    # -- what the upstream speaks of
+
+    def make(self, given: Event, value: Event) -> Item | None:
+        """An item that is new; None if it is of a type that is left out."""
+        item = None
+        if given.get("type") in TYPES:
+            item = self._add(given, self._word(given.get("id")))
+        for key in _keys(given.get("id"), value):
+            self._known[key] = item
+        return item
+
+    def find(self, ident: Any, value: Event) -> Item | None:
+        """The item that an event is about; None if it is left out or unknown."""
+        return next((self._known[key] for key in _keys(ident, value) if key in self._known), None)
+
+    def find_or_make(self, given: Event, value: Event) -> Item | None:
+        """The item that is given as a whole; some servers begin none."""
+        if any(key in self._known for key in _keys(given.get("id"), value)):
+            return self.find(given.get("id"), value)
+        return self.make(given, value)
+
+    def part_of(self, text: TextKind | None, value: Event) -> Part | None:
+        """The part that an event is about."""
+        item = self.find(value.get("item_id"), value)
+        if item is None or text is None or item.type == CALL:
+            return None
+        part = item.part(text, index_of({"index": value.get(text.index_key, 0)}))
+        self._parts[part.channel] = part
+        return part
+
+    def part(self, channel: Channel) -> Part | None:
+        """The part of a channel; None for one of a call."""
+        return self._parts.get(channel)
+
+    def call_of(self, value: Event) -> Item | None:
+        """The call that an event is about."""
+        item = self.find(value.get("item_id"), value)
+        return item if item is not None and item.type == CALL else None
+
+    def listed(self, response: Event) -> Repeats:
+        """The items of a final response that are understood; those of the stream if it lists none."""
+        if "output" not in response:
+            return [(item, None) for item in self._items]
+        found: Repeats = []
+        for given in map(as_dict, as_list(response["output"])):
+            item = self.find_or_make(given, {})
+            if item is not None:
+                found.append((item, given))
+        return found
+
+    def _add(self, given: Event, ident: str) -> Item:
+        item = Item(len(self._items), base_of(given, ident))
+        self._items.append(item)
+        return item
+
+    # -- what repeats add
+
+    def rest(self, part: Part, whole: str) -> tuple[Piece, ...]:
+        """What a repeat of a text adds to it."""
+        self._parts[part.channel] = part
+        rest = part.rest(whole)
+        if not rest:
+            return ()
+        part.feed(rest)
+        return (Piece(part.channel, rest),)
+
+    def repeat(self, item: Item, given: Event | None) -> tuple[tuple[Piece, ...], tuple[Channel, ...]]:
+        """What a repeat of an item adds, and the channels that end with it."""
+        if item.type == CALL:
+            item.base |= status_of(given or {})
+            return self.call_pieces(item, given or {}), tuple(item.call_channel(part) for part in CALL_PARTS)
+        if given is None:
+            return (), tuple(part.channel for part in item.parts.values())
+        added: list[Piece] = []
+        closes: list[Channel] = []
+        for place in ("summary", "content"):
+            for part, whole, _ in item.listed(given, place):
+                added += self.rest(part, whole)
+                closes.append(part.channel)
+        return tuple(added), tuple(closes)
+
+    def call_pieces(self, item: Item, given: Event) -> tuple[Piece, ...]:
+        """What an event tells of a call that is new: its id and name, once, and the rest of its arguments."""
+        pieces: list[Piece] = []
+        if not item.named and given.get("name"):
+            item.named = True
+            pieces.append(Piece(item.call_channel(".id"), as_text(given.get("call_id"))))
+            pieces.append(Piece(item.call_channel(".name"), as_text(given["name"])))
+        whole, fed = as_text(given.get("arguments")), "".join(item.fed)
+        if whole.startswith(fed) and whole != fed:
+            item.fed.append(whole[len(fed) :])
+            pieces.append(Piece(item.call_channel(), item.fed[-1]))
+        return tuple(pieces)
+
+    # -- what the client is told
+
+    def announce(self, item: Item) -> None:
+        """The client sees the item for the first time."""
+        if item.place < 0:
+            item.place = self._places
+            self._places += 1
+
+    def at(self, item: Item, value: Event | None = None) -> Event:
+        """An item's index, in the upstream's way."""
+        told = self.indexed if value is None else "output_index" in value
+        return {"output_index": item.place} if told else {}
+
+    def inside(self, part: Part, value: Event | None = None) -> Event:
+        """Where a part is, in the upstream's way."""
+        told = self.indexed if value is None else part.text.index_key in value
+        inner = {part.text.index_key: part.index} if told else {}
+        return {"item_id": part.item.id, **self.at(part.item, value), **inner}
+
+    def show(self, channel: Channel, text: str) -> Iterator[Event]:
+        """Text that may be shown; that of a call waits until the call is complete."""
+        part = self._parts.get(channel)
+        if part is None:
+            number, dot, name = channel.name.partition(".")
+            self._items[int(number)].call[dot + name] = text
+            return
+        part.shown.append(text)
+        if text and part.said:
+            yield self._delta(part, text)
+
+    def call(self, item: Item) -> Iterator[Event]:
+        """A call, complete and judged. One without a name has none of it to show."""
+        if item.over or not item.call.get(".name"):
+            return
+        self.announce(item)
+        item.over = True
+        if item.base.get("status") == "in_progress":
+            item.base["status"] = "completed"
+        whole = item.public()
+        at = {"item_id": item.id, **self.at(item)}
+        blank = {**whole, "arguments": "", "status": "in_progress"}
+        yield {"type": "response.output_item.added", **self.at(item), "item": blank}
+        if whole["arguments"]:
+            yield {"type": "response.function_call_arguments.delta", **at, "delta": whole["arguments"]}
+        if item.has_arguments_done:
+            yield {"type": "response.function_call_arguments.done", **at, "arguments": whole["arguments"]}
+        yield {"type": "response.output_item.done", **self.at(item), "item": whole}
+
+    def close(self, notice: str) -> Iterator[Event]:
+        """All that is open ends with what was shown. The notice goes into the open text, or is a message of its own."""
+        for item in [item for item in self._items if item.place >= 0 and not item.over]:
+            for _, part in sorted(item.parts.items()):
+                if notice and part.takes_notice:
+                    yield from self.show(part.channel, notice)
+                    notice = ""
+                yield from self._close_part(part)
+            yield from self._close_item(item)
+        if notice:
+            yield from self._say_apart(notice)
+
+    def shown(self) -> list[Event]:
+        """All items that the client has seen."""
+        return in_order([(item, None) for item in self._items if item.place >= 0])
+
+    def _delta(self, part: Part, text: str) -> Event:
+        return {"type": f"response.{part.text.stem}.delta", **self.inside(part), "delta": text}
+
+    def _close_part(self, part: Part) -> Iterator[Event]:
+        if part.said and part.state is State.OPEN:
+            yield {"type": f"response.{part.text.stem}.done", **self.inside(part), part.text.key: part.told}
+        if part.begun and part.state is not State.OVER:
+            about = "reasoning_summary_part" if part.text.place == "summary" else "content_part"
+            yield {"type": f"response.{about}.done", **self.inside(part), "part": part.public()}
+        part.state = State.OVER
+
+    def _close_item(self, item: Item) -> Iterator[Event]:
+        item.over = True
+        item.base["status"] = "incomplete"
+        yield {"type": "response.output_item.done", **self.at(item), "item": item.public()}
+
+    def _say_apart(self, notice: str) -> Iterator[Event]:
+        item = self._add({"type": "message", "status": "in_progress"}, f"msg_notice_{len(self._items)}")
+        self.announce(item)
+        part = item.part(TEXTS["output_text"], 0)
+        part.begun = part.said = True
+        self._parts[part.channel] = part
+        yield {"type": "response.output_item.added", **self.at(item), "item": {**item.base, "content": []}}
+        yield {"type": "response.content_part.added", **self.inside(part), "part": part.public()}
+        yield from self.show(part.channel, notice)
+        yield from self._close_part(part)
+        yield from self._close_item(item)
+
+
+def in_order(repeats: Iterable[tuple[Item, Event | None]]) -> list[Event]:
+    """Items in the order in which the client has seen them; calls that it has not seen are none."""
+    shown = [(item, given) for item, given in repeats if item.type != CALL or item.over]
+    shown.sort(key=lambda pair: (pair[0].place < 0, pair[0].place))
+    return [item.public(given) for item, given in shown]
+
+
+def _keys(ident: Any, value: Event) -> Iterator[str | int]:
+    """An item's names in the upstream's events."""
+    for key in (ident, value.get("output_index")):
+        if isinstance(key, str | int):
+            yield key

@@ -1,0 +1,56 @@
+"""POST /v1/moderations: the loaded policies say what they find in a text. Nothing goes upstream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from proxy.core.prompt import judge
+from proxy.core.types import Direction, Finding, Kind, Rule
+from proxy.dialects.openai import moderations
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.policies import InForce, Snapshot
+from proxy.server.exchange.record import new_id
+from proxy.server.http.body import ClientGone
+from proxy.server.http.request import Client
+from proxy.server.routing.routes import Found
+
+
+class Moderation:
+    """Serves it. A rule counts whatever direction its policy is for: nobody knows who wrote the text."""
+
+    def __init__(self, config: ServerConfig, policies: InForce) -> None:
+        self._config = config
+        self._policies = policies
+
+    async def run(self, found: Found, client: Client) -> None:
+        """One request."""
+        try:
+            body = await client.read(self._config.max_body, self._config.body_timeout)
+        except ClientGone:
+            return
+        policies = self._policies.now()
+        asked = moderations.parse(body)
+        results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
+        request_id = new_id()
+        answer = moderations.answer(results, request_id, [rule.name for rule in policies.policies.rules])
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"x-safety-proxy-request-id", request_id.encode()),
+            (b"x-safety-proxy-policy", policies.revision.encode()),
+        ]
+        await client.reply(200, headers, answer)
+
+
+async def _found(policies: Snapshot, parts: Sequence[str]) -> dict[Rule, Finding]:
+    """The first finding of each rule."""
+    found: dict[Rule, Finding] = {}
+    for direction in Direction:
+        checks = policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT)
+        for judged in judge(parts, moderations.JOINER, checks):
+            if judged is None:
+                await asyncio.sleep(0)
+            else:
+                for located in judged.found:
+                    found.setdefault(located.finding.rule, located.finding)
+    return found

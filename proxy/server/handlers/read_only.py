@@ -1,0 +1,99 @@
+"""Lists and descriptions: asked from the model server, parsed, allow-listed, written anew."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+from proxy.errors import NotServed, UpstreamBroken, UpstreamError
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.timeouts import Watch, Watches
+from proxy.server.http.body import ClientGone
+from proxy.server.http.headers import UpstreamHeaders
+from proxy.server.http.request import Client
+from proxy.server.routing.errors import refuse
+from proxy.server.routing.routes import Found
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
+from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
+from proxy.server.upstream.transport import Headers
+
+MOST = 8 * 1024 * 1024  # bytes of a list
+PATIENCE = 30.0  # seconds; no model has to be loaded for a list
+
+
+class ReadOnly:
+    """Serves read-only paths."""
+
+    def __init__(self, config: ServerConfig, upstream: Upstream, watches: Watches) -> None:
+        self._config = config
+        self._upstream = upstream
+        self._watches = watches
+        self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+
+    async def run(self, found: Found, client: Client) -> None:
+        """One request."""
+        watch = Watch(client, self._watches)
+        watch.patience = min(PATIENCE, watch.patience)
+        try:
+            body = await self._ask(found, client, watch)
+            await client.reply(200, [(b"content-type", _content_type(found))], body)
+        except ClientGone:
+            return
+        except UpstreamError as error:
+            await refuse(client, error)
+        except asyncio.CancelledError:
+            watch.resume()
+            if watch.error is not None:
+                await refuse(client, watch.error)
+        finally:
+            watch.close()
+
+    async def _ask(self, found: Found, client: Client, watch: Watch) -> bytes:
+        route = found.route
+        assert route is not None
+        assert route.reading is not None
+        method, body = b"GET", b""
+        if route.reading.ask is not None:
+            method, body = b"POST", route.reading.ask(await self._read(client))
+        path = (route.path.partition("{")[0] + _quoted(found.rest)).encode()
+        headers = self._headers.of(client.headers, b"*/*")
+        watch.follow_client()
+        watch.follow_upstream(None)
+        answer = await self._fetch(method, path, headers, body)
+        flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
+        return route.reading.clean(answer, **flags)
+
+    async def _read(self, client: Client) -> bytes:
+        config = self._config
+        return await client.read(config.max_body, config.body_timeout)
+
+    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
+        """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
+        response: UpstreamResponse | None = None
+        try:
+            response = await self._upstream.open(method, path, headers, body)
+            answer = await read_all(response, MOST)
+        except TRANSPORT_ERRORS as error:
+            raise explain(error) from error
+        finally:
+            if response is not None:
+                response.abort()
+        message = f"The model server answered with status {response.status}"
+        if response.status >= 400:
+            raise UpstreamRefused(message, response.status, kept_headers(response.headers))
+        if response.status != 200:
+            raise UpstreamBroken(message, "protocol")
+        return answer
+
+
+def _quoted(rest: str) -> str:
+    """The end of a path: a name with slashes, but nothing that leads elsewhere."""
+    if rest and any(part in ("", ".", "..") for part in rest.split("/")):
+        raise NotServed("This is not the name of a model", code="unknown_path")
+    return quote(rest, safe="/:@")
+
+
+def _content_type(found: Found) -> bytes:
+    assert found.route is not None
+    assert found.route.reading is not None
+    return found.route.reading.content_type.encode()

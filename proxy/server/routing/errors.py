@@ -1,0 +1,37 @@
+"""Refusals before any dialect has been chosen."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from proxy.dialects.openai import errors as openai_errors
+from proxy.errors import ClientError, UpstreamError
+from proxy.server.exchange.record import new_id
+from proxy.server.http.headers import Headers
+from proxy.server.http.request import Client
+
+OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are LM Studio's
+
+
+class WrongMethod(ClientError):
+    """405, with what would be right."""
+
+    status = 405
+
+    def __init__(self, method: str, path: str, allowed: tuple[str, ...]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(f"{method[:20]!a} is not allowed on {path[:120]!a}; use {listed}", code="wrong_method")
+        self.headers: Headers = [(b"allow", listed.encode())]
+
+
+async def refuse(client: Client, error: ClientError | UpstreamError) -> None:
+    """Answer with an error, in the shape that the clients of this path read."""
+    request_id = new_id()
+    if OLLAMA_PATHS(client.line.path):
+        body = orjson.dumps({"error": str(error)})
+    else:
+        body = openai_errors.error(error, request_id)
+    headers = [(b"content-type", b"application/json"), (b"x-safety-proxy-request-id", request_id.encode())]
+    await client.reply(error.status, headers + getattr(error, "headers", []), body)

@@ -1,0 +1,151 @@
+"""The model server: one small interface over two transports, and its failures in our own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Protocol
+
+import httpx
+
+from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.server.config import ServerConfig
+from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, Take, Timeouts
+
+WRITE_TIMEOUT = 60.0  # seconds in which the model server takes no byte of a request
+END_TIMEOUT = 1.0  # seconds that the end of an answer may take after its last event
+
+TransportError = httpx.TransportError | httpx.StreamError
+TRANSPORT_ERRORS = (httpx.TransportError, httpx.StreamError)
+
+
+class UpstreamResponse(Protocol):
+    """An answer whose head has arrived. For one reader."""
+
+    @property
+    def status(self) -> int:
+        """Of the final answer, never 1xx."""
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Names in lower case."""
+
+    @property
+    def complete(self) -> bool:
+        """The end has arrived."""
+
+    async def read_some(self) -> bytes:
+        """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
+
+    async def pump(self, take: Take) -> bool:
+        """Hand on what arrives. True as soon as `take` returns False, False at the end. Raises TRANSPORT_ERRORS."""
+
+    def abort(self) -> None:
+        """Close the connection at once, unless the answer has ended; never waits."""
+
+
+class Upstream(Protocol):
+    """The model server that requests go to."""
+
+    def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Awaitable[UpstreamResponse]:
+        """Send a request and wait for the answer's head. Raises TRANSPORT_ERRORS."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+def connect(config: ServerConfig) -> Upstream:
+    """The configured model server. Nothing is opened yet."""
+    url = httpx.URL(config.upstream)
+    if config.transport == "own" and url.scheme == "http":
+        return DirectUpstream(url, config)
+    return HttpxUpstream(url, config)
+
+
+class DirectUpstream:
+    """Our own transport, without httpx's layers: about 150 us less for each request."""
+
+    def __init__(self, url: httpx.URL, config: ServerConfig) -> None:
+        self._transport = Http1Transport()
+        self._origin: Http1Origin = self._transport.origin(url)
+        self._prefix = url.raw_path.rstrip(b"/")
+        self._timeouts = Timeouts(connect=config.connect_timeout, write=WRITE_TIMEOUT)
+
+    def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Awaitable[Http1Response]:
+        """See Upstream."""
+        return self._origin.request(method, self._prefix + path, headers, body, self._timeouts)
+
+    async def aclose(self) -> None:
+        """See Upstream."""
+        await self._transport.aclose()
+
+
+class HttpxUpstream:
+    """Through httpx, for https. A connection is used once: bytes after an answer must not become part of the next."""
+
+    def __init__(self, url: httpx.URL, config: ServerConfig) -> None:
+        self._url = url.copy_with(raw_path=b"/")
+        self._prefix = url.raw_path.rstrip(b"/")
+        timeout = httpx.Timeout(None, connect=config.connect_timeout, write=WRITE_TIMEOUT)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
+        self._client.headers.clear()
+
+    async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> HttpxResponse:
+        """See Upstream."""
+        url = self._url.copy_with(raw_path=self._prefix + path)
+        request = self._client.build_request(method.decode(), url, headers=headers, content=body or None)
+        return HttpxResponse(await self._client.send(request, stream=True))
+
+    async def aclose(self) -> None:
+        """See Upstream."""
+        await self._client.aclose()
+
+
+class HttpxResponse:
+    """An httpx answer, raw: nothing is decoded."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self._closing: asyncio.Task[None] | None = None
+        self.status = response.status_code
+        self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self.complete = False
+
+    async def read_some(self) -> bytes:
+        """See UpstreamResponse."""
+        async for chunk in self._chunks:
+            if chunk:
+                return chunk
+        self.complete = True
+        return b""
+
+    async def pump(self, take: Take) -> bool:
+        """See UpstreamResponse."""
+        while data := await self.read_some():
+            if not take(data):
+                return True
+        return False
+
+    def abort(self) -> None:
+        """See UpstreamResponse."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._response.aclose())
+
+
+def let_end(response: UpstreamResponse) -> None:
+    """Everything that matters has been read: the connection is kept if the answer's end comes soon, else closed."""
+    if not response.complete:
+        asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
+
+
+def explain(error: Exception, begun: bool = False) -> UpstreamError:
+    """A transport's error as ours, without addresses: clients read it. `begun`: the answer's head had come."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
+    if isinstance(error, httpx.TimeoutException):
+        return UpstreamTimeout("The model server took too long", "timeout")
+    if begun or isinstance(error, httpx.ReadError | httpx.CloseError):
+        return UpstreamBroken("The model server broke off its answer", "truncated")
+    return UpstreamBroken("The model server's answer is not HTTP, or there was none", "protocol")

@@ -1,0 +1,227 @@
+"""Read-only endpoints: lists and descriptions of models, and what of them may be shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ollama import ListResponse, ProcessResponse, ShowResponse
+from openai.types import Model
+
+from proxy.dialects.common import catalogue
+from proxy.errors import BadRequest, UpstreamBroken
+from tests.dialects.golden_files import golden
+
+Clean = Callable[..., Any]
+
+V0_MODELS = {
+    "object": "list",
+    "data": [
+        {
+            "id": "qwen2-vl-7b-instruct",
+            "object": "model",
+            "type": "vlm",
+            "publisher": "mlx-community",
+            "arch": "qwen2_vl",
+            "compatibility_type": "mlx",
+            "quantization": "4bit",
+            "state": "not-loaded",
+            "max_context_length": 32768,
+        }
+    ],
+}
+V1_MODELS = {
+    "models": [
+        {
+            "type": "llm",
+            "publisher": "lmstudio-community",
+            "key": "gemma-3-270m-it-qat",
+            "display_name": "Gemma 3 270m Instruct Qat",
+            "architecture": "gemma3",
+            "quantization": {"name": "Q4_0", "bits_per_weight": 4},
+            "size_bytes": 241410208,
+            "params_string": "270M",
+            "loaded_instances": [{"id": "gemma-3-270m-it-qat", "config": {"context_length": 4096}}],
+            "max_context_length": 32768,
+            "format": "gguf",
+            "capabilities": {"vision": False, "trained_for_tool_use": False},
+        },
+        {
+            "type": "embedding",
+            "publisher": "gaianet",
+            "key": "text-embedding-nomic-embed-text-v1.5-embedding",
+            "display_name": "Nomic Embed Text v1.5",
+            "quantization": {"name": "F16", "bits_per_weight": 16},
+            "size_bytes": 274290560,
+            "params_string": None,
+            "loaded_instances": [],
+            "max_context_length": 2048,
+            "format": "gguf",
+        },
+    ]
+}
+PARAMETERS = 'stop                           "<|im_end|>"\ntemperature                    0.7\nnum_ctx   4096'
+
+
+def told(name: str) -> Any:
+    """A real answer, read."""
+    return json.loads(golden(name).body)
+
+
+SHOWN: dict[str, tuple[Clean, Any, tuple[str, ...]]] = {  # and what is left out of it
+    "tags": (catalogue.tags, told("ollama_api_tags"), ()),
+    "ps": (catalogue.loaded, told("ollama_api_ps"), ()),
+    "version": (catalogue.version, told("ollama_api_version"), ()),
+    "models": (catalogue.openai_models, told("ollama_v1_models"), ()),
+    "model": (catalogue.openai_model, told("ollama_v1_model"), ()),
+    "llama models": (catalogue.openai_models, told("llama_models"), ("models", "tags")),
+    "show": (catalogue.show, told("ollama_api_show_instruct"), ("system", "template", "modelfile")),
+    "show base": (catalogue.show, told("ollama_api_show_base"), ("template", "modelfile")),
+    "show parameters": (catalogue.show, {"parameters": PARAMETERS, "license": "MIT ..."}, ("license",)),
+    "v0 models": (catalogue.lmstudio_v0_models, V0_MODELS, ()),
+    "v0 model": (catalogue.lmstudio_v0_model, V0_MODELS["data"][0], ()),
+    "v1 models": (catalogue.lmstudio_v1_models, V1_MODELS, ()),
+    "health": (catalogue.health, {"status": "ok"}, ()),
+}
+
+
+def without(value: Any, keys: tuple[str, ...]) -> Any:
+    """The value without those keys, at any depth."""
+    if isinstance(value, dict):
+        return {k: without(v, keys) for k, v in value.items() if k not in keys}
+    return [without(v, keys) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_known_is_shown(name: str) -> None:
+    """A real answer passes whole, but for the operator's words and what nobody needs."""
+    clean, value, left_out = SHOWN[name]
+    shown = json.loads(catalogue.cleaned(clean, json.dumps(value).encode()))
+    assert shown == without(value, left_out)
+
+
+PROSE = "FORBIDDEN words; of an operator, or of a model!"
+
+
+def planted(value: Any) -> Iterator[Any]:
+    """The value with prose in the place of each of its strings in turn, under each unknown key, and as a key."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from ({**value, key: changed} for changed in planted(item))
+        yield {**value, "unknown": PROSE}
+        yield {**value, "unknown": [{"deep": PROSE}]}
+        yield {**value, PROSE: 1}
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from ([*value[:i], changed, *value[i + 1 :]] for changed in planted(item))
+        yield [*value, PROSE]
+    elif isinstance(value, str):
+        yield PROSE
+        yield value + "\n" + PROSE
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_prose_is_never_shown(name: str) -> None:
+    """Whichever string holds sentences instead of a name or a word is left out, or the answer is refused."""
+    clean, value, _ = SHOWN[name]
+    count = 0
+    for changed in planted(value):
+        count += 1
+        try:
+            shown = catalogue.cleaned(clean, json.dumps(changed).encode())
+        except UpstreamBroken:
+            continue
+        assert b"FORBIDDEN" not in shown, changed
+    assert count > 3
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b'"text"', b'{"models":3,"data":"x","status":1}'])
+def test_what_is_no_such_answer_is_refused(name: str, body: bytes) -> None:
+    """Anything else than the expected object is an error of the model server, never an empty success."""
+    clean = SHOWN[name][0]
+    if clean is catalogue.show and body.startswith(b"{"):
+        assert catalogue.cleaned(clean, body) == b"{}"  # nothing in it has to be there
+        return
+    with pytest.raises(UpstreamBroken):
+        catalogue.cleaned(clean, body)
+
+
+def test_the_clients_can_read_it() -> None:
+    """The ollama and openai packages read what is left."""
+    tags = ListResponse.model_validate_json(catalogue.cleaned(catalogue.tags, golden("ollama_api_tags").body))
+    assert len(tags.models) == 9
+    loaded = ProcessResponse.model_validate_json(catalogue.cleaned(catalogue.loaded, golden("ollama_api_ps").body))
+    assert loaded.models[0].details is not None
+    show = ShowResponse.model_validate_json(catalogue.cleaned(catalogue.show, golden("ollama_api_show_instruct").body))
+    assert show.modelinfo is not None
+    assert show.modelinfo["general.architecture"] == "llama"
+    models = json.loads(catalogue.cleaned(catalogue.openai_models, golden("llama_models").body))
+    assert Model.model_validate(models["data"][0], strict=True).id == "tiny.gguf"
+
+
+def test_the_operators_words_can_be_revealed() -> None:
+    """With the flag, /api/show has the system prompt, the template and the rest of them as they are."""
+    value = told("ollama_api_show_instruct") | {"license": PROSE, "messages": [{"role": "user", "content": PROSE}]}
+    revealed = json.loads(catalogue.cleaned(catalogue.show, json.dumps(value).encode(), reveal=True))
+    assert revealed == value
+
+
+def test_parameters_are_lines_of_a_known_form() -> None:
+    """A line that is not a name with a number or a short quoted text is left out, the others stay."""
+    value = {"parameters": PARAMETERS + "\nYou are a helper\nstop   " + '"' + "x" * 65 + '"\n' + 'stop "a" and more'}
+    assert catalogue.show(value) == {"parameters": PARAMETERS}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b'{"model":"","system":"","template":"","verbose":false,"options":null,"name":"tiny"}',
+            {"model": "tiny", "verbose": False},
+        ),
+        (
+            b'{"model":"tiny","system":"","template":"","verbose":false,"options":null,"name":""}',
+            {"model": "tiny", "verbose": False},
+        ),
+        (b'{"model":"tiny","verbose":true,"unknown":"x"}', {"model": "tiny", "verbose": True}),
+    ],
+)
+def test_the_command_may_ask_for_a_description(body: bytes, expected: dict[str, Any]) -> None:
+    """What `ollama show` and `ollama run` send is taken; only the model's name and `verbose` go on."""
+    assert json.loads(catalogue.show_request(body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"model": "m", "system": "x"}, "system"),
+        ({"model": "m", "template": "x"}, "template"),
+        ({"model": "m", "options": {"num_ctx": 1}}, "options"),
+        ({"model": "", "name": ""}, "model"),
+        ({"Model": "m"}, "Model"),
+        ({"model": 3}, "model"),
+    ],
+)
+def test_other_questions_are_refused(body: dict[str, Any], param: str) -> None:
+    """A description of anything but the model as it is is refused, with the field's name."""
+    with pytest.raises(BadRequest) as refused:
+        catalogue.show_request(json.dumps(body).encode())
+    assert refused.value.param == param
+
+
+def test_the_root_says_one_of_two_things() -> None:
+    """Ollama's own words pass; whatever page stands there otherwise does not."""
+    assert catalogue.root(golden("ollama_root").body) == b"Ollama is running"
+    assert catalogue.root(b"<html>FORBIDDEN</html>") == b"The model server is running"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["someone/Llama-3.2-1B-Instruct-GGUF:Q4_K_M", "/models/a model (1).gguf", "C:\\m\\x.gguf", "gpt-oss:20b"],
+)
+def test_names_of_models_pass(name: str) -> None:
+    """The forms that names have: repositories, tags, paths of files."""
+    assert catalogue.openai_model({"id": name}) == {"id": name}
