@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from proxy.policy.store import PolicyStore, Status
-from proxy.server.config import Address, ServerConfig
+from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import InForce
 from proxy.server.exchange.record import Observer
 from proxy.server.exchange.timeouts import Watches
@@ -27,8 +27,8 @@ from proxy.server.handlers.guarded import Models, Relay
 from proxy.server.handlers.moderations import Moderation
 from proxy.server.handlers.read_only import ReadOnly
 from proxy.server.http.asgi import Asgi
-from proxy.server.http.headers import WebRules
-from proxy.server.http.listener import Listener
+from proxy.server.http.cors import WebRules
+from proxy.server.http.listener import Address, Listener
 from proxy.server.models.api import Inquiry
 from proxy.server.models.chat_templates import Templates
 from proxy.server.models.context_length import Contexts

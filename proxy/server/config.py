@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.dialects.base import Options
+from proxy.server.http.listener import Address
 
-Address = tuple[str, int]
 MIB = 1024 * 1024
 
 
@@ -57,6 +57,3 @@ class ServerConfig:
     context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
-
-
-BODY_RATE = 16 * 1024

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from random import getrandbits
 from time import perf_counter
 from typing import Protocol
 
 from proxy.core.types import Action, Finding
+from proxy.server.http.request_id import new_id
 
 
 class Outcome(StrEnum):
@@ -21,11 +21,6 @@ class Outcome(StrEnum):
     UPSTREAM_ERROR = "upstream_error"
     PROXY_ERROR = "proxy_error"
     CLIENT_CANCELLED = "client_cancelled"
-
-
-def new_id() -> str:
-    """A name for a request, 16 hex digits; it identifies, it does not protect."""
-    return f"{getrandbits(64):016x}"
 
 
 @dataclass(slots=True)

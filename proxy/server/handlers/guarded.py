@@ -20,18 +20,20 @@ from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.account import settle
+from proxy.server.exchange.headers import answer_headers
 from proxy.server.exchange.policies import InForce
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
 from proxy.server.exchange.record import Exchange, Observer, Outcome
 from proxy.server.exchange.timeouts import Interrupt, Watch, Watches
 from proxy.server.http.body import ClientGone
-from proxy.server.http.headers import Headers, UpstreamHeaders, answer_headers, plain_query
+from proxy.server.http.headers import Headers
 from proxy.server.http.request import Client
 from proxy.server.models.chat_templates import Templates
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT, Contexts
 from proxy.server.routing.routes import Found, Route
 from proxy.server.upstream import response as upstream_answer
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end
+from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 

@@ -10,9 +10,9 @@ from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.dialects.openai import moderations
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import InForce, Snapshot
-from proxy.server.exchange.record import new_id
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import Client
+from proxy.server.http.request_id import new_id
 from proxy.server.routing.routes import Found
 
 

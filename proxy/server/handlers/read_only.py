@@ -9,11 +9,11 @@ from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.timeouts import Watch, Watches
 from proxy.server.http.body import ClientGone
-from proxy.server.http.headers import UpstreamHeaders
 from proxy.server.http.request import Client
 from proxy.server.routing.errors import refuse
 from proxy.server.routing.routes import Found
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
+from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
 from proxy.server.upstream.transport import Headers
 

@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable
 import zstandard
 
 from proxy.errors import BadRequest, ClientError, TooLarge, Unsupported
-from proxy.server.config import BODY_RATE
 
 Receive = Callable[[], Awaitable[tuple[bytes, bool]]]
 """Gives what has arrived of a body, and whether more will come. Raises ClientGone."""
+
+BODY_RATE = 16 * 1024
+"""Bytes of a body that give its client one second more."""
 
 GZIP, ZLIB, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 

@@ -8,8 +8,9 @@ import socket
 from email.utils import formatdate
 
 from proxy.errors import SettingsError
-from proxy.server.config import Address
 from proxy.server.http.connection import ClientConnection, House, Serve
+
+Address = tuple[str, int]
 
 IDLE_CONNECTION = 75.0
 """Seconds that an idle connection is kept for its next request; a client should be the first to close it."""

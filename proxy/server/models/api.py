@@ -12,8 +12,8 @@ import orjson
 from proxy.errors import UpstreamBroken
 from proxy.policy.names import normalise_model
 from proxy.server.config import ServerConfig
-from proxy.server.http.headers import UpstreamHeaders
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse
+from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import read_all
 
 PATIENCE = 5.0  # seconds for an answer

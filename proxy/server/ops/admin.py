@@ -19,7 +19,7 @@ from starlette.routing import Route
 from proxy import __version__
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
-from proxy.server.http.headers import WebRules
+from proxy.server.http.cors import WebRules
 
 
 class Admin:

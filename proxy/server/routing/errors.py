@@ -8,9 +8,9 @@ import orjson
 
 from proxy.dialects.openai import errors as openai_errors
 from proxy.errors import ClientError, UpstreamError
-from proxy.server.exchange.record import new_id
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import Client
+from proxy.server.http.request_id import new_id
 
 OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are LM Studio's
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
-from proxy.server.http.headers import Headers, WebRules, cross_origin, preflight
+from proxy.server.http.cors import WebRules, cross_origin, preflight
+from proxy.server.http.headers import Headers
 from proxy.server.http.request import Client
 from proxy.server.routing.errors import WrongMethod, refuse
 from proxy.server.routing.routes import Access, Found, Table

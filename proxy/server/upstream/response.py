@@ -9,8 +9,9 @@ from enum import Enum, auto
 from proxy.core.guard import Guard
 from proxy.dialects.base import Dialect
 from proxy.errors import PromptTooLong, UpstreamBroken, UpstreamError
-from proxy.server.http.headers import FROM_UPSTREAM, Headers
+from proxy.server.http.headers import Headers
 from proxy.server.upstream.client import TRANSPORT_ERRORS, UpstreamResponse
+from proxy.server.upstream.headers import FROM_UPSTREAM
 
 STREAMS = frozenset((b"text/event-stream", b"application/x-ndjson"))
 WHOLE = b"application/json"

@@ -1,0 +1,55 @@
+"""What a request to the model server carries: our own headers, and of the client's only what is listed.
+
+What is not listed does not pass. So `X-Conversation-Id`, with which llama.cpp keeps a raw copy of an answer, never
+reaches it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from proxy import __version__
+from proxy.server.http.headers import Headers
+
+USER_AGENT = b"safety-proxy/" + __version__.encode()
+TRACING = frozenset((b"traceparent", b"tracestate"))  # W3C Trace Context
+CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+FROM_UPSTREAM = frozenset((b"retry-after",))
+
+QUERY_LIMIT = 1024
+_PAIR = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]{0,63}=[A-Za-z0-9_.+-]{0,128}")
+_REACHING = re.compile(rb"conv|stream|model|autoload|slot|key|token", re.IGNORECASE)
+
+
+class UpstreamHeaders:
+    """What a request carries upstream: our own headers, and of the client's only what is listed."""
+
+    def __init__(self, key: str | None, pass_credentials: bool) -> None:
+        self._fixed: Headers = [
+            (b"content-type", b"application/json"),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", USER_AGENT),
+        ]
+        if key is not None:
+            self._fixed.append((b"authorization", b"Bearer " + key.encode()))
+        self._accepting: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
+        self._passed = TRACING | (CREDENTIALS if pass_credentials and key is None else frozenset())
+
+    def of(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """For one request; `accept` is what the dialect reads. Most requests get the very same tuple."""
+        fixed = self._accepting.get(accept)
+        if fixed is None:
+            fixed = self._accepting[accept] = (*self._fixed, (b"accept", accept))
+        passed = [pair for pair in client if pair[0] in self._passed]
+        return [*fixed, *passed] if passed else fixed
+
+
+def plain_query(query: bytes) -> bytes:
+    """The part of a request's query that goes upstream: short plain pairs, for gateways that route by them.
+
+    Model servers take none on the guarded paths, but for names that reach into stored streams or load models.
+    """
+    if not query or len(query) > QUERY_LIMIT:
+        return b""
+    return b"&".join(pair for pair in query.split(b"&") if _PAIR.fullmatch(pair) and not _REACHING.match(pair))
