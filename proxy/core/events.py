@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from proxy.core.types import Channel
 
 
-class Piece(NamedTuple):
+class TextDelta(NamedTuple):
     """Model text in a frame, or held text that is now released."""
 
     channel: Channel
@@ -30,7 +30,7 @@ class Frame:
     """
 
     raw: bytes
-    pieces: tuple[Piece, ...] = ()
+    deltas: tuple[TextDelta, ...] = ()
     closes: tuple[Channel, ...] = ()
     finishes: tuple[int, ...] = ()
     body: Any = None
@@ -38,18 +38,18 @@ class Frame:
     events: int = 1
 
     @property
-    def says_more(self) -> bool:
+    def is_one_delta(self) -> bool:
         """Whether it says something in one channel, and does nothing else."""
-        return len(self.pieces) == 1 and bool(self.pieces[0].text) and not (self.finishes or self.closes)
+        return len(self.deltas) == 1 and bool(self.deltas[0].text) and not (self.finishes or self.closes)
 
     @classmethod
-    def together(cls, raw: bytes, pieces: Sequence[Piece]) -> Frame:
+    def merged(cls, raw: bytes, deltas: Sequence[TextDelta]) -> Frame:
         """As many events as pieces, with slots in one channel, of an answer that is put together: their bytes are not
         sent, so those of one, `raw`, do for all."""
-        return cls(raw, tuple(pieces), slot=(0, 0), events=len(pieces))
+        return cls(raw, tuple(deltas), slot=(0, 0), events=len(deltas))
 
 
-class Passage(NamedTuple):
+class Release(NamedTuple):
     """What may go out of a frame that could not pass as it is.
 
     texts: for each of the frame's pieces what may be shown now
@@ -58,5 +58,5 @@ class Passage(NamedTuple):
     """
 
     texts: tuple[str, ...]
-    tails: tuple[Piece, ...] = ()
-    cuts: tuple[int, ...] = ()
+    flushed: tuple[TextDelta, ...] = ()
+    blocked_choices: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ from proxy.core.check import Check, Progress, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
-SAID = 1024  # characters of what was released last that are remembered
+RELEASED = 1024  # characters of what was released last that are remembered
 PIECES = 32  # in which they may lie about
 ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
 
@@ -32,7 +32,7 @@ class Gate:
         "_latest",
         "_over",
         "_primed",
-        "_said",
+        "_released",
         "_scans",
         "_segments",
         "_unseen",
@@ -51,7 +51,7 @@ class Gate:
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
         self._primed = 0  # how much of the text was the client's own
         self._unseen = 0  # characters at the head of _held that the client has already
-        self._said: list[str] = []
+        self._released: list[str] = []
         self._over = False
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
@@ -78,15 +78,15 @@ class Gate:
         self._primed = self._base + self._unseen
         alone = (_Shifted(check.open(), self._primed) for check in self._checks)
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
-        self._said.clear()
+        self._released.clear()
         self._segments.clear()
         self.reported.clear()
         self._latest.clear()
 
     @property
-    def said(self) -> str:
+    def released(self) -> str:
         """The end of what has been released."""
-        return "".join(self._said)[-SAID:]
+        return "".join(self._released)[-RELEASED:]
 
     @property
     def started(self) -> bool:
@@ -111,9 +111,9 @@ class Gate:
         if not self._segments and not self._unseen:
             if mark == end and not self._held:
                 self._base = end
-                self._said.append(text)
-                if len(self._said) > PIECES:
-                    self._said = [self.said]
+                self._released.append(text)
+                if len(self._released) > PIECES:
+                    self._released = [self.released]
                 return text
             held = self._held + text if self._held else text
             n = mark - self._base
@@ -123,9 +123,9 @@ class Gate:
             self._held += text
             out = self._sweep(mark)
         if out:
-            self._said.append(out)
-            if len(self._said) > PIECES:
-                self._said = [self.said]
+            self._released.append(out)
+            if len(self._released) > PIECES:
+                self._released = [self.released]
         return out
 
     def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:

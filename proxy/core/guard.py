@@ -7,7 +7,7 @@ from typing import Protocol
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
@@ -63,48 +63,48 @@ class Guard:
     def __init__(self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS) -> None:
         self._plan = plan
         self._prefills = prefills
-        self.leads: Mapping[int, str] = {}
+        self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
         self._latest: Channel | None = None
         self._latest_gate: AnyGate | None = None
         self._closed: set[Channel] = set()
         self._fresh: list[int] = []  # choices cut since the last passage
-        self.cuts: dict[int, Finding] = {}
+        self.blocked_choices: dict[int, Finding] = {}
         self.errors: list[Exception] = []
         self.failed: list[tuple[Channel, Finding]] = []  # what stands for a check that raised
 
-    def passage(self, frame: Frame) -> Passage | None:
+    def release(self, frame: Frame) -> Release | None:
         """What may go out of the frame; None: all of it, as it is."""
-        pieces = frame.pieces
-        if len(pieces) == 1 and not frame.closes and not frame.finishes:
-            return self.more(*pieces[0])
-        texts = tuple(self._feed(channel, text) for channel, text in frame.pieces)
-        tails = tuple(self._close(frame))
-        cuts = self._new_cuts()
+        deltas = frame.deltas
+        if len(deltas) == 1 and not frame.closes and not frame.finishes:
+            return self.release_delta(*deltas[0])
+        texts = tuple(self._feed(channel, text) for channel, text in frame.deltas)
+        flushed = tuple(self._close(frame))
+        blocked_choices = self._new_cuts()
         same = all(
             out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # nothing of a call passes before it is complete
-            for out, (channel, text) in zip(texts, frame.pieces, strict=True)
+            for out, (channel, text) in zip(texts, frame.deltas, strict=True)
         )
-        if same and not (tails or cuts or self._touches_cut(frame)):
+        if same and not (flushed or blocked_choices or self._touches_cut(frame)):
             return None
-        return Passage(texts, tails, cuts)
+        return Release(texts, flushed, blocked_choices)
 
-    def more(self, channel: Channel, text: str) -> Passage | None:
+    def release_delta(self, channel: Channel, text: str) -> Release | None:
         """What may go out of a frame that says this and nothing else; None: all of it."""
         gate = self._latest_gate
-        if gate is None or channel is not self._latest or self.cuts or self._closed:
+        if gate is None or channel is not self._latest or self.blocked_choices or self._closed:
             out = self._feed(channel, text)
         else:
             out = self._fed(channel, gate, text, False)
-        if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
+        if out is text and channel.choice not in self.blocked_choices and channel.kind is not Kind.TOOL_ARGUMENTS:
             return None
-        return Passage((out,), (), self._new_cuts())
+        return Release((out,), (), self._new_cuts())
 
-    def finish(self) -> tuple[tuple[Piece, ...], tuple[int, ...]]:
+    def finish(self) -> tuple[tuple[TextDelta, ...], tuple[int, ...]]:
         """The upstream has ended: what was still held, and the choices cut by that."""
-        tails = tuple(self._flush(list(self._gates)))
-        return tails, self._new_cuts()
+        flushed = tuple(self._flush(list(self._gates)))
+        return flushed, self._new_cuts()
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
@@ -124,7 +124,7 @@ class Guard:
         known.add((kind, text))
         return True
 
-    def spoke(self, choice: int) -> bool:
+    def has_released_text(self, choice: int) -> bool:
         """Whether a client has seen content of this choice."""
         gates = (g for c, g in self._gates.items() if c.choice == choice and c.kind is Kind.CONTENT)
         return any(isinstance(gate, Gate) and gate.started for gate in gates)
@@ -145,7 +145,7 @@ class Guard:
         gate = self._gates.get(channel)
         if gate is None:
             gate = self._gates[channel] = self._open(channel)
-        if channel.choice in self.cuts or channel in self._closed:
+        if channel.choice in self.blocked_choices or channel in self._closed:
             return ""
         self._latest, self._latest_gate = channel, gate
         return self._fed(channel, gate, text, final)
@@ -159,7 +159,7 @@ class Guard:
             self.failed.append((channel, gate.blocked))
             out = ""
         if gate.blocked is not None:
-            self.cuts[channel.choice] = gate.blocked
+            self.blocked_choices[channel.choice] = gate.blocked
             self._fresh.append(channel.choice)
         return out
 
@@ -192,22 +192,22 @@ class Guard:
         """What a client reads right before this channel's text."""
         for other, gate in reversed(self._gates.items()):
             if _run(other) == _run(channel) and isinstance(gate, Gate):
-                return gate.said
-        return self.leads.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+                return gate.released
+        return self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
 
-    def _close(self, frame: Frame) -> Iterator[Piece]:
+    def _close(self, frame: Frame) -> Iterator[TextDelta]:
         """The held text of the channels that end with this frame."""
         for choice in frame.finishes:
             yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
         yield from self._flush(frame.closes)
 
-    def _flush(self, channels: Iterable[Channel]) -> Iterator[Piece]:
+    def _flush(self, channels: Iterable[Channel]) -> Iterator[TextDelta]:
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
                 text = self._feed(channel, "", final=True)
                 self._closed.add(channel)
                 if text:
-                    yield Piece(channel, text)
+                    yield TextDelta(channel, text)
 
     def _new_cuts(self) -> tuple[int, ...]:
         if not self._fresh:
@@ -216,8 +216,9 @@ class Guard:
         return fresh
 
     def _touches_cut(self, frame: Frame) -> bool:
-        return bool(self.cuts) and any(
-            choice in self.cuts for choice in (*frame.finishes, *(piece.channel.choice for piece in frame.pieces))
+        return bool(self.blocked_choices) and any(
+            choice in self.blocked_choices
+            for choice in (*frame.finishes, *(delta.channel.choice for delta in frame.deltas))
         )
 
 
