@@ -46,20 +46,20 @@ def judge(parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: b
     Yields None after each slice, so that a caller may let others run, and the result last.
     `escaped`: the texts are JSON source, so labels are written as part of a JSON string.
     """
-    reading = Reading(parts, joiner, checks, escaped)
+    scan = PromptScan(parts, joiner, checks, escaped)
     found: list[Located] = []
-    for _ in reading.run():
-        found += reading.news()
+    for _ in scan.run():
+        found += scan.new_findings()
         yield None
-    found += reading.news()
-    blocked = reading.blocked
+    found += scan.new_findings()
+    blocked = scan.blocked
     if blocked is None:
-        for _ in reading.paint():
+        for _ in scan.apply_rewrites():
             yield None
-    yield Judged(tuple(reading.parts), tuple(found), blocked)
+    yield Judged(tuple(scan.parts), tuple(found), blocked)
 
 
-class Reading:
+class PromptScan:
     """One way through texts as the model will read them. Where a rule blocks, a text can be exchanged on the way.
 
     After that the checks go on from before the exchanged text, as if the new one had always stood there: all is read
@@ -99,13 +99,13 @@ class Reading:
             self._stride = min(2 * self._stride, SLICE)
         scans.feed("", final=True)
 
-    def news(self) -> list[Located]:
+    def new_findings(self) -> list[Located]:
         """What has been found since the last call."""
         reported, told = self._scans.reported, self._told
         self._told = len(reported)
         return [self._locate(finding) for finding in reported[told:] if not finding.extends]
 
-    def exchange(self, part: int, text: str) -> None:
+    def replace(self, part: int, text: str) -> None:
         """Put another text in a part's place, and go back to before it: `run` reads on from there."""
         self.parts[part] = text
         marks = self._marks
@@ -121,7 +121,7 @@ class Reading:
         self._told = min(self._told, len(self._scans.reported))
         self._stride = SHORTEST
 
-    def paint(self) -> Iterator[int]:
+    def apply_rewrites(self) -> Iterator[int]:
         """Hide what rewriting rules found, once all is read; yields after each slice how long it was.
 
         A span over several parts has its label in the first of them.
