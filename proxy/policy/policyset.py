@@ -5,8 +5,8 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 
+from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
-from proxy.checks.tolerant import Tolerant
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
@@ -147,7 +147,7 @@ class PolicySet:
             if not only_markers:
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
             matcher: Check = Matcher(rules, escaped=escaped, others=others)
-            known = Tolerant(matcher) if policies[0].tolerant else matcher
+            known = FailOpen(matcher) if policies[0].tolerant else matcher
             self._composed[policies, escaped, only_markers] = known
         return known
 

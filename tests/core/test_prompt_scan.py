@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.checks.tolerant import Tolerant
+from proxy.checks.fail_open import FailOpen
 from proxy.core import prompt
 from proxy.core.check import Check
 from proxy.core.gate import Gate
@@ -75,7 +75,7 @@ def checks(draw: st.DrawFn) -> list[Check]:
         rules.append(compile_rule(MatchRule(rule, pattern, fold=draw(st.booleans()), max_hold=16)))
     made: list[Check] = [Matcher(some) for some in (rules[::2], rules[1::2]) if some]
     if draw(st.booleans()):
-        made[-1] = Tolerant(made[-1])
+        made[-1] = FailOpen(made[-1])
     if draw(st.booleans()):
         made.append(Phrase("bb", Rule("test", "bb", Action.BLOCK, 9)))
     return made

@@ -8,7 +8,7 @@ from proxy.core.types import Action, Finding, Rule
 FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
 
 
-class Tolerant:
+class FailOpen:
     """A check whose failure lets text pass, counted under the rule `internal/check_failed_open`."""
 
     def __init__(self, check: Check) -> None:
@@ -19,13 +19,13 @@ class Tolerant:
         """That of the check."""
         return self._check.hold
 
-    def open(self) -> _TolerantScan:
+    def open(self) -> _FailOpenScan:
         """A fresh scan; it can go back if that of the check can."""
         scan = self._check.open()
-        return _ResumableScan(scan) if isinstance(scan, Resumable) else _TolerantScan(scan)
+        return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
 
-class _TolerantScan:
+class _FailOpenScan:
     __slots__ = ("_read", "_scan")
 
     def __init__(self, scan: Scan) -> None:
@@ -45,7 +45,7 @@ class _TolerantScan:
             return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))
 
 
-class _ResumableScan(_TolerantScan):
+class _ResumableScan(_FailOpenScan):
     __slots__ = ("_first",)
 
     def __init__(self, scan: Resumable) -> None:
