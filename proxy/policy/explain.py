@@ -12,7 +12,7 @@ from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.matching.matcher import Matcher
-from proxy.policy.examples import see
+from proxy.policy.examples import run_check
 from proxy.policy.plan import Plan, Policy
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rulespecs import RESERVED
@@ -68,7 +68,7 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
     for policy in policies.policies:
         for rule, check in _checks(policy):
             applies = rule in holding and not (rule.id.startswith(RESERVED) and sample.direction is Direction.INPUT)
-            yield View(rule, see(check, sample.text).spans if applies else None)
+            yield View(rule, run_check(check, sample.text).spans if applies else None)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
