@@ -1,4 +1,4 @@
-"""One exchange: frames in, passages out."""
+"""One exchange: frames in, releases out."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from proxy.checks.fail_open import FailOpen
 from proxy.core import prompt
 from proxy.core.check import Check
 from proxy.core.gate import Gate
-from proxy.core.prompt import BATCH, SHORTEST, SLICE, PromptScan
+from proxy.core.prompt import BATCH, MIN_STRIDE, SLICE, PromptScan
 from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
@@ -95,7 +95,7 @@ def test_as_if_the_new_text_had_always_stood_there(
     began_anew = settled(PromptScan(parts, joiner, made), set(), lambda parts: PromptScan(parts, joiner, made))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt, "SLICE", slices)
-        patch.setattr(prompt, "SHORTEST", min(slices, SHORTEST))
+        patch.setattr(prompt, "MIN_STRIDE", min(slices, MIN_STRIDE))
         went_on = settled(PromptScan(parts, joiner, made), set())
     assert went_on[0] == began_anew[0]
     assert went_on[2] == began_anew[2]
@@ -134,7 +134,7 @@ def test_many_blocked_texts_are_read_but_a_few_times(kind: str, joiner: str) -> 
     assert result.count(NOTICE) == len(found)
     for check in made:
         assert check.opened <= 2
-        assert check.read < 4 * size + 2 * SHORTEST * len(found) + SLICE
+        assert check.read < 4 * size + 2 * MIN_STRIDE * len(found) + SLICE
 
 
 def test_after_a_block_the_pieces_grow_again() -> None:
@@ -182,7 +182,7 @@ def test_a_match_that_two_views_see_is_told_once() -> None:
 @pytest.mark.parametrize("marks", [50, 5000])
 def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch, marks: int) -> None:
     """Where each notice makes a phrase with the text before it, going back goes little further than that text."""
-    monkeypatch.setattr(prompt, "MOST_MARKS", marks)
+    monkeypatch.setattr(prompt, "MAX_MARKS", marks)
     made = literals("BAD", "?N")
     parts = [*["why?"] * 4000, "BAD"]
     result, _, again = settled(PromptScan(parts, "", made), set())
