@@ -1,4 +1,4 @@
-"""What `on_error: allow` means: a check that fails stops looking, and the text passes."""
+"""`on_error: allow`: when a check raises, it stops searching and the text passes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class FailOpen:
 
     @property
     def hold(self) -> int | None:
-        """That of the check."""
+        """The hold of the check."""
         return self._check.hold
 
     def open(self) -> _FailOpenScan:
-        """A fresh scan; it can go back if that of the check can."""
+        """A fresh scan; it can go back if the check's scan can."""
         scan = self._check.open()
         return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
@@ -33,7 +33,7 @@ class _FailOpenScan:
         self._read = 0
 
     def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as long as the check can."""
+        """Read on until the check raises."""
         at = self._read
         self._read += len(text)
         if self._scan is None:

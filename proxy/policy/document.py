@@ -1,6 +1,6 @@
 """A policy file as a tree of nodes that know their line and column: YAML 1.1 as PyYAML's C parser composes it.
 
-Strict on purpose: what two readers could read differently (a key twice, a tag, a merge, a cycle) is refused.
+Strict on purpose: everything that two readers could read differently (a key twice, a tag, a merge, a cycle) is refused.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Document:
         return f"rule {int(path[1]) + 1}"
 
     def _json(self, text: str) -> str:
-        """JSON is read by the YAML parser as well; here it is made sure that it is JSON, and made readable for it."""
+        """Check that the text is JSON, and rewrite its escapes so that the YAML parser can read it."""
         try:
             json.loads(text)
         except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""One rule of a file into what the matcher takes, with everything noted that is wrong or perhaps not meant."""
+"""From a rule of a policy file to the rule that the matcher takes. Problems and hints are collected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RuleReader:
     def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
         """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
         path: KeyPath = ("rules", index)
-        known = len(self.problems)
+        problems_before = len(self.problems)
         self._check_id(spec, path)
         self._check_keys(spec, path)
         replacement = self._replacement(spec, path)
@@ -51,7 +51,7 @@ class RuleReader:
             return None
         rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
         match = self._match_rule(rule, spec, given[0], path)
-        return match if len(self.problems) == known else None
+        return match if len(self.problems) == problems_before else None
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -93,7 +93,7 @@ class RuleReader:
         )
 
     def _markers(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MarkerPass:
-        """Their spelling is exact, and what is put in the place of one could make another."""
+        """A rule for markers. Their spelling is exact, and a replacement could form another marker."""
         for key in ("replacement", "fold", "max_hold", "on_overflow"):
             if self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
