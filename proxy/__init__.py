@@ -13,7 +13,7 @@ The nouns, and where they live:
 
 The path of a token, from the model server to the chat app:
 
-    upstream bytes -> Answer.feed -> Frame(pieces, raw) -> Guard.passage -> Gate.feed -> what may go out
+    upstream bytes -> Answer.feed -> Frame(deltas, raw) -> Guard.release -> Gate.feed -> what may go out
         nothing had to be done:  the frame's raw bytes, as they came
         something is held:       the rest; what was held follows as soon as it is decided
         a rule rewrites:         the text before it, a label in its place

@@ -1,4 +1,4 @@
-"""Tool call arguments: JSON that a program will execute, judged whole, on the values that the program reads."""
+"""Tool call arguments: JSON that a program will run. It is judged as a whole, by the values that a program reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Checks = Callable[[bool], Iterable[Check]]  # escaped -> checks
 
 
 class WholeGate:
-    """A gate that lets nothing out before the text is complete: a tool's name, a call's id."""
+    """A gate that releases nothing before the text is complete, for a tool's name or a call's id."""
 
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
@@ -36,7 +36,7 @@ class WholeGate:
         return self._size
 
     def feed(self, text: str, final: bool = False) -> str:
-        """Gather; at the end the whole text, judged."""
+        """Collect the text; at the end judge it and return it."""
         if self.blocked is not None:
             return ""
         self._parts.append(text)
@@ -88,12 +88,13 @@ class ArgumentsGate(WholeGate):
         return self._judge_source(_dump(judged) if changed else text)
 
     def _judge_source(self, source: str) -> str:
-        """The text as it is written: what only shows across the JSON's own punctuation."""
+        """Judge the text as it is written, for matches that contain the JSON's own punctuation."""
         before = len(self.findings)
         out = self._gated(source, escaped=True, seen=frozenset(f.rule for f in self.findings))
-        if self.blocked is None and out != source and not _is_json(out):
-            hiding = [f for f in self.findings[before:] if f.rule.holds] or [Finding(0, len(source), UNREADABLE)]
-            self.blocked = hiding[0]
+        broken = out != source and not _is_json(out)
+        if self.blocked is None and broken:
+            rewrites = [f for f in self.findings[before:] if f.rule.holds] or [Finding(0, len(source), UNREADABLE)]
+            self.blocked = rewrites[0]
             return ""
         return out
 
@@ -114,7 +115,7 @@ class ArgumentsGate(WholeGate):
         return value, False
 
     def _is_clean(self, text: str) -> bool:
-        """Whether no rule finds anything: then it needs no gate, of which each would cost more than to look."""
+        """Whether no rule finds anything. Then the text needs no gate, which would cost more than this look."""
         if text in self._clean:
             return True
         if any(check.open().feed(text, final=True).findings for check in self._checks(False)):
@@ -124,7 +125,7 @@ class ArgumentsGate(WholeGate):
 
 
 class _Pairs(list[tuple[Any, Any]]):
-    """A JSON object with its duplicate keys: a program may read either of them."""
+    """A JSON object with its duplicate keys: a program may read any of them."""
 
 
 class _Number(str):

@@ -1,4 +1,4 @@
-"""The nouns that every layer shares."""
+"""The types that every layer shares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Action(IntEnum):
 
 
 class Direction(StrEnum):
-    """Whose text it is: what the client sent, or what the model said."""
+    """Whose text it is: the client's (input) or the model's (output)."""
 
     INPUT = "input"
     OUTPUT = "output"

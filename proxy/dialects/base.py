@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
@@ -210,13 +210,13 @@ class Answer(ABC):
         if alike is None or text is None or not (alike.silent or self._knows(alike)):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
-        passage = self.guard.more(alike.channel, text)
-        if self.request.stream and (passage is None or not passage.cuts):
-            return data if passage is None else alike.saying(data, passage.texts[0])
+        release = self.guard.release_delta(alike.channel, text)
+        if self.request.stream and (release is None or not release.blocked_choices):
+            return data if release is None else alike.saying(data, release.texts[0])
         out: list[bytes] = []
         frame = alike.frame(data)
         assert frame is not None
-        self._forward(frame, passage, out)
+        self._forward(frame, release, out)
         return b"".join(out)
 
     def whole(self, body: bytes) -> bytes:
@@ -227,8 +227,8 @@ class Answer(ABC):
         """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error."""
         out = [b"" if error else self._guarded(self._last_frames)]
         if not self.done and error is None and self._is_complete():
-            tails, cuts = self.guard.finish()
-            self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
+            flushed, blocked_choices = self.guard.finish()
+            self._put(self._write(Frame(b""), Release((), flushed, blocked_choices)), out)
             self._put_terminal(out)
         if not self.done:
             self._fail(
@@ -245,10 +245,10 @@ class Answer(ABC):
 
         There is none inside JSON that a program reads, nor when the rule ends the answer like an ordinary one.
         """
-        finding = self.guard.cuts[choice]
+        finding = self.guard.blocked_choices[choice]
         if self.request.json_content or finding.rule.ending is not Ending.FILTERED:
             return ""
-        return ("\n\n" if self.guard.spoke(choice) else "") + self.notice(finding)
+        return ("\n\n" if self.guard.has_released_text(choice) else "") + self.notice(finding)
 
     def _count_prompt(self, usage: Any, key: str) -> None:
         """What the upstream has counted, when it has."""
@@ -270,29 +270,29 @@ class Answer(ABC):
 
     def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
         for frame in frames:
-            if frame.pieces:
+            if frame.deltas:
                 self.events += frame.events
-            self._forward(frame, self.guard.passage(frame), out)
+            self._forward(frame, self.guard.release(frame), out)
             if self.done:
                 return
 
-    def _forward(self, frame: Frame, passage: Passage | None, out: list[bytes]) -> None:
+    def _forward(self, frame: Frame, release: Release | None, out: list[bytes]) -> None:
         """Write what may go out of a frame."""
         stream = self.request.stream
-        if passage is None and stream:
+        if release is None and stream:
             out.append(frame.raw)
-        elif frame.slot is not None and (passage is None or not passage.cuts):
-            text = "".join([piece.text for piece in frame.pieces] if passage is None else passage.texts)
+        elif frame.slot is not None and (release is None or not release.blocked_choices):
+            text = "".join([delta.text for delta in frame.deltas] if release is None else release.texts)
             if text and stream:
                 out.append(saying(frame.raw, frame.slot, text))
             elif text:
-                self._collect_text(Piece(frame.pieces[0].channel, text))
+                self._collect_text(TextDelta(frame.deltas[0].channel, text))
             return
-        elif passage is None:
+        elif release is None:
             self._collect(self._body(frame))
         else:
-            self._put(self._write(frame, passage), out)
-        if passage is not None or frame.finishes:
+            self._put(self._write(frame, release), out)
+        if release is not None or frame.finishes:
             self._settle(out)
 
     def _put(self, bodies: Iterable[Any], out: list[bytes]) -> None:
@@ -308,10 +308,10 @@ class Answer(ABC):
 
         Half a tool call is not sent. Where the last of the text makes a rule end the answer, it is a blocked answer.
         """
-        tails, cuts = self.guard.finish()
-        texts = tuple(piece for piece in tails if piece.channel.kind is not Kind.TOOL_ARGUMENTS)
-        self._put(self._write(Frame(b""), Passage((), texts, cuts)), out)
-        if cuts:
+        flushed, blocked_choices = self.guard.finish()
+        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), out)
+        if blocked_choices:
             self._settle(out)
         if self.done:
             return
@@ -339,7 +339,7 @@ class Answer(ABC):
         """A plain, unstreamed answer as the frames of a stream."""
 
     @abstractmethod
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[Any]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[Any]:
         """The bodies to send in place of a frame that could not pass as it is."""
 
     @abstractmethod
@@ -366,7 +366,7 @@ class Answer(ABC):
     def _collect(self, body: Any) -> None:
         """Add a body to the whole answer."""
 
-    def _collect_text(self, piece: Piece) -> None:
+    def _collect_text(self, delta: TextDelta) -> None:
         """Add the text of a frame with a slot to the whole answer."""
         raise AssertionError(f"{type(self).__name__} has no frames with slots")
 

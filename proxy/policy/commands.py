@@ -16,7 +16,7 @@ from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
-from proxy.policy.examples import Result, shown
+from proxy.policy.examples import ExampleResult, quoted
 from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, read_record, views
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
@@ -61,7 +61,7 @@ def check(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """`test DIR`: a table of all examples, and what else is wrong."""
-    results: list[Result] = []
+    results: list[ExampleResult] = []
     problems: list[str] = []
     try:
         compilation = Compilation(read_directory(args.directory), hash_key=HASH_KEY, origin=str(args.directory))
@@ -163,18 +163,18 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _print_table(results: list[Result], problems: list[str]) -> None:
+def _print_table(results: list[ExampleResult], problems: list[str]) -> None:
     width = max((len(result.rule.name) for result in results), default=0)
     for result in results:
         mark = "ok  " if result.passed else "FAIL"
-        print(f"{mark}  {result.rule.name:<{width}}  {result.kind:<7}  {shown(result.text)}")
+        print(f"{mark}  {result.rule.name:<{width}}  {result.kind:<7}  {quoted(result.text)}")
     for line in problems:
         print(line, file=sys.stderr)
     failed = sum(not result.passed for result in results)
     print(f"{len(results)} examples, {failed} failed" + (f", {len(problems)} problems" if problems else ""))
 
 
-def _as_json(result: Result) -> dict[str, Any]:
+def _as_json(result: ExampleResult) -> dict[str, Any]:
     shared = {"rule": result.rule.name, "kind": result.kind, "text": result.text, "passed": result.passed}
     return shared if result.passed else {**shared, "wrong": result.wrong}
 
@@ -197,8 +197,8 @@ def _outcome_as_json(policies: PolicySet, done: Outcome) -> dict[str, Any]:
 
 
 def _print_explained(policies: PolicySet, sample: Sample) -> None:
-    print(f"text      {shown(sample.text)}")
-    print(f"folded    {shown(fold_text(sample.text))}")
+    print(f"text      {quoted(sample.text)}")
+    print(f"folded    {quoted(fold_text(sample.text))}")
     seen = list(views(policies, sample))
     width = max((len(view.rule.name) for view in seen), default=0)
     for rule, spans in seen:
@@ -206,7 +206,7 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     done = outcome(policies, sample)
     by = f" by {done.blocked.name}" if done.blocked else ""
     print(f"verdict   {done.verdict}{by}")
-    print(f"let out   {shown(done.out)}")
+    print(f"let out   {quoted(done.out)}")
     for family, count in neutralised(sample.text, done).items():
         print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
@@ -220,14 +220,14 @@ def _action(rule: Rule) -> str:
 def _spans(text: str, spans: tuple[tuple[int, int], ...] | None) -> str:
     if spans is None:
         return "does not apply"
-    return ", ".join(f"{start}-{end} {shown(text[start:end])}" for start, end in spans) or "-"
+    return ", ".join(f"{start}-{end} {quoted(text[start:end])}" for start, end in spans) or "-"
 
 
 def _print_change(change: Change) -> None:
-    print(f"line {change.line}: {shown(change.sample.text)}")
+    print(f"line {change.line}: {quoted(change.sample.text)}")
     for name, done in (("before", change.before), ("after", change.after)):
         rules = ", ".join(dict.fromkeys(f.rule.name for f in done.findings))
-        print(f"  {name:<6}  {done.verdict}{f' ({rules})' if rules else ''}: {shown(done.out)}")
+        print(f"  {name:<6}  {done.verdict}{f' ({rules})' if rules else ''}: {quoted(done.out)}")
 
 
 def _change_as_json(change: Change) -> dict[str, Any]:

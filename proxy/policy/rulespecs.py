@@ -1,4 +1,4 @@
-"""One rule of a file into what the matcher takes, with everything noted that is wrong or perhaps not meant."""
+"""From a rule of a policy file to the rule that the matcher takes. Problems and hints are collected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, Path
+from proxy.policy.document import Document, KeyPath
 from proxy.policy.schema import SOURCES, RuleSpec
 from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
@@ -39,8 +39,8 @@ class RuleReader:
 
     def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
         """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
-        path: Path = ("rules", index)
-        known = len(self.problems)
+        path: KeyPath = ("rules", index)
+        problems_before = len(self.problems)
         self._check_id(spec, path)
         self._check_keys(spec, path)
         replacement = self._replacement(spec, path)
@@ -51,7 +51,7 @@ class RuleReader:
             return None
         rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
         match = self._match_rule(rule, spec, given[0], path)
-        return match if len(self.problems) == known else None
+        return match if len(self.problems) == problems_before else None
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -63,7 +63,7 @@ class RuleReader:
         lines = (line.strip() for line in pausing(decode(source).split("\n"), self._pause))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
-    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | MarkerPass | None:
+    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: KeyPath) -> MatchRule | MarkerPass | None:
         if source == "detector":
             return self._detector(rule, spec, (*path, source))
         if source == "pattern":
@@ -78,7 +78,7 @@ class RuleReader:
         shortest = spec.match == "shortest"
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
-    def _detector(self, rule: Rule, spec: RuleSpec, path: Path) -> MatchRule | MarkerPass | None:
+    def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | MarkerPass | None:
         if spec.detector in MARKER_DETECTORS:
             return self._markers(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
@@ -92,8 +92,8 @@ class RuleReader:
             rule, detector.pattern, None, spec.fold, False, spec.max_hold, spec.on_overflow, detector.validate
         )
 
-    def _markers(self, rule: Rule, spec: RuleSpec, path: Path) -> MarkerPass:
-        """Their spelling is exact, and what is put in the place of one could make another."""
+    def _markers(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MarkerPass:
+        """A rule for markers. Their spelling is exact, and a replacement could form another marker."""
         for key in ("replacement", "fold", "max_hold", "on_overflow"):
             if self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
@@ -101,7 +101,7 @@ class RuleReader:
             rule = replace(rule, replacement=Replacement("", insert=BREAK))
         return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
 
-    def _words(self, spec: RuleSpec, path: Path) -> tuple[str, ...]:
+    def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):
             return ()
         try:
@@ -114,7 +114,7 @@ class RuleReader:
         self._check_words(words, path)
         return words
 
-    def _word_file_is_there(self, name: str, path: Path) -> bool:
+    def _word_file_is_there(self, name: str, path: KeyPath) -> bool:
         if not name.endswith(WORDS_SUFFIX) or "/" in name or "\\" in name or name.startswith("."):
             self._wrong(path, f"`{name}` cannot be a words_file", "give the name of a .txt file beside the policy")
             return False
@@ -125,7 +125,7 @@ class RuleReader:
             return False
         return True
 
-    def _check_words(self, words: tuple[str, ...], path: Path) -> None:
+    def _check_words(self, words: tuple[str, ...], path: KeyPath) -> None:
         for i, word in enumerate(pausing(words, self._pause)):
             if word != word.strip():
                 self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
@@ -138,7 +138,7 @@ class RuleReader:
             rest = f"from here on {len(odd) - MAX_HINTS} more entries are like that"
             self.hints.append(self._problem((*path, odd[MAX_HINTS][0]), rest, ""))
 
-    def _check_id(self, spec: RuleSpec, path: Path) -> None:
+    def _check_id(self, spec: RuleSpec, path: KeyPath) -> None:
         if not spec.id:  # noted by the reader
             return
         if spec.id.startswith(RESERVED):
@@ -149,7 +149,7 @@ class RuleReader:
         else:
             self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
 
-    def _check_keys(self, spec: RuleSpec, path: Path) -> None:
+    def _check_keys(self, spec: RuleSpec, path: KeyPath) -> None:
         for key, action in _NEEDS_ACTION.items():
             if spec.action != action and self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
@@ -157,7 +157,7 @@ class RuleReader:
             if self.document.has((*path, key)) and not self.document.has((*path, source)):
                 self._wrong((*path, key), f"`{key}` means nothing without `{source}`", "remove it")
 
-    def _replacement(self, spec: RuleSpec, path: Path) -> Replacement:
+    def _replacement(self, spec: RuleSpec, path: KeyPath) -> Replacement:
         given = spec.replacement
         if not isinstance(given, str):
             if bool(given.mask) == given.hash:
@@ -169,10 +169,10 @@ class RuleReader:
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
         return Replacement(given) if given != REMOVED.text else REMOVED
 
-    def _wrong(self, path: Path, message: str, hint: str) -> None:
+    def _wrong(self, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(self._problem(path, message, hint))
 
-    def _problem(self, path: Path, message: str, hint: str) -> Problem:
+    def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.check import Check, Progress
-from proxy.core.gate import PIECES, SAID, Gate
+from proxy.core.gate import MAX_CHUNKS, MAX_RELEASED, Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from tests.phrases import Phrase, block, flag, rewrite
 
@@ -230,5 +230,5 @@ def test_the_end_of_what_was_said_is_kept_and_nothing_more(size: int) -> None:
     text = "".join(chr(97 + i % 26) for i in range(6000))
     for at in range(0, len(text), size):
         gate.feed(text[at : at + size])
-        assert gate.said == text[: at + size][-SAID:]
-        assert sum(map(len, gate._said)) <= SAID + (PIECES + 1) * size
+        assert gate.released == text[: at + size][-MAX_RELEASED:]
+        assert sum(map(len, gate._released)) <= MAX_RELEASED + (MAX_CHUNKS + 1) * size

@@ -1,11 +1,11 @@
-"""One exchange: frames in, passages out."""
+"""One exchange: frames in, releases out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from proxy.core.check import Check, Progress
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, CHECK_FAILED, Guard
 from proxy.core.types import Channel, Kind
 from tests.phrases import PhrasePlan, block, rewrite
@@ -18,65 +18,65 @@ CALL = Channel(0, Kind.TOOL_ARGUMENTS, "0")
 
 def says(channel: Channel, text: str, *finishes: int) -> Frame:
     """A frame with one text."""
-    return Frame(b"raw", (Piece(channel, text),), finishes=finishes)
+    return Frame(b"raw", (TextDelta(channel, text),), finishes=finishes)
 
 
 def test_a_frame_that_no_rule_minds_passes_as_it_is() -> None:
     """None says: forward the bytes."""
-    assert Guard(PhrasePlan([block("bomb")])).passage(says(CONTENT, "hello")) is None
+    assert Guard(PhrasePlan([block("bomb")])).release(says(CONTENT, "hello")) is None
 
 
 def test_held_text_leaves_before_the_finish_of_its_choice() -> None:
     """What still waits when a choice ends is decided and sent before the end."""
     guard = Guard(PhrasePlan([rewrite("bomb")]))
-    assert guard.passage(says(CONTENT, "a bo")) == Passage(("a ",))
-    assert guard.passage(Frame(b"", finishes=(0,))) == Passage((), (Piece(CONTENT, "bo"),))
+    assert guard.release(says(CONTENT, "a bo")) == Release(("a ",))
+    assert guard.release(Frame(b"", finishes=(0,))) == Release((), (TextDelta(CONTENT, "bo"),))
 
 
 def test_channels_of_one_choice_wait_each_for_itself() -> None:
     """Reasoning that waits does not hold up content."""
     guard = Guard(PhrasePlan([rewrite("bomb")]))
-    guard.passage(says(REASONING, "bo"))
-    assert guard.passage(says(CONTENT, "hello")) is None
+    guard.release(says(REASONING, "bo"))
+    assert guard.release(says(CONTENT, "hello")) is None
     assert guard.held == 2
 
 
 def test_a_block_ends_its_own_choice_only() -> None:
     """With several answers the others go on."""
     guard = Guard(PhrasePlan([block("bomb")]))
-    assert guard.passage(says(CONTENT, "a bomb")) == Passage(("a ",), (), (0,))
-    assert guard.passage(says(OTHER, "fine")) is None
-    assert guard.passage(says(CONTENT, "more")) == Passage(("",))
-    assert list(guard.cuts) == [0]
+    assert guard.release(says(CONTENT, "a bomb")) == Release(("a ",), (), (0,))
+    assert guard.release(says(OTHER, "fine")) is None
+    assert guard.release(says(CONTENT, "more")) == Release(("",))
+    assert list(guard.blocked_choices) == [0]
 
 
 def test_a_block_in_one_field_ends_all_fields_of_the_choice() -> None:
     """What a rule ends in the reasoning does not go on in the content."""
     guard = Guard(PhrasePlan([block("bomb")]))
-    guard.passage(says(REASONING, "bomb"))
-    assert guard.passage(says(CONTENT, "hello")) == Passage(("",))
+    guard.release(says(REASONING, "bomb"))
+    assert guard.release(says(CONTENT, "hello")) == Release(("",))
 
 
 def test_text_after_the_end_of_its_choice_is_dropped() -> None:
     """A phrase cannot be carried over the end of a choice."""
     guard = Guard(PhrasePlan([block("bomb")]))
-    guard.passage(says(CONTENT, "bo", 0))
-    assert guard.passage(says(CONTENT, "mb")) == Passage(("",))
+    guard.release(says(CONTENT, "bo", 0))
+    assert guard.release(says(CONTENT, "mb")) == Release(("",))
 
 
 def test_a_block_at_the_very_end_is_one() -> None:
     """A match that is only certain at the end of the text still blocks."""
     guard = Guard(PhrasePlan([block("bomb")]))
-    assert guard.passage(says(CALL, '{"a":"bomb"}')) == Passage(("",))
-    assert guard.passage(Frame(b"", finishes=(ALL,))) == Passage((), (), (0,))
+    assert guard.release(says(CALL, '{"a":"bomb"}')) == Release(("",))
+    assert guard.release(Frame(b"", finishes=(ALL,))) == Release((), (), (0,))
 
 
 def test_a_tool_call_leaves_whole() -> None:
     """A call's arguments come out at the end of its choice, all at once."""
     guard = Guard(PhrasePlan([block("bomb")]))
     for part in ('{"a"', ':"b"}'):
-        assert guard.passage(says(CALL, part)) == Passage(("",))
-    assert guard.passage(Frame(b"", closes=(CALL,))) == Passage((), (Piece(CALL, '{"a":"b"}'),))
+        assert guard.release(says(CALL, part)) == Release(("",))
+    assert guard.release(Frame(b"", closes=(CALL,))) == Release((), (TextDelta(CALL, '{"a":"b"}'),))
 
 
 class Broken:
@@ -96,8 +96,8 @@ class Broken:
 def test_a_check_that_raises_ends_the_answer() -> None:
     """A broken check lets nothing through and is counted apart from policy blocks."""
     guard = Guard(PhrasePlan([Broken()]))
-    assert guard.passage(says(CONTENT, "hello")) == Passage(("",), (), (0,))
-    assert guard.cuts[0].rule is CHECK_FAILED
+    assert guard.release(says(CONTENT, "hello")) == Release(("",), (), (0,))
+    assert guard.blocked_choices[0].rule is CHECK_FAILED
     assert [str(e) for e in guard.errors] == ["a fault"]
     assert [f.rule for _, f in guard.findings()] == [CHECK_FAILED]
     assert not guard.admits("anything")
@@ -115,16 +115,16 @@ def test_json_content_is_judged_by_the_checks_for_json() -> None:
             return ()
 
     guard = Guard(Plan(), json_content=True)
-    guard.passage(says(CONTENT, "{}"))
-    guard.passage(says(REASONING, "x"))
+    guard.release(says(CONTENT, "{}"))
+    guard.release(says(REASONING, "x"))
     assert asked == [(Kind.CONTENT, True), (Kind.REASONING, False)]
 
 
 def test_output_is_judged_from_the_beginning_of_the_prefill() -> None:
     """A phrase that the client began and the model completes is seen."""
     guard = Guard(PhrasePlan([block("bomb")]), prefills={Kind.CONTENT: "a bo"})
-    assert guard.passage(says(CONTENT, "mb")) == Passage(("",), (), (0,))
-    assert not guard.spoke(0)
+    assert guard.release(says(CONTENT, "mb")) == Release(("",), (), (0,))
+    assert not guard.has_released_text(0)
 
 
 def test_ids_and_names_pass_only_when_no_rule_minds_them() -> None:

@@ -57,9 +57,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         read_directory(tmp_path)
     assert [problem.rpartition(": cannot")[2] for problem in caught.value.problems] == [
-        " be read (No such file or directory): mend or remove it",
-        " be read (not a file): mend or remove it",
-        " be read (not a file): mend or remove it",
+        " be read (No such file or directory): fix or remove it",
+        " be read (not a file): fix or remove it",
+        " be read (not a file): fix or remove it",
     ]
 
 

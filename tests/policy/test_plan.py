@@ -96,7 +96,7 @@ def test_no_matcher_is_made_for_a_request_to_which_everything_applies(monkeypatc
 def test_a_policy_that_lets_pass_on_errors_has_its_own_matcher() -> None:
     """A failure there does not end what the strict ones look at."""
     plan = loaded(policy("a"), policy("b", word="tnt", more="on_error: allow")).plan(OUT, model="m")
-    assert [type(check).__name__ for check in plan.checks(Kind.CONTENT)] == ["Matcher", "Tolerant"]
+    assert [type(check).__name__ for check in plan.checks(Kind.CONTENT)] == ["Matcher", "FailOpen"]
 
 
 def test_the_strictest_history_that_applies_counts() -> None:

@@ -19,7 +19,8 @@ from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
-from proxy.policy import policyset, reuse
+from proxy.policy import compile as compile_module
+from proxy.policy import policyset
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over
@@ -170,7 +171,7 @@ async def test_a_new_version_is_ready_for_what_the_old_one_was_asked(
     assert Gate(checks()).feed("tnt x", final=True) == "tnt [removed]"
 
 
-async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
+async def test_a_version_that_is_fixed_costs_no_more_than_its_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rules of the set in force are known, whatever was tried in between."""
@@ -180,7 +181,7 @@ async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
         compiled.append(match.rule.id)
         return compile_rule(match, pause)
 
-    monkeypatch.setattr(reuse, "compile_rule", noting)
+    monkeypatch.setattr(compile_module, "compile_rule", noting)
     store = await loaded(tmp_path, policy("bomb", "tnt"))
     (tmp_path / "a.yaml").write_text(policy("new", "removed", "bomb", "tnt"))
     assert await store.reload() is False
@@ -207,16 +208,16 @@ async def test_nobody_waits_for_a_long_collection(
     store = await loaded(tmp_path)
     calls: list[None] = []
     monkeypatch.setattr(gc, "collect", lambda: calls.append(None))
-    monkeypatch.setattr(store_module, "CHEAP", cheap)
+    monkeypatch.setattr(store_module, "MAX_GC_OBJECTS", cheap)
     await store.reload()
     assert bool(calls) is collected
 
 
 async def test_a_thread_that_computes_waits_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """When it rests, what the loop had to do by then is done, more than once."""
-    monkeypatch.setattr(store_module, "WORK", 0.0)
+    monkeypatch.setattr(store_module, "WORK_TIME", 0.0)
     loop = asyncio.get_running_loop()
-    rests = store_module._Rests(loop)
+    rests = store_module._CooperativeYield(loop)
     turns = 0
     computing = True
 
@@ -232,16 +233,16 @@ async def test_a_thread_that_computes_waits_for_the_loop(monkeypatch: pytest.Mon
         return turns - before
 
     turn()
-    assert await asyncio.to_thread(compute) >= store_module.TURNS
+    assert await asyncio.to_thread(compute) >= store_module.LOOP_TURNS
     computing = False
 
 
 def test_a_thread_that_computes_does_not_wait_for_a_loop_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy is being stopped: the load comes to its end."""
-    monkeypatch.setattr(store_module, "WORK", 0.0)
+    monkeypatch.setattr(store_module, "WORK_TIME", 0.0)
     loop = asyncio.new_event_loop()
     loop.close()
-    store_module._Rests(loop)()
+    store_module._CooperativeYield(loop)()
 
 
 EDITS = ("rename", "write", "broken", "empty", "gone")

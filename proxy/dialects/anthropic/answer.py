@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.anthropic import errors as anthropic_errors
@@ -152,24 +152,24 @@ class MessagesAnswer(NamedEventsAnswer):
         if kind == CALL:
             channel = Channel(0, Kind.TOOL_ARGUMENTS, str(index))
             self._blocks[index] = Block(CALL, channel)
-            yield Frame(b"", tuple(_call_pieces(channel, content)))
+            yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
             block = self._blocks[index] = Block(kind, Channel(0, KINDS[kind], str(index)), self._next_place())
             text = _text(content.get(kind, ""))
             signature = {"signature": ""} if "signature" in content else {}
             clean = block.begun({"type": kind, kind: text, **signature})
-            pieces = (Piece(block.channel, text),) if text else ()
-            yield Frame(self._raw(event, value, clean), pieces, body=clean)
+            text_deltas = (TextDelta(block.channel, text),) if text else ()
+            yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
 
     def _delta(self, block: Block, delta: dict[str, Any], value: Event, event: sse.Event | None) -> Iterator[Frame]:
         kind = delta.get("type")
         if block.kind == CALL:
             if kind == "input_json_delta":
-                yield Frame(b"", (Piece(block.channel, _text(delta.get("partial_json"))),))
+                yield Frame(b"", (TextDelta(block.channel, _text(delta.get("partial_json"))),))
         elif kind == DELTAS[block.kind]:
             text = _text(delta.get(block.kind))
             clean = block.text(text)
-            frame = Frame(self._raw(event, value, clean), (Piece(block.channel, text),), body=clean)
+            frame = Frame(self._raw(event, value, clean), (TextDelta(block.channel, text),), body=clean)
             if event is not None and frame.raw is event.raw:
                 self._template = Template.of(frame, block.kind) or self._template
             yield frame
@@ -233,16 +233,16 @@ class MessagesAnswer(NamedEventsAnswer):
 
     # -- writing
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[Event]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[Event]:
         event = self._body(frame) or {"type": ""}
         kind = event["type"]
         if kind == "content_block_start":
             content = event["content_block"]
             yield {**event, "content_block": {**content, content["type"]: ""}}
-        for piece, text in zip(frame.pieces, passage.texts, strict=True):
-            yield from self._say(piece.channel, text, piece.text)
-        yield from self._say_tails(passage.tails)
-        if passage.cuts:
+        for text_delta, text in zip(frame.deltas, release.texts, strict=True):
+            yield from self._say(text_delta.channel, text, text_delta.text)
+        yield from self._say_flushed(release.flushed)
+        if release.blocked_choices:
             if kind == "content_block_stop":
                 self._reopen(frame.closes[0])
             yield from self._ending()
@@ -261,10 +261,10 @@ class MessagesAnswer(NamedEventsAnswer):
             if text:
                 yield block.text(text)
 
-    def _say_tails(self, tails: Iterable[Piece]) -> Iterator[Event]:
+    def _say_flushed(self, flushed: Iterable[TextDelta]) -> Iterator[Event]:
         """Held text, and the parts of complete calls."""
         calls: dict[str, dict[str, str]] = {}
-        for channel, text in tails:
+        for channel, text in flushed:
             name, _, part = channel.name.partition(".")
             if channel.kind is Kind.TOOL_ARGUMENTS:
                 calls.setdefault(name, {})[part] = text
@@ -272,7 +272,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield from self._say(channel, text)
         for name, parts in calls.items():
             block = self._blocks[int(name)]
-            if block is not None and not block.open and not self.guard.cuts:
+            if block is not None and not block.open and not self.guard.blocked_choices:
                 yield from self._call(block, parts)
 
     def _call(self, block: Block, parts: dict[str, str]) -> Iterator[Event]:
@@ -303,7 +303,7 @@ class MessagesAnswer(NamedEventsAnswer):
         if notice:
             block = Block("text", Channel(0, Kind.CONTENT), self._next_place())
             yield from (block.begun({"type": "text", "text": ""}), block.text(notice), block.stopped())
-        finding = self.guard.cuts[0]
+        finding = self.guard.blocked_choices[0]
         delta: dict[str, Any] = {"stop_reason": STOPS[finding.rule.ending], "stop_sequence": None}
         if finding.rule.ending is Ending.FILTERED:
             delta["stop_details"] = {"type": "refusal", "category": None, "explanation": self.notice(finding)}
@@ -327,12 +327,12 @@ class MessagesAnswer(NamedEventsAnswer):
         return encode(anthropic_errors.event(error))
 
 
-def _call_pieces(channel: Channel, content: dict[str, Any]) -> Iterator[Piece]:
+def _call_text_deltas(channel: Channel, content: dict[str, Any]) -> Iterator[TextDelta]:
     """What the beginning of a call tells: its id and name, and with some servers all of its input."""
     for key in ("id", "name"):
-        yield Piece(channel._replace(name=f"{channel.name}.{key}"), _text(content.get(key)))
+        yield TextDelta(channel._replace(name=f"{channel.name}.{key}"), _text(content.get(key)))
     if content.get("input"):
-        yield Piece(channel, orjson.dumps(content["input"]).decode())
+        yield TextDelta(channel, orjson.dumps(content["input"]).decode())
 
 
 def _dict(value: Event, key: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage
+from proxy.core.events import Frame, Release
 from proxy.core.guard import ALL, Guard
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
@@ -128,7 +128,7 @@ class CountAnswer(Answer):
         """The number."""
         return orjson.dumps({"input_tokens": self._count})
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[Any]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[Any]:
         return iter(())  # no text, so nothing is ever held or hidden
 
     def _put_terminal(self, out: list[bytes]) -> None:

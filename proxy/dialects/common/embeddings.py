@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage
+from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, InputText, Notice, Options, Request
 from proxy.dialects.common.answer_fields import LEFT_OUT, NAME, Shape, array, either, null, number, record, text
@@ -250,7 +250,7 @@ class EmbeddingsAnswer(Answer):
     def _put_terminal(self, out: list[bytes]) -> None:
         self.done = True
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[bytes]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[bytes]:
         return iter(())  # no text is in it
 
     def _encode(self, body: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Piece
+from proxy.core.events import Frame, TextDelta
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.wire import sse
@@ -38,7 +38,7 @@ class NamedEventsAnswer(Answer):
             template = self._template
             text = template.text(event.raw) if template is not None else None
             if template is not None and text is not None:
-                yield self._quick(event.raw, Piece(template.channel, text))
+                yield self._quick(event.raw, TextDelta(template.channel, text))
             else:
                 yield from self._read_event(event)
 
@@ -46,9 +46,9 @@ class NamedEventsAnswer(Answer):
         for event in self._sse.finish():
             yield from self._read_event(event)
 
-    def _quick(self, raw: bytes, piece: Piece) -> Frame:
+    def _quick(self, raw: bytes, delta: TextDelta) -> Frame:
         """An event that differs from the one before only in its text."""
-        return Frame(raw, (piece,))
+        return Frame(raw, (delta,))
 
     def _read_event(self, event: sse.Event) -> Iterator[Frame]:
         if event.data is None:
@@ -75,12 +75,12 @@ class NamedEventsAnswer(Answer):
         return value if self._words[value] else fallback
 
     def _body(self, frame: Frame) -> Any:
-        if frame.body is None and frame.pieces and frame.raw:
+        if frame.body is None and frame.deltas and frame.raw:
             return orjson.loads(frame.raw[frame.raw.index(b"\ndata: ") + 7 :])
         return frame.body
 
     def _settle(self, out: list[bytes]) -> None:
-        self.done = self._over or bool(self.guard.cuts)
+        self.done = self._over or bool(self.guard.blocked_choices)
 
     def _put_terminal(self, out: list[bytes]) -> None:
         self.done = True

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Notice, Request
@@ -85,15 +85,15 @@ class LMStudioAnswer(NamedEventsAnswer):
             self._begin(kind)
         assert self._current is not None
         item = self._current
-        pieces: tuple[Piece, ...] = ()
+        deltas: tuple[TextDelta, ...] = ()
         if step == "delta":
             clean["content"] = text_of(value)
-            pieces = (Piece(item.channel, clean["content"]),)
+            deltas = (TextDelta(item.channel, clean["content"]),)
             item.parts.append(clean["content"])
         item.open = step != "end"
         ended = [before] if before is not None and before is not item else []
         closes = tuple(over.channel for over in (*ended, *([] if item.open else [item])))
-        frame = Frame(self._raw(event, value, clean), pieces, closes, body=clean)
+        frame = Frame(self._raw(event, value, clean), deltas, closes, body=clean)
         if step == "delta" and event is not None and frame.raw is event.raw and not closes:
             self._template = Template.of(frame, "content") or self._template
         return frame
@@ -104,9 +104,9 @@ class LMStudioAnswer(NamedEventsAnswer):
         self._output.append(self._current)
         self._template = None  # it knows the item before
 
-    def _quick(self, raw: bytes, piece: Piece) -> Frame:
-        self._items[piece.channel].parts.append(piece.text)
-        return Frame(raw, (piece,))
+    def _quick(self, raw: bytes, delta: TextDelta) -> Frame:
+        self._items[delta.channel].parts.append(delta.text)
+        return Frame(raw, (delta,))
 
     def _read_tool(self, value: dict[str, Any], event: sse.Event | None) -> Frame:
         clean, slots = tool_event(value, self._word)
@@ -117,10 +117,10 @@ class LMStudioAnswer(NamedEventsAnswer):
                 slot.put(known)
             else:
                 unjudged[self._channel_of(slot)] = slot
-        pieces = tuple(Piece(channel, slot.source) for channel, slot in unjudged.items())
-        if not pieces:
+        deltas = tuple(TextDelta(channel, slot.source) for channel, slot in unjudged.items())
+        if not deltas:
             self._note(clean)
-        return Frame(self._raw(event, value, clean), pieces, tuple(unjudged), body=ToolFrame(clean, unjudged))
+        return Frame(self._raw(event, value, clean), deltas, tuple(unjudged), body=ToolFrame(clean, unjudged))
 
     def _channel_of(self, slot: Slot) -> Channel:
         """A channel of its own. What is named like a name is judged as plain text, all else as JSON if it is JSON."""
@@ -151,22 +151,22 @@ class LMStudioAnswer(NamedEventsAnswer):
 
     # -- writing
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[dict[str, Any]]:
-        for channel, _ in frame.pieces:
+    def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
+        for channel, _ in frame.deltas:
             if channel in self._items:
                 self._items[channel].parts.pop()  # it was taken for shown when it was read
-        texts = [Piece(p.channel, t) for p, t in zip(frame.pieces, passage.texts, strict=True)]
-        released = [piece for piece in (*texts, *passage.tails) if piece.text]
+        texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
+        released = [delta for delta in (*texts, *release.flushed) if delta.text]
         for channel, text in released:
             if channel in self._items:
                 yield from self._say(self._items[channel], text)
         body = self._body(frame) or {}
-        if passage.cuts:
+        if release.blocked_choices:
             yield from self._ending(body)
         else:
             yield from self._event(body, released)
 
-    def _event(self, body: dict[str, Any] | ToolFrame, released: list[Piece]) -> Iterator[dict[str, Any]]:
+    def _event(self, body: dict[str, Any] | ToolFrame, released: list[TextDelta]) -> Iterator[dict[str, Any]]:
         """What a frame says beside its text."""
         if isinstance(body, ToolFrame):
             texts = dict(released)
@@ -203,7 +203,7 @@ class LMStudioAnswer(NamedEventsAnswer):
                 yield from self._say(item, notice)
             yield self._close(item)
         counted = self._ended.get("stats") or {"input_tokens": 0, "total_output_tokens": self.events, "estimated": True}
-        self._ended["stats"] = counted | {"stop_reason": STOPS[self.guard.cuts[0].rule.ending]}
+        self._ended["stats"] = counted | {"stop_reason": STOPS[self.guard.blocked_choices[0].rule.ending]}
         yield self._end_event()
 
     def _close(self, item: Item) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage
+from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
 from proxy.dialects.base import Notice, Options, Request
 from proxy.dialects.common.answer_fields import number, record, text
@@ -56,10 +56,10 @@ class _WithStatistics(ChunkedAnswer):
         self._extras = {**(self._extras or {}), **extras}
         return {**super()._clean(chunk), **extras}
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[dict[str, Any]]:
-        yield from super()._write(frame, passage)
+    def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
+        yield from super()._write(frame, release)
         extras = {key: part for key, part in (self._body(frame) or {}).items() if key in ("stats", "model_info")}
-        if extras and not passage.cuts:
+        if extras and not release.blocked_choices:
             yield self._chunk([], **extras)
 
     def result(self) -> bytes:

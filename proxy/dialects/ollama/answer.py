@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
@@ -100,37 +100,37 @@ class OllamaAnswer(Answer):
             self._alike.value = b""
 
     def _frame(self, raw: bytes, clean: dict[str, Any], said: dict[str, Any]) -> Frame:
-        pieces = [Piece(c, said[c.name]) for c in (THINKING, self.text) if said.get(c.name)]
+        deltas = [TextDelta(c, said[c.name]) for c in (THINKING, self.text) if said.get(c.name)]
         for call in said.get("tool_calls", ()):
-            pieces += _call_pieces(self._calls, call)
+            deltas += _call_text_deltas(self._calls, call)
             self._calls += 1
-        calls = tuple(p.channel for p in pieces if p.channel.kind is Kind.TOOL_ARGUMENTS)
+        calls = tuple(p.channel for p in deltas if p.channel.kind is Kind.TOOL_ARGUMENTS)
         self._over = clean["done"]
-        return Frame(raw, tuple(pieces), closes=calls, finishes=(0,) if self._over else (), body=clean)
+        return Frame(raw, tuple(deltas), closes=calls, finishes=(0,) if self._over else (), body=clean)
 
     # -- writing
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[dict[str, Any]]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
         line = self._body(frame) or {}
-        texts = [Piece(p.channel, t) for p, t in zip(frame.pieces, passage.texts, strict=True)]
-        said = self._released([*texts, *passage.tails], bool(passage.cuts), line)
+        texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
+        said = self._released([*texts, *release.flushed], bool(release.blocked_choices), line)
         calls = {"tool_calls": said.pop("tool_calls")} if line.get("done") and "tool_calls" in said else {}
         if said:
             yield self._line(said)
-        notice = self.notice_for(0) if passage.cuts else ""
+        notice = self.notice_for(0) if release.blocked_choices else ""
         if notice:
             yield self._line({self.text.name: notice})
         if line.get("done"):
-            yield self._line(calls, clean_end(line) | (self._why() if passage.cuts else {}))
+            yield self._line(calls, clean_end(line) | (self._why() if release.blocked_choices else {}))
 
-    def _released(self, pieces: list[Piece], cut: bool, line: dict[str, Any]) -> dict[str, Any]:
+    def _released(self, deltas: list[TextDelta], cut: bool, line: dict[str, Any]) -> dict[str, Any]:
         """Text and complete calls that may be shown. A call whose exchange was cut would be executed: none goes out."""
         said: dict[str, Any] = {}
         for channel in (self.text, THINKING):
-            text = "".join(p.text for p in pieces if p.channel == channel)
+            text = "".join(p.text for p in deltas if p.channel == channel)
             if text:
                 said[channel.name] = text
-        calls = _judged_calls(pieces, self._words(line).get("tool_calls", ()))
+        calls = _judged_calls(deltas, self._words(line).get("tool_calls", ()))
         if calls and not cut:
             said["tool_calls"] = calls
         return said
@@ -148,14 +148,14 @@ class OllamaAnswer(Answer):
         return self._line({}, {"done": True, **self._why(), **counted})
 
     def _why(self) -> dict[str, str]:
-        return {"done_reason": FINISHES[self.guard.cuts[0].rule.ending]}
+        return {"done_reason": FINISHES[self.guard.blocked_choices[0].rule.ending]}
 
     # -- ending
 
     def _settle(self, out: list[bytes]) -> None:
         if self._over:
             self.done = True
-        elif self.guard.cuts:
+        elif self.guard.blocked_choices:
             self._put_terminal(out)
 
     def _put_terminal(self, out: list[bytes]) -> None:
@@ -168,17 +168,17 @@ class OllamaAnswer(Answer):
 
     def result(self) -> bytes:
         """One object with everything that the lines said."""
-        said = {key: pieces if key == "tool_calls" else "".join(pieces) for key, pieces in self._said.items()}
+        said = {key: deltas if key == "tool_calls" else "".join(deltas) for key, deltas in self._said.items()}
         probabilities = {"logprobs": self._probabilities} if self._probabilities else {}
         return orjson.dumps({**self._whole, **self._around(said), **probabilities})
 
     def _body(self, frame: Frame) -> Any:
-        if frame.body is None and frame.pieces:
+        if frame.body is None and frame.deltas:
             return orjson.loads(frame.raw)
         return frame.body
 
-    def _collect_text(self, piece: Piece) -> None:
-        self._said.setdefault(piece.channel.name, []).append(piece.text)
+    def _collect_text(self, delta: TextDelta) -> None:
+        self._said.setdefault(delta.channel.name, []).append(delta.text)
 
     def _encode(self, body: Any) -> bytes:
         return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
@@ -244,19 +244,19 @@ class GenerateAnswer(OllamaAnswer):
         return said
 
 
-def _call_pieces(number: int, call: dict[str, Any]) -> Iterator[Piece]:
+def _call_text_deltas(number: int, call: dict[str, Any]) -> Iterator[TextDelta]:
     """A call's id, its name, and its arguments as JSON source, so that every value in them is judged decoded."""
     function = call["function"]
     if "id" in call:
-        yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.id"), call["id"])
-    yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.name"), function["name"])
-    yield Piece(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), json.dumps(function["arguments"], ensure_ascii=False))
+        yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.id"), call["id"])
+    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.name"), function["name"])
+    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), json.dumps(function["arguments"], ensure_ascii=False))
 
 
-def _judged_calls(pieces: list[Piece], originals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _judged_calls(deltas: list[TextDelta], originals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The calls of a line, put together again from what the guard let through."""
     calls: dict[str, dict[str, str]] = {}
-    for channel, text in pieces:
+    for channel, text in deltas:
         if channel.kind is Kind.TOOL_ARGUMENTS:
             number, _, part = channel.name.partition(".")
             calls.setdefault(number, {})[part or "arguments"] = text

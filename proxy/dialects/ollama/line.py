@@ -95,9 +95,9 @@ class Template(TwoPlaces):
     @classmethod
     def of(cls, frame: Frame) -> Template | None:
         """The template of a line that was understood whole; None when it has more in it than one text."""
-        if not frame.says_more:
+        if not frame.is_one_delta:
             return None
-        channel = frame.pieces[0].channel
+        channel = frame.deltas[0].channel
         time = _value(frame.raw, b"created_at", 0)
         text = _value(frame.raw, channel.name.encode(), time.end()) if time is not None else None
         if time is None or text is None or STAMP.fullmatch(time["value"]) is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxy.core.events import Piece
+from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import Notice, Request
-from proxy.dialects.openai.chunk import clean_choice, text_pieces
+from proxy.dialects.openai.chunk import clean_choice, content_deltas
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeMessage
 
@@ -32,27 +32,27 @@ class ChatAnswer(ChunkedAnswer):
         rest = {k: v for k, v in choice.items() if k != "message"}
         return {**rest, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason") or "stop"}
 
-    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+    def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         delta = choice.get("delta") or {}
-        pieces = text_pieces(index, delta)
+        text_deltas = content_deltas(index, delta)
         for call in delta.get("tool_calls") or ():
-            pieces += self._call_pieces(index, str(call["index"]), call.get("id"), call.get("function") or {})
+            text_deltas += self._call_text_deltas(index, str(call["index"]), call.get("id"), call.get("function") or {})
         if delta.get("function_call"):
-            pieces += self._call_pieces(index, "function_call", None, delta["function_call"])
-        return pieces
+            text_deltas += self._call_text_deltas(index, "function_call", None, delta["function_call"])
+        return text_deltas
 
-    def _call_pieces(self, index: int, name: str, ident: str | None, function: dict[str, Any]) -> Iterator[Piece]:
+    def _call_text_deltas(self, index: int, name: str, ident: str | None, function: dict[str, Any]) -> Iterator[TextDelta]:
         """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
         known = self._named.get((index, name))
         if ident and known is None:
-            yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.id"), ident)
+            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.id"), ident)
         called = function.get("name") or ""
         if called and called != known:
-            yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.name"), called)
+            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.name"), called)
         self._named[index, name] = (known or "") + ("" if called == known else called)
-        yield Piece(Channel(index, Kind.TOOL_ARGUMENTS, name), function.get("arguments") or "")
+        yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, name), function.get("arguments") or "")
 
-    def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
+    def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         delta: dict[str, Any] = {}
         if "role" in (upstream.get("delta") or {}):
             delta["role"] = upstream["delta"]["role"]
@@ -62,8 +62,8 @@ class ChatAnswer(ChunkedAnswer):
         if delta:
             yield _delta(index, delta)
 
-    def _calls(self, index: int, own: list[Piece]) -> Iterator[dict[str, Any]]:
-        calls = _complete_calls(piece for piece in own if piece.channel.kind is Kind.TOOL_ARGUMENTS)
+    def _calls(self, index: int, own: list[TextDelta]) -> Iterator[dict[str, Any]]:
+        calls = _complete_calls(text_delta for text_delta in own if text_delta.channel.kind is Kind.TOOL_ARGUMENTS)
         if calls:
             yield _delta(index, calls)
 
@@ -78,10 +78,10 @@ def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "finish_reason": None}
 
 
-def _complete_calls(pieces: Iterable[Piece]) -> dict[str, Any]:
+def _complete_calls(text_deltas: Iterable[TextDelta]) -> dict[str, Any]:
     """Complete tool calls as a delta; a call's parts are told apart by the ends of their channels' names."""
     calls: dict[str, dict[str, Any]] = {}
-    for channel, text in pieces:
+    for channel, text in text_deltas:
         name, _, part = channel.name.partition(".")
         call = calls.setdefault(name, {"name": "", "arguments": ""})
         call[part or "arguments"] = text

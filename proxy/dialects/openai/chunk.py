@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Piece
+from proxy.core.events import TextDelta
 from proxy.core.types import Channel, Kind
 from proxy.errors import UpstreamBroken
 
@@ -122,10 +122,10 @@ def numbers(value: Any) -> Any:
     return value if isinstance(value, (int, float)) else None
 
 
-def text_pieces(index: int, delta: dict[str, Any]) -> list[Piece]:
+def content_deltas(index: int, delta: dict[str, Any]) -> list[TextDelta]:
     """The texts of a delta, in reading order."""
     return [
-        Piece(Channel(index, TEXT_KINDS[key], key), value)
+        TextDelta(Channel(index, TEXT_KINDS[key], key), value)
         for key, value in delta.items()
         if value is not None and key in TEXT_KINDS
     ]

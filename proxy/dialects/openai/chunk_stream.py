@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
@@ -57,14 +57,14 @@ class ChunkedAnswer(Answer):
         """A choice of a whole answer as the only one of a stream."""
 
     @abstractmethod
-    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+    def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         """The model text in a choice, in reading order."""
 
     @abstractmethod
-    def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
+    def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         """The choices that carry released text."""
 
-    def _calls(self, index: int, own: list[Piece]) -> Iterator[dict[str, Any]]:
+    def _calls(self, index: int, own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         """The choices that carry complete tool calls."""
         return iter(())
 
@@ -93,22 +93,22 @@ class ChunkedAnswer(Answer):
 
     def _gathered(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         """Of an answer that is put together: what was read at once is one frame, as far as it can be."""
-        raw, said = b"", list[Piece]()
+        raw, said = b"", list[TextDelta]()
         for event in events:
             alike = self._alike
             text = alike.text(event.raw) if alike is not None else None
             if alike is not None and text is not None and self._knows(alike):
                 raw = event.raw
-                said.append(Piece(alike.channel, text))
+                said.append(TextDelta(alike.channel, text))
                 continue
             if said:
-                yield Frame.together(raw, said)
+                yield Frame.merged(raw, said)
                 said.clear()
             frame = self._read(event)
             if frame is not None:
                 yield frame
         if said:
-            yield Frame.together(raw, said)
+            yield Frame.merged(raw, said)
 
     def _last_frames(self) -> Iterator[Frame]:
         yield from filter(None, map(self._read, self._sse.finish()))
@@ -156,10 +156,10 @@ class ChunkedAnswer(Answer):
         if not (clean["choices"] or clean.get("usage") or clean.get("timings")):
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
-        if self.request.stream or frame.says_more:
+        if self.request.stream or frame.is_one_delta:
             same = event.plain and clean == chunk and not has_duplicates(data, chunk)
             frame.raw = event.raw if same else self._encode(clean)
-            if same and frame.says_more and not self.request.logprobs:  # each token has probabilities of its own
+            if same and frame.is_one_delta and not self.request.logprobs:  # each token has probabilities of its own
                 self._alike = _template_of(frame, before, self._head) or self._alike
         return frame
 
@@ -191,33 +191,33 @@ class ChunkedAnswer(Answer):
             clean[key] = self._head.setdefault(key, 0 if key == "created" else "withheld")
 
     def _frame(self, chunk: dict[str, Any], raw: bytes = b"") -> Frame:
-        pieces: list[Piece] = []
+        deltas: list[TextDelta] = []
         finishes: list[int] = []
         for choice in chunk["choices"]:
             index = choice["index"]
             self._seen.add(index)
-            own = self._pieces(index, choice)
+            own = self._text_deltas(index, choice)
             if choice.get("finish_reason") is not None:
                 finishes.append(index)
                 self._finished.add(index)
-            pieces += own or [Piece(Channel(index, Kind.CONTENT, "content"), "")]
+            deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and not chunk["choices"]:
             self._told_usage = True
-        return Frame(raw, tuple(pieces), finishes=tuple(finishes), body=chunk)
+        return Frame(raw, tuple(deltas), finishes=tuple(finishes), body=chunk)
 
     # -- writing
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[dict[str, Any]]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
         chunk = self._body(frame) or {}
-        texts = [Piece(p.channel, t) for p, t in zip(frame.pieces, passage.texts, strict=True)]
-        released = [piece for piece in (*texts, *passage.tails) if piece.text]
+        texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
+        released = [delta for delta in (*texts, *release.flushed) if delta.text]
         written = False
         choices = {choice["index"]: choice for choice in chunk.get("choices", ())}
-        for index in dict.fromkeys((*choices, *(p.channel.choice for p in released), *passage.cuts)):
-            if index in self.guard.cuts and index not in passage.cuts:
+        for index in dict.fromkeys((*choices, *(p.channel.choice for p in released), *release.blocked_choices)):
+            if index in self.guard.blocked_choices and index not in release.blocked_choices:
                 continue  # cut earlier: nothing of it goes out any more
-            own = [piece for piece in released if piece.channel.choice == index]
-            for choice in self._choice(index, choices.get(index, {}), own, index in passage.cuts):
+            own = [delta for delta in released if delta.channel.choice == index]
+            for choice in self._choice(index, choices.get(index, {}), own, index in release.blocked_choices):
                 written = True
                 yield self._chunk([choice])
         extras = {k: chunk[k] for k in ("usage", "timings") if chunk.get(k)}
@@ -225,7 +225,9 @@ class ChunkedAnswer(Answer):
             self._told_usage = self._told_usage or "usage" in extras
             yield self._chunk([], **extras)
 
-    def _choice(self, index: int, upstream: dict[str, Any], own: list[Piece], cut: bool) -> Iterator[dict[str, Any]]:
+    def _choice(
+        self, index: int, upstream: dict[str, Any], own: list[TextDelta], cut: bool
+    ) -> Iterator[dict[str, Any]]:
         """What goes out for one choice: text, complete calls, and its end."""
         yield from self._texts(index, upstream, own)
         if cut:
@@ -241,7 +243,7 @@ class ChunkedAnswer(Answer):
         notice = self.notice_for(index)
         if notice:
             yield self._said(index, notice)
-        reason = FINISHES[self.guard.cuts[index].rule.ending]
+        reason = FINISHES[self.guard.blocked_choices[index].rule.ending]
         yield self._end(index, reason) | (FILTERED if reason == "content_filter" else {})
 
     def _chunk(self, choices: list[dict[str, Any]], **extras: Any) -> dict[str, Any]:
@@ -250,13 +252,15 @@ class ChunkedAnswer(Answer):
     # -- ending
 
     def _is_complete(self) -> bool:
-        return bool(self._seen) and self._seen <= self._finished | set(self.guard.cuts)
+        return bool(self._seen) and self._seen <= self._finished | set(self.guard.blocked_choices)
 
     def _settle(self, out: list[bytes]) -> None:
-        cuts = self.guard.cuts
+        blocked_choices = self.guard.blocked_choices
         if self._over:
             self._put_done(out)
-        elif set(cuts) - self._finished and len(self._finished | set(cuts)) >= self.request.choices:
+        elif (
+            set(blocked_choices) - self._finished and len(self._finished | set(blocked_choices)) >= self.request.choices
+        ):
             self._put_terminal(out)  # the model is still at work on what was cut, and on nothing else
 
     def _put_terminal(self, out: list[bytes]) -> None:
@@ -278,15 +282,15 @@ class ChunkedAnswer(Answer):
         return orjson.dumps(self._whole.body(self._head))
 
     def _body(self, frame: Frame) -> Any:
-        if frame.body is None and frame.pieces:
+        if frame.body is None and frame.deltas:
             return orjson.loads(frame.raw[5:])
         return frame.body
 
     def _encode(self, body: Any) -> bytes:
         return sse.encode(orjson.dumps(body))
 
-    def _collect_text(self, piece: Piece) -> None:
-        self._whole.say(piece.channel.choice, piece.channel.name, piece.text)
+    def _collect_text(self, delta: TextDelta) -> None:
+        self._whole.say(delta.channel.choice, delta.channel.name, delta.text)
 
     def _collect(self, body: Any) -> None:
         if body is not None:
@@ -305,7 +309,7 @@ def _choices(chunk: dict[str, Any]) -> list[Any]:
 
 def _template_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Template | VaryingTemplate | None:
     """How the next events will look, judged by what was new in this one."""
-    text_key = frame.pieces[0].channel.name
+    text_key = frame.deltas[0].channel.name
     varying = [key for key in before if head[key] != before[key]]
     if len(varying) == 1:
         return VaryingTemplate.of(frame, text_key, varying[0], number=isinstance(head[varying[0]], int))

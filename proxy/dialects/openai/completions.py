@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Piece
+from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Notice, Options, Request
@@ -114,7 +114,7 @@ class OpenAICompletions:
         prompt = request.body["prompt"]
         prompts = [prompt] if isinstance(prompt, str) else prompt
         each = request.choices // len(prompts)
-        guard.leads = {i: prompts[i // each] for i in range(request.choices)}
+        guard.preceding_texts = {i: prompts[i // each] for i in range(request.choices)}
         return CompletionsAnswer(request, guard, notice)
 
 
@@ -172,12 +172,12 @@ class CompletionsAnswer(ChunkedAnswer):
             return choice
         return {**choice, "finish_reason": choice.get("finish_reason") or "stop"}
 
-    def _pieces(self, index: int, choice: dict[str, Any]) -> list[Piece]:
+    def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         text = choice.get("text")
-        return [] if text is None else [Piece(Channel(index, Kind.CONTENT, "text"), text)]
+        return [] if text is None else [TextDelta(Channel(index, Kind.CONTENT, "text"), text)]
 
-    def _texts(self, index: int, upstream: dict[str, Any], own: list[Piece]) -> Iterator[dict[str, Any]]:
-        text = "".join(piece.text for piece in own)
+    def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
+        text = "".join(delta.text for delta in own)
         if text:
             yield self._said(index, text)
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 
 import orjson
 
-from proxy.core.events import Frame, Piece
+from proxy.core.events import Frame, TextDelta
 from proxy.core.types import Channel
 from proxy.dialects.wire.slots import saying
 
@@ -37,13 +37,13 @@ class Template:
 
     @classmethod
     def of(cls, frame: Frame, key: str) -> Template | None:
-        """The template of a frame whose one piece stands under `key`; None when it is not that simple."""
-        if not frame.says_more:
+        """The template of a frame whose one text stands under `key`; None when it is not that simple."""
+        if not frame.is_one_delta:
             return None
         slot = find_string(frame.raw, key)
         if slot is None:
             return None
-        return cls(frame.raw[: slot[0]], frame.raw[slot[1] :], frame.pieces[0].channel)
+        return cls(frame.raw[: slot[0]], frame.raw[slot[1] :], frame.deltas[0].channel)
 
     def text(self, raw: bytes) -> str | None:
         """The text of an event of this form; None for any other event."""
@@ -64,7 +64,7 @@ class Template:
         text = self.text(raw)
         if text is None:
             return None
-        return Frame(raw, (Piece(self.channel, text),), slot=(self._first, len(raw) + self._last))
+        return Frame(raw, (TextDelta(self.channel, text),), slot=(self._first, len(raw) + self._last))
 
 
 class TwoPlaces(ABC):
@@ -90,7 +90,7 @@ class TwoPlaces(ABC):
     def frame(self, raw: bytes) -> Frame | None:
         """The event as a frame whose text may be exchanged, with `value` set; None for any other event."""
         text = self.text(raw)
-        return None if text is None else Frame(raw, (Piece(self.channel, text),), slot=self._slot)
+        return None if text is None else Frame(raw, (TextDelta(self.channel, text),), slot=self._slot)
 
 
 class VaryingTemplate(TwoPlaces):
@@ -112,7 +112,7 @@ class VaryingTemplate(TwoPlaces):
     @classmethod
     def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
         """The template of a frame with one text, and a string or a number under the key `varying`."""
-        if not frame.says_more:
+        if not frame.is_one_delta:
             return None
         raw = frame.raw
         text = find_string(raw, text_key)
@@ -120,7 +120,7 @@ class VaryingTemplate(TwoPlaces):
         if text is None or value is None:
             return None
         (a, b), (c, d) = sorted((text, value))
-        return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.pieces[0].channel, number)
+        return cls(raw[:a], raw[b:c], raw[d:], text < value, frame.deltas[0].channel, number)
 
     def text(self, raw: bytes) -> str | None:
         """The text of an event of this form, with `value` set; None for any other event."""

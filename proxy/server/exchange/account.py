@@ -22,8 +22,8 @@ def settle(exchange: Exchange, guard: Guard, answer: Answer) -> None:
         exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
-    if guard.cuts:
-        filtered = any(finding.rule.ending is Ending.FILTERED for finding in guard.cuts.values())
+    if guard.blocked_choices:
+        filtered = any(finding.rule.ending is Ending.FILTERED for finding in guard.blocked_choices.values())
         exchange.outcome = Outcome.BLOCKED if filtered else Outcome.REWRITTEN
     elif answer.failed is not None:
         exchange.outcome = Outcome.UPSTREAM_ERROR

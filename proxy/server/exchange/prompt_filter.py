@@ -9,7 +9,7 @@ from typing import Protocol
 from proxy.checks.markers import family_of
 from proxy.core.check import Check
 from proxy.core.guard import CHECK_FAILED
-from proxy.core.prompt import SLICE, Located, Reading
+from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
 from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
@@ -153,27 +153,27 @@ class _Group:
 
     async def _pass(self, joiner: str, strict: bool) -> bool:
         """Judge all texts once; those of the history that a rule blocks are replaced. Whether any has changed."""
-        reading = Reading([text.text for text in self._texts], joiner, self._checks, self._texts[0].escaped)
+        scan = PromptScan([text.text for text in self._texts], joiner, self._checks, self._texts[0].escaped)
         changed = False
-        await self._work(reading.run(), reading)
-        while (blocked := reading.blocked) is not None:
-            reading.exchange(blocked.part, self._replace(blocked, strict))
+        await self._work(scan.run(), scan)
+        while (blocked := scan.blocked) is not None:
+            scan.replace(blocked.part, self._replace(blocked, strict))
             changed = True
-            await self._work(reading.run(), reading)
-        await self._work(reading.paint(), reading)
-        return self._write_back(reading.parts) or changed
+            await self._work(scan.run(), scan)
+        await self._work(scan.apply_rewrites(), scan)
+        return self._write_back(scan.parts) or changed
 
-    async def _work(self, steps: Iterator[int], reading: Reading) -> None:
+    async def _work(self, steps: Iterator[int], scan: PromptScan) -> None:
         """Take the steps, and tell what is found. A check that raises blocks: fail closed."""
         seen: set[tuple[int, Rule]] = set()
         try:
             for characters in steps:
-                self._report(reading.news(), seen)
+                self._report(scan.new_findings(), seen)
                 await self._pace.step(characters)
         except Exception as error:
             self._exchange.check_errors.append(error)
             raise Blocked(Finding(0, 0, CHECK_FAILED)) from None
-        self._report(reading.news(), seen)
+        self._report(scan.new_findings(), seen)
         self._reported |= seen
 
     def _report(self, found: Iterable[Located], seen: set[tuple[int, Rule]]) -> None:

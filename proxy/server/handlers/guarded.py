@@ -327,7 +327,7 @@ class Guarded:
 
     def _leave_upstream(self, answer: Answer) -> None:
         """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
-        if answer.guard.cuts or answer.failed:
+        if answer.guard.blocked_choices or answer.failed:
             self._abort_upstream()
         elif self._response is not None:
             let_end(self._response)

@@ -559,7 +559,7 @@ def test_lines_of_one_form_need_no_tree() -> None:
     assert template is not None
     quick = template.frame(line('a "quoted" \\ é 語'))
     assert quick is not None
-    assert quick.pieces[0].text == 'a "quoted" \\ é 語'
+    assert quick.deltas[0].text == 'a "quoted" \\ é 語'
     assert template.frame(line("x", done=True)) is None
     assert template.frame(line("x", message={"thinking": "y"})) is None
     assert template.frame(line("").replace(b'"content":""', b'"content":"')) is None
@@ -575,7 +575,7 @@ def test_the_quick_path_reads_what_json_reads(text: str, other: str, quoted: boo
     if quoted:
         raw = raw.replace(b'"},"done"', other.encode("utf-8", "surrogatepass") + b'"},"done"')
     quick = template.frame(raw)
-    got = quick.pieces[0].text if quick is not None else None
+    got = quick.deltas[0].text if quick is not None else None
     if got is not None:
         assert json.loads(raw) == {
             "model": "tiny",

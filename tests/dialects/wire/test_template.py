@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.events import Frame, Piece
+from proxy.core.events import Frame, TextDelta
 from proxy.core.types import Channel, Kind
 from proxy.dialects.wire.slots import saying
 from proxy.dialects.wire.template import Template, VaryingTemplate
@@ -28,7 +28,7 @@ def event(text: str, fingerprint: str = "fp_1", ascii_only: bool = False) -> byt
 
 def frame(raw: bytes, text: str) -> Frame:
     """That event as it was understood the long way."""
-    return Frame(raw, (Piece(CHANNEL, text),))
+    return Frame(raw, (TextDelta(CHANNEL, text),))
 
 
 def plain() -> Template:
@@ -51,7 +51,7 @@ def test_any_text_is_read_as_json_reads_it(text: str, ascii_only: bool) -> None:
     for template in (plain(), varying()):
         got = template.frame(event(text, ascii_only=ascii_only))
         assert got is not None
-        assert got.pieces == (Piece(CHANNEL, text),)
+        assert got.deltas == (TextDelta(CHANNEL, text),)
 
 
 @given(NASTY, NASTY)
@@ -72,7 +72,7 @@ def test_bytes_that_bring_keys_of_their_own_are_not_read(inside: bytes, value: b
         got = template.frame(raw)
         if got is not None:
             chunk = orjson.loads(raw[6:])
-            assert chunk["choices"] == [{"delta": {"content": got.pieces[0].text}}]
+            assert chunk["choices"] == [{"delta": {"content": got.deltas[0].text}}]
             assert set(chunk) == {"choices", "fp", "object"}
 
 
@@ -113,6 +113,6 @@ def test_the_value_that_changes_is_told() -> None:
 def test_an_event_with_two_texts_or_an_end_has_no_template() -> None:
     """Only the simplest events are read the quick way."""
     raw = event("first")
-    assert Template.of(Frame(raw, (Piece(CHANNEL, "first"), Piece(CHANNEL, "x"))), "content") is None
-    assert Template.of(Frame(raw, (Piece(CHANNEL, "first"),), finishes=(0,)), "content") is None
+    assert Template.of(Frame(raw, (TextDelta(CHANNEL, "first"), TextDelta(CHANNEL, "x"))), "content") is None
+    assert Template.of(Frame(raw, (TextDelta(CHANNEL, "first"),), finishes=(0,)), "content") is None
     assert Template.of(frame(raw.replace(b'"fp"', b'"content"'), "first"), "content") is None

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending
 from proxy.dialects.base import Notice, Request
@@ -101,12 +101,12 @@ class ResponsesAnswer(NamedEventsAnswer):
         for event in as_events(value):
             yield from self._read(event, None)
 
-    def _quick(self, raw: bytes, piece: Piece) -> Frame:
+    def _quick(self, raw: bytes, delta: TextDelta) -> Frame:
         self._numbers.tick()
-        part = self._output.part(piece.channel)
+        part = self._output.part(delta.channel)
         if part is not None:
-            part.feed(piece.text)
-        return Frame(raw, (piece,))
+            part.feed(delta.text)
+        return Frame(raw, (delta,))
 
     def _read(self, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         kind: str = value["type"]
@@ -138,7 +138,7 @@ class ResponsesAnswer(NamedEventsAnswer):
         if item is None:
             return None
         if item.type == CALL:
-            return Frame(b"", self._output.call_pieces(item, given))
+            return Frame(b"", self._output.call_text_deltas(item, given))
         self._output.announce(item)
         empty: Event = {key: [] for key in ("content", "summary") if key in given}
         blank = {"encrypted_content": ""} if "encrypted_content" in given else {}
@@ -150,9 +150,9 @@ class ResponsesAnswer(NamedEventsAnswer):
         item = self._output.find_or_make(given, value)
         if item is None:
             return None
-        pieces, closes = self._output.repeat(item, given)
+        deltas, closes = self._output.repeat(item, given)
         if item.type == CALL:
-            return Frame(b"", pieces, closes, body=Step(partial(self._output.call, item)))
+            return Frame(b"", deltas, closes, body=Step(partial(self._output.call, item)))
         self._output.announce(item)
         item.over = True
 
@@ -160,7 +160,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             return {"type": value["type"], **self._output.at(item, value), "item": item.public(given)}
 
         step = Step(lambda: (told(),), undo=lambda: setattr(item, "over", False))
-        return Frame(self._stamped(event, value, told()), pieces, closes, body=step)
+        return Frame(self._stamped(event, value, told()), deltas, closes, body=step)
 
     def _part_added(self, place: str, value: Event, event: sse.Event | None) -> Frame | None:
         given = as_dict(value.get("part"))
@@ -177,21 +177,21 @@ class ResponsesAnswer(NamedEventsAnswer):
         part = self._output.part_of(PARTS.get((place, str(given.get("type")))), value)
         if part is None:
             return None
-        pieces = self._output.rest(part, as_text(given.get(part.text.key)))
+        deltas = self._output.rest(part, as_text(given.get(part.text.key)))
         extras = empty_extras(given)
-        return self._repeat(part, pieces, State.OVER, value, event, lambda: {"part": part.public(extras)})
+        return self._repeat(part, deltas, State.OVER, value, event, lambda: {"part": part.public(extras)})
 
     def _text_done(self, text: TextKind, value: Event, event: sse.Event | None) -> Frame | None:
         part = self._output.part_of(text, value)
         if part is None:
             return None
-        pieces = self._output.rest(part, as_text(value.get(text.key)))
-        return self._repeat(part, pieces, State.TOLD, value, event, lambda: {part.text.key: part.told})
+        deltas = self._output.rest(part, as_text(value.get(text.key)))
+        return self._repeat(part, deltas, State.TOLD, value, event, lambda: {part.text.key: part.told})
 
     def _repeat(
         self,
         part: Part,
-        pieces: tuple[Piece, ...],
+        deltas: tuple[TextDelta, ...],
         state: State,
         value: Event,
         event: sse.Event | None,
@@ -204,18 +204,18 @@ class ResponsesAnswer(NamedEventsAnswer):
             return {"type": value["type"], **self._output.inside(part, value), **empty_extras(value), **whole()}
 
         step = Step(lambda: (told(),), undo=lambda: setattr(part, "state", before))
-        return Frame(self._stamped(event, value, told()), pieces, (part.channel,), body=step)
+        return Frame(self._stamped(event, value, told()), deltas, (part.channel,), body=step)
 
     def _delta(self, text: TextKind, value: Event, event: sse.Event | None) -> Frame | None:
         part = self._output.part_of(text, value)
         if part is None:
             return None
         part.said = True
-        piece = Piece(part.channel, as_text(value.get("delta")))
-        part.feed(piece.text)
+        delta = TextDelta(part.channel, as_text(value.get("delta")))
+        part.feed(delta.text)
         at = self._output.inside(part, value)
-        clean = {"type": f"response.{part.text.stem}.delta", **at, "delta": piece.text, **empty_extras(value)}
-        frame = Frame(self._stamped(event, value, clean), (piece,))
+        clean = {"type": f"response.{part.text.stem}.delta", **at, "delta": delta.text, **empty_extras(value)}
+        frame = Frame(self._stamped(event, value, clean), (delta,))
         if event is not None and frame.raw is event.raw:
             self._template = self._template_of(frame) or self._template
         return frame
@@ -231,23 +231,23 @@ class ResponsesAnswer(NamedEventsAnswer):
             return None
         text = as_text(value.get("delta"))
         item.fed.append(text)
-        return Frame(b"", (Piece(item.call_channel(), text),))
+        return Frame(b"", (TextDelta(item.call_channel(), text),))
 
     def _arguments_done(self, value: Event, event: sse.Event | None) -> Frame | None:
         item = self._output.call_of(value)
         if item is None:
             return None
         item.has_arguments_done = True
-        return Frame(b"", self._output.call_pieces(item, value))
+        return Frame(b"", self._output.call_text_deltas(item, value))
 
     def _ending(self, value: Event, event: sse.Event | None) -> Frame:
         response = as_dict(value.get("response"))
         repeats = self._output.listed(response)
-        pieces: list[Piece] = []
+        deltas: list[TextDelta] = []
         closes: list[Channel] = []
         for item, given in repeats:
             added, ended = self._output.repeat(item, given)
-            pieces += added
+            deltas += added
             closes += ended
         self._over = True
         self._count_prompt(response.get("usage"), "input_tokens")
@@ -264,22 +264,22 @@ class ResponsesAnswer(NamedEventsAnswer):
             yield told()
 
         raw = self._stamped(event, value, told())
-        return Frame(raw, tuple(pieces), tuple(closes), (ALL,), Step(anew, final=True))
+        return Frame(raw, tuple(deltas), tuple(closes), (ALL,), Step(anew, final=True))
 
     # -- writing
 
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[Event]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[Event]:
         if frame.raw:
             self._numbers.back()
-        for piece, text in zip(frame.pieces, passage.texts, strict=True):
-            part = self._output.part(piece.channel)
+        for delta, text in zip(frame.deltas, release.texts, strict=True):
+            part = self._output.part(delta.channel)
             if part is not None:
                 part.shown.pop()
-            yield from self._output.show(piece.channel, text)
-        for channel, text in passage.tails:
+            yield from self._output.show(delta.channel, text)
+        for channel, text in release.flushed:
             yield from self._output.show(channel, text)
         step = frame.body or Step(tuple)
-        if passage.cuts:
+        if release.blocked_choices:
             step.undo()
             yield from self._cut_off()
         else:
@@ -291,7 +291,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _cut_off(self) -> Iterator[Event]:
         """A rule has ended the answer."""
         yield from self._output.close(self.notice_for(0))
-        status, reason = LAST[self.guard.cuts[0].rule.ending]
+        status, reason = LAST[self.guard.blocked_choices[0].rule.ending]
         default = {"id": "resp_0", "object": "response", "created_at": 0, "model": self.request.model}
         response = {
             **default,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from proxy.core.events import Piece
+from proxy.core.events import TextDelta
 from proxy.core.types import Channel
 from proxy.dialects.openai.chunk import index_of
 from proxy.dialects.openai.responses.items import (
@@ -100,23 +100,23 @@ class Output:
 
     # -- what repeats add
 
-    def rest(self, part: Part, whole: str) -> tuple[Piece, ...]:
+    def rest(self, part: Part, whole: str) -> tuple[TextDelta, ...]:
         """What a repeat of a text adds to it."""
         self._parts[part.channel] = part
         rest = part.rest(whole)
         if not rest:
             return ()
         part.feed(rest)
-        return (Piece(part.channel, rest),)
+        return (TextDelta(part.channel, rest),)
 
-    def repeat(self, item: Item, given: Event | None) -> tuple[tuple[Piece, ...], tuple[Channel, ...]]:
+    def repeat(self, item: Item, given: Event | None) -> tuple[tuple[TextDelta, ...], tuple[Channel, ...]]:
         """What a repeat of an item adds, and the channels that end with it."""
         if item.type == CALL:
             item.base |= status_of(given or {})
-            return self.call_pieces(item, given or {}), tuple(item.call_channel(part) for part in CALL_PARTS)
+            return self.call_text_deltas(item, given or {}), tuple(item.call_channel(part) for part in CALL_PARTS)
         if given is None:
             return (), tuple(part.channel for part in item.parts.values())
-        added: list[Piece] = []
+        added: list[TextDelta] = []
         closes: list[Channel] = []
         for place in ("summary", "content"):
             for part, whole, _ in item.listed(given, place):
@@ -124,18 +124,18 @@ class Output:
                 closes.append(part.channel)
         return tuple(added), tuple(closes)
 
-    def call_pieces(self, item: Item, given: Event) -> tuple[Piece, ...]:
+    def call_text_deltas(self, item: Item, given: Event) -> tuple[TextDelta, ...]:
         """What an event tells of a call that is new: its id and name, once, and the rest of its arguments."""
-        pieces: list[Piece] = []
+        deltas: list[TextDelta] = []
         if not item.named and given.get("name"):
             item.named = True
-            pieces.append(Piece(item.call_channel(".id"), as_text(given.get("call_id"))))
-            pieces.append(Piece(item.call_channel(".name"), as_text(given["name"])))
+            deltas.append(TextDelta(item.call_channel(".id"), as_text(given.get("call_id"))))
+            deltas.append(TextDelta(item.call_channel(".name"), as_text(given["name"])))
         whole, fed = as_text(given.get("arguments")), "".join(item.fed)
         if whole.startswith(fed) and whole != fed:
             item.fed.append(whole[len(fed) :])
-            pieces.append(Piece(item.call_channel(), item.fed[-1]))
-        return tuple(pieces)
+            deltas.append(TextDelta(item.call_channel(), item.fed[-1]))
+        return tuple(deltas)
 
     # -- what the client is told
 

@@ -1,4 +1,4 @@
-"""What `on_error: allow` means: a check that fails stops looking, and the text passes."""
+"""`on_error: allow`: when a check raises, it stops searching and the text passes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.core.types import Action, Finding, Rule
 FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
 
 
-class Tolerant:
+class FailOpen:
     """A check whose failure lets text pass, counted under the rule `internal/check_failed_open`."""
 
     def __init__(self, check: Check) -> None:
@@ -16,16 +16,16 @@ class Tolerant:
 
     @property
     def hold(self) -> int | None:
-        """That of the check."""
+        """The hold of the check."""
         return self._check.hold
 
-    def open(self) -> _TolerantScan:
-        """A fresh scan; it can go back if that of the check can."""
+    def open(self) -> _FailOpenScan:
+        """A fresh scan; it can go back if the check's scan can."""
         scan = self._check.open()
-        return _ResumableScan(scan) if isinstance(scan, Resumable) else _TolerantScan(scan)
+        return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
 
-class _TolerantScan:
+class _FailOpenScan:
     __slots__ = ("_read", "_scan")
 
     def __init__(self, scan: Scan) -> None:
@@ -33,7 +33,7 @@ class _TolerantScan:
         self._read = 0
 
     def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as long as the check can."""
+        """Read on until the check raises."""
         at = self._read
         self._read += len(text)
         if self._scan is None:
@@ -45,7 +45,7 @@ class _TolerantScan:
             return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))
 
 
-class _ResumableScan(_TolerantScan):
+class _ResumableScan(_FailOpenScan):
     __slots__ = ("_first",)
 
     def __init__(self, scan: Resumable) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.checks.tolerant import FAILED_OPEN, Tolerant
+from proxy.checks.fail_open import FAILED_OPEN, FailOpen
 from proxy.core.check import Progress, Resumable
 from proxy.core.gate import Gate
 from tests.literals import Literal, LiteralScan
@@ -34,14 +34,14 @@ class FailsAfter:
 def test_a_check_that_works_is_left_alone() -> None:
     """Holding and hiding are those of the check itself."""
     check = rewrite("bomb")
-    assert Tolerant(check).hold == check.hold
-    gate = Gate([Tolerant(check)])
+    assert FailOpen(check).hold == check.hold
+    gate = Gate([FailOpen(check)])
     assert gate.feed("a bo") + "|" + gate.feed("mb c", final=True) == "a |[X] c"
 
 
 def test_a_check_that_fails_releases_what_it_held_and_is_counted_once() -> None:
     """All text passes, the other checks go on, and one finding tells of the failure."""
-    gate = Gate([Tolerant(FailsAfter(4)), rewrite("bomb")])
+    gate = Gate([FailOpen(FailsAfter(4)), rewrite("bomb")])
     out = [gate.feed("abc"), gate.feed("def"), gate.feed(" a bomb "), gate.feed("", final=True)]
     assert out == ["", "abcdef", " a [X] ", ""]
     assert [f.rule.name for f in gate.findings if f.rule is FAILED_OPEN] == ["internal/check_failed_open"]
@@ -50,7 +50,7 @@ def test_a_check_that_fails_releases_what_it_held_and_is_counted_once() -> None:
 def test_it_goes_back_as_far_as_the_check_can() -> None:
     """Also over its own failure: then the check looks again."""
     check = Literal("bomb", rewrite("bomb").rule)
-    scan = Tolerant(check).open()
+    scan = FailOpen(check).open()
     assert isinstance(scan, Resumable)
     scan.feed("a bo")
     mark = scan.save()
@@ -70,4 +70,4 @@ def test_it_goes_back_as_far_as_the_check_can() -> None:
 
 def test_a_check_that_cannot_go_back_does_not_say_that_it_can() -> None:
     """Who would go back reads from the beginning instead."""
-    assert not isinstance(Tolerant(FailsAfter(4)).open(), Resumable)
+    assert not isinstance(FailOpen(FailsAfter(4)).open(), Resumable)

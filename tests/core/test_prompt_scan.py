@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.checks.tolerant import Tolerant
+from proxy.checks.fail_open import FailOpen
 from proxy.core import prompt
 from proxy.core.check import Check
 from proxy.core.gate import Gate
-from proxy.core.prompt import BATCH, SHORTEST, SLICE, Reading
+from proxy.core.prompt import BATCH, MIN_STRIDE, SLICE, PromptScan
 from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
@@ -40,29 +40,29 @@ Found = list[tuple[int, str]]
 Settled = tuple[list[str], Found, int | None]
 
 
-def settled(reading: Reading, replaced: set[int], anew: Callable[[list[str]], Reading] | None = None) -> Settled:
+def settled(scan: PromptScan, replaced: set[int], anew: Callable[[list[str]], PromptScan] | None = None) -> Settled:
     """The texts once every blocked one is replaced and the others are painted; what was found; the text that a rule
     blocks again, if one does. `anew`: read all from the beginning after each block."""
     found: Found = []
     while True:
-        for _ in reading.run():
+        for _ in scan.run():
             pass
-        found += [(located.part, located.finding.rule.id) for located in reading.news()]
-        blocked = reading.blocked
+        found += [(located.part, located.finding.rule.id) for located in scan.new_findings()]
+        blocked = scan.blocked
         if blocked is None:
             break
         if blocked.part in replaced:
-            return reading.parts, found, blocked.part
+            return scan.parts, found, blocked.part
         replaced.add(blocked.part)
         if anew is None:
-            reading.exchange(blocked.part, NOTICE)
+            scan.replace(blocked.part, NOTICE)
         else:
-            parts = [*reading.parts]
+            parts = [*scan.parts]
             parts[blocked.part] = NOTICE
-            reading = anew(parts)
-    for _ in reading.paint():
+            scan = anew(parts)
+    for _ in scan.apply_rewrites():
         pass
-    return reading.parts, found, None
+    return scan.parts, found, None
 
 
 @st.composite
@@ -75,7 +75,7 @@ def checks(draw: st.DrawFn) -> list[Check]:
         rules.append(compile_rule(MatchRule(rule, pattern, fold=draw(st.booleans()), max_hold=16)))
     made: list[Check] = [Matcher(some) for some in (rules[::2], rules[1::2]) if some]
     if draw(st.booleans()):
-        made[-1] = Tolerant(made[-1])
+        made[-1] = FailOpen(made[-1])
     if draw(st.booleans()):
         made.append(Phrase("bb", Rule("test", "bb", Action.BLOCK, 9)))
     return made
@@ -92,11 +92,11 @@ def test_as_if_the_new_text_had_always_stood_there(
 ) -> None:
     """Texts, blocked texts and the rules that found something are those of reading all anew after each block, however
     long the slices are and wherever one can go back to."""
-    began_anew = settled(Reading(parts, joiner, made), set(), lambda parts: Reading(parts, joiner, made))
+    began_anew = settled(PromptScan(parts, joiner, made), set(), lambda parts: PromptScan(parts, joiner, made))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt, "SLICE", slices)
-        patch.setattr(prompt, "SHORTEST", min(slices, SHORTEST))
-        went_on = settled(Reading(parts, joiner, made), set())
+        patch.setattr(prompt, "MIN_STRIDE", min(slices, MIN_STRIDE))
+        went_on = settled(PromptScan(parts, joiner, made), set())
     assert went_on[0] == began_anew[0]
     assert went_on[2] == began_anew[2]
     if went_on[2] is None and len(made) == 1:  # of two, one has read on in a slice in which the other blocks
@@ -128,19 +128,19 @@ def test_many_blocked_texts_are_read_but_a_few_times(kind: str, joiner: str) -> 
     parts = texts_of(kind, 2000)
     count = sum("BAD" in part for part in parts)
     size = sum(len(part) + len(joiner) for part in parts) + len(NOTICE) * len(parts)
-    result, found, again = settled(Reading(parts, joiner, made), set())
+    result, found, again = settled(PromptScan(parts, joiner, made), set())
     assert again is None
     assert len(found) >= count
     assert result.count(NOTICE) == len(found)
     for check in made:
         assert check.opened <= 2
-        assert check.read < 4 * size + 2 * SHORTEST * len(found) + SLICE
+        assert check.read < 4 * size + 2 * MIN_STRIDE * len(found) + SLICE
 
 
 def test_after_a_block_the_pieces_grow_again() -> None:
     """Short pieces are for texts of which every second one is blocked."""
     made = literals("BAD")
-    settled(Reading(["BAD", *["fine"] * 50_000], "", made), set())
+    settled(PromptScan(["BAD", *["fine"] * 50_000], "", made), set())
     assert made[0].feeds < 2 * len("fine") * 50_000 // SLICE
 
 
@@ -150,13 +150,13 @@ def test_of_several_blocks_the_first_counts_and_what_follows_it_is_not_read() ->
     sooner = Literal("BAD", Rule("test", "BAD", Action.BLOCK))
     beyond = Literal("and on", Rule("test", "and on", Action.REWRITE))
     for made in ([beyond, later, sooner], [later, sooner, beyond], [sooner, beyond, later]):
-        reading = Reading(["fine", "a BAD and", "a WORSE and on"], " ", made)
-        assert list(reading.run()) == []
-        assert reading.blocked is not None
-        assert (reading.blocked.part, reading.blocked.finding.rule) == (1, sooner.rule)
-    reading = Reading(["x and on"], " ", [beyond, last])  # one that never waits is read first
-    assert list(reading.run()) == []
-    assert [located.finding.rule for located in reading.news()] == [last.rule]
+        scan = PromptScan(["fine", "a BAD and", "a WORSE and on"], " ", made)
+        assert list(scan.run()) == []
+        assert scan.blocked is not None
+        assert (scan.blocked.part, scan.blocked.finding.rule) == (1, sooner.rule)
+    scan = PromptScan(["x and on"], " ", [beyond, last])  # one that never waits is read first
+    assert list(scan.run()) == []
+    assert [located.finding.rule for located in scan.new_findings()] == [last.rule]
 
 
 def test_what_grew_over_a_mark_goes_back_with_it() -> None:
@@ -164,8 +164,8 @@ def test_what_grew_over_a_mark_goes_back_with_it() -> None:
     grows = compile_rule(MatchRule(Rule("test", "a", Action.REWRITE, replacement=Replacement("#")), "a+"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt, "SLICE", 4)
-        reading = Reading(["xaaa", "aaaa", "aBAD", "aaaa"], "", [Matcher([grows]), *literals("BAD")])
-        result, found, again = settled(reading, set())
+        scan = PromptScan(["xaaa", "aaaa", "aBAD", "aaaa"], "", [Matcher([grows]), *literals("BAD")])
+        result, found, again = settled(scan, set())
     assert again is None
     assert result == ["x#", "", NOTICE, "#"]
     assert found.count((0, "a")) <= 2
@@ -174,18 +174,18 @@ def test_what_grew_over_a_mark_goes_back_with_it() -> None:
 def test_a_match_that_two_views_see_is_told_once() -> None:
     """JSON source is read as it is written, and with its escapes resolved."""
     rule = compile_rule(MatchRule(Rule("test", "bomb", Action.FLAG), "bomb"))
-    reading = Reading(['{"a": "bomb"}'], "", [Matcher([rule], escaped=True)], escaped=True)
-    assert len([*reading.run()]) == 1
-    assert len(reading.news()) == 1
+    scan = PromptScan(['{"a": "bomb"}'], "", [Matcher([rule], escaped=True)], escaped=True)
+    assert len([*scan.run()]) == 1
+    assert len(scan.new_findings()) == 1
 
 
 @pytest.mark.parametrize("marks", [50, 5000])
 def test_blocks_that_bring_up_blocks_before_them(monkeypatch: pytest.MonkeyPatch, marks: int) -> None:
     """Where each notice makes a phrase with the text before it, going back goes little further than that text."""
-    monkeypatch.setattr(prompt, "MOST_MARKS", marks)
+    monkeypatch.setattr(prompt, "MAX_MARKS", marks)
     made = literals("BAD", "?N")
     parts = [*["why?"] * 4000, "BAD"]
-    result, _, again = settled(Reading(parts, "", made), set())
+    result, _, again = settled(PromptScan(parts, "", made), set())
     assert again is None
     assert set(result) == {NOTICE}
     assert max(check.opened for check in made) <= 2
@@ -198,8 +198,8 @@ def test_no_step_of_painting_is_long(monkeypatch: pytest.MonkeyPatch, insert: st
     count = 40_000
     text = "bomb "
     check = Literal("bomb", Rule("test", "bomb", Action.REWRITE, replacement=Replacement("#", insert=insert)))
-    reading = Reading([text * count], "", [check])
-    news = [len(reading.news()) for _ in reading.run()]
+    scan = PromptScan([text * count], "", [check])
+    news = [len(scan.new_findings()) for _ in scan.run()]
     assert check.most <= SLICE
     assert max(news) <= SLICE // len(text) + 1
     hidden: list[Finding] = []
@@ -211,13 +211,13 @@ def test_no_step_of_painting_is_long(monkeypatch: pytest.MonkeyPatch, insert: st
 
     monkeypatch.setattr(Gate, "_hide", watched)
     most = steps = 0
-    for _ in reading.paint():
+    for _ in scan.apply_rewrites():
         steps += 1
         most = max(most, len(hidden))
         hidden.clear()
     assert steps >= count // BATCH + count * len(text) // SLICE
     assert 0 < most <= SLICE // len(text) + 1
-    assert reading.parts == [("b_omb " if insert else "# ") * count]
+    assert scan.parts == [("b_omb " if insert else "# ") * count]
 
 
 def test_a_span_longer_than_a_slice_is_painted_as_one() -> None:
@@ -225,19 +225,19 @@ def test_a_span_longer_than_a_slice_is_painted_as_one() -> None:
     rule = Rule("test", "a", Action.REWRITE, replacement=Replacement("#"))
     check = Matcher([compile_rule(MatchRule(rule, "(?s)<.*>", max_hold=10 * SLICE))])
     parts = ["a<" + "b" * 2 * SLICE, "c" * 3 * SLICE, "d" * SLICE + ">e"]
-    reading = Reading(parts, "\n\n", [check])
-    for _ in (*reading.run(), *reading.paint()):
+    scan = PromptScan(parts, "\n\n", [check])
+    for _ in (*scan.run(), *scan.apply_rewrites()):
         pass
-    assert reading.parts == ["a#", "", "e"]
+    assert scan.parts == ["a#", "", "e"]
 
 
 def test_what_grew_is_told_once_and_hidden_whole() -> None:
     """A match that goes on in the next slice is one finding."""
     rule = Rule("test", "a", Action.REWRITE, replacement=Replacement("#"))
     check = Matcher([compile_rule(MatchRule(rule, "a+"))])
-    reading = Reading(["a" * 2 * SLICE + "b"], "", [check])
-    found = [located for _ in reading.run() for located in reading.news()] + reading.news()
-    for _ in reading.paint():
+    scan = PromptScan(["a" * 2 * SLICE + "b"], "", [check])
+    found = [located for _ in scan.run() for located in scan.new_findings()] + scan.new_findings()
+    for _ in scan.apply_rewrites():
         pass
-    assert reading.parts == ["#b"]
+    assert scan.parts == ["#b"]
     assert [(located.part, located.finding.rule) for located in found] == [(0, rule)]
