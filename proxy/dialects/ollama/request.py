@@ -1,7 +1,7 @@
 """Requests of Ollama's own dialect: what is understood, and where the texts are.
 
 Source: Ollama's docs/api.md and api/types.go. Its command sends every key, most with an empty value: an empty value is
-an absent one. Go reads keys in any case, so `fields.Object` refuses spellings that only differ in case.
+an absent one. Go reads keys in any case, so `request_fields.Object` refuses spellings that only differ in case.
 """
 
 from __future__ import annotations
