@@ -11,7 +11,7 @@ from hypothesis import given
 
 from fuzz.damage import Accident, accidents, damaged, mistyped, numbers
 from proxy.dialects.base import Dialect, Options
-from proxy.dialects.common import catalogue
+from proxy.dialects.ollama import models as ollama_models
 from proxy.dialects.openai import moderations
 from proxy.errors import ClientError
 from tests.census.doors import DOORS
@@ -91,7 +91,7 @@ def check_moderations(number: int, odd: int, happens: Sequence[Accident]) -> Non
 def check_show(number: int, odd: int, happens: Sequence[Accident]) -> None:
     """A model's name and one flag go upstream, or nothing."""
     try:
-        sent = json.loads(catalogue.show_request(_some(SHOWS, number, odd, happens)))
+        sent = json.loads(ollama_models.show_request(_some(SHOWS, number, odd, happens)))
     except ClientError:
         return
     assert set(sent) == {"model", "verbose"}

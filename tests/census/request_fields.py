@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from proxy.dialects.anthropic import request as anthropic_request
 from proxy.dialects.base import Dialect
-from proxy.dialects.common import embeddings
 from proxy.dialects.common.request_fields import Object, tagged
 from proxy.dialects.lmstudio import request as lmstudio_request
+from proxy.dialects.ollama import embeddings as ollama_embeddings
 from proxy.dialects.ollama import request as ollama_request
 from proxy.dialects.openai import completions as openai_completions
+from proxy.dialects.openai import embeddings as openai_embeddings
 from proxy.dialects.openai import request as openai_request
 from proxy.dialects.openai.responses import request as openai_responses_request
 from tests.census.allow_lists import Build, Place, places
@@ -75,10 +76,10 @@ ASKED: dict[str, Asked] = {
     "/api/v1/chat": Asked(lmstudio_request.CHAT, {"model": "m", "input": "hi"}),
     "/api/v0/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
     "/api/v0/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
-    "/v1/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
-    "/api/embed": Asked(embeddings._EMBED, {"model": "m", "input": "hi"}),
-    "/api/embeddings": Asked(embeddings._OLD, {"model": "m", "prompt": "hi"}),
-    "/api/v0/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
+    "/v1/embeddings": Asked(openai_embeddings._OPENAI, {"model": "m", "input": "hi"}),
+    "/api/embed": Asked(ollama_embeddings._EMBED, {"model": "m", "input": "hi"}),
+    "/api/embeddings": Asked(ollama_embeddings._OLD, {"model": "m", "prompt": "hi"}),
+    "/api/v0/embeddings": Asked(openai_embeddings._OPENAI, {"model": "m", "input": "hi"}),
 }
 
 _NAME = "the name of a model"

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from proxy.dialects.common import catalogue
+from proxy.dialects.lmstudio import models as lmstudio_models
+from proxy.dialects.ollama import models as ollama_models
+from proxy.dialects.openai import models as openai_models
 from proxy.server.routing.routes import TABLE, Access, Route
 from tests.census.answer_fields import Fate
 from tests.census.doors import DOORS, Door
@@ -187,9 +189,12 @@ async def test_a_header_with_a_refusal() -> None:
                 assert not leaks(got.raw, PLAIN)
 
 
+LISTS = (openai_models, ollama_models, lmstudio_models)
+
+
 def lists() -> Iterator[bytes]:
     """What a model server may answer on a path that is only read: prose under every key that the code names."""
-    keys = words_of(Path(catalogue.__file__))
+    keys = set[str]().union(*(words_of(Path(str(module.__file__))) for module in LISTS))
     prose = f"So {BAD}, it is."
     for value in (prose, [prose], {"a": prose}, [{"name": prose, "id": prose, "type": prose}]):
         full: dict[str, Any] = {**dict.fromkeys(keys, value), "x_more": value, prose: value}

@@ -21,9 +21,9 @@ from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.message import DELTAS, WholeMessage, as_events
 from proxy.dialects.base import Notice, Request
+from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.counts import index_of
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
-from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.chunk import index_of
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.template import Template
@@ -95,14 +95,14 @@ class MessagesAnswer(NamedEventsAnswer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         if value.get("error") is not None:
-            raise openai_errors.reported(value["error"], self.guard)
+            raise upstream_errors.reported(value["error"], self.guard)
         for event in as_events(value):
             yield from self._read(event, None)
 
     def _read(self, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         kind: str = value["type"]
         if kind == "error" or value.get("error") is not None:
-            raise openai_errors.reported(value.get("error"), self.guard)
+            raise upstream_errors.reported(value.get("error"), self.guard)
         if kind == "message_start":
             self._begun = True
             yield self._plain(event, value, {"type": kind, "message": self._head(_dict(value, "message"))})

@@ -13,9 +13,9 @@ from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
 from proxy.dialects.anthropic.request import MESSAGES, clean_tools, prefill, prompt_texts, wanted_format
 from proxy.dialects.base import Answer, Notice, Options, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import limit
 from proxy.dialects.common.request_fields import Report
-from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.wire.json_body import parse_request, parse_upstream
 from proxy.errors import BadRequest, UpstreamBroken, UpstreamError
 
@@ -29,7 +29,7 @@ class AnthropicMessages:
     keep_alive = b": keep-alive\n\n"
     error = staticmethod(anthropic_errors.error)
     blocked = staticmethod(anthropic_errors.blocked)
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, roles normalised, texts located."""
@@ -100,7 +100,7 @@ class CountAnswer(Answer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         if "error" in value:
-            raise openai_errors.reported(value["error"], self.guard)
+            raise upstream_errors.reported(value["error"], self.guard)
         count = value.get("input_tokens")
         if type(count) is not int:
             raise UpstreamBroken("the model server did not say how many tokens there are", "protocol")

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
+from proxy.dialects.common.nested_texts import nested_texts, schema_texts
 from proxy.dialects.common.request_fields import (
     BOOLEAN,
     INTEGER,
+    NULL,
     NUMBER,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
@@ -27,7 +29,6 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.openai.request import NULL, nested_texts, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("user", "assistant", "system")

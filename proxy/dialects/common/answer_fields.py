@@ -3,7 +3,7 @@
     MODEL = record({"name": NAME, "size": NUMBER}, needed=("name",))
     MODEL({"name": "tiny:latest", "size": 3, "system": "You are"})   ->   {"name": "tiny:latest", "size": 3}
 
-The counterpart of `fields`: nobody is to blame for what does not fit, so it is left out instead of refused.
+The counterpart of `request_fields`: nobody is to blame for what does not fit, so it is left out instead of refused.
 """
 
 from __future__ import annotations

@@ -1,42 +1,19 @@
 """Read-only endpoints: what is shown of the model server's lists and descriptions.
 
-Each function takes the parsed answer and returns what may be shown of it. Raises UpstreamBroken for anything else than
-such an answer. `cleaned` does the same for bytes.
-
-Sources: Ollama's docs/api.md, LM Studio's REST docs (v0 and v1), llama.cpp's server README.
+Each vendor's `models` has a function per endpoint. It takes the parsed answer and returns what may be shown of it, and
+raises UpstreamBroken for anything else than such an answer. `cleaned` does the same for bytes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from proxy.dialects.common.answer_fields import (
-    DIGEST,
-    HOST,
-    LABEL,
-    LEFT_OUT,
-    NAME,
-    TIME,
-    WORD,
-    Shape,
-    array,
-    either,
-    null,
-    number,
-    record,
-    table,
-    text,
-)
-from proxy.dialects.common.request_fields import OPTIONAL_BOOLEAN, OPTIONAL_STRING, Object, Report, anything
-from proxy.dialects.wire.json_body import parse_request, parse_upstream
-from proxy.errors import BadRequest, UpstreamBroken
-
-ROOT = b"Ollama is running"
-OTHER_ROOT = b"The model server is running"
+from proxy.dialects.common.answer_fields import LEFT_OUT, Shape
+from proxy.dialects.wire.json_body import parse_upstream
+from proxy.errors import UpstreamBroken
 
 
 def cleaned(clean: Callable[..., Any], body: bytes, **flags: bool) -> bytes:
@@ -44,227 +21,9 @@ def cleaned(clean: Callable[..., Any], body: bytes, **flags: bool) -> bytes:
     return orjson.dumps(clean(parse_upstream(body), **flags))
 
 
-def _shown(shape: Shape, value: Any, what: str) -> Any:
+def shown(shape: Shape, value: Any, what: str) -> Any:
+    """The part of `value` that `shape` lets through; `what` it is stands in the error. Raises UpstreamBroken."""
     part = shape(value)
     if part is LEFT_OUT:
         raise UpstreamBroken(f"the model server's {what} cannot be read", "protocol")
     return part
-
-
-# -- OpenAI's lists, as all three backends have them
-
-_META = table(either(number, WORD))
-_OPENAI_MODEL = record(
-    {
-        "id": NAME,
-        "object": WORD,
-        "created": number,
-        "owned_by": LABEL,
-        "aliases": array(NAME),
-        "architecture": record({"input_modalities": array(WORD), "output_modalities": array(WORD)}),
-        "meta": _META,
-        "max_model_len": number,
-    },
-    needed=["id"],
-)
-_OPENAI_MODELS = record({"object": WORD, "data": either(array(_OPENAI_MODEL), null)}, needed=["data"])
-
-
-def openai_models(value: Any) -> Any:
-    """GET /v1/models."""
-    return _shown(_OPENAI_MODELS, value, "list of models")
-
-
-def openai_model(value: Any) -> Any:
-    """GET /v1/models/{model}."""
-    return _shown(_OPENAI_MODEL, value, "description of a model")
-
-
-# -- Ollama
-
-_DETAILS = record(
-    {
-        "parent_model": either(text(""), NAME),
-        "format": WORD,
-        "family": WORD,
-        "families": either(array(WORD), null),
-        "parameter_size": WORD,
-        "quantization_level": WORD,
-        "context_length": number,
-        "embedding_length": number,
-    }
-)
-_REMOTE = {"remote_model": NAME, "remote_host": HOST}
-_LISTED = {
-    "name": NAME,
-    "model": NAME,
-    "size": number,
-    "digest": DIGEST,
-    "details": _DETAILS,
-    "capabilities": array(WORD),
-    **_REMOTE,
-}
-_TAG = record({**_LISTED, "modified_at": TIME}, needed=["name"])
-_LOADED = record(
-    {**_LISTED, "expires_at": TIME, "size_vram": number, "context_length": number},
-    needed=["name"],
-)
-
-
-def tags(value: Any) -> Any:
-    """GET /api/tags."""
-    return _shown(record({"models": either(array(_TAG), null)}, needed=["models"]), value, "list of models")
-
-
-def loaded(value: Any) -> Any:
-    """GET /api/ps."""
-    return _shown(record({"models": either(array(_LOADED), null)}, needed=["models"]), value, "list of loaded models")
-
-
-def version(value: Any) -> Any:
-    """GET /api/version."""
-    return _shown(record({"version": WORD}, needed=["version"]), value, "version")
-
-
-def root(body: bytes) -> bytes:
-    """GET /, which is text. The ollama command begins with HEAD / and wants status 200."""
-    return ROOT if body.strip() == ROOT else OTHER_ROOT
-
-
-_INFO_TEXTS = re.compile(
-    r"general\.(?:architecture|type|basename|finetune|version|size_label|license|organization|quantized_by)"
-    r"|general\.base_model\.\d{1,3}\.(?:name|organization|version)|tokenizer\.ggml\.(?:model|pre)"
-)
-_INFO_NUMBERS = table(either(number, null))
-_INFO_LABELS = table(LABEL, _INFO_TEXTS.pattern)
-_PARAMETER = re.compile(r'[a-z_]{1,32} {1,40}(?:-?[0-9.e+\-]{1,32}|true|false|"[^"\n]{1,64}")')
-_SECRETS = ("system", "template", "modelfile", "license", "messages")
-_SHOW = record(
-    {
-        "details": _DETAILS,
-        "capabilities": array(WORD),
-        "modified_at": TIME,
-        "tensors": array(record({"name": WORD, "type": WORD, "shape": array(number)}, needed=["name"])),
-        **_REMOTE,
-    }
-)
-
-
-def show(value: Any, reveal: bool = False) -> Any:
-    """POST /api/show: what the ollama command prints, without the operator's system prompt, template and messages.
-
-    reveal: with them, and with the licence's text and the Modelfile, which names files
-    """
-    clean = _shown(_SHOW, value, "description of a model")
-    for key in ("model_info", "projector_info"):
-        if isinstance(value.get(key), dict):
-            clean[key] = _info(value[key])
-    if isinstance(value.get("parameters"), str):
-        clean["parameters"] = _parameters(value["parameters"])
-    if reveal:
-        clean |= {key: value[key] for key in _SECRETS if key in value}
-    return clean
-
-
-def _info(value: dict[str, Any]) -> dict[str, Any]:
-    """A GGUF file's metadata: numbers, and the texts that name where a model comes from."""
-    return {**_INFO_NUMBERS(value), **_INFO_LABELS(value)}
-
-
-def _parameters(value: str) -> str:
-    """Lines of a name and a number or a short quoted text, a stop sequence for one."""
-    return "\n".join(line for line in value.split("\n") if _PARAMETER.fullmatch(line.rstrip()))
-
-
-_SHOW_REQUEST = Object(
-    {
-        "model": OPTIONAL_STRING,
-        "name": OPTIONAL_STRING,
-        "verbose": OPTIONAL_BOOLEAN,
-        "system": anything,
-        "template": anything,
-        "options": anything,
-    }
-)
-
-
-def show_request(body: bytes) -> bytes:
-    """What goes upstream for POST /api/show. An empty value is an absent one; `name` is the old word for `model`."""
-    asked = _SHOW_REQUEST(parse_request(body), "", Report())
-    for key in ("system", "template", "options"):
-        if asked.get(key):
-            raise BadRequest(f"{key} would change what is shown of a model, and is not taken here", key, "unsupported")
-    model = asked.get("model") or asked.get("name")
-    if not model:
-        raise BadRequest("model is missing", "model", "missing_field")
-    return orjson.dumps({"model": model, "verbose": bool(asked.get("verbose"))})
-
-
-# -- LM Studio
-
-_V0_MODEL = record(
-    {
-        "id": NAME,
-        "object": WORD,
-        "type": WORD,
-        "publisher": LABEL,
-        "arch": WORD,
-        "compatibility_type": WORD,
-        "quantization": WORD,
-        "state": WORD,
-        "max_context_length": number,
-        "loaded_context_length": number,
-        "capabilities": array(WORD),
-    },
-    needed=["id"],
-)
-_V1_MODEL = record(
-    {
-        "type": WORD,
-        "publisher": LABEL,
-        "key": NAME,
-        "display_name": LABEL,
-        "architecture": either(WORD, null),
-        "quantization": either(record({"name": either(WORD, null), "bits_per_weight": either(number, null)}), null),
-        "size_bytes": number,
-        "params_string": either(WORD, null),
-        "loaded_instances": array(record({"id": NAME, "config": table(number)}, needed=["id"])),
-        "max_context_length": number,
-        "format": either(WORD, null),
-        "capabilities": record(
-            {
-                "vision": number,
-                "trained_for_tool_use": number,
-                "reasoning": either(number, record({"allowed_options": array(WORD), "default": WORD})),
-            }
-        ),
-        "variants": array(NAME),
-        "selected_variant": NAME,
-    },
-    needed=["key"],
-)
-
-
-def lmstudio_v0_models(value: Any) -> Any:
-    """GET /api/v0/models."""
-    return _shown(record({"object": WORD, "data": array(_V0_MODEL)}, needed=["data"]), value, "list of models")
-
-
-def lmstudio_v0_model(value: Any) -> Any:
-    """GET /api/v0/models/{model}."""
-    return _shown(_V0_MODEL, value, "description of a model")
-
-
-def lmstudio_v1_models(value: Any) -> Any:
-    """GET /api/v1/models. A model's description is prose, so it is left out."""
-    return _shown(record({"models": array(_V1_MODEL)}, needed=["models"]), value, "list of models")
-
-
-# -- llama.cpp
-
-
-def health(value: Any) -> Any:
-    """GET /health."""
-    return _shown(
-        record({"status": text("ok|loading model|no slot available|error")}, needed=["status"]), value, "health"
-    )

@@ -1,8 +1,6 @@
-"""Embeddings: texts in, numbers out. /v1/embeddings, /api/v0/embeddings, Ollama's /api/embed and /api/embeddings.
+"""Embeddings: texts in, numbers out. What the endpoints of all vendors share.
 
 The texts are judged like any prompt; of the answer nothing but numbers, and what was counted, goes out.
-
-Sources: the OpenAI API reference (embeddings), Ollama's docs/api.md, LM Studio's REST docs (v0).
 """
 
 from __future__ import annotations
@@ -18,48 +16,23 @@ import orjson
 from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, InputText, Notice, Options, Request
-from proxy.dialects.common.answer_fields import LEFT_OUT, NAME, Shape, array, either, null, number, record, text
+from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.answer_fields import LEFT_OUT, Shape, array
 from proxy.dialects.common.limits import limit
 from proxy.dialects.common.request_fields import (
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
     STRING,
     Object,
     Report,
     by_type,
     list_of,
-    one_of,
 )
-from proxy.dialects.ollama import errors as ollama_errors
-from proxy.dialects.ollama.request import OPTIONS, without_loading
-from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.request import CONTROL, NULL
 from proxy.dialects.wire.json_body import parse_request, parse_upstream
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
-_INPUT = by_type("a string or an array of strings (token ids cannot be read)", string=STRING, array=list_of(STRING))
-_OPENAI = Object(
-    {
-        "model": STRING,
-        "input": _INPUT,
-        "encoding_format": by_type('"float" or "base64"', string=one_of("float", "base64"), null=NULL),
-        "dimensions": OPTIONAL_INTEGER,
-        **CONTROL,
-    },
-    ["input"],
-)
-_OLLAMA = {
-    "model": STRING,
-    "options": by_type("an object", object=OPTIONS, null=NULL),
-    "keep_alive": CONTROL["keep_alive"],
-    "truncate": OPTIONAL_BOOLEAN,
-    "dimensions": OPTIONAL_INTEGER,
-}
-_EMBED = Object({**_OLLAMA, "input": _INPUT}, ["model", "input"])
-_OLD = Object({**_OLLAMA, "prompt": STRING}, ["model", "prompt"])
+INPUT = by_type("a string or an array of strings (token ids cannot be read)", string=STRING, array=list_of(STRING))
 
 
-def _vector(value: Any) -> Any:
+def vector(value: Any) -> Any:
     """An array of nothing but numbers, or base64 of 32-bit floats."""
     if isinstance(value, str):
         return value if _is_floats(value) else LEFT_OUT
@@ -74,24 +47,10 @@ def _is_floats(value: str) -> bool:
         return False
 
 
-_VECTORS = array(_vector)
-_COUNTS = dict.fromkeys(("total_duration", "load_duration", "prompt_eval_count"), number)
-_OPENAI_ANSWER = record(
-    {
-        "object": text("list"),
-        "data": array(
-            record({"object": text("embedding"), "index": number, "embedding": _vector}, needed=["embedding"])
-        ),
-        "model": either(NAME, null),
-        "usage": record({"prompt_tokens": number, "total_tokens": number}),
-    },
-    needed=["data"],
-)
-_EMBED_ANSWER = record({"model": NAME, "embeddings": _VECTORS, **_COUNTS}, needed=["embeddings"])
-_OLD_ANSWER = record({"embedding": _vector}, needed=["embedding"])
+VECTORS = array(vector)
 
 
-class _Embeddings(ABC):
+class EmbeddingsDialect(ABC):
     """What the four endpoints share; see `proxy.dialects.base.Dialect`."""
 
     name: str
@@ -102,7 +61,7 @@ class _Embeddings(ABC):
     vectors: str  # where the answer has them
     stream_type = "application/json"
     keep_alive = b""
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     @abstractmethod
     def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
@@ -158,65 +117,10 @@ class _Embeddings(ABC):
         return orjson.dumps(clean)
 
 
-class OpenAIEmbeddings(_Embeddings):
-    """POST /v1/embeddings."""
-
-    name = "openai_embeddings"
-    path = "/v1/embeddings"
-    fields = _OPENAI
-    shown = staticmethod(_OPENAI_ANSWER)
-    vectors = "data"
-
-    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
-        return openai_errors.error(error, request_id)
-
-    def blocked(self, message: str, request_id: str) -> bytes:
-        return openai_errors.blocked(message, request_id, param="input")
-
-
-class LMStudioEmbeddings(OpenAIEmbeddings):
-    """POST /api/v0/embeddings: the same under LM Studio's older path."""
-
-    name = "lmstudio_v0_embeddings"
-    path = "/api/v0/embeddings"
-
-
-class OllamaEmbed(_Embeddings):
-    """POST /api/embed."""
-
-    name = "ollama_embed"
-    path = "/api/embed"
-    fields = _EMBED
-    shown = staticmethod(_EMBED_ANSWER)
-    vectors = "embeddings"
-
-    def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
-        return ollama_errors.error(error, request_id)
-
-    def blocked(self, message: str, request_id: str) -> bytes:
-        return ollama_errors.blocked(message, request_id)
-
-    def _limit(self, request: Request, options: Options) -> None:
-        if not options.allow_model_control:
-            request.dropped += tuple(without_loading(request.body))
-        limit(request, options)
-
-
-class OllamaEmbeddings(OllamaEmbed):
-    """POST /api/embeddings: Ollama's older call, one text and one vector."""
-
-    name = "ollama_embeddings"
-    path = "/api/embeddings"
-    key = "prompt"
-    fields = _OLD
-    shown = staticmethod(_OLD_ANSWER)
-    vectors = "embedding"
-
-
 class EmbeddingsAnswer(Answer):
     """One exchange: the whole answer at once, or none."""
 
-    def __init__(self, dialect: _Embeddings, request: Request, guard: Guard, notice: Notice) -> None:
+    def __init__(self, dialect: EmbeddingsDialect, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._dialect = dialect
         self._parts: list[bytes] = []

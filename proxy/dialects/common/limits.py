@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from proxy.dialects.base import Options, Request
+from proxy.dialects.common.request_fields import NULL, NUMBER, OPTIONAL_NUMBER, STRING, Take, by_type
 from proxy.errors import BadRequest
 
-CONTROL = ("keep_alive", "ttl")
+CONTROL: dict[str, Take] = {
+    "keep_alive": by_type("a string or a number", string=STRING, number=NUMBER, null=NULL),
+    "ttl": OPTIONAL_NUMBER,
+}
 
 
 def limit(request: Request, options: Options) -> None:

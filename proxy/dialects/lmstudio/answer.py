@@ -17,10 +17,10 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Notice, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.events import KINDS, PROGRESS, Item, Slot, as_events, progress, stats, text_of, tool_event
-from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.template import Template
@@ -57,7 +57,7 @@ class LMStudioAnswer(NamedEventsAnswer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         if "error" in value:
-            raise openai_errors.reported(value["error"], self.guard)
+            raise upstream_errors.reported(value["error"], self.guard)
         if value.get("model_instance_id"):
             self._model = self._word(value["model_instance_id"])
         for event in as_events(value):
@@ -74,7 +74,7 @@ class LMStudioAnswer(NamedEventsAnswer):
         elif kind == "tool_call" and step in ("start", "arguments", "success", "failure"):
             yield self._read_tool(value, event)
         elif value.get("type") == "error":
-            raise openai_errors.reported(value.get("error"), self.guard)
+            raise upstream_errors.reported(value.get("error"), self.guard)
         elif value.get("type") == END:
             yield self._read_end(value, event)
 

@@ -15,12 +15,12 @@ import orjson
 from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
 from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.answer_fields import number, record, text
 from proxy.dialects.common.request_fields import Report
 from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.answer import LMStudioAnswer
 from proxy.dialects.lmstudio.request import CHAT, input_texts, restrict
-from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.chat_answer import ChatAnswer
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
@@ -111,7 +111,7 @@ class LMStudioChat:
     keep_alive = b": keep-alive\n\n"
     error = staticmethod(lmstudio_errors.error)
     blocked = staticmethod(lmstudio_errors.blocked)
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, texts located, nothing kept by the server unless that is allowed."""

@@ -11,6 +11,7 @@ from typing import Any
 from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import limit
 from proxy.dialects.common.request_fields import (
+    NULL,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
     OPTIONAL_NUMBER,
@@ -23,7 +24,6 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.openai.request import NULL
 from proxy.errors import BadRequest
 
 _TEXT = Object({"type": STRING, "content": STRING}, ["content"])

@@ -13,9 +13,9 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.line import COUNTS, DURATIONS, Template, clean_end, clean_said, is_stamp
-from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.wire import ndjson
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
 from proxy.errors import UpstreamBroken, UpstreamError
@@ -64,7 +64,7 @@ class OllamaAnswer(Answer):
     def _read(self, raw: bytes, whole: bool = False) -> Iterator[Frame]:
         line = parse_upstream(raw)
         if line.get("error"):
-            raise openai_errors.reported(line["error"], self.guard)
+            raise upstream_errors.reported(line["error"], self.guard)
         clean = self._clean({**line, "done": True} if whole else line)
         said = self._words(clean)
         if whole and not said:

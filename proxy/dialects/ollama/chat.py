@@ -9,7 +9,9 @@ import orjson
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import InputText, Notice, Options, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.request_fields import Object, Report
+from proxy.dialects.common.system_messages import system_messages
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.answer import ChatAnswer, GenerateAnswer, OllamaAnswer
 from proxy.dialects.ollama.request import (
@@ -23,8 +25,6 @@ from proxy.dialects.ollama.request import (
     refuse_raw_prompt,
     without_empty,
 )
-from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.request import system_messages
 from proxy.dialects.wire.json_body import parse_request
 
 
@@ -39,7 +39,7 @@ class _Ollama(ABC):
     keep_alive = b""  # lines of JSON have no comments
     error = staticmethod(ollama_errors.error)
     blocked = staticmethod(ollama_errors.blocked)
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, empty values left out, texts located."""

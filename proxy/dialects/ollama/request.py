@@ -1,7 +1,7 @@
 """Requests of Ollama's own dialect: what is understood, and where the texts are.
 
 Source: Ollama's docs/api.md and api/types.go. Its command sends every key, most with an empty value: an empty value is
-an absent one. Go reads keys in any case, so `fields.Object` refuses spellings that only differ in case.
+an absent one. Go reads keys in any case, so `request_fields.Object` refuses spellings that only differ in case.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import drop_logprobs, refuse_cloud
+from proxy.dialects.common.nested_texts import nested_texts, schema_texts
 from proxy.dialects.common.request_fields import (
     BOOLEAN,
     INTEGER,
+    NULL,
     NUMBER,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
@@ -27,7 +29,6 @@ from proxy.dialects.common.request_fields import (
     list_of,
     one_of,
 )
-from proxy.dialects.openai.request import NULL, nested_texts, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

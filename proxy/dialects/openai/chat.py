@@ -8,11 +8,13 @@ import orjson
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import Report
+from proxy.dialects.common.system_messages import system_messages
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chat_answer import ChatAnswer
-from proxy.dialects.openai.request import CHAT, message_texts, system_messages, tool_texts
+from proxy.dialects.openai.request import CHAT, message_texts, tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 
@@ -25,7 +27,7 @@ class OpenAIChat:
     keep_alive = b": keep-alive\n\n"
     error = staticmethod(openai_errors.error)
     blocked = staticmethod(openai_errors.blocked)
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a chat request: allow-listed, roles normalised, texts located."""

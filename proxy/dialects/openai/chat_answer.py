@@ -41,7 +41,9 @@ class ChatAnswer(ChunkedAnswer):
             text_deltas += self._call_text_deltas(index, "function_call", None, delta["function_call"])
         return text_deltas
 
-    def _call_text_deltas(self, index: int, name: str, ident: str | None, function: dict[str, Any]) -> Iterator[TextDelta]:
+    def _call_text_deltas(
+        self, index: int, name: str, ident: str | None, function: dict[str, Any]
+    ) -> Iterator[TextDelta]:
         """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
         known = self._named.get((index, name))
         if ident and known is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import NoneType
 from typing import Any
 
 import orjson
 
 from proxy.core.events import TextDelta
 from proxy.core.types import Channel, Kind
+from proxy.dialects.common.counts import index_of
 from proxy.errors import UpstreamBroken
 
 TEXT_KINDS = {
@@ -20,17 +20,6 @@ TEXT_KINDS = {
 }
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 ROLES = ("assistant", "tool")
-MAX_INDEX = 1024
-COUNTS = frozenset(
-    (
-        *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"),
-        *("cached_tokens", "audio_tokens", "reasoning_tokens", "accepted_prediction_tokens"),
-        *("rejected_prediction_tokens", "input_tokens", "output_tokens", "input_tokens_details"),
-        *("output_tokens_details", "cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second"),
-        *("predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second", "draft_n"),
-        "draft_n_accepted",
-    )
-)
 _CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
 
 
@@ -47,14 +36,6 @@ def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
     if clean.get("finish_reason") not in (None, *FINISH_REASONS):
         clean["finish_reason"] = "stop"
     return clean
-
-
-def index_of(value: dict[str, Any]) -> int:
-    """The `index` of a choice or call; a missing one is 0."""
-    index = value.get("index", 0)
-    if type(index) is not int or not 0 <= index < MAX_INDEX:
-        raise UpstreamBroken("the model server sent an index that cannot be used", "protocol")
-    return index
 
 
 def clean_delta(delta: Any) -> dict[str, Any]:
@@ -113,13 +94,6 @@ def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise UpstreamBroken("the model server sent something else where text belongs", "protocol")
     return value
-
-
-def numbers(value: Any) -> Any:
-    """Usage and timings: the known keys, with numbers, and nothing that could carry text."""
-    if isinstance(value, dict):
-        return {k: numbers(v) for k, v in value.items() if k in COUNTS and isinstance(v, (int, float, dict, NoneType))}
-    return value if isinstance(value, (int, float)) else None
 
 
 def content_deltas(index: int, delta: dict[str, Any]) -> list[TextDelta]:

@@ -12,8 +12,9 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.counts import numbers
 from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.chunk import numbers
 from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
@@ -116,7 +117,7 @@ class ChunkedAnswer(Answer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         if "error" in value:
-            raise openai_errors.reported(value["error"], self.guard)
+            raise upstream_errors.reported(value["error"], self.guard)
         choices = [self._as_delta(choice) for choice in _choices(value)]
         if not choices:
             raise UpstreamBroken("the model server sent an answer without choices", "protocol")
@@ -148,7 +149,7 @@ class ChunkedAnswer(Answer):
     def _read_chunk(self, event: sse.Event, data: bytes) -> Frame | None:
         chunk = parse_upstream(data)
         if chunk.get("error") is not None:
-            raise openai_errors.reported(chunk["error"], self.guard)
+            raise upstream_errors.reported(chunk["error"], self.guard)
         if chunk.get("model") == "" and self._head.get("model"):  # Ollama's rendering of an error of its engine
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)

@@ -18,7 +18,8 @@ from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Notice, Options, Request
-from proxy.dialects.common.limits import drop_logprobs, limit
+from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.limits import CONTROL, drop_logprobs, limit
 from proxy.dialects.common.request_fields import (
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
@@ -34,7 +35,7 @@ from proxy.dialects.openai.chat import wants_json
 from proxy.dialects.openai.chunk import clean_choice
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeText
-from proxy.dialects.openai.request import CONTROL, SAMPLING, STREAMING, tool_texts
+from proxy.dialects.openai.request import SAMPLING, STREAMING, tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest, UpstreamBroken
 
@@ -66,7 +67,7 @@ class OpenAICompletions:
     keep_alive = b": keep-alive\n\n"
     error = staticmethod(openai_errors.error)
     blocked = staticmethod(partial(openai_errors.blocked, param="prompt"))
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a completions request: allow-listed, texts located."""

@@ -5,16 +5,15 @@ Sources: the OpenAI API reference (chat completions), llama.cpp's server README,
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
+from proxy.dialects.common.limits import CONTROL
+from proxy.dialects.common.nested_texts import nested_texts, schema_texts
 from proxy.dialects.common.request_fields import (
     BOOLEAN,
     INTEGER,
-    MOST_TEXTS,
+    NULL,
     NUMBER,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
@@ -29,18 +28,11 @@ from proxy.dialects.common.request_fields import (
     list_of,
     map_of,
     one_of,
-    scalar,
     tagged,
-    too_many_texts,
 )
 from proxy.errors import BadRequest
 
-_MARKER_IN_BRACKETS = re.compile(
-    r"/?(?:[|\uff5c][\w.:/\-\u2581]{1,64}[|\uff5c]?|[\w.:/\-\u2581]{1,64}[|\uff5c])"
-).fullmatch
-MOST_IN_ORDER = 200  # members of an object in which a rewritten key keeps its place; in larger ones it goes to the end
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-NULL = scalar("null", type(None))
 
 _NUMBERS = (
     *("temperature", "top_p", "min_p", "typical_p", "tfs_z", "presence_penalty", "frequency_penalty"),
@@ -80,10 +72,6 @@ SAMPLING: dict[str, Take] = {
     "draft_model": OPTIONAL_STRING,
 }
 
-CONTROL: dict[str, Take] = {
-    "keep_alive": by_type("a string or a number", string=STRING, number=NUMBER, null=NULL),
-    "ttl": OPTIONAL_NUMBER,
-}
 
 STREAMING: dict[str, Take] = {
     "stream": OPTIONAL_BOOLEAN,
@@ -238,19 +226,6 @@ def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputTe
     return found
 
 
-def system_messages(messages: list[dict[str, Any]], at_head: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last of them. An empty one is put at the head if none is there and one is needed.
-
-    Many templates leave out a developer's message: one that bears the operator's words becomes the system's.
-    """
-    own = [message for message in messages if message["role"] in ("system", "developer")]
-    if not own or (at_head and own[0] is not messages[0]):
-        messages.insert(0, {"role": "system", "content": ""})
-        own.insert(0, messages[0])
-    own[0]["role"] = own[-1]["role"] = "system"
-    return own[0], own[-1]
-
-
 def check_media(part: dict[str, Any], path: str, options: Options) -> None:
     """Pictures and sound: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
     if part["type"] in ("text", "refusal"):
@@ -281,80 +256,3 @@ def tool_texts(body: dict[str, Any]) -> list[InputText]:
         if isinstance(value, str):
             texts.append(InputText("system", value, key, body, key, group=-1 - len(texts)))
     return texts
-
-
-def schema_texts(definitions: Iterable[tuple[str, Any]]) -> list[InputText]:
-    """The texts in tools and schemas, which are given with their paths; each a group of its own."""
-    texts: list[InputText] = []
-    for path, value in definitions:
-        texts += nested_texts(value, "system", path, MOST_TEXTS - len(texts))
-    for i, text in enumerate(texts):
-        text.group = -1 - i
-    return texts
-
-
-def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> list[InputText]:
-    """Every string and number inside an object or array: the values of each object, then its keys.
-
-    Raises BadRequest when there are more than `most`.
-    """
-    texts: list[InputText] = []
-    stack: list[tuple[Any, str]] = [(value, path)]
-    while stack:
-        node, where = stack.pop()
-        items: list[tuple[Any, Any]] = []
-        if isinstance(node, dict):
-            items = list(node.items())
-        elif isinstance(node, list):
-            items = list(enumerate(node))
-        members = {key: _Member(node, key) for key, _ in items}
-        for key, item in items:
-            below = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
-            if isinstance(item, str):
-                texts.append(InputText(role, item, below, members[key], "value"))
-            elif type(item) in (int, float):
-                texts.append(InputText(role, json.dumps(item), below, members[key], "value"))
-            else:
-                stack.append((item, below))
-        if isinstance(node, dict):
-            _check_keys(node, where)
-            texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
-        if len(texts) > most:
-            raise too_many_texts(where)
-    return texts
-
-
-def _check_keys(node: dict[Any, Any], path: str) -> None:
-    """Refuse a key that is a chat template's control marker once it stands between angle brackets: templates like
-    Qwen3-Coder's write the keys of a tool's schema as `<key>`, and `|im_end|` would end a turn."""
-    for key in node:
-        if isinstance(key, str) and _MARKER_IN_BRACKETS(key):
-            raise BadRequest(f"{path}: the key {key!a} cannot be told from a control marker", path, "invalid_key")
-
-
-class _Member:
-    """A member of an object or array whose value, and whose key, may each be rewritten, more than once."""
-
-    def __init__(self, node: Any, key: Any) -> None:
-        self._node = node
-        self._key = key
-
-    def __setitem__(self, part: str, text: str) -> None:
-        """Put `text` in the place of the member's "value", or of its "key", which stays unique, and where it is."""
-        if part == "value":
-            self._node[self._key] = text
-        elif text != self._key:
-            while text in self._node:
-                text += "_"
-            self._rename(text)
-
-    def _rename(self, key: str) -> None:
-        """To build a large object anew for each of its keys would take a time that grows with the square."""
-        node, old = self._node, self._key
-        if len(node) > MOST_IN_ORDER:
-            node[key] = node.pop(old)
-        else:
-            items = [(key if k == old else k, v) for k, v in node.items()]
-            node.clear()
-            node.update(items)
-        self._key = key

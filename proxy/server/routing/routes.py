@@ -12,11 +12,17 @@ from functools import partial
 
 from proxy.dialects.anthropic.messages import AnthropicCountTokens, AnthropicMessages
 from proxy.dialects.base import Dialect
-from proxy.dialects.common import catalogue, embeddings
+from proxy.dialects.common import catalogue
+from proxy.dialects.lmstudio import models as lmstudio_models
 from proxy.dialects.lmstudio.chat import LMStudioChat, LMStudioV0Chat, LMStudioV0Completions
+from proxy.dialects.lmstudio.embeddings import LMStudioEmbeddings
+from proxy.dialects.ollama import models as ollama_models
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
+from proxy.dialects.ollama.embeddings import OllamaEmbed, OllamaEmbeddings
+from proxy.dialects.openai import models as openai_models
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
+from proxy.dialects.openai.embeddings import OpenAIEmbeddings
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 
 
@@ -88,27 +94,27 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /api/v1/chat", LMStudioChat(), "LM Studio's own chat."),
     _guarded("POST /api/v0/chat/completions", LMStudioV0Chat(), "LM Studio's older path for OpenAI's chat."),
     _guarded("POST /api/v0/completions", LMStudioV0Completions(), "LM Studio's older path for completions."),
-    _guarded("POST /v1/embeddings", embeddings.OpenAIEmbeddings(), "Numbers for a text; the text is checked."),
-    _guarded("POST /api/embed", embeddings.OllamaEmbed(), "Numbers for a text; the text is checked."),
-    _guarded("POST /api/embeddings", embeddings.OllamaEmbeddings(), "Ollama's older call for the same."),
-    _guarded("POST /api/v0/embeddings", embeddings.LMStudioEmbeddings(), "LM Studio's older path for the same."),
+    _guarded("POST /v1/embeddings", OpenAIEmbeddings(), "Numbers for a text; the text is checked."),
+    _guarded("POST /api/embed", OllamaEmbed(), "Numbers for a text; the text is checked."),
+    _guarded("POST /api/embeddings", OllamaEmbeddings(), "Ollama's older call for the same."),
+    _guarded("POST /api/v0/embeddings", LMStudioEmbeddings(), "LM Studio's older path for the same."),
     Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
-    _shown("GET /v1/models", catalogue.openai_models, "The models."),
-    _shown("GET /v1/models/{model}", catalogue.openai_model, "One model."),
-    _shown("GET /api/tags", catalogue.tags, "Ollama's list of models."),
-    _shown("GET /api/ps", catalogue.loaded, "Ollama's list of loaded models."),
-    _shown("GET /api/version", catalogue.version, "Ollama's version."),
-    _shown("GET /api/v0/models", catalogue.lmstudio_v0_models, "LM Studio's older list of models."),
-    _shown("GET /api/v0/models/{model}", catalogue.lmstudio_v0_model, "One model of it."),
-    _shown("GET /api/v1/models", catalogue.lmstudio_v1_models, "LM Studio's list of models."),
-    _shown("GET /health", catalogue.health, "Whether llama.cpp has loaded its model."),
+    _shown("GET /v1/models", openai_models.openai_models, "The models."),
+    _shown("GET /v1/models/{model}", openai_models.openai_model, "One model."),
+    _shown("GET /api/tags", ollama_models.tags, "Ollama's list of models."),
+    _shown("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models."),
+    _shown("GET /api/version", ollama_models.version, "Ollama's version."),
+    _shown("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."),
+    _shown("GET /api/v0/models/{model}", lmstudio_models.lmstudio_v0_model, "One model of it."),
+    _shown("GET /api/v1/models", lmstudio_models.lmstudio_v1_models, "LM Studio's list of models."),
+    _shown("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
-        reading=Reading(catalogue.root, content_type="text/plain; charset=utf-8"),
+        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8"),
     ),
     Route(
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
-        reading=Reading(partial(catalogue.cleaned, catalogue.show), catalogue.show_request, reveals=True),
+        reading=Reading(partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, reveals=True),
     ),
     *_closed(
         Access.ADMIN,

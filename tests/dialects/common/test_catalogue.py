@@ -11,6 +11,9 @@ from ollama import ListResponse, ProcessResponse, ShowResponse
 from openai.types import Model
 
 from proxy.dialects.common import catalogue
+from proxy.dialects.lmstudio import models as lmstudio_models
+from proxy.dialects.ollama import models as ollama_models
+from proxy.dialects.openai import models as openai_models
 from proxy.errors import BadRequest, UpstreamBroken
 from tests.dialects.golden_files import golden
 
@@ -71,19 +74,19 @@ def told(name: str) -> Any:
 
 
 SHOWN: dict[str, tuple[Clean, Any, tuple[str, ...]]] = {  # and what is left out of it
-    "tags": (catalogue.tags, told("ollama_api_tags"), ()),
-    "ps": (catalogue.loaded, told("ollama_api_ps"), ()),
-    "version": (catalogue.version, told("ollama_api_version"), ()),
-    "models": (catalogue.openai_models, told("ollama_v1_models"), ()),
-    "model": (catalogue.openai_model, told("ollama_v1_model"), ()),
-    "llama models": (catalogue.openai_models, told("llama_models"), ("models", "tags")),
-    "show": (catalogue.show, told("ollama_api_show_instruct"), ("system", "template", "modelfile")),
-    "show base": (catalogue.show, told("ollama_api_show_base"), ("template", "modelfile")),
-    "show parameters": (catalogue.show, {"parameters": PARAMETERS, "license": "MIT ..."}, ("license",)),
-    "v0 models": (catalogue.lmstudio_v0_models, V0_MODELS, ()),
-    "v0 model": (catalogue.lmstudio_v0_model, V0_MODELS["data"][0], ()),
-    "v1 models": (catalogue.lmstudio_v1_models, V1_MODELS, ()),
-    "health": (catalogue.health, {"status": "ok"}, ()),
+    "tags": (ollama_models.tags, told("ollama_api_tags"), ()),
+    "ps": (ollama_models.loaded, told("ollama_api_ps"), ()),
+    "version": (ollama_models.version, told("ollama_api_version"), ()),
+    "models": (openai_models.openai_models, told("ollama_v1_models"), ()),
+    "model": (openai_models.openai_model, told("ollama_v1_model"), ()),
+    "llama models": (openai_models.openai_models, told("llama_models"), ("models", "tags")),
+    "show": (ollama_models.show, told("ollama_api_show_instruct"), ("system", "template", "modelfile")),
+    "show base": (ollama_models.show, told("ollama_api_show_base"), ("template", "modelfile")),
+    "show parameters": (ollama_models.show, {"parameters": PARAMETERS, "license": "MIT ..."}, ("license",)),
+    "v0 models": (lmstudio_models.lmstudio_v0_models, V0_MODELS, ()),
+    "v0 model": (lmstudio_models.lmstudio_v0_model, V0_MODELS["data"][0], ()),
+    "v1 models": (lmstudio_models.lmstudio_v1_models, V1_MODELS, ()),
+    "health": (openai_models.health, {"status": "ok"}, ()),
 }
 
 
@@ -142,7 +145,7 @@ def test_prose_is_never_shown(name: str) -> None:
 def test_what_is_no_such_answer_is_refused(name: str, body: bytes) -> None:
     """Anything else than the expected object is an error of the model server, never an empty success."""
     clean = SHOWN[name][0]
-    if clean is catalogue.show and body.startswith(b"{"):
+    if clean is ollama_models.show and body.startswith(b"{"):
         assert catalogue.cleaned(clean, body) == b"{}"  # nothing in it has to be there
         return
     with pytest.raises(UpstreamBroken):
@@ -151,28 +154,30 @@ def test_what_is_no_such_answer_is_refused(name: str, body: bytes) -> None:
 
 def test_the_clients_can_read_it() -> None:
     """The ollama and openai packages read what is left."""
-    tags = ListResponse.model_validate_json(catalogue.cleaned(catalogue.tags, golden("ollama_api_tags").body))
+    tags = ListResponse.model_validate_json(catalogue.cleaned(ollama_models.tags, golden("ollama_api_tags").body))
     assert len(tags.models) == 9
-    loaded = ProcessResponse.model_validate_json(catalogue.cleaned(catalogue.loaded, golden("ollama_api_ps").body))
+    loaded = ProcessResponse.model_validate_json(catalogue.cleaned(ollama_models.loaded, golden("ollama_api_ps").body))
     assert loaded.models[0].details is not None
-    show = ShowResponse.model_validate_json(catalogue.cleaned(catalogue.show, golden("ollama_api_show_instruct").body))
+    show = ShowResponse.model_validate_json(
+        catalogue.cleaned(ollama_models.show, golden("ollama_api_show_instruct").body)
+    )
     assert show.modelinfo is not None
     assert show.modelinfo["general.architecture"] == "llama"
-    models = json.loads(catalogue.cleaned(catalogue.openai_models, golden("llama_models").body))
+    models = json.loads(catalogue.cleaned(openai_models.openai_models, golden("llama_models").body))
     assert Model.model_validate(models["data"][0], strict=True).id == "tiny.gguf"
 
 
 def test_the_operators_words_can_be_revealed() -> None:
     """With the flag, /api/show has the system prompt, the template and the rest of them as they are."""
     value = told("ollama_api_show_instruct") | {"license": PROSE, "messages": [{"role": "user", "content": PROSE}]}
-    revealed = json.loads(catalogue.cleaned(catalogue.show, json.dumps(value).encode(), reveal=True))
+    revealed = json.loads(catalogue.cleaned(ollama_models.show, json.dumps(value).encode(), reveal=True))
     assert revealed == value
 
 
 def test_parameters_are_lines_of_a_known_form() -> None:
     """A line that is not a name with a number or a short quoted text is left out, the others stay."""
     value = {"parameters": PARAMETERS + "\nYou are a helper\nstop   " + '"' + "x" * 65 + '"\n' + 'stop "a" and more'}
-    assert catalogue.show(value) == {"parameters": PARAMETERS}
+    assert ollama_models.show(value) == {"parameters": PARAMETERS}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,7 @@ def test_parameters_are_lines_of_a_known_form() -> None:
 )
 def test_the_command_may_ask_for_a_description(body: bytes, expected: dict[str, Any]) -> None:
     """What `ollama show` and `ollama run` send is taken; only the model's name and `verbose` go on."""
-    assert json.loads(catalogue.show_request(body)) == expected
+    assert json.loads(ollama_models.show_request(body)) == expected
 
 
 @pytest.mark.parametrize(
@@ -208,14 +213,14 @@ def test_the_command_may_ask_for_a_description(body: bytes, expected: dict[str, 
 def test_other_questions_are_refused(body: dict[str, Any], param: str) -> None:
     """A description of anything but the model as it is is refused, with the field's name."""
     with pytest.raises(BadRequest) as refused:
-        catalogue.show_request(json.dumps(body).encode())
+        ollama_models.show_request(json.dumps(body).encode())
     assert refused.value.param == param
 
 
 def test_the_root_says_one_of_two_things() -> None:
     """Ollama's own words pass; whatever page stands there otherwise does not."""
-    assert catalogue.root(golden("ollama_root").body) == b"Ollama is running"
-    assert catalogue.root(b"<html>FORBIDDEN</html>") == b"The model server is running"
+    assert ollama_models.root(golden("ollama_root").body) == b"Ollama is running"
+    assert ollama_models.root(b"<html>FORBIDDEN</html>") == b"The model server is running"
 
 
 @pytest.mark.parametrize(
@@ -224,4 +229,4 @@ def test_the_root_says_one_of_two_things() -> None:
 )
 def test_names_of_models_pass(name: str) -> None:
     """The forms that names have: repositories, tags, paths of files."""
-    assert catalogue.openai_model({"id": name}) == {"id": name}
+    assert openai_models.openai_model({"id": name}) == {"id": name}

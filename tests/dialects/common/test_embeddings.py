@@ -15,7 +15,9 @@ from openai.types import CreateEmbeddingResponse
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import Options
-from proxy.dialects.common.embeddings import LMStudioEmbeddings, OllamaEmbed, OllamaEmbeddings, OpenAIEmbeddings
+from proxy.dialects.lmstudio.embeddings import LMStudioEmbeddings
+from proxy.dialects.ollama.embeddings import OllamaEmbed, OllamaEmbeddings
+from proxy.dialects.openai.embeddings import OpenAIEmbeddings
 from proxy.errors import BadRequest, UpstreamBroken, UpstreamTimeout
 from tests.phrases import PhrasePlan, block
 

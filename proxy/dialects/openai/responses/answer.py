@@ -21,9 +21,10 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending
 from proxy.dialects.base import Notice, Request
+from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.counts import numbers
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.chunk import numbers
 from proxy.dialects.openai.responses.items import (
     CALL,
     PARTS,
@@ -97,7 +98,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         if value.get("error") is not None:
-            raise openai_errors.reported(value["error"], self.guard)
+            raise upstream_errors.reported(value["error"], self.guard)
         for event in as_events(value):
             yield from self._read(event, None)
 
@@ -111,9 +112,9 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _read(self, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         kind: str = value["type"]
         if kind == "error" or value.get("error") is not None:
-            raise openai_errors.reported(value.get("error") or value, self.guard)
+            raise upstream_errors.reported(value.get("error") or value, self.guard)
         if kind == "response.failed":
-            raise openai_errors.reported(as_dict(value.get("response")).get("error"), self.guard)
+            raise upstream_errors.reported(as_dict(value.get("response")).get("error"), self.guard)
         self._numbers.take(value)
         self._output.indexed = self._output.indexed or "output_index" in value
         reader = self._readers.get(kind)

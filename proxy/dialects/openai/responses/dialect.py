@@ -8,6 +8,7 @@ import orjson
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import Report
 from proxy.dialects.openai import errors as openai_errors
@@ -33,7 +34,7 @@ class OpenAIResponses:
     keep_alive = b": keep-alive\n\n"
     error = staticmethod(openai_errors.error)
     blocked = staticmethod(partial(openai_errors.blocked, param="input"))
-    upstream_message = staticmethod(openai_errors.upstream_message)
+    upstream_message = staticmethod(upstream_errors.upstream_message)
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, roles normalised, texts located, state refused."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.core.events import TextDelta
 from proxy.core.types import Channel
-from proxy.dialects.openai.chunk import index_of
+from proxy.dialects.common.counts import index_of
 from proxy.dialects.openai.responses.items import (
     CALL,
     TEXTS,

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
+from proxy.dialects.common.limits import CONTROL
+from proxy.dialects.common.nested_texts import schema_texts
 from proxy.dialects.common.request_fields import (
+    NULL,
     OPTIONAL_BOOLEAN,
     OPTIONAL_INTEGER,
     OPTIONAL_NUMBER,
@@ -24,7 +27,6 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.openai.request import CONTROL, NULL, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant")

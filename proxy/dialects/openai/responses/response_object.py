@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.dialects.base import Request
-from proxy.dialects.openai.chunk import numbers
+from proxy.dialects.common.counts import numbers
 
 Word = Callable[[Any], str]
 

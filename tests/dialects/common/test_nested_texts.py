@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.dialects.openai.request import nested_texts
+from proxy.dialects.common.nested_texts import nested_texts
 
 
 def test_every_string_inside_is_found_keys_too() -> None:
