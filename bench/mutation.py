@@ -22,8 +22,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/matching/test_tricky_cases.py",
-    "tests/matching/test_keywords.py",
-    "tests/matching/test_automaton.py",
+    "tests/matching/test_aho_corasick.py",
+    "tests/matching/test_lazy_dfa.py",
     "tests/matching/test_nfa.py",
     "tests/matching/test_charsets.py",
     "tests/matching/test_matcher.py",
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
     wrong: str
 
 
-SCAN, AUTOMATON, WORDS = "matching/scan.py", "matching/automaton.py", "matching/keywords.py"
+SCAN, DFA, WORDS = "matching/scan.py", "matching/lazy_dfa.py", "matching/aho_corasick.py"
 FAULTS = [
     Fault(
         "a word's start is off by one",
@@ -52,14 +52,14 @@ FAULTS = [
     Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
     Fault(
         "left context is lost: nothing was before",
-        AUTOMATON,
+        DFA,
         "known = before & self._behind",
         "known = frozenset[CharSet]()",
     ),
-    Fault("the younger start is reported", AUTOMATON, "            if rule not in out:\n", "            if True:\n"),
+    Fault("the younger start is reported", DFA, "            if rule not in out:\n", "            if True:\n"),
     Fault(
         "text does not wait for open matches",
-        AUTOMATON,
+        DFA,
         "for c, register in oldest if c.holds)",
         "for c, register in oldest if not c.holds)",
     ),
@@ -84,24 +84,24 @@ FAULTS = [
     Fault(
         "of blocks that tie, the last one is named",
         SCAN,
-        "number = min((number for number, _ in blocked.blocks), key=self._pass.rank)",
-        "number = max((number for number, _ in blocked.blocks), key=self._pass.rank)",
+        "number = min((number for number, _ in blocked.blocks), key=self._program.rank)",
+        "number = max((number for number, _ in blocked.blocks), key=self._program.rank)",
     ),
     Fault(
         "a block lets out what was still open",
         SCAN,
-        "self._announced = min(start, place.watermark())",
+        "self._announced = min(start, cursor.watermark())",
         "self._announced = start",
     ),
     Fault("hopeless items are not pruned", "matching/nfa.py", "live = _live(reached)", "live = reached"),
-    Fault("a certain match waits for look-ahead", AUTOMATON, "        _decide(items, after)\n", ""),
+    Fault("a certain match waits for look-ahead", DFA, "        _decide(items, after)\n", ""),
     Fault(
         "shortest also gives up what begins at the end",
-        AUTOMATON,
+        DFA,
         "self._cut(moves, ended, old)",
         "self._cut(moves, ended, len(moves))",
     ),
-    Fault("shortest does not begin anew", AUTOMATON, "self._cut(moves, ended, len(moves))", "moves"),
+    Fault("shortest does not begin anew", DFA, "self._cut(moves, ended, len(moves))", "moves"),
     Fault(
         "a validator is asked about the longest candidate only",
         SCAN,
@@ -110,7 +110,7 @@ FAULTS = [
     ),
     Fault(
         "an older start stands in for one that a validator may want",
-        AUTOMATON,
+        DFA,
         "and not group.hold_class.every_start",
         "and group is not None",
     ),
@@ -155,7 +155,7 @@ FAULTS = [
         "if over >= 0 and hold_class",
         "if over > 0 and hold_class",
     ),
-    Fault("a block that came too late is not taken back", SCAN, "if block_at < place.position:", "if False:"),
+    Fault("a block that came too late is not taken back", SCAN, "if block_at < cursor.position:", "if False:"),
     Fault(
         "the Kelvin sign is no k",
         "matching/charsets.py",

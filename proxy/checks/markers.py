@@ -317,15 +317,15 @@ class MarkerScan:
         assert isinstance(mark, tuple)
         self._position, self._rest, self.verdict = mark
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """What has begun."""
         return self._rest if self.verdict is None and len(self._rest) <= MOST_OPEN else None
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
-        assert isinstance(place, str)
-        self._position, self._rest = position, place
-        return position - len(place) if self._pass.rule.holds else position
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
+        assert isinstance(key, str)
+        self._position, self._rest = position, key
+        return position - len(key) if self._pass.rule.holds else position
 
 
 class MarkerDetector(NamedTuple):

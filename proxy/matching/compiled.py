@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 
 from proxy.core.types import Action, Rule
+from proxy.matching.aho_corasick import entry_length, iotas, marked
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
 from proxy.matching.foldtree import fold_tree
-from proxy.matching.keywords import entry_length, iotas, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
 from proxy.matching.pauses import Pause, no_pause, pausing

@@ -131,21 +131,21 @@ class _Scan:
         self._lens.restore(lens)
         self.verdict = None
 
-    def place(self) -> Hashable | None:
-        """The place of the inner scan, when all that is open has begun in the map's last piece: then the rest of the
+    def state_key(self) -> Hashable | None:
+        """The key of the inner scan, when all that is open has begun in the map's last piece: then the rest of the
         map does not matter. It also means that the map has not changed in what was read last.
         """
         if self._delta is None or self._tail or self.verdict is not None or not self._lens.quiet:
             return None
         if self._last and self._seen - self._last < MOST_OPEN:
             return None
-        return self._inner.place()
+        return self._inner.state_key()
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
         assert self._delta is not None
         self._seen = position - self._delta
-        self._mark = self._inner.resume(place, self._seen)
+        self._mark = self._inner.restore_key(key, self._seen)
         return self._mark + self._delta
 
     def _count(self) -> None:

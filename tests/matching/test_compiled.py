@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from proxy.core.types import Action, Rule
+from proxy.matching.aho_corasick import marked
 from proxy.matching.compiled import AT_ONCE, compile_rule
 from proxy.matching.folding import fold_text
-from proxy.matching.keywords import marked
 from proxy.matching.pauses import pausing
 from proxy.matching.rules import MatchRule
 from proxy.matching.variants import FULL_LIST, plan

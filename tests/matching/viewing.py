@@ -29,17 +29,17 @@ class Word(NamedTuple):
     whole: bool = False
 
 
-class Unplaced:
-    """A scan that cannot say where it stands."""
+class Keyless:
+    """A scan whose states have no keys."""
 
-    def place(self) -> None:
+    def state_key(self) -> None:
         return None
 
-    def resume(self, place: Hashable, position: int) -> int:
+    def restore_key(self, key: Hashable, position: int) -> int:
         raise AssertionError
 
 
-class WordScan(Unplaced):
+class WordScan(Keyless):
     """A pass scan over literals that knows everything as early as can be, one character at a time."""
 
     def __init__(self, words: tuple[Word, ...]) -> None:
@@ -112,7 +112,7 @@ class WordPass(NamedTuple):
         return WordScan(self.words)
 
 
-class PatternScan(Unplaced):
+class PatternScan(Keyless):
     """A pass scan that waits for the end, then tries every span of the text."""
 
     verdict: Verdict | None = None

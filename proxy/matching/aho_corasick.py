@@ -89,11 +89,11 @@ def _closed(entry: str) -> str:
     return start + entry + end
 
 
-class Keywords:
+class AhoCorasick:
     """The entries of all word rules as one automaton; shared by all streams. The lists stay where they are."""
 
     def __init__(self, lists: Sequence[WordList], max_transitions: int = MAX_TRANSITIONS) -> None:
-        """max_transitions: how many to remember before starting afresh."""
+        """max_transitions: how many to cache before starting afresh."""
         self.max_transitions = max_transitions
         self.transitions = 0
         self.nodes: dict[str, Node] = {}
@@ -209,13 +209,13 @@ class WordState(dict[str, "WordState"]):
     live:       how many characters an unfinished entry of a hiding rule has taken up
     """
 
-    __slots__ = ("after_word", "ends", "keywords", "live", "node")
+    __slots__ = ("after_word", "automaton", "ends", "live", "node")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, keywords: Keywords, node: Node, after_word: bool, ends: tuple[End, ...] | None) -> None:
+    def __init__(self, automaton: AhoCorasick, node: Node, after_word: bool, ends: tuple[End, ...] | None) -> None:
         super().__init__()
-        self.keywords, self.node, self.after_word, self.ends, self.live = keywords, node, after_word, ends, node.live
+        self.automaton, self.node, self.after_word, self.ends, self.live = automaton, node, after_word, ends, node.live
 
     def __missing__(self, char: str) -> WordState:
-        state = self[char] = self.keywords.step(self, char)
+        state = self[char] = self.automaton.step(self, char)
         return state

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from proxy.core.types import Action, Rule
-from proxy.matching.automaton import Automaton, Change, State
 from proxy.matching.classes import UNLIMITED, classify
 from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.lazy_dfa import Change, LazyTaggedDfa, State
 from proxy.matching.rules import MatchRule
 
 
@@ -19,10 +19,10 @@ def compiled(*patterns: str, **options: object) -> list[CompiledRule]:
     return [compile_rule(MatchRule(rule, pattern, **options)) for pattern in patterns]  # type: ignore[arg-type]
 
 
-def automaton(*patterns: str, remembered: int = 1000, **options: object) -> Automaton:
+def automaton(*patterns: str, remembered: int = 1000, **options: object) -> LazyTaggedDfa:
     """The patterns as one automaton."""
     rules = compiled(*patterns, **options)
-    return Automaton(list(zip(range(len(rules)), rules, classify(rules), strict=True)), remembered)
+    return LazyTaggedDfa(list(zip(range(len(rules)), rules, classify(rules), strict=True)), remembered)
 
 
 def read(state: State, text: str) -> tuple[State, list[int]]:

@@ -102,7 +102,7 @@ class Move:
 _ends = attrgetter("ends")
 
 
-class Automaton:
+class LazyTaggedDfa:
     """Compiled rules, their classes, and the states that texts have led to so far."""
 
     def __init__(
@@ -336,7 +336,7 @@ class Group(dict[Atom, Move]):
     __slots__ = ("_automaton", "_by_set", "hold_class", "members", "rest")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, automaton: Automaton, hold_class: HoldClass, items: frozenset[Item]) -> None:
+    def __init__(self, automaton: LazyTaggedDfa, hold_class: HoldClass, items: frozenset[Item]) -> None:
         super().__init__()
         self._automaton, self.hold_class, self.members = automaton, hold_class, items
         self.rest: dict[frozenset[Item], Group | None] = {}
@@ -402,7 +402,7 @@ class State(dict["str | Atom", Step]):
     __slots__ = ("automaton", "fresh", "groups", "held", "overflow", "special", "validated")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, automaton: Automaton, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> None:
+    def __init__(self, automaton: LazyTaggedDfa, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> None:
         super().__init__()
         self.automaton, self.groups, self.fresh = automaton, groups, fresh
         self.held, self.overflow, self.validated, self.special = automaton.watched(groups)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.types import Action, Rule
+from proxy.matching.aho_corasick import MARK, AhoCorasick, WordList, entry_length, marked
 from proxy.matching.compiled import compile_rule
 from proxy.matching.engine import MatchPass
 from proxy.matching.errors import PatternError
-from proxy.matching.keywords import MARK, Keywords, WordList, entry_length, marked
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
 from tests import oracle
@@ -117,13 +117,13 @@ def test_marks_stand_at_boundaries_and_at_both_ends() -> None:
 def test_matchers_share_the_lists() -> None:
     """A matcher is made of compiled rules without copying their words."""
     rule = compile_rule(words_rule(*(f"word{n}" for n in range(100))))
-    lists = [MatchPass([rule]).keywords for _ in range(2)]
+    lists = [MatchPass([rule]).words for _ in range(2)]
     assert all(k is not None and k.root.ranges[0].words.entries is rule.entries for k in lists)
 
 
 def test_the_cache_is_bounded_and_shared() -> None:
     """A flush forgets the states; a stream in the middle of a word goes on, and two streams do not mix."""
-    keywords = Keywords([WordList(0, marked(["abcd", "bcx"]), True)], max_transitions=3)
+    keywords = AhoCorasick([WordList(0, marked(["abcd", "bcx"]), True)], max_transitions=3)
     one = two = keywords.start
     for char in "abc":
         one = one[char]

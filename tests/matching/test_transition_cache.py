@@ -1,4 +1,4 @@
-"""What is remembered of tokens is what reading them again would say."""
+"""What is cached of tokens is what reading them again would say."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from proxy.core.types import Action, Rule
 from proxy.matching.compiled import compile_rule
 from proxy.matching.lenses import UNSEEN_LIMIT, FloodError
 from proxy.matching.matcher import Matcher
-from proxy.matching.recall import LONGEST, MAX_LEAPS, RecallingScan, Standing
 from proxy.matching.rules import MOST_OPEN, MatchRule
+from proxy.matching.transition_cache import LONGEST, MAX_CACHED, CachedState, CachingScan
 from tests import laws
 from tests.matching import strategies as some
 from tests.matching.strategies import BLOCK, HIDE, Made
@@ -62,23 +62,23 @@ def blocked(said: Sequence[Progress]) -> bool:
 
 
 def two_matchers(made: list[Made], most: int, escaped: bool = False) -> tuple[Matcher, Matcher]:
-    """One that remembers, and one that does not."""
+    """One with the cache, and one without."""
     rules = [compiled for _, compiled in made]
-    recalling, forgetting = (Matcher(rules, escaped, others=(MARKERS,), max_leaps=leaps) for leaps in (most, 0))
-    return recalling, forgetting
+    caching, plain = (Matcher(rules, escaped, others=(MARKERS,), max_cached=cached) for cached in (most, 0))
+    return caching, plain
 
 
 def expect_the_same(made: list[Made], streams: list[list[str]], most: int, escaped: bool = False) -> None:
     """Two matchers read the same streams, each twice and each with its last token told apart or not."""
-    recalling, forgetting = two_matchers(made, most, escaped)
+    caching, plain = two_matchers(made, most, escaped)
     for tokens in streams * 2:
-        assert answers(recalling, tokens) == answers(forgetting, tokens)
-        assert answers(recalling, tokens[:-1], *tokens[-1:]) == answers(forgetting, tokens[:-1], *tokens[-1:])
+        assert answers(caching, tokens) == answers(plain, tokens)
+        assert answers(caching, tokens[:-1], *tokens[-1:]) == answers(plain, tokens[:-1], *tokens[-1:])
 
 
 @some.examples(1500)
-@given(some.rules(some.mixed, HIDE, fold=True), STREAMS, st.sampled_from([MAX_LEAPS, 3, 20]), st.booleans())
-def test_what_is_remembered_is_what_would_be_read(
+@given(some.rules(some.mixed, HIDE, fold=True), STREAMS, st.sampled_from([MAX_CACHED, 3, 20]), st.booleans())
+def test_what_is_cached_is_what_would_be_read(
     made: list[Made], streams: list[list[str]], most: int, escaped: bool
 ) -> None:
     """Watermarks and findings of every token are the same, in all views, with escapes, references and unseen marks."""
@@ -86,21 +86,21 @@ def test_what_is_remembered_is_what_would_be_read(
 
 
 @some.examples(800)
-@given(some.rules(some.late, BLOCK, fold=True), STREAMS, st.sampled_from([MAX_LEAPS, 3]))
-def test_what_waits_too_long_is_remembered_right(made: list[Made], streams: list[list[str]], most: int) -> None:
-    """Matches that block, or block or are covered when they are open too long, are never leapt over."""
+@given(some.rules(some.late, BLOCK, fold=True), STREAMS, st.sampled_from([MAX_CACHED, 3]))
+def test_what_waits_too_long_is_cached_right(made: list[Made], streams: list[list[str]], most: int) -> None:
+    """Matches that block, or block or are covered when they are open too long, are never cached."""
     expect_the_same(made, streams, most)
 
 
 @some.examples(600)
-@given(some.rules(some.mixed, HIDE, fold=True), STREAMS, st.sampled_from([MAX_LEAPS, 3]), st.randoms())
-def test_going_back_amid_what_is_remembered(
+@given(some.rules(some.mixed, HIDE, fold=True), STREAMS, st.sampled_from([MAX_CACHED, 3]), st.randoms())
+def test_going_back_amid_what_is_cached(
     made: list[Made], streams: list[list[str]], most: int, rng: random.Random
 ) -> None:
-    """A scan that goes back, after tokens that were leapt over or read, says the same of what follows."""
-    recalling, forgetting = two_matchers(made, most)
+    """A scan that goes back, after tokens that were cached or read, says the same of what follows."""
+    caching, plain = two_matchers(made, most)
     for tokens in streams * 2:
-        scans = recalling.open(), forgetting.open()
+        scans = caching.open(), plain.open()
         marks: list[list[object]] = []
         for token in tokens:
             if rng.random() < 0.4:
@@ -127,8 +127,8 @@ def spans(said: Sequence[Progress]) -> list[tuple[int, int]]:
     return [(finding.start, finding.end) for progress in said for finding in progress.findings]
 
 
-def test_each_open_match_is_remembered_where_it_began() -> None:
-    """Of several that are open in tokens which are leapt over, the one that is completed is found whole."""
+def test_each_open_match_is_cached_where_it_began() -> None:
+    """Of several that are open in tokens which are cached, the one that is completed is found whole."""
     check = pattern("a.{3}b")
     for said in (["a", "a", "c", "c", "c"], ["a", "c", "a", "c", "c"]):
         answers(check, said)
@@ -139,8 +139,8 @@ def test_each_open_match_is_remembered_where_it_began() -> None:
 
 
 @pytest.mark.parametrize("source", ["ab", r"(?:ab)+\Z", r"a\b"])
-def test_the_end_of_a_text_is_remembered_without_its_last_token(source: str) -> None:
-    """That a text may end in a place says nothing of one that brings more with its end, and the other way round."""
+def test_the_end_of_a_text_is_cached_without_its_last_token(source: str) -> None:
+    """That a text may end in a state says nothing of one that brings more with its end, and the other way round."""
     check = pattern(source)
     expected = {end: spans(answers(pattern(source), ["c", " a"], end)) for end in ("", "b", "c")}
     for end in ("", "b", "c", "", "b"):
@@ -148,7 +148,7 @@ def test_the_end_of_a_text_is_remembered_without_its_last_token(source: str) -> 
     assert any(expected.values())
 
 
-def test_going_back_over_tokens_that_were_leapt_over() -> None:
+def test_going_back_over_cached_tokens() -> None:
     """Back where a word has begun, the rest of it is found, whatever was read meanwhile."""
     check = words("for bid den")
     for said in (["for", " bid", " den"], [".", ".", " den"]):
@@ -163,7 +163,7 @@ def test_going_back_over_tokens_that_were_leapt_over() -> None:
     assert [finding.start for finding in scan.feed(" den").findings + scan.feed("", final=True).findings] == [0]
 
 
-def test_a_flood_after_what_is_remembered() -> None:
+def test_a_flood_after_what_is_cached() -> None:
     """Unseen characters are counted one by one, however many of them came in tokens that are known."""
     check = words("forbidden", fold=True)
     token = "\u200b" * (LONGEST - 1)
@@ -183,12 +183,12 @@ def test_tokens_that_were_read_once_are_not_read_again() -> None:
     first = answers(check, said)
     scan = check.open()
     assert [*map(scan.feed, said), scan.feed("", final=True)] == first
-    assert isinstance(scan, RecallingScan)
+    assert isinstance(scan, CachingScan)
     assert scan._scan is None
 
 
-def test_what_follows_remembered_tokens_is_found() -> None:
-    """A match that begins in tokens which are leapt over ends in one that is read, and the other way round."""
+def test_what_follows_cached_tokens_is_found() -> None:
+    """A match that begins in tokens which are cached ends in one that is read, and the other way round."""
     check = words("for bid den")
     for said, found in (
         (["for", " bid", " day"], []),
@@ -198,65 +198,65 @@ def test_what_follows_remembered_tokens_is_found() -> None:
         assert spans(answers(check, said)) == found
 
 
-def test_no_place_lies_across_something_irregular() -> None:
+def test_no_key_lies_across_something_irregular() -> None:
     """A match that is open over a reference waits with more characters than one over a sign of its own."""
     rule = MatchRule(Rule("p", "r", Action.REWRITE), "a.{8}b", fold=True)
-    check, forgetting = (Matcher([compile_rule(rule)], max_leaps=most) for most in (MAX_LEAPS, 0))
+    check, plain = (Matcher([compile_rule(rule)], max_cached=most) for most in (MAX_CACHED, 0))
     for first in ("a&amp;c", "a+c", "a&amp;c", "a+c"):
         said = [first, "1", "2", "3", "4", "5", "6", "7", "8"]
-        assert answers(check, said) == answers(forgetting, said)
+        assert answers(check, said) == answers(plain, said)
 
 
 def test_marks_that_follow_a_hidden_letter_are_not_those_that_follow_another() -> None:
-    """After a hidden letter a mark goes with it; after tokens that were leapt over it does not."""
+    """After a hidden letter a mark goes with it; after tokens that were cached it does not."""
     rule = MatchRule(Rule("p", "r", Action.REWRITE), "ab", fold=True)
-    check, forgetting = (Matcher([compile_rule(rule)], max_leaps=most) for most in (MAX_LEAPS, 0))
+    check, plain = (Matcher([compile_rule(rule)], max_cached=most) for most in (MAX_CACHED, 0))
     for said in (["ab", "", "c", "c", "c"], ["c", "c", "c"], ["ab", "", "c", "\u0301", "c"]):
-        assert answers(check, said) == answers(forgetting, said)
+        assert answers(check, said) == answers(plain, said)
 
 
-def test_memory_is_bounded() -> None:
-    """Random text, of which nothing comes twice, does not make the memory grow for ever."""
+def test_the_cache_is_bounded() -> None:
+    """Random text, of which nothing comes twice, does not make the cache grow for ever."""
     rng = random.Random(5)
-    check = Matcher([compile_rule(MatchRule(Rule("p", "r", Action.REWRITE), "a+b"))], max_leaps=100)
+    check = Matcher([compile_rule(MatchRule(Rule("p", "r", Action.REWRITE), "a+b"))], max_cached=100)
     scan = check.open()
     for _ in range(2000):
         scan.feed("".join(rng.choices("abcdefgh", k=6)))
-        assert len(check.memory) <= 101
+        assert len(check.cache) <= 101
         check.open().feed("".join(rng.choices("abcdefgh", k=4)))
     assert within_reach(check) <= 101
 
 
 def within_reach(check: Matcher) -> int:
-    """How many tokens are kept in places to which some text may still come from its beginning."""
-    assert check.memory.start is not None
-    known: dict[int, Standing] = {}
-    new = [check.memory.start]
+    """How many tokens are kept in states to which some text may still come from its beginning."""
+    assert check.cache.start is not None
+    known: dict[int, CachedState] = {}
+    new = [check.cache.start]
     while new:
-        standing = new.pop()
-        if id(standing) not in known:
-            known[id(standing)] = standing
-            new += [after for after, _ in standing.values()]
+        state = new.pop()
+        if id(state) not in known:
+            known[id(state)] = state
+            new += [after for after, _ in state.values()]
     return sum(map(len, known.values()))
 
 
-def test_only_tokens_are_remembered() -> None:
+def test_only_tokens_are_cached() -> None:
     """A text longer than any token is read, and nothing is kept of it."""
     check = words("forbidden")
     scan = check.open()
     scan.feed("x" * LONGEST)
     scan.feed("x" * LONGEST)
-    known = len(check.memory)
+    known = len(check.cache)
     scan.feed("y" * (LONGEST + 1))
     scan.feed("z" * (LONGEST + 1))
-    assert len(check.memory) == known
+    assert len(check.cache) == known
 
 
-def test_matches_that_are_open_for_long_make_no_places() -> None:
-    """Where a match began ever farther back no place comes twice, so none is kept."""
+def test_matches_that_are_open_for_long_make_no_states() -> None:
+    """Where a match began ever farther back no state comes twice, so none is kept."""
     check = Matcher([compile_rule(MatchRule(Rule("p", "r", Action.REWRITE), r"a\S+b", max_hold=256))])
     scan = check.open()
     scan.feed("a")
     for _ in range(MOST_OPEN * 4):
         scan.feed("c")
-    assert len(check.memory) < MOST_OPEN * 3
+    assert len(check.cache) < MOST_OPEN * 3
