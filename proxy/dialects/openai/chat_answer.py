@@ -44,8 +44,6 @@ class ChatAnswer(ChunkedAnswer):
     def _call_text_deltas(
         self, index: int, name: str, ident: str | None, function: dict[str, Any]
     ) -> Iterator[TextDelta]:
-        self, index: int, name: str, ident: str | None, function: dict[str, Any]
-    ) -> Iterator[TextDelta]:
         """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
         known = self._named.get((index, name))
         if ident and known is None:
