@@ -164,8 +164,8 @@ class Dialect(Protocol):
         """The human part of an upstream's error body, whatever its shape; "" if there is none."""
 
 
-class Alike(Protocol):
-    """A form that events have; see proxy.dialects.wire.template."""
+class EventSkeleton(Protocol):
+    """The bytes that many events have around their text; see proxy.dialects.wire.skeleton."""
 
     silent: bool
     value: bytes
@@ -198,23 +198,23 @@ class Answer(ABC):
         self.failed: UpstreamError | None = None
         self.events = 0
         self.prompt_tokens = 0
-        self._alike: Alike | None = None  # how the events look of which one is read at a time, most often
+        self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
 
     # -- what the relay calls
 
     def feed(self, data: bytes) -> bytes:
         """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
-        alike = self._alike
-        text = None if alike is None or self._unfinished or self.done else alike.text(data)
-        if alike is None or text is None or not (alike.silent or self._knows(alike)):
+        skeleton = self._skeleton
+        text = None if skeleton is None or self._unfinished or self.done else skeleton.text(data)
+        if skeleton is None or text is None or not (skeleton.silent or self._admits_value(skeleton)):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
-        release = self.guard.release_delta(alike.channel, text)
+        release = self.guard.release_delta(skeleton.channel, text)
         if self.request.stream and (release is None or not release.blocked_choices):
-            return data if release is None else alike.saying(data, release.texts[0])
+            return data if release is None else skeleton.saying(data, release.texts[0])
         out: list[bytes] = []
-        frame = alike.frame(data)
+        frame = skeleton.frame(data)
         assert frame is not None
         self._forward(frame, release, out)
         return b"".join(out)
@@ -320,9 +320,9 @@ class Answer(ABC):
         if self.request.stream:
             out.append(self._error_event(error))
 
-    def _knows(self, alike: Alike) -> bool:
+    def _admits_value(self, skeleton: EventSkeleton) -> bool:
         """Whether no rule minds what is new in the event just read, beside its text."""
-        return alike.silent or self.guard.admits(alike.value.decode("ascii"))
+        return skeleton.silent or self.guard.admits(skeleton.value.decode("ascii"))
 
     # -- what a dialect fills in
 

@@ -26,7 +26,7 @@ from proxy.dialects.common.counts import index_of
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
-from proxy.dialects.wire.template import Template
+from proxy.dialects.wire.skeleton import Skeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
 Event = dict[str, Any]
@@ -45,7 +45,7 @@ class Block:
     """A content block: text, thinking or a tool call.
 
     place:      its index for the client; -1: the client has not seen it yet
-    fed, shown: thinking that did not pass at once, as it came and as it went out
+    fed, released: thinking that did not pass at once, as it came and as it went out
     signature:  the event that vouches for the thinking
     """
 
@@ -54,25 +54,25 @@ class Block:
     place: int = -1
     open: bool = True
     fed: str = ""
-    shown: str = ""
+    released: str = ""
     signature: Event | None = None
 
     @property
     def changed(self) -> bool:
         """Whether the client has seen other thinking than the model's (or not yet all of it)."""
-        return self.fed != self.shown
+        return self.fed != self.released
 
     def begun(self, content: dict[str, Any]) -> Event:
         """Its first event."""
         return {"type": "content_block_start", "index": self.place, "content_block": content}
 
-    def said(self, delta: dict[str, Any]) -> Event:
+    def delta_event(self, delta: dict[str, Any]) -> Event:
         """A delta."""
         return {"type": "content_block_delta", "index": self.place, "delta": delta}
 
     def text(self, text: str) -> Event:
         """A delta of text or thinking."""
-        return self.said({"type": DELTAS[self.kind], self.kind: text})
+        return self.delta_event({"type": DELTAS[self.kind], self.kind: text})
 
     def stopped(self) -> Event:
         """Its last event."""
@@ -171,14 +171,14 @@ class MessagesAnswer(NamedEventsAnswer):
             clean = block.text(text)
             frame = Frame(self._raw(event, value, clean), (TextDelta(block.channel, text),), body=clean)
             if event is not None and frame.raw is event.raw:
-                self._template = Template.of(frame, block.kind) or self._template
+                self._delta_skeleton = Skeleton.of(frame, block.kind) or self._delta_skeleton
             yield frame
         elif kind == "signature_delta" and block.kind == "thinking":
             yield from self._sign(block, _text(delta.get("signature")), value, event)
 
     def _sign(self, block: Block, signature: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         """The thinking ends with its signature."""
-        clean = block.said({"type": "signature_delta", "signature": signature})
+        clean = block.delta_event({"type": "signature_delta", "signature": signature})
         block.signature = clean if self.guard.admits(signature, Kind.REASONING) else None
         passes = block.signature is not None and not block.changed
         raw = self._raw(event, value, clean) if passes else b""
@@ -257,7 +257,7 @@ class MessagesAnswer(NamedEventsAnswer):
         if block is not None and block.kind in DELTAS:
             if block.kind == "thinking":
                 block.fed += fed
-                block.shown += text
+                block.released += text
             if text:
                 yield block.text(text)
 
@@ -280,7 +280,7 @@ class MessagesAnswer(NamedEventsAnswer):
         block.place = self._next_place()
         yield block.begun({"type": CALL, "id": parts.get("id", ""), "name": parts.get("name", ""), "input": {}})
         if parts.get(""):
-            yield block.said({"type": "input_json_delta", "partial_json": parts[""]})
+            yield block.delta_event({"type": "input_json_delta", "partial_json": parts[""]})
         yield block.stopped()
 
     def _reopen(self, channel: Channel) -> None:

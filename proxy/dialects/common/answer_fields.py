@@ -37,47 +37,47 @@ def null(value: Any) -> Any:
 def either(*shapes: Shape) -> Shape:
     """The first that shows anything."""
 
-    def shown(value: Any) -> Any:
+    def allowed(value: Any) -> Any:
         return next((part for part in (shape(value) for shape in shapes) if part is not LEFT_OUT), LEFT_OUT)
 
-    return shown
+    return allowed
 
 
 def array(item: Shape) -> Shape:
     """A list of those items that may be shown."""
 
-    def shown(value: Any) -> Any:
+    def allowed(value: Any) -> Any:
         if not isinstance(value, list):
             return LEFT_OUT
         return [part for part in map(item, value) if part is not LEFT_OUT]
 
-    return shown
+    return allowed
 
 
 def record(keys: Mapping[str, Shape], needed: Sequence[str] = ()) -> Shape:
     """An object's known keys. Without one that is needed it is not shown at all."""
 
-    def shown(value: Any) -> Any:
+    def allowed(value: Any) -> Any:
         if not isinstance(value, dict):
             return LEFT_OUT
         parts = {key: shape(value[key]) for key, shape in keys.items() if key in value}
         kept = {key: part for key, part in parts.items() if part is not LEFT_OUT}
         return kept if all(key in kept for key in needed) else LEFT_OUT
 
-    return shown
+    return allowed
 
 
 def table(item: Shape, named: str = r"[A-Za-z0-9_.\-]{1,96}") -> Shape:
     """An object with any keys that match `named`, whose values are all `item`."""
     form = re.compile(named, re.ASCII)
 
-    def shown(value: Any) -> Any:
+    def allowed(value: Any) -> Any:
         if not isinstance(value, dict):
             return LEFT_OUT
         parts = {key: item(part) for key, part in value.items() if form.fullmatch(key)}
         return {key: part for key, part in parts.items() if part is not LEFT_OUT}
 
-    return shown
+    return allowed
 
 
 NAME = text(r"[\w./:@+\-~\\#=]{1,256}|(?:/|~|[A-Za-z]:\\)[\w./:@+\-~\\()\[\],#= ]{1,256}\.gguf")

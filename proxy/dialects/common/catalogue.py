@@ -21,7 +21,7 @@ def cleaned(clean: Callable[..., Any], body: bytes, **flags: bool) -> bytes:
     return orjson.dumps(clean(parse_upstream(body), **flags))
 
 
-def shown(shape: Shape, value: Any, what: str) -> Any:
+def allowed_part(shape: Shape, value: Any, what: str) -> Any:
     """The part of `value` that `shape` lets through; `what` it is stands in the error. Raises UpstreamBroken."""
     part = shape(value)
     if part is LEFT_OUT:

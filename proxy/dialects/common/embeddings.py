@@ -57,7 +57,7 @@ class EmbeddingsDialect(ABC):
     path: str
     key: str = "input"  # where the texts stand
     fields: Object
-    shown: Shape
+    answer_fields: Shape
     vectors: str  # where the answer has them
     stream_type = "application/json"
     keep_alive = b""
@@ -109,7 +109,7 @@ class EmbeddingsDialect(ABC):
     def clean_answer(self, body: bytes, guard: Guard) -> bytes:
         """The answer's numbers. Raises UpstreamBroken for anything that is not such an answer."""
         value = parse_upstream(body)
-        clean = self.shown(value)
+        clean = self.answer_fields(value)
         if clean is LEFT_OUT or len(clean[self.vectors]) != len(value[self.vectors]):
             raise UpstreamBroken("the model server's embeddings are not numbers", "protocol")
         if clean.get("model") and not guard.admits(clean["model"]):

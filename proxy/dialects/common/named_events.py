@@ -13,7 +13,7 @@ from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
-from proxy.dialects.wire.template import Template
+from proxy.dialects.wire.skeleton import Skeleton
 
 COMMENT = b": \n\n"
 MAX_WORD = 512  # characters of an id or a name
@@ -25,7 +25,7 @@ class NamedEventsAnswer(Answer):
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._sse = sse.Parser()
-        self._template: Template | None = None
+        self._delta_skeleton: Skeleton | None = None
         self._over = False  # the upstream has sent its terminal event
         self._words: dict[str, bool] = {}  # ids and names, and whether they may pass
 
@@ -35,10 +35,10 @@ class NamedEventsAnswer(Answer):
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for event in self._sse.feed(data):
-            template = self._template
-            text = template.text(event.raw) if template is not None else None
-            if template is not None and text is not None:
-                yield self._quick(event.raw, TextDelta(template.channel, text))
+            skeleton = self._delta_skeleton
+            text = skeleton.text(event.raw) if skeleton is not None else None
+            if skeleton is not None and text is not None:
+                yield self._quick(event.raw, TextDelta(skeleton.channel, text))
             else:
                 yield from self._read_event(event)
 

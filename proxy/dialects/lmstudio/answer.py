@@ -23,7 +23,7 @@ from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.events import KINDS, PROGRESS, Item, Slot, as_events, progress, stats, text_of, tool_event
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
-from proxy.dialects.wire.template import Template
+from proxy.dialects.wire.skeleton import Skeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
 STOPS = {Ending.FILTERED: "content_filter", Ending.STOP: "eosFound", Ending.LENGTH: "maxPredictedTokensReached"}
@@ -95,14 +95,14 @@ class LMStudioAnswer(NamedEventsAnswer):
         closes = tuple(over.channel for over in (*ended, *([] if item.open else [item])))
         frame = Frame(self._raw(event, value, clean), deltas, closes, body=clean)
         if step == "delta" and event is not None and frame.raw is event.raw and not closes:
-            self._template = Template.of(frame, "content") or self._template
+            self._delta_skeleton = Skeleton.of(frame, "content") or self._delta_skeleton
         return frame
 
     def _begin(self, kind: str) -> None:
         channel = Channel(0, KINDS[kind], f"{kind}.{len(self._output)}")
         self._current = self._items[channel] = Item(kind, channel)
         self._output.append(self._current)
-        self._template = None  # it knows the item before
+        self._delta_skeleton = None  # it knows the item before
 
     def _quick(self, raw: bytes, delta: TextDelta) -> Frame:
         self._items[delta.channel].parts.append(delta.text)
@@ -212,8 +212,8 @@ class LMStudioAnswer(NamedEventsAnswer):
 
     def _end_event(self) -> dict[str, Any]:
         """The last event, with what the client was shown."""
-        shown = [item.shown() if isinstance(item, Item) else item for item in self._output]
-        return {"type": END, "result": {"model_instance_id": self._model, "output": shown, **self._ended}}
+        output = [item.output() if isinstance(item, Item) else item for item in self._output]
+        return {"type": END, "result": {"model_instance_id": self._model, "output": output, **self._ended}}
 
     # -- ending
 

@@ -51,7 +51,7 @@ class Item:
         """One of its events: start, delta or end."""
         return {"type": f"{self.kind}.{step}", **more}
 
-    def shown(self) -> dict[str, Any]:
+    def output(self) -> dict[str, Any]:
         """How it stands in the result."""
         return {"type": self.kind, "content": "".join(self.parts)}
 

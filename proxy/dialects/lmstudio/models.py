@@ -18,7 +18,7 @@ from proxy.dialects.common.answer_fields import (
     record,
     table,
 )
-from proxy.dialects.common.catalogue import shown
+from proxy.dialects.common.catalogue import allowed_part
 
 _V0_MODEL = record(
     {
@@ -65,14 +65,14 @@ _V1_MODEL = record(
 
 def lmstudio_v0_models(value: Any) -> Any:
     """GET /api/v0/models."""
-    return shown(record({"object": WORD, "data": array(_V0_MODEL)}, needed=["data"]), value, "list of models")
+    return allowed_part(record({"object": WORD, "data": array(_V0_MODEL)}, needed=["data"]), value, "list of models")
 
 
 def lmstudio_v0_model(value: Any) -> Any:
     """GET /api/v0/models/{model}."""
-    return shown(_V0_MODEL, value, "description of a model")
+    return allowed_part(_V0_MODEL, value, "description of a model")
 
 
 def lmstudio_v1_models(value: Any) -> Any:
     """GET /api/v1/models. A model's description is prose, so it is left out."""
-    return shown(record({"models": array(_V1_MODEL)}, needed=["models"]), value, "list of models")
+    return allowed_part(record({"models": array(_V1_MODEL)}, needed=["models"]), value, "list of models")

@@ -15,7 +15,7 @@ from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.ollama import errors as ollama_errors
-from proxy.dialects.ollama.line import COUNTS, DURATIONS, Template, clean_end, clean_said, is_stamp
+from proxy.dialects.ollama.line import COUNTS, DURATIONS, LineSkeleton, clean_end, clean_message, is_stamp
 from proxy.dialects.wire import ndjson
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
 from proxy.errors import UpstreamBroken, UpstreamError
@@ -35,7 +35,7 @@ class OllamaAnswer(Answer):
         super().__init__(request, guard, notice)
         self._lines = ndjson.Parser()
         self._unfinished = self._lines.parts
-        self._alike: Template | None = None
+        self._skeleton: LineSkeleton | None = None
         self._model = ""
         self._created = NEVER
         self._calls = 0  # how many there were so far
@@ -48,7 +48,7 @@ class OllamaAnswer(Answer):
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for raw in self._lines.feed(data):
-            frame = self._alike.frame(raw) if self._alike is not None else None
+            frame = self._skeleton.frame(raw) if self._skeleton is not None else None
             if frame is not None:
                 yield frame
             else:
@@ -74,7 +74,7 @@ class OllamaAnswer(Answer):
         same = not whole and clean == line and not has_duplicates(raw.strip(), line)
         frame = self._frame(raw if same else self._encode(clean), clean, said)
         if same and not self.request.logprobs:  # each token has probabilities of its own
-            self._alike = Template.of(frame) or self._alike
+            self._skeleton = LineSkeleton.of(frame) or self._skeleton
         yield frame
 
     def _clean(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +96,8 @@ class OllamaAnswer(Answer):
 
     def _tell(self, time: str) -> None:
         self._created = time
-        if self._alike is not None:
-            self._alike.value = b""
+        if self._skeleton is not None:
+            self._skeleton.value = b""
 
     def _frame(self, raw: bytes, clean: dict[str, Any], said: dict[str, Any]) -> Frame:
         deltas = [TextDelta(c, said[c.name]) for c in (THINKING, self.text) if said.get(c.name)]
@@ -137,8 +137,8 @@ class OllamaAnswer(Answer):
 
     def _line(self, said: dict[str, Any], end: dict[str, Any] | None = None) -> dict[str, Any]:
         """A line of ours. Its time is the last one that the upstream told: the ollama command wants a real one."""
-        if self._alike is not None and self._alike.value:
-            self._tell(self._alike.value.decode())
+        if self._skeleton is not None and self._skeleton.value:
+            self._tell(self._skeleton.value.decode())
         words = self._around({self.text.name: "", **said})
         return {"model": self._model, "created_at": self._created, **words, **(end or {"done": False})}
 
@@ -219,7 +219,7 @@ class ChatAnswer(OllamaAnswer):
     text = Channel(0, Kind.CONTENT, "content")
 
     def _clean_words(self, line: dict[str, Any]) -> dict[str, Any]:
-        return {"message": clean_said(line["message"], "content")} if "message" in line else {}
+        return {"message": clean_message(line["message"], "content")} if "message" in line else {}
 
     def _words(self, line: dict[str, Any]) -> dict[str, Any]:
         said: dict[str, Any] = line.get("message", {})
@@ -235,7 +235,7 @@ class GenerateAnswer(OllamaAnswer):
     text = Channel(0, Kind.CONTENT, "response")
 
     def _clean_words(self, line: dict[str, Any]) -> dict[str, Any]:
-        return clean_said({k: v for k, v in line.items() if k != "role"}, "response")
+        return clean_message({k: v for k, v in line.items() if k != "role"}, "response")
 
     def _words(self, line: dict[str, Any]) -> dict[str, Any]:
         return {k: line[k] for k in ("response", "thinking", "tool_calls") if k in line}

@@ -38,7 +38,7 @@ class OllamaEmbed(EmbeddingsDialect):
     name = "ollama_embed"
     path = "/api/embed"
     fields = _EMBED
-    shown = staticmethod(_EMBED_ANSWER)
+    answer_fields = staticmethod(_EMBED_ANSWER)
     vectors = "embeddings"
 
     def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
@@ -60,5 +60,5 @@ class OllamaEmbeddings(OllamaEmbed):
     path = "/api/embeddings"
     key = "prompt"
     fields = _OLD
-    shown = staticmethod(_OLD_ANSWER)
+    answer_fields = staticmethod(_OLD_ANSWER)
     vectors = "embedding"

@@ -8,7 +8,7 @@ from typing import Any
 from proxy.core.events import Frame
 from proxy.core.types import Channel
 from proxy.dialects.wire.json_body import type_name
-from proxy.dialects.wire.template import TwoPlaces, inside
+from proxy.dialects.wire.skeleton import TwoPartSkeleton, inside
 from proxy.errors import UpstreamBroken
 
 DONE_REASONS = ("stop", "length", "load", "unload", "content_filter")
@@ -29,7 +29,7 @@ def is_stamp(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and STAMP.fullmatch(value.encode()) is not None
 
 
-def clean_said(said: Any, text_key: str) -> dict[str, Any]:
+def clean_message(said: Any, text_key: str) -> dict[str, Any]:
     """What the model says in a line: text under `text_key`, thinking, tool calls; the rest is left behind."""
     if not isinstance(said, dict):
         raise UpstreamBroken(f"the model server sent {type_name(said)} where a message belongs", "protocol")
@@ -78,7 +78,7 @@ def _typed(value: Any, wanted: type) -> Any:
     return value
 
 
-class Template(TwoPlaces):
+class LineSkeleton(TwoPartSkeleton):
     """The bytes around the two things in which lines of one answer differ: the time (`value`) and one text.
 
     A line with the same bytes around a strict time and one JSON string means the same, so it needs no JSON tree: a
@@ -93,8 +93,8 @@ class Template(TwoPlaces):
         self._prefix, self._middle, self._suffix = prefix, middle, suffix
 
     @classmethod
-    def of(cls, frame: Frame) -> Template | None:
-        """The template of a line that was understood whole; None when it has more in it than one text."""
+    def of(cls, frame: Frame) -> LineSkeleton | None:
+        """The skeleton of a line that was understood whole; None when it has more in it than one text."""
         if not frame.is_one_delta:
             return None
         channel = frame.deltas[0].channel

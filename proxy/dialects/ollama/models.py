@@ -25,7 +25,7 @@ from proxy.dialects.common.answer_fields import (
     table,
     text,
 )
-from proxy.dialects.common.catalogue import shown
+from proxy.dialects.common.catalogue import allowed_part
 from proxy.dialects.common.request_fields import OPTIONAL_BOOLEAN, OPTIONAL_STRING, Object, Report, anything
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
@@ -59,21 +59,23 @@ _LOADED = record(
     {**_LISTED, "expires_at": TIME, "size_vram": number, "context_length": number},
     needed=["name"],
 )
+_TAGS = record({"models": either(array(_TAG), null)}, needed=["models"])
+_PS = record({"models": either(array(_LOADED), null)}, needed=["models"])
 
 
 def tags(value: Any) -> Any:
     """GET /api/tags."""
-    return shown(record({"models": either(array(_TAG), null)}, needed=["models"]), value, "list of models")
+    return allowed_part(_TAGS, value, "list of models")
 
 
 def loaded(value: Any) -> Any:
     """GET /api/ps."""
-    return shown(record({"models": either(array(_LOADED), null)}, needed=["models"]), value, "list of loaded models")
+    return allowed_part(_PS, value, "list of loaded models")
 
 
 def version(value: Any) -> Any:
     """GET /api/version."""
-    return shown(record({"version": WORD}, needed=["version"]), value, "version")
+    return allowed_part(record({"version": WORD}, needed=["version"]), value, "version")
 
 
 def root(body: bytes) -> bytes:
@@ -105,7 +107,7 @@ def show(value: Any, reveal: bool = False) -> Any:
 
     reveal: with them, and with the licence's text and the Modelfile, which names files
     """
-    clean = shown(_SHOW, value, "description of a model")
+    clean = allowed_part(_SHOW, value, "description of a model")
     for key in ("model_info", "projector_info"):
         if isinstance(value.get(key), dict):
             clean[key] = _info(value[key])

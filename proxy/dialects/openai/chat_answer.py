@@ -69,7 +69,7 @@ class ChatAnswer(ChunkedAnswer):
         if calls:
             yield _delta(index, calls)
 
-    def _said(self, index: int, text: str) -> dict[str, Any]:
+    def _text_choice(self, index: int, text: str) -> dict[str, Any]:
         return _delta(index, {"content": text})
 
     def _end(self, index: int, reason: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
-from proxy.dialects.wire.template import Template, VaryingTemplate
+from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
 DONE = b"data: [DONE]\n\n"
@@ -44,7 +44,7 @@ class ChunkedAnswer(Answer):
         self._finished: set[int] = set()  # choices that the upstream has finished
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
-        self._told_usage = False  # in a chunk of its own, as the last but [DONE]
+        self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
         self._whole = whole
 
     # -- what a choice looks like
@@ -70,8 +70,8 @@ class ChunkedAnswer(Answer):
         return iter(())
 
     @abstractmethod
-    def _said(self, index: int, text: str) -> dict[str, Any]:
-        """A choice that says `text`."""
+    def _text_choice(self, index: int, text: str) -> dict[str, Any]:
+        """A choice with `text` as its only text."""
 
     @abstractmethod
     def _end(self, index: int, reason: str) -> dict[str, Any]:
@@ -85,31 +85,31 @@ class ChunkedAnswer(Answer):
 
     def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         for event in events:
-            alike = self._alike
-            frame = alike.frame(event.raw) if alike is not None else None
-            if alike is None or frame is None or not self._knows(alike):
+            skeleton = self._skeleton
+            frame = skeleton.frame(event.raw) if skeleton is not None else None
+            if skeleton is None or frame is None or not self._admits_value(skeleton):
                 frame = self._read(event)
             if frame is not None:
                 yield frame
 
     def _gathered(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         """Of an answer that is put together: what was read at once is one frame, as far as it can be."""
-        raw, said = b"", list[TextDelta]()
+        raw, deltas = b"", list[TextDelta]()
         for event in events:
-            alike = self._alike
-            text = alike.text(event.raw) if alike is not None else None
-            if alike is not None and text is not None and self._knows(alike):
+            skeleton = self._skeleton
+            text = skeleton.text(event.raw) if skeleton is not None else None
+            if skeleton is not None and text is not None and self._admits_value(skeleton):
                 raw = event.raw
-                said.append(TextDelta(alike.channel, text))
+                deltas.append(TextDelta(skeleton.channel, text))
                 continue
-            if said:
-                yield Frame.merged(raw, said)
-                said.clear()
+            if deltas:
+                yield Frame.merged(raw, deltas)
+                deltas.clear()
             frame = self._read(event)
             if frame is not None:
                 yield frame
-        if said:
-            yield Frame.merged(raw, said)
+        if deltas:
+            yield Frame.merged(raw, deltas)
 
     def _last_frames(self) -> Iterator[Frame]:
         yield from filter(None, map(self._read, self._sse.finish()))
@@ -124,7 +124,7 @@ class ChunkedAnswer(Answer):
         chunk = self._clean({**value, "object": self.object_name, "choices": choices})
         usage = chunk.pop("usage", None)
         yield self._frame(chunk, self._encode(chunk))
-        if usage and (self.request.include_usage or not self.request.stream):
+        if usage and self._usage_wanted:
             tail = self._chunk([], usage=usage)
             yield self._frame(tail, self._encode(tail))
         yield self._last()
@@ -154,14 +154,16 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        if not (clean["choices"] or clean.get("usage") or clean.get("timings")):
+        has_content = clean["choices"] or clean.get("usage") or clean.get("timings")
+        if not has_content:
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
         if self.request.stream or frame.is_one_delta:
-            same = event.plain and clean == chunk and not has_duplicates(data, chunk)
-            frame.raw = event.raw if same else self._encode(clean)
-            if same and frame.is_one_delta and not self.request.logprobs:  # each token has probabilities of its own
-                self._alike = _template_of(frame, before, self._head) or self._alike
+            unchanged = event.plain and clean == chunk and not has_duplicates(data, chunk)
+            frame.raw = event.raw if unchanged else self._encode(clean)
+            one_text = unchanged and frame.is_one_delta
+            if one_text and not self.request.logprobs:  # each token has probabilities of its own
+                self._skeleton = _skeleton_of(frame, before, self._head) or self._skeleton
         return frame
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +205,7 @@ class ChunkedAnswer(Answer):
                 self._finished.add(index)
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and not chunk["choices"]:
-            self._told_usage = True
+            self._usage_sent = True
         return Frame(raw, tuple(deltas), finishes=tuple(finishes), body=chunk)
 
     # -- writing
@@ -223,7 +225,7 @@ class ChunkedAnswer(Answer):
                 yield self._chunk([choice])
         extras = {k: chunk[k] for k in ("usage", "timings") if chunk.get(k)}
         if extras and (written or not chunk["choices"]):
-            self._told_usage = self._told_usage or "usage" in extras
+            self._usage_sent = self._usage_sent or "usage" in extras
             yield self._chunk([], **extras)
 
     def _choice(
@@ -243,7 +245,7 @@ class ChunkedAnswer(Answer):
         """A choice that a rule has ended: the notice, if there is one, and the finish."""
         notice = self.notice_for(index)
         if notice:
-            yield self._said(index, notice)
+            yield self._text_choice(index, notice)
         reason = FINISHES[self.guard.blocked_choices[index].rule.ending]
         yield self._end(index, reason) | (FILTERED if reason == "content_filter" else {})
 
@@ -265,9 +267,14 @@ class ChunkedAnswer(Answer):
             self._put_terminal(out)  # the model is still at work on what was cut, and on nothing else
 
     def _put_terminal(self, out: list[bytes]) -> None:
-        if not self._told_usage and (self.request.include_usage or not self.request.stream):
+        if self._usage_wanted and not self._usage_sent:
             self._put([self._chunk([], usage=self._usage or self._estimated_usage())], out)
         self._put_done(out)
+
+    @property
+    def _usage_wanted(self) -> bool:
+        """Whether the client gets usage: when it asks for it, and with every whole answer."""
+        return self.request.include_usage or not self.request.stream
 
     def _put_done(self, out: list[bytes]) -> None:
         if self.request.stream:
@@ -308,10 +315,10 @@ def _choices(chunk: dict[str, Any]) -> list[Any]:
     return choices
 
 
-def _template_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Template | VaryingTemplate | None:
+def _skeleton_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Skeleton | VaryingSkeleton | None:
     """How the next events will look, judged by what was new in this one."""
     text_key = frame.deltas[0].channel.name
     varying = [key for key in before if head[key] != before[key]]
     if len(varying) == 1:
-        return VaryingTemplate.of(frame, text_key, varying[0], number=isinstance(head[varying[0]], int))
-    return Template.of(frame, text_key)
+        return VaryingSkeleton.of(frame, text_key, varying[0], number=isinstance(head[varying[0]], int))
+    return Skeleton.of(frame, text_key)

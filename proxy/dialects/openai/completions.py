@@ -180,9 +180,9 @@ class CompletionsAnswer(ChunkedAnswer):
     def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         text = "".join(delta.text for delta in own)
         if text:
-            yield self._said(index, text)
+            yield self._text_choice(index, text)
 
-    def _said(self, index: int, text: str) -> dict[str, Any]:
+    def _text_choice(self, index: int, text: str) -> dict[str, Any]:
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
     def _end(self, index: int, reason: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class OpenAIEmbeddings(EmbeddingsDialect):
     name = "openai_embeddings"
     path = "/v1/embeddings"
     fields = _OPENAI
-    shown = staticmethod(_OPENAI_ANSWER)
+    answer_fields = staticmethod(_OPENAI_ANSWER)
     vectors = "data"
 
     def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:

@@ -19,7 +19,7 @@ from proxy.dialects.common.answer_fields import (
     table,
     text,
 )
-from proxy.dialects.common.catalogue import shown
+from proxy.dialects.common.catalogue import allowed_part
 
 _META = table(either(number, WORD))
 _OPENAI_MODEL = record(
@@ -40,16 +40,16 @@ _OPENAI_MODELS = record({"object": WORD, "data": either(array(_OPENAI_MODEL), nu
 
 def openai_models(value: Any) -> Any:
     """GET /v1/models."""
-    return shown(_OPENAI_MODELS, value, "list of models")
+    return allowed_part(_OPENAI_MODELS, value, "list of models")
 
 
 def openai_model(value: Any) -> Any:
     """GET /v1/models/{model}."""
-    return shown(_OPENAI_MODEL, value, "description of a model")
+    return allowed_part(_OPENAI_MODEL, value, "description of a model")
 
 
 def health(value: Any) -> Any:
     """GET /health."""
-    return shown(
+    return allowed_part(
         record({"status": text("ok|loading model|no slot available|error")}, needed=["status"]), value, "health"
     )

@@ -17,7 +17,7 @@ from proxy.core.types import Action, Ending, Finding, Rule
 from proxy.dialects.base import Options, Request
 from proxy.dialects.ollama.answer import OllamaAnswer
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
-from proxy.dialects.ollama.line import Template, is_stamp
+from proxy.dialects.ollama.line import LineSkeleton, is_stamp
 from proxy.errors import UpstreamBroken, UpstreamTimeout
 from tests.dialects.golden_files import golden, golden_names
 from tests.phrases import AtEnd, Phrase, PhrasePlan, block, flag, rewrite
@@ -552,29 +552,29 @@ def test_unknown_lines_are_left_out() -> None:
 
 
 def test_lines_of_one_form_need_no_tree() -> None:
-    """After the first line the template reads every other line that differs in time and text only."""
+    """After the first line the skeleton reads every other line that differs in time and text only."""
     answer = answering(CHAT)
     frames = list(answer._frames(line("first")))
-    template = Template.of(frames[0])
-    assert template is not None
-    quick = template.frame(line('a "quoted" \\ é 語'))
+    skeleton = LineSkeleton.of(frames[0])
+    assert skeleton is not None
+    quick = skeleton.frame(line('a "quoted" \\ é 語'))
     assert quick is not None
     assert quick.deltas[0].text == 'a "quoted" \\ é 語'
-    assert template.frame(line("x", done=True)) is None
-    assert template.frame(line("x", message={"thinking": "y"})) is None
-    assert template.frame(line("").replace(b'"content":""', b'"content":"')) is None
+    assert skeleton.frame(line("x", done=True)) is None
+    assert skeleton.frame(line("x", message={"thinking": "y"})) is None
+    assert skeleton.frame(line("").replace(b'"content":""', b'"content":"')) is None
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.sampled_from([True, False]))
 @settings(max_examples=200, deadline=None)
 def test_the_quick_path_reads_what_json_reads(text: str, other: str, quoted: bool) -> None:
-    """Whatever the template reads as a text is what a JSON reader finds there, and nothing else is in the line."""
-    template = Template.of(next(iter(answering(CHAT)._frames(line("first")))))
-    assert template is not None
+    """Whatever the skeleton reads as a text is what a JSON reader finds there, and nothing else is in the line."""
+    skeleton = LineSkeleton.of(next(iter(answering(CHAT)._frames(line("first")))))
+    assert skeleton is not None
     raw = line(text)
     if quoted:
         raw = raw.replace(b'"},"done"', other.encode("utf-8", "surrogatepass") + b'"},"done"')
-    quick = template.frame(raw)
+    quick = skeleton.frame(raw)
     got = quick.deltas[0].text if quick is not None else None
     if got is not None:
         assert json.loads(raw) == {

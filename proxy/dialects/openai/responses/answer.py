@@ -39,11 +39,11 @@ from proxy.dialects.openai.responses.items import (
 )
 from proxy.dialects.openai.responses.output import Output, in_order
 from proxy.dialects.openai.responses.response_object import clean_response
-from proxy.dialects.openai.responses.sequence_numbers import NumberedTemplate, Numbers
+from proxy.dialects.openai.responses.sequence_numbers import NumberedSkeleton, Numbers
 from proxy.dialects.openai.responses.to_events import as_events
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
-from proxy.dialects.wire.template import Template
+from proxy.dialects.wire.skeleton import Skeleton
 from proxy.errors import UpstreamError
 
 BEGINNINGS = ("response.created", "response.in_progress", "response.queued")
@@ -168,7 +168,7 @@ class ResponsesAnswer(NamedEventsAnswer):
         part = self._output.part_of(PARTS.get((place, str(given.get("type")))), value)
         if part is None:
             return None
-        part.begun = part.said = True
+        part.begun = part.takes_deltas = True
         blank = {"type": part.text.part, part.text.key: "", **empty_extras(given)}
         clean = {"type": value["type"], **self._output.inside(part, value), "part": blank}
         return Frame(self._stamped(event, value, clean))
@@ -211,20 +211,20 @@ class ResponsesAnswer(NamedEventsAnswer):
         part = self._output.part_of(text, value)
         if part is None:
             return None
-        part.said = True
+        part.takes_deltas = True
         delta = TextDelta(part.channel, as_text(value.get("delta")))
         part.feed(delta.text)
         at = self._output.inside(part, value)
         clean = {"type": f"response.{part.text.stem}.delta", **at, "delta": delta.text, **empty_extras(value)}
         frame = Frame(self._stamped(event, value, clean), (delta,))
         if event is not None and frame.raw is event.raw:
-            self._template = self._template_of(frame) or self._template
+            self._delta_skeleton = self._delta_skeleton_of(frame) or self._delta_skeleton
         return frame
 
-    def _template_of(self, frame: Frame) -> Template | None:
+    def _delta_skeleton_of(self, frame: Frame) -> Skeleton | None:
         if self._numbers.on:
-            return NumberedTemplate.following(frame, "delta", self._numbers.upstream)
-        return Template.of(frame, "delta")
+            return NumberedSkeleton.following(frame, "delta", self._numbers.upstream)
+        return Skeleton.of(frame, "delta")
 
     def _arguments(self, value: Event, event: sse.Event | None) -> Frame | None:
         item = self._output.call_of(value)
@@ -275,7 +275,7 @@ class ResponsesAnswer(NamedEventsAnswer):
         for delta, text in zip(frame.deltas, release.texts, strict=True):
             part = self._output.part(delta.channel)
             if part is not None:
-                part.shown.pop()
+                part.released.pop()
             yield from self._output.show(delta.channel, text)
         for channel, text in release.flushed:
             yield from self._output.show(channel, text)
@@ -287,7 +287,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             yield from step.anew()
         self._numbers.settle()
         if self._numbers.shift:
-            self._template = None
+            self._delta_skeleton = None
 
     def _cut_off(self) -> Iterator[Event]:
         """A rule has ended the answer."""
@@ -299,7 +299,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             **self._head,
             "status": status,
             "incomplete_details": {"reason": reason} if reason else None,
-            "output": self._output.shown(),
+            "output": self._output.released(),
             "usage": self._estimated_usage(),
         }
         yield {"type": f"response.{status}", "response": response}

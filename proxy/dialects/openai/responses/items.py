@@ -51,8 +51,8 @@ class State(Enum):
 class Part:
     """One text of an item.
 
-    fed:   what came of it, and `shown` what went out, in pieces
-    begun: the client has seen its first event; `said`: it may be sent deltas
+    fed:   what came of it, and `released` what went out, in pieces
+    begun: the client has seen its first event; `takes_deltas`: it may be sent deltas
     """
 
     item: Item
@@ -60,20 +60,20 @@ class Part:
     index: int
     channel: Channel
     fed: list[str] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     begun: bool = False
-    said: bool = False
+    takes_deltas: bool = False
     state: State = State.OPEN
 
     @property
     def told(self) -> str:
         """All that was shown of it."""
-        return "".join(self.shown)
+        return "".join(self.released)
 
     @property
     def takes_notice(self) -> bool:
         """Whether a person reads it, and it is not told as complete."""
-        return self.said and self.state is State.OPEN and self.text.kind is Kind.CONTENT
+        return self.takes_deltas and self.state is State.OPEN and self.text.kind is Kind.CONTENT
 
     def rest(self, whole: str) -> str:
         """What a repeat of the whole text adds to the deltas; "" if it is another text."""
@@ -83,7 +83,7 @@ class Part:
     def feed(self, piece: str) -> None:
         """A piece of it came; it counts as shown until somebody knows better."""
         self.fed.append(piece)
-        self.shown.append(piece)
+        self.released.append(piece)
 
     def public(self, extras: Event | None = None) -> Event:
         """The part as the client may see it."""

@@ -163,8 +163,8 @@ class Output:
             number, dot, name = channel.name.partition(".")
             self._items[int(number)].call[dot + name] = text
             return
-        part.shown.append(text)
-        if text and part.said:
+        part.released.append(text)
+        if text and part.takes_deltas:
             yield self._delta(part, text)
 
     def call(self, item: Item) -> Iterator[Event]:
@@ -197,7 +197,7 @@ class Output:
         if notice:
             yield from self._say_apart(notice)
 
-    def shown(self) -> list[Event]:
+    def released(self) -> list[Event]:
         """All items that the client has seen."""
         return in_order([(item, None) for item in self._items if item.place >= 0])
 
@@ -205,7 +205,7 @@ class Output:
         return {"type": f"response.{part.text.stem}.delta", **self.inside(part), "delta": text}
 
     def _close_part(self, part: Part) -> Iterator[Event]:
-        if part.said and part.state is State.OPEN:
+        if part.takes_deltas and part.state is State.OPEN:
             yield {"type": f"response.{part.text.stem}.done", **self.inside(part), part.text.key: part.told}
         if part.begun and part.state is not State.OVER:
             about = "reasoning_summary_part" if part.text.place == "summary" else "content_part"
@@ -221,7 +221,7 @@ class Output:
         item = self._add({"type": "message", "status": "in_progress"}, f"msg_notice_{len(self._items)}")
         self.announce(item)
         part = item.part(TEXTS["output_text"], 0)
-        part.begun = part.said = True
+        part.begun = part.takes_deltas = True
         self._parts[part.channel] = part
         yield {"type": "response.output_item.added", **self.at(item), "item": {**item.base, "content": []}}
         yield {"type": "response.content_part.added", **self.inside(part), "part": part.public()}
@@ -232,9 +232,9 @@ class Output:
 
 def in_order(repeats: Iterable[tuple[Item, Event | None]]) -> list[Event]:
     """Items in the order in which the client has seen them; calls that it has not seen are none."""
-    shown = [(item, given) for item, given in repeats if item.type != CALL or item.over]
-    shown.sort(key=lambda pair: (pair[0].place < 0, pair[0].place))
-    return [item.public(given) for item, given in shown]
+    released = [(item, given) for item, given in repeats if item.type != CALL or item.over]
+    released.sort(key=lambda pair: (pair[0].place < 0, pair[0].place))
+    return [item.public(given) for item, given in released]
 
 
 def _keys(ident: Any, value: Event) -> Iterator[str | int]:

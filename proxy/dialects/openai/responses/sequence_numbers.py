@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.core.events import Frame
-from proxy.dialects.wire.template import Template
+from proxy.dialects.wire.skeleton import Skeleton
 
 KEY = "sequence_number"
 
@@ -68,19 +68,19 @@ class Numbers:
         self.shift = self.last - self.upstream
 
 
-class NumberedTemplate(Template):
+class NumberedSkeleton(Skeleton):
     """Events that differ only in their text and in their number, which goes up by one."""
 
     __slots__ = ("_after", "_before", "_number")
 
-    def __init__(self, plain: Template, before: bytes, number: int, after: bytes) -> None:
+    def __init__(self, plain: Skeleton, before: bytes, number: int, after: bytes) -> None:
         super().__init__(plain.prefix, plain.suffix, plain.channel)
         self._before, self._number, self._after = before, number, after
 
     @classmethod
-    def following(cls, frame: Frame, key: str, number: int) -> NumberedTemplate | None:
+    def following(cls, frame: Frame, key: str, number: int) -> NumberedSkeleton | None:
         """For the events after one with that number."""
-        plain = Template.of(frame, key)
+        plain = Skeleton.of(frame, key)
         if plain is None:
             return None
         key_and_colon = b'"%b":' % KEY.encode()

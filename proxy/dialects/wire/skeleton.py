@@ -1,4 +1,4 @@
-"""A quick way to read events that are all alike.
+"""Skeletons of events: a quick way to read those that differ in their text only.
 
 The events of one stream differ only in their text, so most of them need no JSON tree: what has the same bytes around
 one JSON string as an event that was understood means the same. The text alone is decoded, and since it decodes as one
@@ -20,7 +20,7 @@ _PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string that need
 _DIGITS = re.compile(rb"[1-9][0-9]{0,18}")
 
 
-class Template:
+class Skeleton:
     """The bytes around the one text of an event.
 
     silent: nothing else in an event of this form could say something
@@ -36,8 +36,8 @@ class Template:
         self._around = len(prefix) + len(suffix)
 
     @classmethod
-    def of(cls, frame: Frame, key: str) -> Template | None:
-        """The template of a frame whose one text stands under `key`; None when it is not that simple."""
+    def of(cls, frame: Frame, key: str) -> Skeleton | None:
+        """The skeleton of a frame whose one text stands under `key`; None when it is not that simple."""
         if not frame.is_one_delta:
             return None
         slot = find_string(frame.raw, key)
@@ -67,7 +67,7 @@ class Template:
         return Frame(raw, (TextDelta(self.channel, text),), slot=(self._first, len(raw) + self._last))
 
 
-class TwoPlaces(ABC):
+class TwoPartSkeleton(ABC):
     """A form of events that differ in two places, of which one is the text.
 
     value: what stood in the other place of the event that was read last
@@ -93,7 +93,7 @@ class TwoPlaces(ABC):
         return None if text is None else Frame(raw, (TextDelta(self.channel, text),), slot=self._slot)
 
 
-class VaryingTemplate(TwoPlaces):
+class VaryingSkeleton(TwoPartSkeleton):
     """The bytes around the text and one more value that is new in each event: a time, a fingerprint.
 
     silent: it is a number, else a string
@@ -110,8 +110,8 @@ class VaryingTemplate(TwoPlaces):
         self.silent = silent
 
     @classmethod
-    def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingTemplate | None:
-        """The template of a frame with one text, and a string or a number under the key `varying`."""
+    def of(cls, frame: Frame, text_key: str, varying: str, number: bool = False) -> VaryingSkeleton | None:
+        """The skeleton of a frame with one text, and a string or a number under the key `varying`."""
         if not frame.is_one_delta:
             return None
         raw = frame.raw

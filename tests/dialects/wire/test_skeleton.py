@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.core.events import Frame, TextDelta
 from proxy.core.types import Channel, Kind
+from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
 from proxy.dialects.wire.slots import saying
-from proxy.dialects.wire.template import Template, VaryingTemplate
 
 CHANNEL = Channel(0, Kind.CONTENT, "content")
 NASTY = st.text(
@@ -31,25 +31,25 @@ def frame(raw: bytes, text: str) -> Frame:
     return Frame(raw, (TextDelta(CHANNEL, text),))
 
 
-def plain() -> Template:
-    """The template of an ordinary event."""
-    template = Template.of(frame(event("first"), "first"), "content")
-    assert template is not None
-    return template
+def plain() -> Skeleton:
+    """The skeleton of an ordinary event."""
+    skeleton = Skeleton.of(frame(event("first"), "first"), "content")
+    assert skeleton is not None
+    return skeleton
 
 
-def varying() -> VaryingTemplate:
-    """The template of an event whose fingerprint changes."""
-    template = VaryingTemplate.of(frame(event("first"), "first"), "content", "fp")
-    assert template is not None
-    return template
+def varying() -> VaryingSkeleton:
+    """The skeleton of an event whose fingerprint changes."""
+    skeleton = VaryingSkeleton.of(frame(event("first"), "first"), "content", "fp")
+    assert skeleton is not None
+    return skeleton
 
 
 @given(NASTY, st.booleans())
 def test_any_text_is_read_as_json_reads_it(text: str, ascii_only: bool) -> None:
     """Whatever the text and however it is escaped, the quick way gives what JSON gives."""
-    for template in (plain(), varying()):
-        got = template.frame(event(text, ascii_only=ascii_only))
+    for skeleton in (plain(), varying()):
+        got = skeleton.frame(event(text, ascii_only=ascii_only))
         assert got is not None
         assert got.deltas == (TextDelta(CHANNEL, text),)
 
@@ -68,8 +68,8 @@ def test_another_text_can_be_put_in_its_place(text: str, other: str) -> None:
 def test_bytes_that_bring_keys_of_their_own_are_not_read(inside: bytes, value: bytes) -> None:
     """What the quick way reads is what JSON reads, or it does not read it at all."""
     raw = event("SLOT", "VALUE").replace(b"SLOT", inside).replace(b"VALUE", value)
-    for template in (plain(), varying()):
-        got = template.frame(raw)
+    for skeleton in (plain(), varying()):
+        got = skeleton.frame(raw)
         if got is not None:
             chunk = orjson.loads(raw[6:])
             assert chunk["choices"] == [{"delta": {"content": got.deltas[0].text}}]
@@ -97,22 +97,22 @@ def test_a_number_that_changes_is_read_as_json_reads_it(inside: str) -> None:
     def timed(time: str, text: str) -> bytes:
         return b'data: {"created":%b,"choices":[{"delta":{"content":"%b"}}]}\n\n' % (time.encode(), text.encode())
 
-    template = VaryingTemplate.of(frame(timed("1795416664", "first"), "first"), "content", "created", number=True)
-    assert template is not None
-    got = template.frame(timed(inside, "next"))
+    skeleton = VaryingSkeleton.of(frame(timed("1795416664", "first"), "first"), "content", "created", number=True)
+    assert skeleton is not None
+    got = skeleton.frame(timed(inside, "next"))
     assert (got is not None) is (inside in ("1795416665", "1"))
 
 
 def test_the_value_that_changes_is_told() -> None:
     """Whoever guards the answer sees each new value."""
-    template = varying()
-    assert template.frame(event("text", "fp_2026.11-24:x")) is not None
-    assert template.value == b"fp_2026.11-24:x"
+    skeleton = varying()
+    assert skeleton.frame(event("text", "fp_2026.11-24:x")) is not None
+    assert skeleton.value == b"fp_2026.11-24:x"
 
 
-def test_an_event_with_two_texts_or_an_end_has_no_template() -> None:
+def test_an_event_with_two_texts_or_an_end_has_no_skeleton() -> None:
     """Only the simplest events are read the quick way."""
     raw = event("first")
-    assert Template.of(Frame(raw, (TextDelta(CHANNEL, "first"), TextDelta(CHANNEL, "x"))), "content") is None
-    assert Template.of(Frame(raw, (TextDelta(CHANNEL, "first"),), finishes=(0,)), "content") is None
-    assert Template.of(frame(raw.replace(b'"fp"', b'"content"'), "first"), "content") is None
+    assert Skeleton.of(Frame(raw, (TextDelta(CHANNEL, "first"), TextDelta(CHANNEL, "x"))), "content") is None
+    assert Skeleton.of(Frame(raw, (TextDelta(CHANNEL, "first"),), finishes=(0,)), "content") is None
+    assert Skeleton.of(frame(raw.replace(b'"fp"', b'"content"'), "first"), "content") is None
