@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
 
 from proxy.server.http.headers import Headers
-from proxy.server.http.request import Line
 
 
-def understood(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> tuple[Line, Headers]:
-    """The request's line, and its headers. Raises httptools' error for a target that is none.
+class RequestHead(NamedTuple):
+    """The parts of a head. `http_version`: "1.1"; `raw_path`: as it came, without the query."""
+
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes
+    http_version: str
+    headers: Headers
+
+    def scope(self, root_path: str) -> dict[str, Any]:
+        """Its part of an ASGI scope, for an application that lives below `root_path`."""
+        return {
+            "method": self.method,
+            "path": root_path + self.path,
+            "raw_path": root_path.encode() + self.raw_path,
+            "query_string": self.query,
+            "http_version": self.http_version,
+            "headers": self.headers,
+        }
+
+
+def parse_request_head(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> RequestHead:
+    """The request's head. Raises httptools' error for a target that is none.
 
     A target in absolute form says for whom the request is, and not Host (RFC 9112, section 3.2.2).
     """
     target = httptools.parse_url(url)
-    path = (target.path or b"/").decode("ascii")
+    raw_path: bytes = target.path or b"/"
+    path = raw_path.decode("ascii")
     if target.host is not None:
         authority = _authority(target)
         headers = [(name, authority if name == b"host" else value) for name, value in headers]
     method = parser.get_method().decode("ascii")
-    return Line(method, unquote(path) if "%" in path else path, target.query or b"", parser.get_http_version()), headers
+    path = unquote(path) if "%" in path else path
+    return RequestHead(method, path, raw_path, target.query or b"", parser.get_http_version(), headers)
 
 
 def _authority(target: Any) -> bytes:
