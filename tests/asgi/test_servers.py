@@ -87,18 +87,17 @@ def policies(tmp_path: Path) -> Path:
 
 async def test_it_guards_a_stream(server: str, policies: Path) -> None:
     """Streamed and whole answers are rewritten, errors have their dialect, and the operators' side is not there."""
-    async with FakeUpstream(lambda _: reply(sse(*said("Project Zorb", "lax is")))) as upstream:
-        async with (
-            serving(server, upstream.url, policies) as port,
-            httpx.AsyncClient(verify=NO_TLS, timeout=30) as http,
-        ):
-            base = f"http://127.0.0.1:{port}"
-            answer = await http.post(base + CHAT, json=chat_body())
-            assert text(events(answer.content)) == "Project [name] is"
-            whole = (await http.post(base + CHAT, json=chat_body(stream=False))).json()
-            assert whole["choices"][0]["message"]["content"] == "Project [name] is"
-            assert (await http.get(base + "/metrics")).status_code == 404
-            assert (await http.post(base + CHAT, content=b"{")).json()["error"]["type"] == "invalid_request_error"
+    async with (
+        FakeUpstream(lambda _: reply(sse(*said("Project Zorb", "lax is")))) as upstream,
+        serving(server, upstream.url, policies) as port,
+        httpx.AsyncClient(verify=NO_TLS, timeout=30, base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+        answer = await http.post(CHAT, json=chat_body())
+        assert text(events(answer.content)) == "Project [name] is"
+        whole = (await http.post(CHAT, json=chat_body(stream=False))).json()
+        assert whole["choices"][0]["message"]["content"] == "Project [name] is"
+        assert (await http.get("/metrics")).status_code == 404
+        assert (await http.post(CHAT, content=b"{")).json()["error"]["type"] == "invalid_request_error"
 
 
 async def test_who_leaves_stops_the_model(server: str, policies: Path) -> None:

@@ -32,7 +32,7 @@ from proxy.server.http.error_responses import (
     ErrorResponse,
 )
 from proxy.server.http.request import EXTENSION, Scope
-from proxy.server.http.request_head import asks_for_upgrade, parse_request_head, without_upgrade
+from proxy.server.http.request_head import asks_for_upgrade, complete_scope, without_upgrade
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field. Trailers are dropped: they must not become header fields (RFC 9110, section 6.5.1)."""
         if self._in_head:
-            self.headers.append((name.lower(), value))
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete: the request is served from now on."""
@@ -154,14 +154,11 @@ class Connection(HttpToolsProtocol):
     # A request
 
     def _start_cycle(self, parser: httptools.HttpRequestParser) -> None:
-        head = parse_request_head(parser, self.url, self.headers)
         scope = cast(Scope, self.scope)
-        scope.update(head.scope(self.root_path))
-        expects_continue = head.http_version != "1.0" and (b"expect", b"100-continue") in [
-            (name, value.lower()) for name, value in head.headers if name == b"expect"
-        ]
-        keep_alive = head.http_version != "1.0" and bool(parser.should_keep_alive())
-        self._cycle = cycle = ResponseCycle(self, scope, keep_alive, expects_continue)
+        complete_scope(scope, parser, self.url, self.root_path)
+        is_old = scope["http_version"] == "1.0"
+        keep_alive = not is_old and bool(parser.should_keep_alive())
+        self._cycle = cycle = ResponseCycle(self, scope, keep_alive, self.expect_100_continue and not is_old)
         scope["extensions"] = {EXTENSION: cycle}
         self.headers = []
         self.scope = cast(Any, None)
@@ -192,18 +189,9 @@ class Connection(HttpToolsProtocol):
     # What a cycle asks of its connection: see `proxy.server.http.cycle.Link`
 
     @property
-    def write_paused(self) -> bool:
-        """The client does not read as fast as it is sent to."""
-        return self.flow.write_paused
-
-    @property
     def date(self) -> bytes:
         """The Date header of every response, as a line."""
-        return b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
-
-    async def drain(self) -> None:
-        """Wait until the client has caught up, or is gone."""
-        await self.flow.drain()
+        return date_line(self.server_state)
 
     def pause_reading(self) -> None:
         """Read no more for now."""
@@ -350,6 +338,11 @@ class Connection(HttpToolsProtocol):
         self._head_timer = None
         if not self._over:
             self._refuse(HEAD_TOO_SLOW)
+
+
+def date_line(state: ServerState) -> bytes:
+    """The Date header that uvicorn would send, as a line. It changes once a second."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in state.default_headers])
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
+from uvicorn.protocols.http.flow_control import FlowControl
+
 from proxy.errors import ClientError
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import Message, Scope
@@ -26,17 +28,11 @@ class Link(Protocol):
     """What a cycle needs of its connection."""
 
     transport: asyncio.Transport
-
-    @property
-    def write_paused(self) -> bool:
-        """The client does not read as fast as it is sent to."""
+    flow: FlowControl
 
     @property
     def date(self) -> bytes:
         """The Date header of every response, as a line."""
-
-    async def drain(self) -> None:
-        """Wait until the client has caught up, or is gone."""
 
     def pause_reading(self) -> None:
         """Read no more for now."""
@@ -62,6 +58,7 @@ class ResponseCycle:
         "_body_error",
         "_chunked",
         "_expects_continue",
+        "_flow",
         "_head",
         "_length",
         "_link",
@@ -71,6 +68,7 @@ class ResponseCycle:
         "_unread",
         "_waiter",
         "_without_body",
+        "_write",
         "disconnected",
         "http10",
         "keep_alive",
@@ -80,6 +78,8 @@ class ResponseCycle:
 
     def __init__(self, link: Link, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
         self._link = link
+        self._flow = link.flow
+        self._write = link.transport.write
         self.http10 = scope["http_version"] == "1.0"
         self._without_body = scope["method"] == "HEAD"
         self.keep_alive = keep_alive
@@ -117,8 +117,8 @@ class ResponseCycle:
 
     async def send(self, message: Message) -> None:
         """A message of the response. Waits while the client does not read. Raises RuntimeError for a wrong message."""
-        if self._link.write_paused and not self.disconnected:
-            await self._link.drain()
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
         if self.disconnected:
             return
         kind = message["type"]
@@ -146,16 +146,16 @@ class ResponseCycle:
         """The whole body of the request is here, in part unread."""
         return not self.more_body and bool(self._body)
 
-    @property
-    def write_paused(self) -> bool:
-        """The client does not read as fast as it is sent to."""
-        return self._link.write_paused
-
-    def write(self, body: bytes) -> None:
-        """Write bytes of a response whose head has been sent."""
-        if not (self.disconnected or self._without_body):
-            self._link.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
-            self._sent += len(body)
+    def write(self, body: bytes) -> bool:
+        """Write bytes of a response whose head has been sent. False: nothing was written, as the client does not read
+        as fast as it is sent to."""
+        if self.disconnected:
+            return True
+        if self._flow.write_paused or self._without_body:
+            return False
+        self._write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+        self._sent += len(body)
+        return True
 
     def on_disconnect(self, callback: Callable[[], None] | None) -> None:
         """Call this when the client disconnects. The body is dropped from now on, lest it hide the end."""
@@ -221,22 +221,26 @@ class ResponseCycle:
 
     def _start(self, status: int, headers: Headers) -> None:
         self._status = status
-        has_body = not self._without_body and status not in NO_BODY
-        fields = dict(headers)
-        length = fields.get(b"content-length")
-        if length is not None:
-            self._length = int(length)
-        elif has_body and self.http10:
-            self.keep_alive = False
-        elif has_body:
-            self._chunked = True
-            headers.append((b"transfer-encoding", b"chunked"))
-        if fields.get(b"connection", b"").lower() == b"close":
-            self.keep_alive = False
-        elif not self.keep_alive:
+        says_close = False
+        for name, value in headers:
+            if name == b"content-length":
+                self._length = int(value)
+            elif name == b"connection":
+                says_close = value.lower() == b"close"
+        if self._length is None and not self._without_body and status not in NO_BODY:
+            self._frame_unknown_length(headers)
+        self.keep_alive = self.keep_alive and not says_close
+        if not (self.keep_alive or says_close):
             headers.append((b"connection", b"close"))
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         self._head = b"%b%b%b\r\n" % (status_line(status), self._link.date, lines)
+
+    def _frame_unknown_length(self, headers: Headers) -> None:
+        if self.http10:
+            self.keep_alive = False
+        else:
+            self._chunked = True
+            headers.append((b"transfer-encoding", b"chunked"))
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         if self._without_body:
@@ -249,7 +253,7 @@ class ResponseCycle:
         else:
             data += body
         self._check_length(more_body)
-        self._link.transport.write(data)
+        self._write(data)
         if not more_body:
             self.response_complete = True
             self._wake()

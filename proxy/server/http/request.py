@@ -32,17 +32,14 @@ class DirectConnection(Protocol):
     """What a server may offer beside ASGI's messages.
 
     body_received: the whole body of the request is here; `receive` does not wait
-    write_paused:  the client does not read as fast as it is sent to
     """
 
     @property
     def body_received(self) -> bool: ...
 
-    @property
-    def write_paused(self) -> bool: ...
-
-    def write(self, body: bytes, /) -> None:
-        """Write bytes of a response whose head has been sent."""
+    def write(self, body: bytes, /) -> bool:
+        """Write bytes of a response whose head has been sent. False: the client does not read as fast as it is sent
+        to, and nothing was written."""
 
     def on_disconnect(self, callback: Callable[[], None] | None, /) -> None:
         """Call this once when the client disconnects. What still comes of the body is dropped."""
@@ -166,9 +163,8 @@ class RequestContext:
     def try_write(self, body: bytes) -> bool:
         """Write bytes of the running response at once. False: nothing was written; await `send` instead."""
         direct = self._direct
-        if direct is None or direct.write_paused:
+        if direct is None or not direct.write(body):
             return False
-        direct.write(body)
         self.last_sent = perf_counter()
         return True
 

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
 
 from proxy.server.http.headers import Headers
+from proxy.server.http.request import Scope
 
 
-class RequestHead(NamedTuple):
-    """The parts of a head. `http_version`: "1.1"; `raw_path`: as it came, without the query."""
-
-    method: str
-    path: str
-    raw_path: bytes
-    query: bytes
-    http_version: str
-    headers: Headers
-
-    def scope(self, root_path: str) -> dict[str, Any]:
-        """Its part of an ASGI scope, for an application that lives below `root_path`."""
-        return {
-            "method": self.method,
-            "path": root_path + self.path,
-            "raw_path": root_path.encode() + self.raw_path,
-            "query_string": self.query,
-            "http_version": self.http_version,
-            "headers": self.headers,
-        }
-
-
-def parse_request_head(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> RequestHead:
-    """The request's head. Raises httptools' error for a target that is none.
+def complete_scope(scope: Scope, parser: httptools.HttpRequestParser, url: bytes, root_path: str) -> None:
+    """Add the request's line to the scope that uvicorn has begun. Raises httptools' error for a target that is none.
 
     A target in absolute form says for whom the request is, and not Host (RFC 9112, section 3.2.2).
     """
@@ -42,10 +21,12 @@ def parse_request_head(parser: httptools.HttpRequestParser, url: bytes, headers:
     path = raw_path.decode("ascii")
     if target.host is not None:
         authority = _authority(target)
-        headers = [(name, authority if name == b"host" else value) for name, value in headers]
-    method = parser.get_method().decode("ascii")
-    path = unquote(path) if "%" in path else path
-    return RequestHead(method, path, raw_path, target.query or b"", parser.get_http_version(), headers)
+        scope["headers"] = [(name, authority if name == b"host" else value) for name, value in scope["headers"]]
+    scope["method"] = parser.get_method().decode("ascii")
+    scope["path"] = root_path + (unquote(path) if "%" in path else path)
+    scope["raw_path"] = root_path.encode() + raw_path
+    scope["query_string"] = target.query or b""
+    scope["http_version"] = parser.get_http_version()
 
 
 def _authority(target: Any) -> bytes:

@@ -40,17 +40,13 @@ class Router:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request (ASGI). WebSockets are closed before they open."""
-        if scope["type"] == "http":
-            context = RequestContext(scope, receive, send)
-            if self._local_only and not _is_local(scope):
-                await refuse(context, ClientError(REMOTE, code="remote_client", status=403))
-            else:
-                await self._respond(context)
-        elif scope["type"] == "websocket":
+        if scope["type"] != "http":
             await _refuse_websocket(receive, send)
-
-    async def _respond(self, request: RequestContext) -> None:
+            return
+        request = RequestContext(scope, receive, send)
         try:
+            if self._local_only and not _is_local(scope):
+                raise ClientError(REMOTE, code="remote_client", status=403)
             await self._handle(request)
         except ClientError as error:
             await refuse(request, error)

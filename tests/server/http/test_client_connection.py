@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
 from proxy.errors import ClientError
@@ -101,20 +102,17 @@ async def test_a_stream_in_old_http_that_breaks_off_is_reset(monkeypatch: pytest
 class _Kept:
     """A link that keeps what it is given (see proxy.server.http.cycle.Link)."""
 
-    write_paused = False
     date = b"date: today\r\n"
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport = _Socket()
+        self.flow = FlowControl(self.transport)
 
     @property
     def data(self) -> bytes:
         """What was written."""
         assert isinstance(self.transport, _Socket)
         return self.transport.data
-
-    async def drain(self) -> None:
-        """Never needed."""
 
     def pause_reading(self) -> None:
         """Nothing is read."""
