@@ -7,7 +7,7 @@ PIP     = -m pip --disable-pip-version-check install --quiet
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fuzz bench bench-gate bench-peers lock clean
+.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -21,12 +21,16 @@ demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 test: check      ## check, then the whole test suite
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
+check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint
 	@$(DEV)/bin/ruff check --no-cache .
 	@$(DEV)/bin/ruff format --check --no-cache --quiet . || { echo "run: $(DEV)/bin/ruff format ."; exit 1; }
 	@$(DEV)/bin/mypy
+	@for system in win32 darwin; do $(DEV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system proxy || exit 1; done
 	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
 	@$(DEV)/bin/hadolint Dockerfile
+
+stock-uvicorn: $(DEV)/ready ## what uvicorn lacks without our protocol class: the front's tests, printed, not judged
+	@$(DEV)/bin/python -m tests.stock_uvicorn
 
 fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for all decoders, FUZZ_EXAMPLES times the matcher's)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5} $(DEV)/bin/python -m pytest -q tests/matching/test_exactness.py

@@ -16,6 +16,11 @@ LONGEST: Final = (
 """They run first, each on one worker: else the last of them runs alone while the other worker is done."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of these tests."""
+    parser.addoption("--stock-uvicorn", action="store_true", help="the front's tests on uvicorn without our protocol")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Async tests run on asyncio with uvloop, as the proxy does."""

@@ -11,7 +11,7 @@ from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
-from proxy.server.routing.routes import RouteMatch
+from proxy.server.routing.routes import Reading, RouteMatch
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
 from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
@@ -59,7 +59,7 @@ class ReadOnly:
         headers = self._headers.of(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        answer = await self._fetch(method, path, headers, body)
+        answer = await self._fetch(route.reading, method, path, headers, body)
         flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
         return route.reading.clean(answer, **flags)
 
@@ -67,7 +67,7 @@ class ReadOnly:
         config = self._config
         return await request.read(config.max_body, config.body_timeout)
 
-    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
+    async def _fetch(self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
         """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
         response: UpstreamResponse | None = None
         try:
@@ -78,6 +78,8 @@ class ReadOnly:
         finally:
             if response is not None:
                 response.abort()
+        if reading.any_answer and response.status < 500:
+            return answer
         message = f"The model server answered with status {response.status}"
         if response.status >= 400:
             raise UpstreamRefused(message, response.status, kept_headers(response.headers))

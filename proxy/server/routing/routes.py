@@ -43,12 +43,14 @@ class Reading:
     clean:   the answer's body in, what may be shown out; with `reveals` it takes `reveal`, a setting
     ask:     POST: the client's body in, what is sent out
     content_type: of what is shown
+    any_answer: whatever the model server answers says that it runs, but for a 5xx
     """
 
     clean: Callable[..., bytes]
     ask: Callable[[bytes], bytes] | None = None
     reveals: bool = False
     content_type: str = "application/json"
+    any_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ TABLE: tuple[Route, ...] = (
     _shown("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
-        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8"),
+        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8", any_answer=True),
     ),
     Route(
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),

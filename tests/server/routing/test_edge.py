@@ -444,6 +444,13 @@ async def test_many_connections_that_say_nothing() -> None:
         await asyncio.gather(*(writer.wait_closed() for _, writer in silent))
 
 
+@pytest.mark.parametrize(("status", "expected"), [(200, 200), (415, 200), (404, 200), (503, 503)])
+async def test_the_root_says_that_the_model_server_runs(status: int, expected: int) -> None:
+    """Whatever the model server answers at its root, it runs (llama.cpp's page wants gzip, else 415); but for a 5xx."""
+    async with FakeUpstream(lambda _: reply(b"a page", status=status)) as upstream, running(upstream) as proxy:
+        assert (await proxy.client.head(f"{proxy.url}/")).status_code == expected
+
+
 async def test_http_1_0() -> None:
     """A client of HTTP/1.0 gets whole answers, and streams without chunks that end when the connection closes."""
     async with FakeUpstream(ANSWER) as upstream, running(upstream) as proxy:
