@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.demo.backend import DemoBackend
+from tests.policies import COPIES
 from tests.proxy_process import ProxyProcess
 
 ROOT = Path(__file__).parent.parent
@@ -50,9 +51,9 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A home with the shipped policies and a proxy that follows them, in front of the demo model."""
+    """A home with the policies as they were shipped, and a proxy that follows them, in front of the demo model."""
     home = tmp_path_factory.mktemp("home")
-    shutil.copytree(ROOT / "policies", home / "policies")
+    shutil.copytree(COPIES, home / "policies")
     with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=home / "policies") as proxy:
         yield Shell(home, proxy)
 

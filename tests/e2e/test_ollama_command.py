@@ -6,31 +6,26 @@ the same requests go to the Ollama at that URL, whose models are then those of t
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import httpx
 import pytest
 
 from proxy.dialects.ollama.line import is_stamp
-from proxy.policy.compile import compile_policies
-from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from tests.fakes import Answer, FakeUpstream, reply, reply_json
 from tests.fakes.answers import Framing
 from tests.fakes.ollama import Ollama, lines, recorded
 from tests.plain_http import NO_TLS
+from tests.policies import copies
 from tests.server.running import Policies, Proxy, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
 REAL = os.environ.get("SAFETY_PROXY_TEST_OLLAMA", "")
 HEADERS = ("user-agent: ollama/0.0.0 (amd64 linux) Go/go1.26.8", "accept: application/json")
 WORDS = """
@@ -54,11 +49,9 @@ class Sent(NamedTuple):
 COMMANDS = [Sent(**request) for request in json.loads(recorded("command.json"))]
 
 
-@functools.cache
 def shipped(*more: str) -> Policies:
-    """The policies that come with the proxy, and others: a set is never changed, so one will do for all tests."""
-    sources = [*read_directory(SHIPPED), *(Source(f"z{i}.yaml", text.encode()) for i, text in enumerate(more))]
-    return cast(Policies, compile_policies(sources, hash_key=b"key"))
+    """The policies that come with the proxy, and others."""
+    return cast(Policies, copies(*more))
 
 
 @asynccontextmanager
