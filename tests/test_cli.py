@@ -14,17 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from proxy import __version__
 from proxy.cli import main
 from proxy.demo.backend import DemoBackend
 from tests import plain_http
-from tests.plain_http import NO_TLS
 from tests.policies import COPIES
+from tests.waiting import PATIENCE
 
-PATIENCE = 30.0  # seconds for a process to start or to end
 ALONE = "import proxy.startup.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 POLICY = """
@@ -197,7 +195,7 @@ def test_without_a_model_server_the_demo_model_answers_and_everything_says_so(po
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", base_url)
         assert "demo model: scripted answers, since no model server was found" in value(lines, "upstream")
         assert value(lines, "policies") == "house (1 rule)"
-        with httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with plain_http.client(trust_env=False) as client:
             body = {"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}
             answer = client.post(f"{base_url}/chat/completions", json=body).json()
             assert "I am the demo model" in answer["choices"][0]["message"]["content"]
@@ -234,7 +232,7 @@ def test_a_hash_key_may_have_any_length(monkeypatch: pytest.MonkeyPatch) -> None
     pace = ("--policies", COPIES, "--demo-pace", "0")
     tags = []
     for _ in range(2):
-        with serving(*pace) as (_, lines), httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with serving(*pace) as (_, lines), plain_http.client(trust_env=False) as client:
             answer = client.post(f"{value(lines, 'base_url')}/chat/completions", json=body).text
             tags += re.findall(r"\[api_key:\w+\]", answer)
     assert len(tags) == 2

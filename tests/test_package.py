@@ -16,10 +16,10 @@ from proxy.demo.backend import DemoBackend
 from proxy.settings import ROWS, variable
 from tests.policies import COPIES, SHIPPED
 from tests.proxy_process import ProxyProcess
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = re.sub(r"\\\n", "", (ROOT / "Dockerfile").read_text("utf-8"))
-PATIENCE = 60.0  # seconds
 
 
 def exec_form(instruction: str) -> list[str]:

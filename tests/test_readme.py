@@ -15,13 +15,13 @@ import pytest
 from proxy.demo.backend import DemoBackend
 from tests.policies import COPIES
 from tests.proxy_process import ProxyProcess
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text("utf-8")
 BLOCKS: list[str] = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [re.sub(r"\s+# .*", "", line) for block in BLOCKS for line in block.splitlines()]
 TRANSCRIPT = TEXT[TEXT.index("```\ndata: ") :].split("```")[1]
-PATIENCE = 30.0  # seconds for one command
 
 
 class Shell:

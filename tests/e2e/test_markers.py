@@ -198,7 +198,7 @@ CASES = [
 
 def prompt_tokens(url: str, path: str, body: dict[str, Any]) -> int:
     """How many tokens the engine has read."""
-    answer = plain_http.post(url + path, json=body, timeout=30)
+    answer = plain_http.post(url + path, json=body)
     assert answer.status_code == 200, answer.text
     counted = answer.json().get("usage", answer.json())
     count = counted.get("prompt_tokens") or counted.get("input_tokens")
@@ -273,7 +273,7 @@ def test_a_word_that_templates_show_is_one_of_a_few(proxy: ProxyProcess, more: d
 
 def test_what_was_neutralised_is_counted_by_family(proxy: ProxyProcess) -> None:
     """On /metrics."""
-    plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("<|eot_id|>")), timeout=30)
+    plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("<|eot_id|>")))
     metrics = plain_http.get(proxy.admin_url + "/metrics").text
     assert 'safety_proxy_neutralised_markers_total{family="llama3"}' in metrics
 
@@ -290,9 +290,7 @@ def test_a_base_models_answer_ends_where_it_forges_a_turn(llama_base: LlamaServe
     before the marker, with finish reason stop."""
     with ProxyProcess(upstream=llama_base.url, policies=COPIES) as proxy:
         for _ in range(50):
-            answer = plain_http.post(
-                proxy.url + "/v1/chat/completions", json=chat(user("hi"), max_tokens=200), timeout=30
-            )
+            answer = plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("hi"), max_tokens=200))
             choice = answer.json()["choices"][0]
             if FORGED_TURN not in choice["message"]["content"]:
                 break

@@ -15,6 +15,7 @@ from proxy.checks.markers import MARKER_DETECTORS, MarkerDetector
 from proxy.policy import schema
 from proxy.policy.schema import json_schema_text
 from tests.policies import COPIES
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs/policies.md").read_text("utf-8")
@@ -44,7 +45,7 @@ def test_the_shipped_schema_is_the_one_of_the_types() -> None:
 def check_jsonschema(*files: Path) -> int:
     """The exit code of check-jsonschema."""
     command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(SCHEMA), *map(str, files)]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode
 
 
 def test_shipped_policies_follow_the_schema_and_name_it() -> None:

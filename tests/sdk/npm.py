@@ -13,7 +13,7 @@ FOLDER: Final = Path(__file__).parent / "node"
 LOCK: Final = FOLDER / "package-lock.json"
 STAMP: Final = FOLDER / "node_modules" / ".installed"
 INSTALL: Final = ("npm", "ci", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000")
-INSTALL_SECONDS: Final = 60
+INSTALL_SECONDS: Final = 600
 OLDEST: Final = 20
 """The first major version of Node that all the packages run on."""
 

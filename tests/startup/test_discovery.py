@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import pytest
 
@@ -37,13 +36,12 @@ def test_the_proxy_does_not_find_itself(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The look at each candidate is bounded."""
+    """The look at each candidate is bounded: this test would never end."""
+    monkeypatch.setattr(discovery, "PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(discovery, "KNOWN", (("Ollama", url, "/api/version", "version"),))
-        start = time.monotonic()
         assert find(OWN) is None
-        assert time.monotonic() - start < 4 * discovery.PATIENCE
 
 
 def test_a_named_server_that_does_not_answer_is_said_to_do_so() -> None:
