@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from proxy.demo.backend import DemoBackend
+from tests import plain_http
 from tests.policies import COPIES
 from tests.proxy_process import ProxyProcess
 from tests.waiting import PATIENCE
@@ -32,7 +34,20 @@ class Shell:
         self._proxy = proxy
 
     def run(self, line: str) -> str:
-        """What the command prints; it has to succeed."""
+        """What the command prints; it has to succeed. A second's rest is what an edit needs to take effect."""
+        line, rest, _ = line.partition(" && sleep 1")
+        before = self._revision()
+        printed = self._carry_out(line)
+        over = monotonic() + PATIENCE
+        while rest and self._revision() == before:
+            assert monotonic() < over, "the edit does not take effect"
+        return printed
+
+    def _revision(self) -> str:
+        status = plain_http.get(f"{self._proxy.admin_url}/admin/status").json()
+        return str(status["policies"]["revision"])
+
+    def _carry_out(self, line: str) -> str:
         line = line.replace("http://127.0.0.1:11435", self._proxy.url).replace(
             "http://127.0.0.1:9435", self._proxy.admin_url
         )
