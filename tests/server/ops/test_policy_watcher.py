@@ -54,15 +54,21 @@ def test_what_is_waited_for_before_a_load_leaves_most_of_a_second() -> None:
 async def test_a_file_emptied_and_then_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment in between neither unloads the policy nor counts as a failure."""
     monkeypatch.setattr(files, "PATIENCE", PATIENCE)
-    looks: list[Path] = []
+    looks = 0
     look = files._look
-    monkeypatch.setattr(files, "_look", lambda directory: (looks.append(directory), look(directory))[1])
+
+    def counted(directory: Path) -> object:
+        nonlocal looks
+        looks += 1
+        return look(directory)
+
+    monkeypatch.setattr(files, "_look", counted)
     path = tmp_path / "a.yaml"
     path.write_text(policy("bomb"))
     async with following(tmp_path) as (store, loads, _):
         with path.open("w") as file:
-            looks.clear()
-            await until(lambda: len(looks) > 2)
+            looks = 0
+            await until(lambda: looks > 2)
             assert ids(store) == ["bomb"]
             file.write(policy("tnt"))
         await loads.until(lambda: ids(store) == ["tnt"])
