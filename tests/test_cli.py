@@ -23,7 +23,8 @@ from tests import plain_http
 from tests.policies import COPIES
 from tests.waiting import PATIENCE
 
-ALONE = "import proxy.startup.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
+ALONE = f"import proxy.startup.discovery as d; d.KNOWN = (); d.PATIENCE = {PATIENCE}; "
+ALONE += "import sys; from proxy.cli import main; sys.exit(main())"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 POLICY = """
 version: 1
