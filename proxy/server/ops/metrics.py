@@ -5,8 +5,8 @@ Those that are over are counted many at once, or when somebody looks: it costs a
 Labels are closed sets, except names of models, policies and rules, which are capped: what comes too late is `_other`.
 
 A series that does not exist cannot rise: Prometheus takes the first value that it sees for where a counter began, and
-an alert on `increase` would sleep through the first failure. So whatever can be known at the start begins at 0 there, and
-what has a model in it when the model is first named.
+an alert on `increase` would sleep through the first failure. So whatever can be known at the start begins at 0 there,
+and what has a model in it begins at 0 when the model is first named.
 """
 
 from __future__ import annotations
