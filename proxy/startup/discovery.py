@@ -59,7 +59,7 @@ def upstream_url(settings: Settings, stack: ExitStack) -> str:
     if settings.upstream == DEMO:
         return stack.enter_context(DemoBackend(settings.demo_pace)).url
     if settings.upstream:
-        return named(settings.upstream, settings.upstream_key).url
+        return settings.upstream
     found = find(own=f"http://{settings.listen}")
     if found is None:
         looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from proxy.policy.store import PolicyStore
 
-
 FORGED_TURNS = (
     "no rule makes chat markers plain text, so a prompt can forge turns (docs/threats.md). To prevent that, copy "
     "chat-markers.yaml from the shipped policies, or add a rule with `detector: turn_markers`, `action: rewrite` and "
