@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import waiting
-from tests.waiting import LateError, a_moment, at_once, at_rest, stuck, until
+from tests.waiting import LateError, a_moment, at_once, at_rest, stuck, until, until_elsewhere
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,9 @@ async def test_what_never_happens_is_late() -> None:
 
 async def test_a_condition_is_waited_for() -> None:
     """Until it holds."""
-    left = iter([False, False, True])
+    left = iter([False, False, True, False, True])
     await until(lambda: next(left))
+    until_elsewhere(lambda: next(left))
     assert list(left) == []
 
 
@@ -53,6 +54,8 @@ async def test_a_condition_that_never_holds_ends_the_test() -> None:
     ever_new = iter(range(10**9))
     with pytest.raises(TimeoutError):
         await at_rest(lambda: next(ever_new))
+    with pytest.raises(TimeoutError):
+        until_elsewhere(lambda: False)
 
 
 async def test_rest_begins_with_the_last_change() -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import process_time
+from time import monotonic, process_time, sleep
 from typing import Any, Final
 
 PATIENCE: Final = 60.0
 """Seconds after which a test that waits has failed. Nothing that goes right comes near."""
 AT_ONCE: Final = 0.1
 """Seconds of own work. On a quiet machine they are seconds: these waits never rest."""
+
+REST: Final = 0.05
+"""Seconds between two looks at another process."""
 
 
 class LateError(AssertionError):
@@ -44,6 +47,20 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - what is looked at has no event
             await asyncio.sleep(0)
+
+
+def until_elsewhere(holds: Callable[[], object]) -> None:
+    """Wait until another process has made it true. TimeoutError when PATIENCE is over."""
+    over = monotonic() + PATIENCE
+    while not holds():
+        if monotonic() > over:
+            raise TimeoutError
+        sleep(REST)
+
+
+async def rest() -> None:
+    """Let another process work before it is looked at again."""
+    await asyncio.sleep(REST)
 
 
 async def at_rest(value: Callable[[], object]) -> None:

@@ -17,7 +17,7 @@ from proxy.server.upstream.http1 import ResponseParser
 from proxy.server.upstream.transport import NO_TIMEOUTS, Http1Origin, Http1Response, Http1Transport, Timeouts
 from tests.server.faulty_server import FaultyServer, Peer, Script, answers, chunked, ok
 from tests.server.transports import Clock, loops, scripted, watched_loop
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -460,6 +460,11 @@ async def test_names_that_are_none(host: str) -> None:
 # Under httpx
 
 
+def under_httpx() -> httpx.AsyncClient:
+    """A client of httpx with the project's transport."""
+    return httpx.AsyncClient(transport=Http1Transport(), timeout=PATIENCE)
+
+
 @scripted
 async def test_https_is_left_to_httpx() -> None:
     """https:// goes through httpx's own transport: the server sees a TLS handshake begin."""
@@ -469,7 +474,10 @@ async def test_https_is_left_to_httpx() -> None:
         first.append((await peer.read())[:1])
         peer.reset()
 
-    async with FaultyServer(not_tls) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(not_tls) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(httpx.TransportError):
             await client.get(server.url.replace("http:", "https:"))
     assert first == [b"\x16"]
@@ -482,7 +490,10 @@ async def test_streamed_request_body() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"never"
 
-    async with FaultyServer(answers()) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers()) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(TypeError, match="pass bytes"):
             await client.post(server.url, content=body())
         assert server.connections == 0
@@ -491,7 +502,10 @@ async def test_streamed_request_body() -> None:
 @scripted
 async def test_forged_header() -> None:
     """A header with a line break in it is refused, and nothing of the request is sent."""
-    async with FaultyServer(answers()) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers()) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(httpx.LocalProtocolError):
             await client.get(server.url, headers={"x": "1\r\nevil: 1"})
         assert server.connections == 0
@@ -500,7 +514,10 @@ async def test_forged_header() -> None:
 @scripted
 async def test_extensions_of_the_response() -> None:
     """httpx sees the version, the reason, and whether only a close ends the answer."""
-    async with FaultyServer(answers(ok())) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers(ok())) as server,
+        under_httpx() as client,
+    ):
         response = await client.get(server.url)
         assert (response.http_version, response.reason_phrase, response.extensions["ends_by_close"]) == (
             "HTTP/1.1",

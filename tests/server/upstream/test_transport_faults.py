@@ -12,6 +12,7 @@ import pytest
 
 from tests.server.faulty_server import LIMIT, FaultyServer, Peer, answers, chunked, full_backlog, ok
 from tests.server.transports import Make, both, library, loops, meeting, own, scripted
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -244,7 +245,7 @@ async def test_nobody_listens(make: Make) -> None:
     """A refused connection is ConnectError."""
     async with FaultyServer(answers()) as server:
         pass
-    async with httpx.AsyncClient(transport=make()) as client:
+    async with httpx.AsyncClient(transport=make(), timeout=PATIENCE) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(server.url)
 
@@ -254,6 +255,6 @@ async def test_nobody_listens(make: Make) -> None:
 async def test_connection_that_is_never_made(make: Make) -> None:
     """A connection that takes longer than the connect timeout is ConnectTimeout."""
     with full_backlog() as url:
-        async with httpx.AsyncClient(transport=make()) as client:
+        async with httpx.AsyncClient(transport=make(), timeout=PATIENCE) as client:
             with pytest.raises(httpx.ConnectTimeout):
                 await client.get(url, timeout=httpx.Timeout(LIMIT, connect=0.05))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.server.faulty_server import Peer, Script, answers, chunked, full_backlog, ok
 from tests.server.transports import Make, both, loops, meeting, scripted
-from tests.waiting import a_moment
+from tests.waiting import PATIENCE, a_moment
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -248,7 +248,7 @@ async def test_cancellation_of_a_fresh_connection_at_every_step(make: Make) -> N
 async def test_cancellation_while_connecting(make: Make) -> None:
     """A request that is cancelled before its connection is made ends at once."""
     with full_backlog() as url:
-        async with httpx.AsyncClient(transport=make()) as client:
+        async with httpx.AsyncClient(transport=make(), timeout=PATIENCE) as client:
             task = asyncio.ensure_future(client.get(url))
             for _ in range(10):
                 await asyncio.sleep(0)
