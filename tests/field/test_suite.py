@@ -27,8 +27,10 @@ LEAST_PATIENCE = 30  # seconds
 
 MAY_REST = ("waiting.py",)
 """Here the suite's ways to wait are made."""
-TELLS_THE_TIME = ("waiting.py", "promptness.py", "fakes/connection.py", "server/running.py", "e2e/llama_server.py")
-TELLS_THE_TIME += ("sdk/python_driver.py",)
+TELLS_THE_TIME = (
+    *("waiting.py", "promptness.py", "fakes/connection.py", "server/running.py", "e2e/llama_server.py"),
+    "sdk/python_driver.py",
+)
 """Helpers that note when something happened, or bound a wait with it."""
 APART = "server/http/"
 """About the clocks of connections."""
@@ -203,7 +205,7 @@ def repository(folder: Path) -> Path:
 
 
 def test_n06_the_tests_pass_after_edits_of_the_policies(tmp_path: Path) -> None:
-    """README's `sed -i ... policies/starter.yaml`, a file of one's own, one removed: the tests that failed after it once
+    """README's `sed -i ... policies/starter.yaml`, a file of one's own, one removed: the tests that failed once
     pass, and so do those that look at the shipped policies."""
     folder = repository(tmp_path / "repository")
     (sed,) = re.findall(r"^(sed -i .*) && sleep 1$", README, re.MULTILINE)
