@@ -3,7 +3,10 @@ PYTHON ?= python3
 RUN    := .venv
 DEV    := .venv-dev
 PEERS  := .venv-peers
-PIP     = -m pip --disable-pip-version-check install --quiet
+define CHECK_PYTHON
+command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
+endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
@@ -19,6 +22,7 @@ demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 	@$(RUN)/bin/safety-proxy demo $(ARGS)
 
 test: check      ## check, then the whole test suite
+	@$(DEV)/bin/python -m tests.sdk.npm
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint
@@ -44,7 +48,7 @@ bench-gate: $(DEV)/ready ## a minute of it, for CI: fails when the proxy has bec
 
 bench-peers:     ## LiteLLM for the bench, into an environment of its own (large; some minutes)
 	@$(PYTHON) -m venv $(PEERS)
-	@$(PEERS)/bin/python $(PIP) -r bench/peers.txt
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peers.txt
 
 lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
@@ -55,16 +59,11 @@ clean:           ## remove the virtual environments and caches
 	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
-	@echo "installing into $(RUN) (once) ..."
-	@$(PYTHON) -m venv $(RUN)
-	@$(RUN)/bin/python $(PIP) --require-hashes -r requirements/run.lock
-	@$(RUN)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(RUN) requirements/run.lock
 	@touch $@
 
 $(DEV)/ready: requirements/dev.lock pyproject.toml
-	@echo "installing into $(DEV) (once, a minute or two) ..."
-	@$(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP) --require-hashes -r requirements/dev.lock
-	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(DEV) requirements/dev.lock
 	@touch $@

@@ -31,7 +31,7 @@ from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quot
 from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
-from proxy.policy.reader import read_policy
+from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
@@ -100,13 +100,17 @@ def cache_key(match: MatchRule, examples: Examples) -> CacheKey:
 class LoadedFile(NamedTuple):
     """A file that could be read.
 
-    incomplete_rules: indexes of the rules for which it is not known what they look for
+    parsed: of the rules: for which it is not known what they look for, and in which anything is wrong
     """
 
     document: Document
-    policy: PolicyFile
-    incomplete_rules: set[int]
+    parsed: ParsedPolicy
     reader: RuleReader
+
+    @property
+    def policy(self) -> PolicyFile:
+        """What it says."""
+        return self.parsed.policy
 
 
 @dataclass
@@ -114,6 +118,7 @@ class PolicyRule:
     """A compiled rule of a policy file. It is enforced here even if its policy only monitors.
 
     unchanged: its files say the same of it as at the load before, so its examples still pass
+    faulty:    something is wrong in it; it was compiled to find what else is
     """
 
     file: LoadedFile
@@ -122,6 +127,7 @@ class PolicyRule:
     rule: Rule
     compiled: SearchRule
     unchanged: bool = False
+    faulty: bool = False
 
     @cached_property
     def check(self) -> Check:
@@ -175,8 +181,9 @@ class Compilation:
         self._check_names(files)
         rules: list[PolicyRule] = []
         policies = tuple([self._compile(file, rules) for file in files])
-        self._run_examples(rules)
-        clean_texts = self._check_inserted_texts(rules)
+        sound = [rule for rule in rules if not rule.faulty]
+        self._run_examples(sound)
+        clean_texts = self._check_inserted_texts(sound)
         self._check_not_empty(policies)
         if self.problems:
             raise PolicyError(lines_of(self.problems))
@@ -197,12 +204,13 @@ class Compilation:
             else:
                 self.problems += parsed.problems
                 reader = RuleReader(document, self._word_files, self._hash_key, self._pause)
-                files.append(LoadedFile(document, parsed.policy, parsed.incomplete_rules, reader))
+                files.append(LoadedFile(document, parsed, reader))
         return files
 
     def _check_names(self, files: Sequence[LoadedFile]) -> None:
         owners: dict[str, str] = {INTERNAL: "the proxy itself"}
-        for document, policy, _, _ in files:
+        for file in files:
+            document, policy = file.document, file.policy
             owner = owners.setdefault(policy.policy, document.name)
             if owner != document.name and policy.policy:
                 message = f"the name `{policy.policy}` is taken by {owner}"
@@ -247,10 +255,12 @@ class Compilation:
         reader = file.reader
         rules: list[PolicyRule] = []
         for index, spec in enumerate(file.policy.rules):
-            order = self._next_order()
-            match = reader.read(index, spec, policy_name, order) if index not in file.incomplete_rules else None
+            order, problems_before = self._next_order(), len(reader.problems)
+            incomplete = index in file.parsed.incomplete_rules
+            match = reader.read(index, spec, policy_name, order) if not incomplete else None
             rule = self._compile_rule(file, index, spec, match) if match is not None else None
             if rule is not None:
+                rule.faulty = index in file.parsed.faulty_rules or len(reader.problems) > problems_before
                 rules.append(rule)
             self._pause()
         self.problems += reader.problems
@@ -336,9 +346,9 @@ class Compilation:
 
     def _revision(self, files: Iterable[LoadedFile]) -> str:
         digest = sha256()
-        for _, policy, _, reader in files:
-            content = msgspec.to_builtins(policy)
-            lists = [reader.entries(spec) for spec in policy.rules if spec.words_file]
+        for file in files:
+            content = msgspec.to_builtins(file.policy)
+            lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
             digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
             self._pause()
         return digest.hexdigest()

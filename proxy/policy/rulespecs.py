@@ -11,7 +11,7 @@ from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath
+from proxy.policy.document import Document, KeyPath, scalar
 from proxy.policy.schema import SOURCES, RuleSpec
 from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
@@ -38,9 +38,11 @@ class RuleReader:
         self._ids: dict[str, int] = {}
 
     def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
-        """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
+        """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
+
+        What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
+        """
         path: KeyPath = ("rules", index)
-        problems_before = len(self.problems)
         self._check_id(spec, path)
         self._check_keys(spec, path)
         replacement = self._replacement(spec, path)
@@ -50,8 +52,7 @@ class RuleReader:
             self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
             return None
         rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
-        match = self._match_rule(rule, spec, given[0], path)
-        return match if len(self.problems) == problems_before else None
+        return self._match_rule(rule, spec, given[0], path)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -75,7 +76,7 @@ class RuleReader:
     def _options(
         rule: Rule, spec: RuleSpec, pattern: str | None = None, words: tuple[str, ...] | None = None
     ) -> MatchRule:
-        shortest = spec.match == "shortest"
+        shortest = spec.match == "shortest" and pattern is not None
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
     def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | MarkerPass | None:
@@ -150,7 +151,8 @@ class RuleReader:
             self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
 
     def _check_keys(self, spec: RuleSpec, path: KeyPath) -> None:
-        for key, action in _NEEDS_ACTION.items():
+        action_is_known = scalar(self.document.at((*path, "action"))) == spec.action
+        for key, action in _NEEDS_ACTION.items() if action_is_known else ():
             if spec.action != action and self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
         for key, source in _NEEDS_PATTERN.items():

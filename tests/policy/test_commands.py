@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.policy.commands import add_commands
+from tests.policies import SHIPPED
 from tests.policy.stores import policy
 
 GOOD = """version: 1
@@ -239,4 +240,4 @@ def test_replay_names_a_line_that_it_cannot_read(
 
 def test_shipped_policies_pass_their_own_tests(capsys: pytest.CaptureFixture[str]) -> None:
     """What a newcomer starts with is right."""
-    assert run("test", Path(__file__).parent.parent.parent / "policies") == 0
+    assert run("test", SHIPPED) == 0

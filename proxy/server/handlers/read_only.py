@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from urllib.parse import quote
 
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError
@@ -12,10 +13,12 @@ from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
 from proxy.server.routing.routes import Reading, RouteMatch
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, shown_url
 from proxy.server.upstream.headers import UpstreamHeaders
-from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
+from proxy.server.upstream.response import UpstreamRefused, plain_answer, read_all
 from proxy.server.upstream.transport import Headers
+
+log = logging.getLogger("safety_proxy.server")
 
 MOST = 8 * 1024 * 1024  # bytes of a list
 PATIENCE = 30.0  # seconds; no model has to be loaded for a list
@@ -29,6 +32,7 @@ class ReadOnly:
         self._upstream = upstream
         self._watchdog = watchdog
         self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+        self._logged: dict[str, str] = {}  # the failure that was logged last, by path, until one is served
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """One request."""
@@ -36,14 +40,17 @@ class ReadOnly:
         timeouts.patience = min(PATIENCE, timeouts.patience)
         try:
             body = await self._ask(match, request, timeouts)
+            self._logged.pop(match.route.path if match.route else "", None)
             await request.reply(200, [(b"content-type", _content_type(match))], body)
         except ClientGone:
             return
         except UpstreamError as error:
+            self._log(match, error)
             await refuse(request, error)
         except asyncio.CancelledError:
             timeouts.resume()
             if timeouts.error is not None:
+                self._log(match, timeouts.error)
                 await refuse(request, timeouts.error)
         finally:
             timeouts.close()
@@ -63,6 +70,20 @@ class ReadOnly:
         flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
         return route.reading.clean(answer, **flags)
 
+    def _log(self, match: RouteMatch, error: UpstreamError) -> None:
+        """One line, and none for what is the same again: apps ask for lists all the time.
+
+        That there is no such model is no failure of the model server.
+        """
+        route = match.route
+        assert route is not None
+        names_a_model = bool(match.rest) or route.method == "POST"
+        if (error.status == 404 and names_a_model) or self._logged.get(route.path) == str(error):
+            return
+        self._logged[route.path] = str(error)
+        url = shown_url(self._config.upstream) + route.path
+        log.warning("%s %s: %s (%s)", route.method, url, error.for_log, error.__cause__ or error.reason)
+
     async def _read(self, request: RequestContext) -> bytes:
         config = self._config
         return await request.read(config.max_body, config.body_timeout)
@@ -80,11 +101,10 @@ class ReadOnly:
                 response.abort()
         if reading.any_answer and response.status < 500:
             return answer
-        message = f"The model server answered with status {response.status}"
         if response.status >= 400:
-            raise UpstreamRefused(message, response.status, kept_headers(response.headers))
+            raise UpstreamRefused(plain_answer(response), response)
         if response.status != 200:
-            raise UpstreamBroken(message, "protocol")
+            raise UpstreamBroken(plain_answer(response), "protocol")
         return answer
 
 

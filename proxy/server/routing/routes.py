@@ -182,6 +182,9 @@ TABLE: tuple[Route, ...] = (
 )
 
 
+GUARDED_PATHS = tuple(row.path for row in TABLE if row.access is Access.GUARDED)
+
+
 class RouteMatch:
     """What the table says of a request."""
 

@@ -13,6 +13,7 @@ import zstandard
 
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.server.running import Policies, Wire, chat_body, head, running, said, soon
+from tests.waiting import a_moment
 
 pytestmark = pytest.mark.anyio
 
@@ -165,18 +166,21 @@ async def test_a_connection_serves_many_requests() -> None:
 
 async def test_slow_heads() -> None:
     """A client that sends its head byte by byte, or says nothing, is closed after the header time-out."""
-    async with running(NOWHERE, header_timeout=0.05) as proxy:
-        for begin in (b"", b"POST /v1/chat/comp", head(CHAT)[:-2]):
+    async with running(NOWHERE, header_timeout=1.0) as proxy:
+
+        async def hesitate(begin: bytes) -> None:
             async with proxy.wire() as wire:
                 await wire.send(begin)
                 answer = await wire.answer()
                 assert answer.status == 408
                 assert await wire.ended() == b""
 
+        await asyncio.gather(*map(hesitate, (b"", b"POST /v1/chat/comp", head(CHAT)[:-2])))
+
 
 async def test_a_slow_second_head() -> None:
     """The time-out holds for every request of a connection, not only for the first."""
-    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=0.5) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=1.0) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, BODY)
         await wire.answer()
         await wire.send(b"POST ")
@@ -191,7 +195,7 @@ async def test_slow_bodies() -> None:
     async def drip(wire: Wire) -> None:
         while not answered.is_set():  # to be cancelled is what `asyncio.wait_for` now and then forgets before 3.12
             await wire.send(b" ")
-            await asyncio.sleep(0.02)
+            await a_moment()
 
     async with (
         FakeUpstream([]) as upstream,
