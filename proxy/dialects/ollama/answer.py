@@ -250,7 +250,9 @@ def _call_text_deltas(number: int, call: dict[str, Any]) -> Iterator[TextDelta]:
     if "id" in call:
         yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.id"), call["id"])
     yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.name"), function["name"])
-    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), json.dumps(function["arguments"], ensure_ascii=False))
+    given = function["arguments"]
+    source = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), source)
 
 
 def _judged_calls(deltas: list[TextDelta], originals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -265,5 +267,8 @@ def _judged_calls(deltas: list[TextDelta], originals: Iterable[dict[str, Any]]) 
 
 def _call(parts: dict[str, str], original: dict[str, Any]) -> dict[str, Any]:
     ident = {"id": parts["id"]} if parts.get("id") else {}
-    arguments = orjson.loads(parts["arguments"]) if parts["arguments"] else {}
-    return {**ident, "function": {**original["function"], "name": parts["name"], "arguments": arguments}}
+    function = original["function"]
+    arguments: Any = parts["arguments"]
+    if not isinstance(function["arguments"], str):
+        arguments = orjson.loads(arguments) if arguments else {}
+    return {**ident, "function": {**function, "name": parts["name"], "arguments": arguments}}

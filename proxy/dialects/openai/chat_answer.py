@@ -12,6 +12,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.openai.chunk import clean_choice, content_deltas
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeMessage
+from proxy.dialects.openai.tool_calls import Call, Calls, Piece
 
 
 class ChatAnswer(ChunkedAnswer):
@@ -21,7 +22,8 @@ class ChatAnswer(ChunkedAnswer):
 
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice, WholeMessage())
-        self._named: dict[tuple[int, str], str] = {}  # names of the tool calls so far
+        self._tool_calls: dict[int, Calls] = {}  # by choice
+        self._functions: dict[int, Call] = {}  # older function_call, one a choice
 
     def _clean_choice(self, choice: Any) -> dict[str, Any]:
         return clean_choice(choice, logprobs=self.request.logprobs)
@@ -35,24 +37,13 @@ class ChatAnswer(ChunkedAnswer):
     def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         delta = choice.get("delta") or {}
         text_deltas = content_deltas(index, delta)
-        for call in delta.get("tool_calls") or ():
-            text_deltas += self._call_text_deltas(index, str(call["index"]), call.get("id"), call.get("function") or {})
+        pieces = [Piece.of(call) for call in delta.get("tool_calls") or ()]
+        for call, new in self._tool_calls.setdefault(index, Calls()).take(pieces) if pieces else ():
+            text_deltas += _call_text_deltas(index, str(call.number), new)
         if delta.get("function_call"):
-            text_deltas += self._call_text_deltas(index, "function_call", None, delta["function_call"])
+            new = self._functions.setdefault(index, Call(0)).take(Piece.of({"function": delta["function_call"]}))
+            text_deltas += _call_text_deltas(index, "function_call", new)
         return text_deltas
-
-    def _call_text_deltas(
-        self, index: int, name: str, ident: str | None, function: dict[str, Any]
-    ) -> Iterator[TextDelta]:
-        """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
-        known = self._named.get((index, name))
-        if ident and known is None:
-            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.id"), ident)
-        called = function.get("name") or ""
-        if called and called != known:
-            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.name"), called)
-        self._named[index, name] = (known or "") + ("" if called == known else called)
-        yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, name), function.get("arguments") or "")
 
     def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         delta: dict[str, Any] = {}
@@ -76,6 +67,14 @@ class ChatAnswer(ChunkedAnswer):
         return {"index": index, "delta": {}, "finish_reason": reason}
 
 
+def _call_text_deltas(index: int, call: str, new: Piece) -> Iterator[TextDelta]:
+    """What is new of a call: its id, its name (in pieces, or whole) and its arguments."""
+    for part, text in ((".id", new.id), (".name", new.name)):
+        if text is not None:
+            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call + part), text)
+    yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call), new.arguments)
+
+
 def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "finish_reason": None}
 
@@ -89,6 +88,8 @@ def _complete_calls(text_deltas: Iterable[TextDelta]) -> dict[str, Any]:
         call[part or "arguments"] = text
     delta: dict[str, Any] = {}
     for name, call in calls.items():
+        if not (call["name"] or call["arguments"]):
+            continue  # an id or an index that nothing has followed
         function = {"name": call["name"], "arguments": call["arguments"]}
         if name == "function_call":
             delta["function_call"] = function

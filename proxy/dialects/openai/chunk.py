@@ -47,15 +47,17 @@ def clean_delta(delta: Any) -> dict[str, Any]:
         elif key == "role":
             clean[key] = value if value in ROLES else "assistant"
         elif key == "tool_calls" and value is not None:
-            clean[key] = [_clean_call(call, i) for i, call in enumerate(_list(value))]
+            clean[key] = [_clean_call(call) for call in _list(value)]
         elif key == "function_call" and value is not None:
             clean[key] = _clean_function(value)
     return clean
 
 
-def _clean_call(call: Any, place: int) -> dict[str, Any]:
+def _clean_call(call: Any) -> dict[str, Any]:
+    """A piece of a call. An index that is no number is none: calls are told apart without it (see tool_calls)."""
     fields = dict(_items(call))
-    clean: dict[str, Any] = {"index": index_of(fields) if "index" in fields else place}
+    index = fields.get("index")
+    clean: dict[str, Any] = {"index": index} if type(index) is int else {}
     if fields.get("id"):
         clean["id"] = _text(fields["id"])
     if "type" in fields:
