@@ -9,7 +9,7 @@ from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import Notice, Request
-from proxy.dialects.openai.chunk import clean_choice, content_deltas
+from proxy.dialects.openai.chunk import TEXT_KINDS, clean_choice, content_deltas
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeMessage
 from proxy.dialects.openai.tool_calls import Call, Calls, Piece
@@ -46,14 +46,14 @@ class ChatAnswer(ChunkedAnswer):
         return text_deltas
 
     def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
-        delta: dict[str, Any] = {}
-        if "role" in (upstream.get("delta") or {}):
-            delta["role"] = upstream["delta"]["role"]
+        given = upstream.get("delta") or {}
+        delta: dict[str, Any] = {"role": given["role"]} if "role" in given else {}
         for channel, text in own:
             if channel.kind is not Kind.TOOL_ARGUMENTS:
                 delta[channel.name] = delta.get(channel.name, "") + text
         if delta:
-            yield _delta(index, delta)
+            empty = {key: value for key, value in given.items() if key in TEXT_KINDS and not value}
+            yield _delta(index, empty | delta)
 
     def _calls(self, index: int, own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         calls = _complete_calls(text_delta for text_delta in own if text_delta.channel.kind is Kind.TOOL_ARGUMENTS)

@@ -99,9 +99,8 @@ def _text(value: Any) -> str | None:
 
 
 def content_deltas(index: int, delta: dict[str, Any]) -> list[TextDelta]:
-    """The texts of a delta, in reading order."""
-    return [
-        TextDelta(Channel(index, TEXT_KINDS[key], key), value)
-        for key, value in delta.items()
-        if value is not None and key in TEXT_KINDS
-    ]
+    """The texts of a delta, in the order in which clients show them: thinking before the answer."""
+    said = [(key, value) for key, value in delta.items() if value and key in TEXT_KINDS]
+    if len(said) > 1:
+        said.sort(key=lambda text: TEXT_KINDS[text[0]] is not Kind.REASONING)
+    return [TextDelta(Channel(index, TEXT_KINDS[key], key), value) for key, value in said]

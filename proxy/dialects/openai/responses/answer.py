@@ -271,9 +271,15 @@ class ResponsesAnswer(NamedEventsAnswer):
 
     # -- writing
 
+    def _put_earlier(self, release: Release, out: list[bytes]) -> Release | None:
+        """What comes before a frame takes its number."""
+        return release if self._numbers.on else super()._put_earlier(release, out)
+
     def _write(self, frame: Frame, release: Release) -> Iterator[Event]:
         if frame.raw:
             self._numbers.back()
+        for channel, text in release.earlier:
+            yield from self._output.show(channel, text)
         for delta, text in zip(frame.deltas, release.texts, strict=True):
             part = self._output.part(delta.channel)
             if part is not None:
