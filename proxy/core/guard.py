@@ -98,10 +98,10 @@ class Guard:
     def release_delta(self, channel: Channel, text: str) -> Release | None:
         """What is sent for a frame with this one delta; None: the frame itself, unchanged."""
         gate = self._latest_gate
-        earlier: tuple[TextDelta, ...] = ()
         all_open = not self.blocked_choices and not self._closed
         if all_open and gate is not None and channel is self._latest:  # the short way, for most deltas of a stream
             out = self._feed_gate(channel, gate, text, False)
+            earlier: tuple[TextDelta, ...] = ()
         else:
             earlier = self._turn_to(channel) if text else ()
             out = self._feed(channel, text)

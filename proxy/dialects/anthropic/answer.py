@@ -23,6 +23,7 @@ from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.message import DELTAS, WholeMessage, as_events
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
@@ -239,7 +240,7 @@ class MessagesAnswer(NamedEventsAnswer):
         delta = _dict(value, "delta")
         clean: dict[str, Any] = {}
         if "stop_reason" in delta:
-            clean["stop_reason"] = delta["stop_reason"] if delta["stop_reason"] in STOP_REASONS else "end_turn"
+            clean["stop_reason"] = end_reason(delta["stop_reason"], STOP_REASONS, "end_turn", self.guard.admits)
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
         usage = {"usage": self._usage(value["usage"])} if "usage" in value else {}

@@ -37,9 +37,10 @@ class ChatAnswer(ChunkedAnswer):
     def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         delta = choice.get("delta") or {}
         text_deltas = content_deltas(index, delta)
-        pieces = [Piece.of(call) for call in delta.get("tool_calls") or ()]
-        for call, new in self._tool_calls.setdefault(index, Calls()).take(pieces) if pieces else ():
-            text_deltas += _call_text_deltas(index, str(call.number), new)
+        if delta.get("tool_calls"):
+            calls = self._tool_calls.get(index) or self._tool_calls.setdefault(index, Calls())
+            for call, new in calls.take([Piece.of(call) for call in delta["tool_calls"]]):
+                text_deltas += _call_text_deltas(index, str(call.number), new)
         if delta.get("function_call"):
             new = self._functions.setdefault(index, Call(0)).take(Piece.of({"function": delta["function_call"]}))
             text_deltas += _call_text_deltas(index, "function_call", new)
@@ -60,6 +61,9 @@ class ChatAnswer(ChunkedAnswer):
         if calls:
             yield _delta(index, calls)
 
+    def _joined(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        return _delta(parts[0]["index"], {key: value for part in parts for key, value in part["delta"].items()})
+
     def _text_choice(self, index: int, text: str) -> dict[str, Any]:
         return _delta(index, {"content": text})
 
@@ -67,12 +71,14 @@ class ChatAnswer(ChunkedAnswer):
         return {"index": index, "delta": {}, "finish_reason": reason}
 
 
-def _call_text_deltas(index: int, call: str, new: Piece) -> Iterator[TextDelta]:
+def _call_text_deltas(index: int, call: str, new: Piece) -> list[TextDelta]:
     """What is new of a call: its id, its name (in pieces, or whole) and its arguments."""
-    for part, text in ((".id", new.id), (".name", new.name)):
-        if text is not None:
-            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call + part), text)
-    yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call), new.arguments)
+    arguments = TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call), new.arguments)
+    if new.id is None and new.name is None:
+        return [arguments]
+    named = [(".id", new.id), (".name", new.name)]
+    parts = [(Channel(index, Kind.TOOL_ARGUMENTS, call + end), text) for end, text in named if text is not None]
+    return [*(TextDelta(channel, text) for channel, text in parts), arguments]
 
 
 def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:

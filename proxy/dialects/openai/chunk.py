@@ -33,8 +33,6 @@ def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
         del clean["logprobs"]
     if "delta" in clean:
         clean["delta"] = clean_delta(clean["delta"])
-    if clean.get("finish_reason") not in (None, *FINISH_REASONS):
-        clean["finish_reason"] = "stop"
     return clean
 
 

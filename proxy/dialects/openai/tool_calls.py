@@ -16,7 +16,7 @@ _LITERALS = ("null", "true", "false")
 _LONGEST_LITERAL = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
     """What a delta brings of one call; an id, an index or a name that says nothing is None."""
 
@@ -45,12 +45,14 @@ class Call:
 
     def take(self, piece: Piece) -> Piece:
         """The piece is part of this call; what of it is new: an id and a name may be told again and again."""
+        self.arguments.feed(piece.arguments)
+        if piece.id is None and piece.name is None:
+            return piece
         name = piece.name if piece.name != self.name else None
         new = Piece(piece.id if self.id is None else None, piece.index, name, piece.arguments)
         self.id = self.id or new.id
         self.index = self.index if piece.index is None else piece.index
         self.name += new.name or ""
-        self.arguments.feed(piece.arguments)
         return new
 
 
@@ -128,6 +130,9 @@ class Calls:
 
     def take(self, pieces: Sequence[Piece]) -> Iterator[tuple[Call, Piece]]:
         """The pieces of one delta: what is new in each, with its call."""
+        if len(pieces) == 1 and len(self._latest) == 1 and _goes_on(pieces[0], self._latest[0]):
+            yield self._latest[0], self._latest[0].take(pieces[0])  # most pieces of most calls
+            return
         found: list[Call] = []
         for place, piece in enumerate(pieces):
             call = self._known(piece, place if len(pieces) > 1 else -1)
@@ -158,6 +163,11 @@ class Calls:
             self._by_id[piece.id] = call
         if piece.index is not None:
             self._by_index[piece.index] = call
+
+
+def _goes_on(piece: Piece, call: Call) -> bool:
+    """Whether a piece says of itself that it is more of the arguments of the call before it."""
+    return piece.id is None and piece.name is None and piece.index is not None and piece.index == call.index
 
 
 def _begins_another(piece: Piece, call: Call, here: bool) -> bool:
