@@ -110,11 +110,6 @@ class Gate:
         """The end of the released text."""
         return "".join(self._released)[-MAX_RELEASED:]
 
-    @property
-    def started(self) -> bool:
-        """Whether any of the text has been released or hidden."""
-        return self._base > self._primed
-
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
         if self._over:
@@ -235,6 +230,7 @@ class Gate:
         """A block: release the text before `at` that is decided, drop everything else."""
         self._held += text
         out = self._sweep(at)
+        self._released.append(out)
         self._held = ""
         self._segments.clear()
         return out

@@ -135,9 +135,9 @@ class Guard:
         return True
 
     def has_released_text(self, choice: int) -> bool:
-        """Whether content of this choice has been released to the client."""
+        """Whether content of this choice has been released to the client in which a person sees something."""
         gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
-        return any(isinstance(gate, Gate) and gate.started for gate in gates)
+        return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
 
     @property
     def held(self) -> int:
@@ -260,10 +260,18 @@ class Guard:
 
     def _preceding_text(self, channel: Channel) -> str:
         """The text that a client shows directly before this channel's text."""
+        parts: list[str] = []
+        missing = MAX_PRECEDING
         for other, gate in reversed(self._opened):
             if _shown_as(other) == _shown_as(channel) and isinstance(gate, Gate):
-                return gate.released
-        return self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+                parts.append(gate.released)
+                missing -= len(parts[-1])
+                if missing <= 0:
+                    break
+        else:
+            begun = self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+            parts.append(self._prefills.get(channel.kind, begun))
+        return "".join(reversed(parts))
 
     def _close(self, frame: Frame) -> Iterator[TextDelta]:
         """The held text of the channels that end with this frame."""

@@ -217,6 +217,7 @@ _UNKNOWN_BESIDE: JSON = {
     "__verbose": {"content": HOLE, "prompt": "p"},
     "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "x_more": HOLE},
     "timings": {"prompt_n": 1, "x_more": HOLE},
+    "prompt_progress": {"total": 1, "processed": HOLE, "x_more": HOLE},
     "_debug_info": {"rendered_template": HOLE},
     "warning": HOLE,
     "service_tier": HOLE,

@@ -83,6 +83,15 @@ def test_a_phrase_over_a_pause() -> None:
         assert release.texts == (last,)
 
 
+def test_a_phrase_over_many_pauses() -> None:
+    """A word that comes letter by letter, each in a run of its own, is found with its last letter."""
+    guard = Guard(PhrasePlan([block("bolt"), rewrite("bolts")]))
+    for letter in "bol":
+        guard.release(says(CONTENT, letter))
+        guard.release(says(REASONING, "hm"))
+    assert guard.release(says(CONTENT, "t")) == Release(("",), (), (0,))
+
+
 @pytest.mark.parametrize("pauses", [0, 1, 3])
 def test_a_limit_counts_on_over_a_pause(pauses: int) -> None:
     """Where an answer is interrupted by thinking, its length is that of all of it: a loop of both comes to an end."""

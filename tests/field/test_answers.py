@@ -15,8 +15,8 @@ from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
-from tests.field.answering import EMAIL, STOP, carried, events, told
-from tests.leaks.attack import chunk
+from tests.field.answering import EMAIL, NOTICE, STOP, carried, events, told
+from tests.leaks.attack import chunk, deltas
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = {**CHAT, "max_tokens": 9}
@@ -480,3 +480,41 @@ def test_f19_statistics_of_lm_studio(stream: bool) -> None:
     end = {**chunk({}, "stop"), "stats": {**stats, "note": "forbidden"}}
     out = carried(LMStudioV0Chat(), {**CHAT, "stream": stream}, events(chunk({"content": "hi "}), end, "[DONE]")).out
     assert (told(out)[-1] if stream else json.loads(out))["stats"] == stats
+
+
+# -- n07: line breaks before a notice; n10: the end of LM Studio's own stream
+
+
+@both
+@pytest.mark.parametrize("start", ["", " ", "\n\n"])
+@pytest.mark.parametrize("size", [1, 100])
+def test_n07_a_notice_at_the_very_beginning(start: str, size: int, stream: bool) -> None:
+    """A block at the first word of an answer: nothing but blanks stands before the notice, so it has no line breaks."""
+    text = f"{start}forbidden fruit"
+    pieces = [chunk({"content": text[at : at + size]}) for at in range(0, len(text), size)]
+    got = carried(OpenAIChat(), {**CHAT, "stream": stream}, events(*pieces, chunk({}, "stop"), "[DONE]"), [STOP])
+    said = deltas(got.out) if stream else json.loads(got.out)["choices"][0]["message"]["content"]
+    assert said == start + NOTICE
+
+
+def test_n07_a_notice_after_text() -> None:
+    """After text it stands in a paragraph of its own; a label counts as text."""
+    for text, rules in (("Eat forbidden", [STOP]), ("bob@example.com forbidden", [EMAIL, STOP])):
+        body = events(chunk({"content": text}), chunk({}, "stop"), "[DONE]")
+        said = deltas(carried(OpenAIChat(), {**CHAT, "stream": True}, body, rules).out)
+        assert said.endswith(f" \n\n{NOTICE}")
+
+
+@pytest.mark.parametrize("told_by_server", [True, False])
+def test_n10_the_last_event_follows_an_error(told_by_server: bool) -> None:
+    """LM Studio: an error does not end the stream; the last event has what was shown, and says that it failed."""
+    start = {"type": "chat.start", "model_instance_id": "m"}
+    saying = [{"type": "message.start"}, {"type": "message.delta", "content": "Well, "}]
+    failed = [{"type": "error", "error": {"type": "internal_error", "message": "out of memory"}}]
+    sent = events(start, *saying, *(failed if told_by_server else []), named=True)
+    *before, error, end = told(carried(LMStudioChat(), {**RESPONSES, "stream": True}, sent).out)
+    assert before == [start, *saying, {"type": "message.end"}]
+    assert error["type"] == "error"
+    assert (error["error"]["message"] == "out of memory") == told_by_server
+    assert (end["type"], end["result"]["output"]) == ("chat.end", [{"type": "message", "content": "Well, "}])
+    assert end["result"]["stats"]["stop_reason"] == "failed"

@@ -17,7 +17,6 @@ COUNTS = frozenset(
         *("predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second", "draft_n"),
         "draft_n_accepted",
         *("total", "cache", "processed", "time_ms"),  # llama.cpp's prompt_progress
-        *("tokens_per_second", "time_to_first_token", "generation_time"),  # LM Studio's stats
     )
 )
 

@@ -27,12 +27,8 @@ DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
 LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
-EXTRAS = ("usage", "timings", "prompt_progress", "stats")
+EXTRAS = ("usage", "timings", "prompt_progress")
 """Numbers beside the choices: what was counted, and with llama.cpp's return_progress how far the prompt is read."""
-STATS_REASONS = (
-    *("eosFound", "stopStringFound", "toolCalls", "maxPredictedTokensReached", "contextLengthReached"),
-    *("userStopped", "modelUnloaded", "failed"),
-)
 _CHUNK_KEYS = frozenset((*HEAD, "object", "choices", *EXTRAS))
 FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
 FILTERED = {"content_filter_results": {"safety_proxy": {"filtered": True}}}
@@ -42,6 +38,7 @@ class ChunkedAnswer(Answer):
     """One exchange whose stream is chunks of choices and ends with [DONE]. Subclasses know what a choice looks like."""
 
     object_name: str  # of a chunk
+    extras: tuple[str, ...] = EXTRAS  # what may stand beside the choices
 
     def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
         super().__init__(request, guard, notice)
@@ -162,7 +159,7 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        if not (clean["choices"] or any(map(clean.get, EXTRAS))):
+        if not (clean["choices"] or any(map(clean.get, self.extras))):
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
         if self.request.stream or frame.is_one_delta:
@@ -183,7 +180,7 @@ class ChunkedAnswer(Answer):
             clean["object"] = self.object_name
         for key in EXTRAS:
             if key in clean:
-                clean[key] = _stats(clean[key]) if key == "stats" else numbers(clean[key])
+                clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
         self._count_prompt(self._usage, "prompt_tokens")
         clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
@@ -223,7 +220,8 @@ class ChunkedAnswer(Answer):
     def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
         chunk = self._body(frame) or {}
         choices = list(self._written(frame, release, chunk.get("choices", ())))
-        extras = {key: chunk[key] for key in EXTRAS if chunk.get(key)}
+        keys = EXTRAS if release.blocked_choices else self.extras  # a block is not the end that the statistics tell of
+        extras = {key: chunk[key] for key in keys if chunk.get(key)}
         if extras and not choices:  # what was counted comes where it came, though the text beside it waits
             open_ones = (c["index"] for c in chunk["choices"] if c["index"] not in self.guard.blocked_choices)
             choices = [self._text_choice(index, "") for index in open_ones]
@@ -334,12 +332,6 @@ def _choices(chunk: dict[str, Any]) -> list[Any]:
     if not isinstance(choices, list):
         raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
     return choices
-
-
-def _stats(value: Any) -> Any:
-    """What LM Studio tells beside its counts: why the model stopped, in one of its words."""
-    reason = value.get("stop_reason") if isinstance(value, dict) else None
-    return numbers(value) | {"stop_reason": reason} if reason in STATS_REASONS else numbers(value)
 
 
 def _skeleton_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Skeleton | VaryingSkeleton | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.dialects.openai.chunk import TEXT_KINDS
 
-KEPT = ("usage", "timings", "stats")  # of what stands beside the choices of chunks; the last that came counts
+KEPT = ("usage", "timings")  # of what stands beside the choices of chunks; the last that came counts
 
 
 class Whole(ABC):
