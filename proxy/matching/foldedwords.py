@@ -39,6 +39,7 @@ from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.plainwords import MOST_SPACES
 from proxy.matching.words import AFTER, Range, Reached, WordCursor, WordList, edge_class, last_class, root, roots_for
 
+_SLICE = 500
 MOST_FORMS = 64
 """Ways to read one entry, where capital letters have more letters than small ones (a Greek iota below a letter)."""
 BETWEEN = "\x01"
@@ -126,15 +127,15 @@ def _gaps() -> re.Pattern[str]:
     return re.compile(rf"(?:(?![\n\ufdd0-\ufdef{code}])[\W_])+")
 
 
-def symbols(words: Iterable[str], pause: Pause = no_pause) -> set[str]:
-    """The entries in symbols. PatternError for an entry of which nothing can be seen, or that has too many forms."""
+def symbols(words: Iterable[str], pause: Pause = no_pause) -> Iterator[list[str]]:
+    """The entries in symbols, in parts that are sorted.
+
+    PatternError for an entry of which nothing can be seen, or that has too many forms.
+    """
     rest = iter(words)
-    out: set[str] = set()
-    while some := list(islice(rest, 500)):
-        for entry in _quickly(some) or [form for word in some for form in _slowly(word)]:
-            out.add(entry)
+    while some := list(islice(rest, _SLICE)):
+        yield sorted(_quickly(some) or [form for word in some for form in _slowly(word)])
         pause()
-    return out
 
 
 def _quickly(words: Sequence[str]) -> list[str]:
@@ -222,7 +223,7 @@ class FoldedWords(WordList):
     """
 
     def __init__(self, words: Iterable[str], pause: Pause = no_pause) -> None:
-        super().__init__(sorted(symbols(words, pause)))
+        super().__init__(symbols(words, pause))
         alphabet = frozenset("".join(self.entries))
         kinds = {edge_class(char) for char in {_letter(entry[0]) for entry in self.entries}}
         roots = list(roots_for(self, {"O" if kind == "M" else kind for kind in kinds}, Seen))

@@ -1,4 +1,4 @@
-"""All patterns of a pass as one deterministic automaton with registers, built lazily, shared by all streams.
+"""All patterns and words of a pass as one deterministic automaton with registers, built lazily, shared by all streams.
 
 A state is an ordered partition: groups of items, each with the place where its matches began, oldest first. An item
 stands only in the oldest group that reached it, because a match that began earlier covers whatever a later one in the
@@ -227,13 +227,13 @@ class LazyTaggedDfa:
         groups = tuple([group for group in following if group is not None])
         change = _change(old, len(following), dead, before, after, bool(state.overflow))
         if change is not None and change.event is not None and not state.overflow:
-            change = change._replace(event=self._simplified(change.event))
+            change = Change(change.cut, change.begins, self._simplified(change.event))
         return self._state(groups, self.fresh(atom)), change
 
     def _simplified(self, event: Event) -> Event:
         if event.before or event.keep is not None or len(event.after) != 1 or event.after[0].number not in self._plain:
             return event
-        return event._replace(only=event.after[0])
+        return Event(event.before, event.after, event.keep, event.after[0])
 
     def _ended(self, found: list[frozenset[CompiledRule]], old: int) -> dict[CompiledRule, tuple[int, ...]]:
         """Per rule the registers of its matches that end: the oldest, or with a validator all."""
@@ -393,7 +393,9 @@ def _read(item: Item, atom: Atom, items: set[AnyItem], before: set[CompiledRule]
 
 def _decide(items: set[AnyItem], after: set[CompiledRule]) -> None:
     """Drop what waits for the next character although the match is certain: another way, or all ways, complete it."""
-    waiting = [item for item in items if isinstance(item, Item) and item.ends]
+    waiting = [item for item in items if item.ends and isinstance(item, Item)]
+    if not waiting:
+        return
     for rule in {item.owner for item in waiting}:
         its = [item for item in waiting if item.owner is rule]
         if reduce(or_, [item.chars for item in its]) is EVERYTHING:

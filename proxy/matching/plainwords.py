@@ -25,14 +25,15 @@ _SPACES = re.compile(r"[^\S\n]+")
 _NEWLINES = re.compile(r"\s+")
 
 
-def symbols(words: Iterable[str], pause: Pause = no_pause) -> list[str]:
-    """The entries in symbols: case taken out, white space as one space. PatternError for an empty entry."""
+def symbols(words: Iterable[str], pause: Pause = no_pause) -> Iterator[list[str]]:
+    """The entries in symbols: case taken out, white space as one space. Each part is sorted, so that none is long work.
+
+    PatternError for an empty entry.
+    """
     rest = iter(words)
-    out: list[str] = []
     while some := list(islice(rest, _SLICE)):
-        out += _symbols(some)
+        yield sorted(_symbols(some))
         pause()
-    return out
 
 
 def _symbols(words: list[str]) -> Iterator[str]:
@@ -54,7 +55,7 @@ class PlainWords(WordList):
     """
 
     def __init__(self, words: Iterable[str], pause: Pause = no_pause) -> None:
-        super().__init__(_sorted(symbols(words, pause)))
+        super().__init__(symbols(words, pause))
         firsts = {edge_class(char) for char in {entry[0] for entry in self.entries}}
         self.roots = roots_for(self, {"O" if kind == "M" else kind for kind in firsts})
         self.sets = _sets(frozenset("".join(self.entries)))
@@ -126,10 +127,6 @@ class PlainWords(WordList):
         if where == "$":
             after = edges.after_word if run < MOST_INVISIBLE else edges.after_invisible
             reached.items.append(self.end(after()))
-
-
-def _sorted(entries: Iterable[str]) -> list[str]:
-    return sorted(set(entries))
 
 
 def _sets(alphabet: frozenset[str]) -> frozenset[CharSet]:

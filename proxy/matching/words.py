@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from proxy.matching import edges
@@ -65,8 +66,9 @@ class WordList(ABC):
     sets: frozenset[CharSet]
     roots: tuple[Edge, ...]
 
-    def __init__(self, entries: Sequence[str]) -> None:
-        self.entries = tuple(entries)
+    def __init__(self, runs: Iterable[Sequence[str]]) -> None:
+        """runs: the entries, in parts that are sorted."""
+        self.entries = tuple(dict.fromkeys(sorted(chain.from_iterable(runs))))
         self.owner: Any = None
         self._cursors: dict[tuple[str, Hashable], WordCursor] = {}
         self._ranges: dict[str, Range] = {"": (0, len(self.entries))}
