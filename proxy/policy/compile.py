@@ -97,6 +97,14 @@ def cache_key(match: MatchRule, examples: Examples) -> CacheKey:
     return *_rule_fields(match.rule), *_match_fields(match), *example_texts
 
 
+class Progress(NamedTuple):
+    """What a load does now, and how many rules are done of how many; 0 of 0 where rules do not count."""
+
+    step: str
+    done: int
+    total: int
+
+
 class LoadedFile(NamedTuple):
     """A file that could be read.
 
@@ -139,6 +147,7 @@ class Compilation:
     """One load.
 
     results: the examples that were run, also when the load fails
+    progress: how far it is
     cache:   what the next load may use of this one; empty until it has succeeded
     """
 
@@ -174,6 +183,7 @@ class Compilation:
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
         self.results: list[ExampleResult] = []
+        self.progress = Progress("read the files", 0, 0)
 
     def run(self) -> PolicySet:
         """Compile. Raises PolicyError."""
@@ -189,6 +199,7 @@ class Compilation:
             raise PolicyError(lines_of(self.problems))
         report = tuple(line for policy in policies for line in _report(policy))
         policy_set = PolicySet(self._revision(files), policies, self._shadow, report, tuple(lines_of(self.hints)))
+        self.progress = Progress("prepare the matchers", 0, 0)
         policy_set.warm(self._recent_queries, self._pause)
         self.cache = CompileCache(self._compiler.rules, frozenset(clean_texts))
         return policy_set
@@ -255,6 +266,7 @@ class Compilation:
         reader = file.reader
         rules: list[PolicyRule] = []
         for index, spec in enumerate(file.policy.rules):
+            self.progress = Progress(f"compile {file.document.name}", index, len(file.policy.rules))
             order, problems_before = self._next_order(), len(reader.problems)
             incomplete = index in file.parsed.incomplete_rules
             match = reader.read(index, spec, policy_name, order) if not incomplete else None
@@ -318,7 +330,9 @@ class Compilation:
         return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
 
     def _run_examples(self, rules: Iterable[PolicyRule]) -> None:
-        for rule in rules:
+        rules = tuple(rules)
+        for index, rule in enumerate(rules):
+            self.progress = Progress("run the examples", index, len(rules))
             if rule.unchanged or rule.spec.examples == Examples():
                 continue
             for result in ExampleRunner(rule.rule, rule.check, self._pause).run(rule.spec.examples):
@@ -329,6 +343,7 @@ class Compilation:
 
     def _check_inserted_texts(self, rules: Sequence[PolicyRule]) -> set[str]:
         """Report the inserted texts in which a rule finds something; return the others."""
+        self.progress = Progress("look whether notices and replacements are found themselves", 0, 0)
         acting = [rule for rule in rules if rule.rule.action is not Action.FLAG]
         changed = [rule.compiled for rule in acting if not rule.unchanged]
         texts = InsertedTexts([rule.compiled for rule in acting], changed, self._cache_before.clean, self._pause)

@@ -12,6 +12,7 @@ from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
 from proxy.policy.document import Document, KeyPath, scalar
+from proxy.policy.entryhints import entry_hint
 from proxy.policy.schema import SOURCES, RuleSpec
 from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
@@ -112,7 +113,7 @@ class RuleReader:
             return ()
         if not words:
             self._wrong(path, f"`{spec.words_file}` holds no entry", "write one entry a line")
-        self._check_words(words, path)
+        self._check_words(words, spec.fold, path)
         return words
 
     def _word_file_is_there(self, name: str, path: KeyPath) -> bool:
@@ -126,18 +127,17 @@ class RuleReader:
             return False
         return True
 
-    def _check_words(self, words: tuple[str, ...], path: KeyPath) -> None:
+    def _check_words(self, words: tuple[str, ...], fold: bool, path: KeyPath) -> None:
         for i, word in enumerate(pausing(words, self._pause)):
             if word != word.strip():
                 self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
-        odd = [(i, word) for i, word in enumerate(pausing(words, self._pause)) if word and not _is_whole(word)]
-        for i, word in odd[:MAX_HINTS]:
-            message = f"the entry `{word}` starts or ends with a character that is no letter, digit or `_`"
-            hint = "there it is only found where a letter follows directly; a pattern says what is meant"
-            self.hints.append(self._problem((*path, i), message, hint))
-        if len(odd) > MAX_HINTS:
-            rest = f"from here on {len(odd) - MAX_HINTS} more entries are like that"
-            self.hints.append(self._problem((*path, odd[MAX_HINTS][0]), rest, ""))
+        hints = ((i, entry_hint(word, fold)) for i, word in enumerate(pausing(words, self._pause)) if word)
+        surprising = [(i, *hint) for i, hint in hints if hint is not None]
+        for i, message, hint in surprising[:MAX_HINTS]:
+            self.hints.append(self._problem((*path, i), f"the entry `{words[i]}` {message}", hint))
+        if len(surprising) > MAX_HINTS:
+            rest = f"{len(surprising) - MAX_HINTS} more entries may surprise, from here on"
+            self.hints.append(self._problem((*path, surprising[MAX_HINTS][0]), rest, ""))
 
     def _check_id(self, spec: RuleSpec, path: KeyPath) -> None:
         if not spec.id:  # noted by the reader
@@ -176,12 +176,3 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
-
-
-def _is_whole(word: str) -> bool:
-    return _is_word(word[0]) and _is_word(word[-1])
-
-
-def _is_word(character: str) -> bool:
-    r"""Whether `\w` matches it."""
-    return character.isalnum() or character == "_"
