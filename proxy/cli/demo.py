@@ -178,7 +178,7 @@ def _rows(take: Take) -> Iterator[tuple[str, ...]]:
     assert take.exchange is not None
     whole = sum(1 for _ in script.pieces(script.scene_for(take.prompt).answer))
     stopped = f"after {len(take.said)} of {whole} tokens" if len(take.said) < whole else "no"
-    rest = (f"{take.exchange.held_most} characters", f"{take.longest * 1000:.0f} ms", stopped)
+    rest = (f"{take.exchange.max_held} characters", f"{take.longest * 1000:.0f} ms", stopped)
     if not take.exchange.found:
         yield ("none", "-", "-", *rest)
     for direction, finding in take.exchange.found:

@@ -16,7 +16,7 @@ from proxy.server.http.request_id import new_id
 from proxy.server.routing.routes import RouteMatch
 
 
-class Moderation:
+class ModerationsHandler:
     """Serves it. A rule counts whatever direction its policy is for: nobody knows who wrote the text."""
 
     def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
@@ -29,7 +29,7 @@ class Moderation:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
-        policies = self._policies.now()
+        policies = self._policies.snapshot()
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
         request_id = new_id()

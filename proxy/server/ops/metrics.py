@@ -193,7 +193,7 @@ class Metrics:
             self._client_first(model).observe(exchange.client_text - exchange.began)
             self._upstream_first(model).observe(exchange.upstream_text - exchange.sent_upstream)
         if added is not None:
-            self._held().observe(exchange.held_most)
+            self._held().observe(exchange.max_held)
         if exchange.held_seconds:
             self._hold_time().observe(exchange.held_seconds)
 

@@ -13,11 +13,11 @@ from proxy.server.http.headers import Headers
 from proxy.server.upstream.client import TRANSPORT_ERRORS, UpstreamResponse
 from proxy.server.upstream.headers import FROM_UPSTREAM
 
-STREAMS = frozenset((b"text/event-stream", b"application/x-ndjson"))
-WHOLE = b"application/json"
-MOST_ERROR_TEXT = 64 * 1024
+STREAM_TYPES = frozenset((b"text/event-stream", b"application/x-ndjson"))
+WHOLE_TYPE = b"application/json"
+MAX_ERROR_TEXT = 64 * 1024
 WITHHELD = "The model server refused the request; its words are withheld by policy"
-SILENT = "The model server answered with status {status}"
+NO_MESSAGE = "The model server answered with status {status}"
 
 
 TOO_LONG = re.compile(r"request \((\d{1,9}) tokens\) exceeds the available context size \((\d{1,9}) tokens\)", re.ASCII)
@@ -46,20 +46,20 @@ async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> S
     if encoding != b"identity":
         raise UpstreamBroken("The model server sent an encoded answer, which was not asked for", "protocol")
     if response.status >= 400:
-        raise await _refusal(response, dialect, guard)
+        raise await _read_error(response, dialect, guard)
     if response.status != 200:
         raise UpstreamBroken(f"The model server answered with status {response.status}", f"status_{response.status}")
     kind = header.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind in STREAMS:
+    if kind in STREAM_TYPES:
         return Shape.STREAM
-    if kind == WHOLE:
+    if kind == WHOLE_TYPE:
         return Shape.WHOLE
     raise UpstreamBroken("The model server answered with something that is neither a stream nor JSON", "protocol")
 
 
-async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused | PromptTooLong:
+async def _read_error(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused | PromptTooLong:
     try:
-        body = await read_all(response, MOST_ERROR_TEXT)
+        body = await read_all(response, MAX_ERROR_TEXT)
     except (*TRANSPORT_ERRORS, UpstreamBroken):
         body = b""
     message = dialect.upstream_message(body)
@@ -67,16 +67,16 @@ async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -
     if too_long is not None:
         return PromptTooLong.about(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
-        message = SILENT.format(status=response.status)
+        message = NO_MESSAGE.format(status=response.status)
     elif not guard.admits(message):
         message = WITHHELD
-    return UpstreamRefused(message, response.status, kept_headers(response.headers))
+    return UpstreamRefused(message, response.status, forwarded_headers(response.headers))
 
 
 _DELAY = re.compile(rb"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")  # RFC 9110, 10.2.3
 
 
-def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Those of the model server's headers that a client gets."""
     return [(name, value) for name, value in headers if name in FROM_UPSTREAM and _DELAY.fullmatch(value)]
 

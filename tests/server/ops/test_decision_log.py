@@ -9,7 +9,7 @@ import pytest
 from proxy.cli.logs import Json, Text
 from proxy.core.types import Action, Finding, Rule
 from proxy.server.exchange.record import Exchange, Outcome
-from proxy.server.ops.decision_log import MOST_RULES, DecisionLog
+from proxy.server.ops.decision_log import MAX_RULES, DecisionLog
 
 
 def told(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -38,7 +38,7 @@ def test_nothing_found_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_line_stays_short(caplog: pytest.LogCaptureFixture) -> None:
     """However many rules find something, so many are named."""
     exchange = Exchange("/v1/chat/completions")
-    for number in range(MOST_RULES + 5):
+    for number in range(MAX_RULES + 5):
         exchange.note("input", Finding(0, 1, Rule("house", f"r{number}", Action.FLAG)))
     (line,) = told(exchange, caplog)
     assert line.endswith("house/r19 flag, and 5 more")
@@ -79,6 +79,6 @@ def test_the_traceback_is_for_debugging(caplog: pytest.LogCaptureFixture) -> Non
 def test_many_failures_are_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
     """A check may fail for each of an answer's channels."""
     exchange = Exchange("/v1/chat/completions")
-    exchange.check_errors += [type(f"Error{i}", (Exception,), {})() for i in range(MOST_RULES + 5)]
+    exchange.check_errors += [type(f"Error{i}", (Exception,), {})() for i in range(MAX_RULES + 5)]
     (line,) = told(exchange, caplog)
     assert line.endswith("Error19, and 5 more")

@@ -146,7 +146,7 @@ async def test_sighup_loads_again(tmp_path: Path) -> None:
     """Changed or not, and without ending the process."""
     (tmp_path / "a.yaml").write_text(policy("bomb"))
     async with following(tmp_path, watch=False) as (store, loads, watcher):
-        with watcher.sighup_reloads():
+        with watcher.reload_on_sighup():
             os.kill(os.getpid(), signal.SIGHUP)
             await loads.until(lambda: store.status.loads == 2)
             (tmp_path / "a.yaml").write_text(policy("tnt"))
