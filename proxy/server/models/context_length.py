@@ -60,7 +60,7 @@ class ContextLengths:
         await self._refresh(model, normalise_model(name))
         estimate = int(characters / model.chars_per_token)
         if model.length and estimate >= model.length * self._margin:
-            raise PromptTooLong.about(estimate, model.length)
+            raise PromptTooLong.with_counts(estimate, model.length)
 
     def learn(self, name: str, characters: int, tokens: int) -> bool:
         """What an answer counted of a prompt. True when it was so little that the prompt must have been cut."""

@@ -65,7 +65,7 @@ async def _read_error(response: UpstreamResponse, dialect: Dialect, guard: Guard
     message = dialect.upstream_message(body)
     too_long = TOO_LONG.search(message) if response.status == 400 else None
     if too_long is not None:
-        return PromptTooLong.about(int(too_long[1]), int(too_long[2]), exact=True)
+        return PromptTooLong.with_counts(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
         message = NO_MESSAGE.format(status=response.status)
     elif not guard.admits(message):

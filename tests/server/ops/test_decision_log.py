@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from proxy.cli.logs import Json, Text
+from proxy.cli.logs import JsonFormatter, TextFormatter
 from proxy.core.types import Action, Finding, Rule
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.ops.decision_log import MAX_RULES, DecisionLog
@@ -17,7 +17,7 @@ def told(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.set_level(logging.INFO, "safety_proxy.decisions")
     DecisionLog().begin(exchange)
     DecisionLog().end(exchange)
-    return [Text().format(record).partition(f" {record.levelname} ")[2] for record in caplog.records]
+    return [TextFormatter().format(record).partition(f" {record.levelname} ")[2] for record in caplog.records]
 
 
 def test_a_line_names_the_rules_of_an_exchange(caplog: pytest.LogCaptureFixture) -> None:
@@ -52,8 +52,10 @@ def fail(text: str) -> Exception:
         return error
 
 
-@pytest.mark.parametrize("form", [Text, Json])
-def test_a_check_that_failed_is_logged_by_its_place(caplog: pytest.LogCaptureFixture, form: type[Text | Json]) -> None:
+@pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
+def test_a_check_that_failed_is_logged_by_its_place(
+    caplog: pytest.LogCaptureFixture, form: type[TextFormatter | JsonFormatter]
+) -> None:
     """Once for an exchange, at error level, with what it is and where it was raised, and without what it says."""
     exchange = Exchange("/v1/chat/completions", id="c0ffee", outcome=Outcome.BLOCKED)
     exchange.check_errors += [fail("my secret"), fail("my secret"), KeyError("my secret")]
