@@ -11,7 +11,7 @@ from typing import Protocol
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
-from proxy.server.http.request_id import new_id
+from proxy.server.http.request import new_id
 
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 
@@ -83,13 +83,11 @@ class Exchange:
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
 
-    def record_sent(self, size: int, now: float) -> None:
-        """Bytes of an answer have gone to the client."""
-        self.bytes_sent += size
-        if not self.client_text:
-            self.client_bytes = self.client_bytes or now
-            if self.upstream_text:
-                self.client_text = now
+    def record_first_sent(self, now: float) -> None:
+        """Bytes of an answer have gone to the client, and no model text before them."""
+        self.client_bytes = self.client_bytes or now
+        if self.upstream_text:
+            self.client_text = now
 
     def record_held(self, held: int, now: float) -> None:
         """So many characters of the answer wait for a verdict."""

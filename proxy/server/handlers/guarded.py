@@ -110,7 +110,7 @@ class GuardedExchange:
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id)
 
     async def run(self) -> None:
         """Serve it; every way in which it can end is here."""
@@ -274,7 +274,7 @@ class GuardedExchange:
         if out:
             if not self._context.try_write(out):
                 return out
-            exchange.record_sent(len(out), self._context.last_sent)
+            self._record_sent(len(out))
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
@@ -289,6 +289,12 @@ class GuardedExchange:
             exchange.upstream_text = now
         exchange.record_held(answer.guard.held, now)
 
+    def _record_sent(self, size: int) -> None:
+        exchange = self.exchange
+        exchange.bytes_sent += size
+        if not exchange.client_text:
+            exchange.record_first_sent(self._context.last_sent)
+
     async def _send(self, out: bytes, last: bool = False) -> None:
         context = self._context
         if not context.started:
@@ -297,7 +303,7 @@ class GuardedExchange:
             await context.end(out)
         else:
             await context.send(out)
-        self.exchange.record_sent(len(out), context.last_sent)
+        self._record_sent(len(out))
 
     def _start(self) -> None:
         self.exchange.status = 200

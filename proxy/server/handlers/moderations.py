@@ -12,7 +12,6 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies, Snapshot
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
-from proxy.server.http.request_id import new_id
 from proxy.server.routing.routes import RouteMatch
 
 
@@ -32,11 +31,10 @@ class ModerationsHandler:
         policies = self._policies.snapshot()
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
-        request_id = new_id()
-        answer = moderations.answer(results, request_id, [rule.name for rule in policies.policies.rules])
+        answer = moderations.answer(results, request.id, [rule.name for rule in policies.policies.rules])
         headers = [
             (b"content-type", b"application/json"),
-            (b"x-safety-proxy-request-id", request_id.encode()),
+            (b"x-safety-proxy-request-id", request.id.encode()),
             (b"x-safety-proxy-policy", policies.revision.encode()),
         ]
         await request.reply(200, headers, answer)
