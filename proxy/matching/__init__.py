@@ -1,5 +1,6 @@
 """The exact streaming matcher: every pattern and word rule of a policy in one pass over the text.
 
+It refuses a pattern that cannot be matched exactly in a stream, or not in linear time. Begin with `rules`.
 Read in this order: rules (what goes in), charsets, syntax (pattern -> tree), nfa (tree -> items), lazy_dfa (items ->
 lazily built states), aho_corasick (word lists), program (both for one pass), scan (both at work on one text), matcher
 (the check that a policy uses), transition_cache (why most tokens cost one look-up).
