@@ -52,7 +52,7 @@ class PromptTooLong(ClientError):
         super().__init__(message, None, "context_length_exceeded")
 
     @classmethod
-    def about(cls, tokens: int, length: int, exact: bool = False) -> PromptTooLong:
+    def with_counts(cls, tokens: int, length: int, exact: bool = False) -> PromptTooLong:
         """With the numbers; `exact`: they were counted, not estimated."""
         count = tokens if exact else f"about {tokens}"
         return cls(f"The prompt is too long: it has {count} tokens, and the model's context takes {length}; shorten it")

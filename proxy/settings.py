@@ -22,7 +22,7 @@ from proxy.values import Address, Read
 PREFIX = "SAFETY_PROXY_"
 FILE_NAME = "safety-proxy.toml"
 SHIPPED = Path(__file__).with_name("policies").resolve()
-NOT_OURS = (
+IGNORED_VARIABLES = (
     re.compile(  # what Kubernetes and Docker put into a container beside a service named safety-proxy; test switches
         r"SAFETY_PROXY_(TEST_.*|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP)(_.*)?)"
     )
@@ -160,22 +160,22 @@ class Settings:
 ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings)}
 
 
-class Effective(NamedTuple):
+class EffectiveSettings(NamedTuple):
     """The settings in force, and for each where it came from."""
 
     settings: Settings
-    origins: dict[str, str]
+    sources: dict[str, str]
 
     def lines(self) -> Iterator[tuple[str, str, str]]:
         """Name, value and origin of every setting, defaults as the help spells them; secrets are not shown."""
         for name, row in ROWS.items():
-            value, origin = getattr(self.settings, name), self.origins[name]
-            hidden = row.metadata["secret"] and value is not None
-            usual = origin == "default" and not isinstance(value, Path)
-            yield name, "(hidden)" if hidden else row.metadata["default"] if usual else _shown(value), origin
+            value, source = getattr(self.settings, name), self.sources[name]
+            is_hidden = row.metadata["secret"] and value is not None
+            is_default = source == "default" and not isinstance(value, Path)
+            yield name, "(hidden)" if is_hidden else row.metadata["default"] if is_default else _spelled(value), source
 
 
-def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> Effective:
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> EffectiveSettings:
     """Put the settings together.
 
     flags:  what stood on the command line, by setting name; only what was given
@@ -189,12 +189,12 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | 
         dict(_from_file(config or environ.get(f"{PREFIX}CONFIG"))),
     ]
     found: dict[str, Any] = {}
-    origins = dict.fromkeys(ROWS, "default")
+    sources = dict.fromkeys(ROWS, "default")
     for layer in reversed(layers):
-        for name, (origin, value) in layer.items():
-            found[name] = _read(name, value, origin)
-            origins[name] = origin
-    return Effective(Settings(**found), origins)
+        for name, (source, value) in layer.items():
+            found[name] = _read(name, value, source)
+            sources[name] = source
+    return EffectiveSettings(Settings(**found), sources)
 
 
 def flag(name: str) -> str:
@@ -213,15 +213,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _read(name: str, value: Any, origin: str) -> Any:
+def _read(name: str, value: Any, source: str) -> Any:
     row = ROWS[name]
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        raise SettingsError(f"{origin} is not UTF-8 text")
+        raise SettingsError(f"{source} is not UTF-8 text")
     try:
         return row.metadata["read"](value)
     except ValueError as error:
-        shown = "" if row.metadata["secret"] else f" (it is {_shown(value)!r})"
-        raise SettingsError(f"{origin} {error}{shown}") from None
+        shown = "" if row.metadata["secret"] else f" (it is {_spelled(value)!r})"
+        raise SettingsError(f"{source} {error}{shown}") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -240,7 +240,7 @@ def _reject_unknown_variables(environ: Mapping[str, str]) -> None:
     for name, row in ROWS.items():
         known += [variable(name), *([f"{variable(name)}_FILE"] if row.metadata["secret"] else [])]
     for key in sorted(environ):
-        if key.startswith(PREFIX) and key not in known and not NOT_OURS.fullmatch(key):
+        if key.startswith(PREFIX) and key not in known and not IGNORED_VARIABLES.fullmatch(key):
             raise SettingsError(f"variable {key} is no setting{nearest(key, known)} (safety-proxy config lists them)")
 
 
@@ -248,7 +248,7 @@ def _secret(key: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"variable {key}: {path} cannot be read: {_why(error)}") from None
+        raise SettingsError(f"variable {key}: {path} cannot be read: {_reason(error)}") from None
 
 
 def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -258,7 +258,7 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {_why(error)}") from None
+        raise SettingsError(f"{path} cannot be read: {_reason(error)}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
@@ -269,11 +269,11 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
         yield key, (f"{path}: {key}", value)
 
 
-def _why(error: OSError | UnicodeDecodeError) -> str:
+def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
-def _shown(value: Any) -> str:
+def _spelled(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

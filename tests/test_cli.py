@@ -302,7 +302,7 @@ def test_the_demo_needs_no_terminal_and_no_network() -> None:
     assert "Project Zorblax" not in "".join(guarded)
     assert "Project Zorblax" in got.out
     assert re.search(r"^starter/words\.codename +blocked +Project Zorblax ", got.out, re.MULTILINE)
-    assert re.search(r"^starter/pii\.email +rewrote +bob\.miller@example\.com ", got.out, re.MULTILINE)
+    assert re.search(r"^starter/pii\.email +rewritten +bob\.miller@example\.com ", got.out, re.MULTILINE)
 
 
 def test_the_demo_takes_a_prompt_and_shows_a_refusal() -> None:

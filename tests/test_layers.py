@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import itertools
+import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 
@@ -240,6 +241,19 @@ def test_every_room_has_a_level(package: str) -> None:
 def test_no_modules_import_each_other() -> None:
     """There is no circle between modules, not even through one inside a function or for types only."""
     assert circle({module: path.read_text("utf-8") for module, path in MODULES.items()}) == []
+
+
+PACKAGES = sorted(path.parent for path in (ROOT / "proxy").rglob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_folder_says_what_it_is(package: Path) -> None:
+    """Its `__init__` tells in a few lines what it is, what it refuses, and a file in it to begin with."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    assert re.search(r"\brefuses?\b|\bnever\b", text)
+    begin = re.search(r"Begin with `?([\w/]+)", text)
+    assert begin is not None
+    assert (package / f"{begin[1]}.py").exists()
 
 
 def test_the_package_itself_imports_nothing() -> None:

@@ -93,7 +93,7 @@ def test_the_commands_do_what_is_said(shell: Shell) -> None:
     outputs = list(printed.values())
     assert timeless(outputs[0]).endswith(timeless(TRANSCRIPT))
     assert "Write to [address] before Friday" in next(out for line, out in printed.items() if "garden fair" in line)
-    assert 'rule="words.codename"' in next(out for line, out in printed.items() if "policy_actions" in line)
+    assert 'rule="words.codename"' in next(out for line, out in printed.items() if "findings" in line)
     explained = next(out for line, out in printed.items() if "explain" in line)
     assert "blocked by starter/words.codename" in explained
 

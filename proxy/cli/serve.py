@@ -12,17 +12,17 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from proxy.cli import banner
-from proxy.cli.config import effective
+from proxy.cli.config import effective_settings
 from proxy.cli.event_loop import run
 from proxy.cli.logs import logging_to
 from proxy.demo.backend import DemoBackend
-from proxy.demo.script import MODEL, SCENES
+from proxy.demo.script import ANSWERS, MODEL
 from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.ops.decision_log import DecisionLog
-from proxy.settings import Effective, Settings
+from proxy.settings import EffectiveSettings, Settings
 from proxy.startup.configuration import server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.policies import load
@@ -35,8 +35,8 @@ log = logging.getLogger("safety_proxy.server")
 
 def serve(args: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C. Raises SettingsError and PolicyError for whatever stops the start."""
-    settings = _inherit_sockets(effective(args), os.environ)
-    _refuse_circles(settings)
+    settings = _inherit_sockets(effective_settings(args), os.environ)
+    _refuse_loops(settings)
     with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
         run(_serve(settings, stack))
     return 0
@@ -69,39 +69,39 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
 def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that was named, or one that is found, or the demo model."""
     if settings.upstream == DEMO:
-        return _demo(settings, stack, "demo model: scripted answers")
+        return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
         return named(settings.upstream, settings.upstream_key)
     found = find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)
         return found
-    demo = _demo(settings, stack, "demo model: scripted answers, since no model server was found")
+    demo = _start_demo(settings, stack, "demo model: scripted answers, since no model server was found")
     looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
     log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
     return demo
 
 
-def _demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
+def _start_demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
     demo = stack.enter_context(DemoBackend(settings.demo_pace))
-    return Backend(what, demo.url, MODEL, prompt=SCENES[-1].prompt)
+    return Backend(what, demo.url, MODEL, prompt=ANSWERS[-1].prompt)
 
 
-def _inherit_sockets(found: Effective, environ: Mapping[str, str]) -> Settings:
+def _inherit_sockets(found: EffectiveSettings, environ: Mapping[str, str]) -> Settings:
     """The settings with the sockets that a service manager hands over (sd_listen_fds(3)): the first is the chat
     listener, a second one the admin listener. What was said of an address explicitly stays."""
     settings = found.settings
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return settings
     count = int(environ.get("LISTEN_FDS") or 0)
-    if count >= 1 and found.origins["listen"] == "default":
+    if count >= 1 and found.sources["listen"] == "default":
         settings = replace(settings, listen=Address("fd:3", 0))
-    if count >= 2 and found.origins["admin"] == "default":
+    if count >= 2 and found.sources["admin"] == "default":
         settings = replace(settings, admin=Address("fd:4", 0))
     return settings
 
 
-def _refuse_circles(settings: Settings) -> None:
+def _refuse_loops(settings: Settings) -> None:
     """The proxy as its own model server would ask itself for ever; two listeners cannot share an address."""
     listen, admin = settings.listen, settings.admin
     if admin == listen and listen.port:

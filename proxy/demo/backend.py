@@ -29,13 +29,13 @@ class DemoBackend:
     on_token: is told each token of a streamed answer when it is sent, in the server's thread
     """
 
-    def __init__(self, pace: float = 0.04, on_token: OnToken = lambda piece: None) -> None:
+    def __init__(self, pace: float = 0.04, on_token: OnToken = lambda token: None) -> None:
         self._pace = pace
         self._on_token = on_token
         self._bound: list[int] = []
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._end = asyncio.Event()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="demo-model", daemon=True)
 
     @property
@@ -53,7 +53,7 @@ class DemoBackend:
     def __exit__(self, *_: object) -> None:
         """Stop, and cut what still runs."""
         if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
+            self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(START_TIMEOUT)
 
     async def _run(self) -> None:
@@ -62,7 +62,7 @@ class DemoBackend:
         await listener.start()
         self._bound.append(listener.address[1])
         self._ready.set()
-        await self._end.wait()
+        await self._stop.wait()
         listener.close()
         await listener.finish(0)
 
@@ -77,17 +77,17 @@ class DemoBackend:
     async def _chat(self, request: Request) -> Response:
         try:
             body = orjson.loads(await _read(request))
-            scene = script.scene_for(_last_message(body["messages"]))
-            usage = _usage(body["messages"], scene)
+            scripted = script.answer_for(_last_message(body["messages"]))
+            usage = _usage(body["messages"], scripted)
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
             error = {"message": "messages is missing or wrong", "type": "invalid_request_error"}
             return JSONResponse({"error": error}, 400)
         if not body.get("stream"):
-            message = {"role": "assistant", "content": scene.answer}
+            message = {"role": "assistant", "content": scripted.answer}
             answer = _body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage}
             return JSONResponse(answer)
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = _events(scene, usage if wants_usage else None, self._on_token)
+        events = _events(scripted, usage if wants_usage else None, self._on_token)
         return StreamingResponse(self._paced(events), media_type="text/event-stream")
 
     async def _paced(self, events: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -127,17 +127,17 @@ def _last_message(messages: list[dict[str, Any]]) -> str:
     return "\n".join(part.get("text", "") for part in content)
 
 
-def _usage(messages: list[dict[str, Any]], scene: script.Scene) -> dict[str, int]:
-    prompt = sum(1 for m in messages for _ in script.pieces(str(m.get("content") or "")))
-    answer = sum(1 for _ in script.pieces(scene.answer))
+def _usage(messages: list[dict[str, Any]], scripted: script.ScriptedAnswer) -> dict[str, int]:
+    prompt = sum(1 for m in messages for _ in script.tokens(str(m.get("content") or "")))
+    answer = sum(1 for _ in script.tokens(scripted.answer))
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
-def _events(scene: script.Scene, usage: dict[str, int] | None, on_token: OnToken) -> Iterator[bytes]:
+def _events(scripted: script.ScriptedAnswer, usage: dict[str, int] | None, on_token: OnToken) -> Iterator[bytes]:
     yield _event(_chunk({"role": "assistant", "content": ""}))
-    for piece in script.pieces(scene.answer):
-        on_token(piece)
-        yield _event(_chunk({"content": piece}))
+    for token in script.tokens(scripted.answer):
+        on_token(token)
+        yield _event(_chunk({"content": token}))
     yield _event(_chunk({}, "stop"))
     if usage is not None:
         yield _event(_body("chat.completion.chunk") | {"usage": usage})

@@ -132,7 +132,7 @@ async def serve(
         stop.set()
 
     server.listener.on_signal(stop_requested)
-    with server.listener.capture_signals(), watcher.sighup_reloads():
+    with server.listener.capture_signals(), watcher.reload_on_sighup():
         async with server:
             watching = asyncio.get_running_loop().create_task(watcher.run())
             watching.add_done_callback(_report_end)

@@ -18,18 +18,18 @@ from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import Observer
 from proxy.server.exchange.timeouts import Watchdog
 from proxy.server.handlers.guarded import GuardedHandler, Models
-from proxy.server.handlers.moderations import Moderation
-from proxy.server.handlers.read_only import ReadOnly
+from proxy.server.handlers.moderations import ModerationsHandler
+from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
 from proxy.server.models.api import ModelServerApi
-from proxy.server.models.chat_templates import Templates
-from proxy.server.models.context_length import Contexts
+from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.models.context_length import ContextLengths
 from proxy.server.ops.admin import Admin
 from proxy.server.ops.metrics import Metrics
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
-from proxy.server.upstream.client import connect
+from proxy.server.upstream.client import create_upstream
 
 ANY_HOST = "0.0.0.0"  # what a server is bound to that every machine may reach
 
@@ -58,7 +58,7 @@ class Runtime:
         self.stopping = False
         self.metrics = Metrics(registry or process_registry())
         self._watchdog = Watchdog(config)
-        self._upstream = connect(config)
+        self._upstream = create_upstream(config)
         self._model_server = ModelServerApi(config, self._upstream)
         self._observers = (self.metrics, *observers)
         self.app: AsgiApplication = self._router(listen_host)
@@ -82,11 +82,11 @@ class Runtime:
     def _router(self, listen_host: str | None) -> Router:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
         policies = ActivePolicies(self.store, self.shadow)
-        models = Models(Templates(self._model_server), Contexts(self._model_server, config.context_margin))
+        models = Models(ChatTemplates(self._model_server), ContextLengths(self._model_server, config.context_margin))
         guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
-        read_only = ReadOnly(config, upstream, watchdog)
-        moderation = Moderation(config, policies)
-        handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderation.run}
+        read_only = ReadOnlyHandler(config, upstream, watchdog)
+        moderations = ModerationsHandler(config, policies)
+        handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote

@@ -26,7 +26,7 @@ async def load(
     """A store with its policies in force. Raises PolicyError, whose lines the caller shows."""
     key = sha256(hash_key.encode()).digest() if hash_key else secrets.token_bytes(32)
     store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
-    with _told_once():
+    with _errors_not_logged():
         await store.load()
     if not shadow and not store.current.guards_turns:
         log.warning("%s: %s", folder, FORGED_TURNS)
@@ -34,7 +34,7 @@ async def load(
 
 
 @contextmanager
-def _told_once() -> Generator[None, None, None]:
+def _errors_not_logged() -> Generator[None, None, None]:
     """What is wrong with the first load is raised and shown; the log need not say it again."""
 
     def below_error(record: logging.LogRecord) -> bool:

@@ -19,7 +19,7 @@ async def measured(pace: Pace, streams: int = 2, requests: int = 1, stream: bool
     port = server.sockets[0].getsockname()[1]
     async with server:
         plan = Plan(port, pace.model(), streams, requests, stream, deadline=PATIENCE)
-        return await Run(plan).carry_out()
+        return await Run(plan).execute()
 
 
 def test_a_pace_survives_as_a_models_name() -> None:
@@ -67,7 +67,7 @@ async def test_a_stream_that_is_cut_is_not_served() -> None:
     server = await asyncio.get_running_loop().create_server(lambda: Cut(3), "127.0.0.1", 0)
     async with server:
         plan = Plan(server.sockets[0].getsockname()[1], Pace(n=9, rate=200).model(), 2, deadline=PATIENCE)
-        result = await Run(plan).carry_out()
+        result = await Run(plan).execute()
     assert (result.served, result.wanted) == (0, 2)
 
 

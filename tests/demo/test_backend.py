@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from proxy.demo.backend import DemoBackend
-from proxy.demo.script import HELP, SCENES
+from proxy.demo.script import ANSWERS, HELP
 from tests import plain_http
 
 
@@ -35,9 +35,9 @@ def events(response: httpx.Response) -> list[Any]:
 
 def test_it_streams_token_by_token(client: httpx.Client) -> None:
     """Role first, then a piece an event, then a finish and [DONE]."""
-    got = events(client.post("/v1/chat/completions", json=ask(SCENES[0].prompt, stream=True)))
+    got = events(client.post("/v1/chat/completions", json=ask(ANSWERS[0].prompt, stream=True)))
     assert got[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert "".join(e["choices"][0]["delta"]["content"] for e in got[:-2]) == SCENES[0].answer
+    assert "".join(e["choices"][0]["delta"]["content"] for e in got[:-2]) == ANSWERS[0].answer
     assert len(got) > 30
     assert got[-2]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
     assert got[-1] == "[DONE]"
@@ -84,7 +84,7 @@ def test_the_pace_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         DemoBackend(pace=100) as backend,
         plain_http.client(base_url=backend.url, trust_env=False) as client,
     ):
-        got = events(client.post("/v1/chat/completions", json=ask(SCENES[2].prompt, stream=True)))
+        got = events(client.post("/v1/chat/completions", json=ask(ANSWERS[2].prompt, stream=True)))
     assert rests.count(100) == len(got)
 
 

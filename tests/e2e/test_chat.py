@@ -411,7 +411,5 @@ def test_metrics_count_it(proxy: ProxyProcess) -> None:
         'safety_proxy_requests_total{endpoint="/v1/chat/completions",model="m",outcome="blocked",stream="false"} 1.0'
         in metrics
     )
-    assert (
-        'safety_proxy_policy_actions_total{action="block",direction="output",policy="house",rule="phrase"}' in metrics
-    )
+    assert 'safety_proxy_findings_total{action="block",direction="output",policy="house",rule="phrase"}' in metrics
     assert plain_http.get(f"{proxy.admin_url}/readyz").status_code == 200

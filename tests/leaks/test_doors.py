@@ -23,7 +23,7 @@ from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
 from proxy.server.exchange.prompt_filter import judge_request
 from proxy.server.exchange.record import Exchange
-from proxy.server.models.chat_templates import RENDERED, of_ollama
+from proxy.server.models.chat_templates import RENDERED, from_ollama
 from tests.leaks.attack import CHAT, USER, asked, notice
 from tests.policies import copies
 
@@ -146,8 +146,8 @@ def test_other_keys_with_bars(key: str) -> None:
 
 def test_ollamas_own_renderers_have_a_template_that_nobody_sees() -> None:
     """/api/show then tells of `{{ .Prompt }}`, which would mean that no listed marker counts and answers are cut."""
-    assert of_ollama({"template": "{{ .Prompt }}", "renderer": "qwen3-coder"}) is RENDERED
-    assert of_ollama({"template": "{{ .Prompt }}"}).exists is False
+    assert from_ollama({"template": "{{ .Prompt }}", "renderer": "qwen3-coder"}) is RENDERED
+    assert from_ollama({"template": "{{ .Prompt }}"}).exists is False
 
 
 # -- the operator's words

@@ -332,7 +332,7 @@ class Proxy:
     def later(self, seconds: float) -> None:
         """What the proxy's clock does when nothing has happened for so many seconds; nobody has to wait for them."""
         for timeouts in list(self.server.runtime._watchdog._running):
-            timeouts.look(perf_counter() + seconds)
+            timeouts.check(perf_counter() + seconds)
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value; 0.0 if there is none."""

@@ -91,7 +91,7 @@ class Clock:
     def forward(self, seconds: float) -> None:
         """So much later: what the connection's timer does then."""
         self._passed += seconds
-        self._connection._look_at_clock()
+        self._connection._check_timer()
 
     def time(self) -> float:
         """The loop's, with what has passed."""

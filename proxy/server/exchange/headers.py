@@ -10,10 +10,10 @@ from proxy.server.exchange.record import Exchange
 from proxy.server.http.headers import Headers
 
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.\[\]$-]")
-MOST_NAMES = 20
+MAX_NAMES = 20
 
 
-def answer_headers(exchange: Exchange, request: Request | None, content_type: str) -> Headers:
+def response_headers(exchange: Exchange, request: Request | None, content_type: str) -> Headers:
     """What the client is told of every answer."""
     headers = [
         (b"content-type", content_type.encode("latin-1")),
@@ -23,16 +23,16 @@ def answer_headers(exchange: Exchange, request: Request | None, content_type: st
     ]
     if request is not None:
         if request.dropped:
-            headers.append((b"x-safety-proxy-dropped", names(request.dropped)))
+            headers.append((b"x-safety-proxy-dropped", header_value(request.dropped)))
         if request.removed:
-            headers.append((b"x-safety-proxy-removed", names(request.removed)))
+            headers.append((b"x-safety-proxy-removed", header_value(request.removed)))
     if exchange.action == "block":
         headers.append((b"x-should-retry", b"false"))
     return headers
 
 
-def names(keys: Iterable[str]) -> bytes:
+def header_value(keys: Iterable[str]) -> bytes:
     """Keys from a client's JSON as a header's value: nothing in them can break out of it."""
     listed = list(keys)
-    shown = [NOT_PLAIN.sub("?", key[:60]) for key in listed[:MOST_NAMES]]
-    return ", ".join([*shown, *(["..."] if len(listed) > MOST_NAMES else [])]).encode("ascii")
+    shown = [NOT_PLAIN.sub("?", key[:60]) for key in listed[:MAX_NAMES]]
+    return ", ".join([*shown, *(["..."] if len(listed) > MAX_NAMES else [])]).encode("ascii")

@@ -8,7 +8,7 @@ from proxy.core.types import Direction, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
 
-MOST_KNOWN = 1000  # answers kept; names of models come from clients, so there may be any number of them
+MAX_CACHED = 1000  # answers kept; names of models come from clients, so there may be any number of them
 
 
 class Store(Protocol):
@@ -29,38 +29,38 @@ class Snapshot:
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
         self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
         self._prompts: dict[str, tuple[str, str]] = {}
-        self._together: dict[tuple[Plan, Plan], Plan] = {}
+        self._combined: dict[tuple[Plan, Plan], Plan] = {}
 
     def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
-        """The checks for a text; `template` is what is known of the model's chat template."""
-        asked = (direction, model, role, template)
-        known = self._plans.get(asked)
-        if known is None:
-            known = self._find_plan(direction, model, role, template)
-            if len(self._plans) < MOST_KNOWN:
-                self._plans[asked] = known
-        return known
+        """The checks for a text; `template` is what is cached of the model's chat template."""
+        key = (direction, model, role, template)
+        cached = self._plans.get(key)
+        if cached is None:
+            cached = self._find_plan(direction, model, role, template)
+            if len(self._plans) < MAX_CACHED:
+                self._plans[key] = cached
+        return cached
 
     def system_prompt(self, model: str) -> tuple[str, str]:
         """The operator's words before and after the client's system text; both may be empty."""
-        known = self._prompts.get(model)
-        if known is None:
-            known = self.policies.system_prompt(model)
-            if len(self._prompts) < MOST_KNOWN:
-                self._prompts[model] = known
-        return known
+        cached = self._prompts.get(model)
+        if cached is None:
+            cached = self.policies.system_prompt(model)
+            if len(self._prompts) < MAX_CACHED:
+                self._prompts[model] = cached
+        return cached
 
     def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
         plan = self.policies.plan(direction, model=model, role=role, template=template)
         if self.shadow is None:
             return plan
         both = (plan, self.shadow.plan(direction, model=model, role=role, template=template))
-        known = self._together.get(both)
-        if known is None:
-            if len(self._together) >= MOST_KNOWN:
-                self._together.clear()
-            known = self._together[both] = plan.beside(both[1])
-        return known
+        cached = self._combined.get(both)
+        if cached is None:
+            if len(self._combined) >= MAX_CACHED:
+                self._combined.clear()
+            cached = self._combined[both] = plan.beside(both[1])
+        return cached
 
     def message_for(self, rule: Rule) -> str:
         """What a person reads in the place of what the rule stopped."""
@@ -75,7 +75,7 @@ class ActivePolicies:
         self._shadow = shadow
         self._latest: Snapshot | None = None
 
-    def now(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """The sets that are in force just now."""
         policies = self._store.current
         shadow = self._shadow.current if self._shadow is not None else None

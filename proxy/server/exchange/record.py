@@ -12,7 +12,7 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
-from proxy.server.http.request_id import new_id
+from proxy.server.http.request import new_id
 
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 
@@ -40,7 +40,7 @@ class Exchange:
     sent_upstream:  everything is judged; the request goes out
     upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
-    held_most:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
+    max_held:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
     held_since:     since when some wait now
     events:         frames of model text that came from the model server; most send one a token
     found:          every finding, by direction: input, history, output, reasoning, tool_call
@@ -66,7 +66,7 @@ class Exchange:
     client_bytes: float = 0.0
     client_text: float = 0.0
     ended: float = 0.0
-    held_most: int = 0
+    max_held: int = 0
     held_seconds: float = 0.0
     held_since: float = 0.0
     events: int = 0
@@ -86,18 +86,16 @@ class Exchange:
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
 
-    def sent(self, size: int, now: float) -> None:
-        """Bytes of an answer have gone to the client."""
-        self.bytes_sent += size
-        if not self.client_text:
-            self.client_bytes = self.client_bytes or now
-            if self.upstream_text:
-                self.client_text = now
+    def record_first_sent(self, now: float) -> None:
+        """Bytes of an answer have gone to the client, and no model text before them."""
+        self.client_bytes = self.client_bytes or now
+        if self.upstream_text:
+            self.client_text = now
 
-    def waits(self, held: int, now: float) -> None:
+    def record_held(self, held: int, now: float) -> None:
         """So many characters of the answer wait for a verdict."""
-        if held > self.held_most:
-            self.held_most = held
+        if held > self.max_held:
+            self.max_held = held
         if self.held_since and not held:
             self.held_seconds += now - self.held_since
             self.held_since = 0.0

@@ -15,8 +15,8 @@ from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.server.config import ServerConfig
 from proxy.server.http.request import RequestContext
 
-LEAST_TICK, MOST_TICK = 0.002, 0.5  # seconds between two looks: so much later than asked for may a time-out be
-TICKS = 10  # looks in the shortest time-out
+MIN_TICK, MAX_TICK = 0.002, 0.5  # seconds between two looks: so much later than asked for may a time-out be
+TICKS_PER_TIMEOUT = 10  # looks in the shortest time-out
 
 Heartbeat = Callable[[], Coroutine[Any, Any, None]]
 
@@ -29,7 +29,7 @@ class Watchdog:
         self.idle_timeout = config.idle_timeout
         self.keep_alive = config.keep_alive
         shortest = min(self.first_byte_timeout, self.idle_timeout, self.keep_alive)
-        self._tick = min(max(shortest / TICKS, LEAST_TICK), MOST_TICK)
+        self._tick = min(max(shortest / TICKS_PER_TIMEOUT, MIN_TICK), MAX_TICK)
         self._running: set[ExchangeTimeouts] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -37,7 +37,7 @@ class Watchdog:
         """One more."""
         self._running.add(timeouts)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._tick, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._tick, self._check_all)
 
     def discard(self, timeouts: ExchangeTimeouts) -> None:
         """It is over."""
@@ -48,13 +48,13 @@ class Watchdog:
         for timeouts in list(self._running):
             timeouts.interrupt(Interrupt.STOPPING)
 
-    def _look(self) -> None:
+    def _check_all(self) -> None:
         self._timer = None
         now = perf_counter()
         for timeouts in list(self._running):
-            timeouts.look(now)
+            timeouts.check(now)
         if self._running:
-            self._timer = asyncio.get_running_loop().call_later(self._tick, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._tick, self._check_all)
 
 
 class Interrupt(Enum):
@@ -69,8 +69,8 @@ class Interrupt(Enum):
 class ExchangeTimeouts:
     """Cancels the task that it was made in; `reason` then says why.
 
-    heard:    when the upstream last said something (time.perf_counter()), set by whoever reads it; 0.0: it is not asked
-    patience: seconds for which it may say nothing
+    last_received:    when the upstream sent its last byte (time.perf_counter()), set by the reader; 0.0: not asked
+    upstream_timeout: seconds for which the upstream may say nothing
     """
 
     __slots__ = (
@@ -81,9 +81,9 @@ class ExchangeTimeouts:
         "_request",
         "_task",
         "_watchdog",
-        "heard",
-        "patience",
+        "last_received",
         "reason",
+        "upstream_timeout",
     )
 
     def __init__(self, request: RequestContext, watchdog: Watchdog) -> None:
@@ -97,8 +97,8 @@ class ExchangeTimeouts:
         self._on_disconnect: Callable[[], None] | None = None
         self._watchdog = watchdog
         self.reason: Interrupt | None = None
-        self.heard = 0.0
-        self.patience = watchdog.first_byte_timeout
+        self.last_received = 0.0
+        self.upstream_timeout = watchdog.first_byte_timeout
         watchdog.add(self)
 
     def watch_client(self, on_disconnect: Callable[[], None] | None = None) -> None:
@@ -109,12 +109,12 @@ class ExchangeTimeouts:
 
     def watch_upstream(self, heartbeat: Heartbeat | None) -> None:
         """Count the time in which nothing comes from now on; `heartbeat` is run when nothing went out for too long."""
-        self.heard = perf_counter()
+        self.last_received = perf_counter()
         self._heartbeat = heartbeat
 
-    def begun(self) -> None:
+    def first_byte_received(self) -> None:
         """The upstream has said its first byte: from now on it may be silent for less long."""
-        self.patience = self._watchdog.idle_timeout
+        self.upstream_timeout = self._watchdog.idle_timeout
 
     def interrupt(self, reason: Interrupt) -> None:
         """Cancel the exchange: once, and only while it runs."""
@@ -128,10 +128,10 @@ class ExchangeTimeouts:
         if self.reason is Interrupt.STOPPING:
             return UpstreamError("The proxy is shutting down; ask again", "stopping", 503)
         if self.reason is Interrupt.UPSTREAM_SILENT:
-            return UpstreamTimeout(f"The model server said nothing for {self.patience:g} s", "timeout")
+            return UpstreamTimeout(f"The model server said nothing for {self.upstream_timeout:g} s", "timeout")
         return None
 
-    def resume(self) -> None:
+    def uncancel(self) -> None:
         """Go on after the cancellation, to end the exchange properly. Raises it again if it was not ours."""
         if self.reason is None:
             raise asyncio.CancelledError
@@ -146,13 +146,13 @@ class ExchangeTimeouts:
         if self._heartbeat_task is not None:
             self._heartbeat_task.cancel()
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Whether something is due."""
         request, watchdog = self._request, self._watchdog
         if request.sending:
             if now >= request.sending + watchdog.idle_timeout:
                 self.interrupt(Interrupt.CLIENT_STUCK)
-        elif self.heard and now >= self.heard + self.patience:
+        elif self.last_received and now >= self.last_received + self.upstream_timeout:
             self.interrupt(Interrupt.UPSTREAM_SILENT)
         elif self._heartbeat is not None and now >= request.last_sent + watchdog.keep_alive:
             self._heartbeat_task = self._task.get_loop().create_task(self._heartbeat())

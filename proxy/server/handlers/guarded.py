@@ -20,7 +20,7 @@ from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
-from proxy.server.exchange.headers import answer_headers
+from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
@@ -28,25 +28,32 @@ from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
-from proxy.server.models.chat_templates import Templates
-from proxy.server.models.context_length import CUT_SILENTLY, SHORT, Contexts
+from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end, shown_url
+from proxy.server.upstream.client import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamResponse,
+    keep_or_abort,
+    shown_url,
+    to_upstream_error,
+)
 from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 CONVERSATION = ("messages", "prompt", "input")  # of a request's body: what only the model server reads
-LAST_SEND = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
+LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
 
 
 class Models(NamedTuple):
     """What the model server tells of its models."""
 
-    templates: Templates
-    contexts: Contexts
+    templates: ChatTemplates
+    contexts: ContextLengths
 
 
 class GuardedHandler:
@@ -81,7 +88,6 @@ class GuardedExchange:
 
     __slots__ = (
         "_answer",
-        "_characters",
         "_config",
         "_context",
         "_dialect",
@@ -89,6 +95,7 @@ class GuardedExchange:
         "_handler",
         "_plan",
         "_policies",
+        "_prompt_characters",
         "_request",
         "_response",
         "_template",
@@ -102,16 +109,16 @@ class GuardedExchange:
         self._config = handler.config
         self._dialect: Dialect = route.dialect
         self._context = context
-        self._policies = handler.policies.now()
+        self._policies = handler.policies.snapshot()
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
-        self._characters = 0  # of the prompt, once it has been judged
+        self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id)
 
     async def run(self) -> None:
         """Serve it; every way in which it can end is here."""
@@ -130,7 +137,7 @@ class GuardedExchange:
         except UpstreamError as error:
             await self._fail(error)
         except asyncio.CancelledError:
-            self.timeouts.resume()
+            self.timeouts.uncancel()
             await self._interrupted(self.timeouts.reason)
         except Exception as error:
             log.exception("exchange %s failed", exchange.id)
@@ -143,7 +150,7 @@ class GuardedExchange:
         self.timeouts.close()
         self._abort_upstream()
         self.exchange.ended = perf_counter()
-        self._account()
+        self._record_outcome()
         self._answer = None  # it refers back to this object: no work is left for the garbage collector
         for observer in self._handler.observers:
             observer.end(self.exchange)
@@ -153,9 +160,9 @@ class GuardedExchange:
     async def _serve(self) -> None:
         request = await self._read()
         await self._judge(request)
-        self._characters = sum([len(text.text) for text in request.texts])
-        if self._characters >= SHORT and self._dialect.name in CUT_SILENTLY:
-            await self._handler.models.contexts.check(request.model, self._characters)
+        self._prompt_characters = sum([len(text.text) for text in request.texts])
+        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await self._handler.models.contexts.check(request.model, self._prompt_characters)
         assert self._plan is not None
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
@@ -191,7 +198,7 @@ class GuardedExchange:
         """What the operator has allowed, as far as the policies let it stand."""
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
-            self._template = self._handler.models.templates.of(model)
+            self._template = self._handler.models.templates.get(model)
         self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
@@ -225,7 +232,7 @@ class GuardedExchange:
         context = self._context
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
-        headers = self._handler.headers.of(context.headers, self._dialect.stream_type.encode())
+        headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
         self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()
@@ -233,7 +240,7 @@ class GuardedExchange:
         try:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
-            raise explain(error) from error
+            raise to_upstream_error(error) from error
         return response
 
     # The response
@@ -241,7 +248,7 @@ class GuardedExchange:
     async def _stream_response(self, response: UpstreamResponse, answer: Answer) -> None:
         """Send the answer as it comes, and its end; then leave the model server."""
         end = await self._forward(response, answer)
-        self._leave_upstream(answer)
+        self._release_upstream(answer)
         if self.exchange.stream:
             await self._send(end, last=True)
 
@@ -258,15 +265,15 @@ class GuardedExchange:
                 if answer.done:
                     return unsent
                 await self._send(unsent)
-                self.timeouts.heard = self._context.last_sent
+                self.timeouts.last_received = self._context.last_sent
         except TRANSPORT_ERRORS as error:
-            return answer.finish(explain(error, begun=True))
+            return answer.finish(to_upstream_error(error, after_head=True))
 
     def _on_data(self, data: bytes) -> bytes | None:
         """Judge what was read and write it to the client. Bytes: the answer is done, or these have to be waited for."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.timeouts.heard = now = perf_counter()
+        self.timeouts.last_received = now = perf_counter()
         out = answer.feed(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
@@ -276,7 +283,7 @@ class GuardedExchange:
         if out:
             if not self._context.try_write(out):
                 return out
-            exchange.sent(len(out), self._context.last_sent)
+            self._record_sent(len(out))
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
@@ -286,10 +293,16 @@ class GuardedExchange:
         exchange = self.exchange
         if not exchange.upstream_bytes:
             exchange.upstream_bytes = now
-            self.timeouts.begun()
+            self.timeouts.first_byte_received()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        exchange.waits(answer.guard.held, now)
+        exchange.record_held(answer.guard.held, now)
+
+    def _record_sent(self, size: int) -> None:
+        exchange = self.exchange
+        exchange.bytes_sent += size
+        if not exchange.client_text:
+            exchange.record_first_sent(self._context.last_sent)
 
     async def _send(self, out: bytes, last: bool = False) -> None:
         context = self._context
@@ -299,11 +312,11 @@ class GuardedExchange:
             await context.end(out)
         else:
             await context.send(out)
-        self.exchange.sent(len(out), context.last_sent)
+        self._record_sent(len(out))
 
     def _start(self) -> None:
         self.exchange.status = 200
-        headers = answer_headers(self.exchange, self._request, self._dialect.stream_type)
+        headers = response_headers(self.exchange, self._request, self._dialect.stream_type)
         self._context.start(200, headers + STREAM_HEADERS)
 
     async def _heartbeat(self) -> None:
@@ -318,29 +331,29 @@ class GuardedExchange:
         try:
             body = await upstream_response.read_all(response, self._config.max_answer)
         except TRANSPORT_ERRORS as error:
-            raise explain(error, begun=True) from error
+            raise to_upstream_error(error, after_head=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
         out = answer.whole(body)
         if self.exchange.stream:
             await self._send(out, last=True)
 
-    def _leave_upstream(self, answer: Answer) -> None:
+    def _release_upstream(self, answer: Answer) -> None:
         """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
         if answer.guard.blocked_choices or answer.failed:
             self._abort_upstream()
         elif self._response is not None:
-            let_end(self._response)
+            keep_or_abort(self._response)
             self._response = None
 
     async def _reply_whole(self, answer: Answer) -> None:
         if answer.failed is not None:
             raise answer.failed
         exchange = self.exchange
-        self._account()
+        self._record_outcome()
         body = answer.result()
         exchange.status = 200
-        await self._context.reply(200, answer_headers(exchange, self._request, "application/json"), body)
+        await self._context.reply(200, response_headers(exchange, self._request, "application/json"), body)
         exchange.bytes_sent = len(body)
         exchange.client_bytes = exchange.client_text = perf_counter()
 
@@ -357,7 +370,7 @@ class GuardedExchange:
 
     async def _reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
         self.exchange.status = status
-        headers = answer_headers(self.exchange, self._request, "application/json")
+        headers = response_headers(self.exchange, self._request, "application/json")
         await self._context.reply(status, headers + (extra or []), body)
 
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
@@ -377,7 +390,7 @@ class GuardedExchange:
         error = self.timeouts.error
         if error is not None:
             try:
-                async with asyncio.timeout(LAST_SEND):
+                async with asyncio.timeout(LAST_SEND_TIMEOUT):
                     await self._fail(error)
             except TimeoutError:
                 self._context.abort()
@@ -391,11 +404,11 @@ class GuardedExchange:
         if response is not None:
             response.abort()
 
-    def _account(self) -> None:
+    def _record_outcome(self) -> None:
         """What the guard saw, into the exchange; once."""
         guard, self._guard = self._guard, None
         answer, exchange = self._answer, self.exchange
         if guard is not None and answer is not None:
             contexts = self._handler.models.contexts
-            exchange.prompt_cut = contexts.learn(exchange.model, self._characters, answer.prompt_tokens)
+            exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)

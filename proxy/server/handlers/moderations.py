@@ -12,11 +12,10 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies, Snapshot
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
-from proxy.server.http.request_id import new_id
 from proxy.server.routing.routes import RouteMatch
 
 
-class Moderation:
+class ModerationsHandler:
     """Serves it. A rule counts whatever direction its policy is for: nobody knows who wrote the text."""
 
     def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
@@ -29,14 +28,13 @@ class Moderation:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
-        policies = self._policies.now()
+        policies = self._policies.snapshot()
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
-        request_id = new_id()
-        answer = moderations.answer(results, request_id, [rule.name for rule in policies.policies.rules])
+        answer = moderations.answer(results, request.id, [rule.name for rule in policies.policies.rules])
         headers = [
             (b"content-type", b"application/json"),
-            (b"x-safety-proxy-request-id", request_id.encode()),
+            (b"x-safety-proxy-request-id", request.id.encode()),
             (b"x-safety-proxy-policy", policies.revision.encode()),
         ]
         await request.reply(200, headers, answer)

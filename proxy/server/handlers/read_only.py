@@ -13,18 +13,24 @@ from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
 from proxy.server.routing.routes import Reading, RouteMatch
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, shown_url
+from proxy.server.upstream.client import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamResponse,
+    shown_url,
+    to_upstream_error,
+)
 from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, plain_answer, read_all
 from proxy.server.upstream.transport import Headers
 
 log = logging.getLogger("safety_proxy.server")
 
-MOST = 8 * 1024 * 1024  # bytes of a list
-PATIENCE = 30.0  # seconds; no model has to be loaded for a list
+MAX_BYTES = 8 * 1024 * 1024  # bytes of a list
+TIMEOUT = 30.0  # seconds; no model has to be loaded for a list
 
 
-class ReadOnly:
+class ReadOnlyHandler:
     """Serves read-only paths."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog) -> None:
@@ -37,9 +43,9 @@ class ReadOnly:
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """One request."""
         timeouts = ExchangeTimeouts(request, self._watchdog)
-        timeouts.patience = min(PATIENCE, timeouts.patience)
+        timeouts.upstream_timeout = min(TIMEOUT, timeouts.upstream_timeout)
         try:
-            body = await self._ask(match, request, timeouts)
+            body = await self._respond(match, request, timeouts)
             self._logged.pop(match.route.path if match.route else "", None)
             await request.reply(200, [(b"content-type", _content_type(match))], body)
         except ClientGone:
@@ -48,14 +54,14 @@ class ReadOnly:
             self._log(match, error)
             await refuse(request, error)
         except asyncio.CancelledError:
-            timeouts.resume()
+            timeouts.uncancel()
             if timeouts.error is not None:
                 self._log(match, timeouts.error)
                 await refuse(request, timeouts.error)
         finally:
             timeouts.close()
 
-    async def _ask(self, match: RouteMatch, request: RequestContext, timeouts: ExchangeTimeouts) -> bytes:
+    async def _respond(self, match: RouteMatch, request: RequestContext, timeouts: ExchangeTimeouts) -> bytes:
         route = match.route
         assert route is not None
         assert route.reading is not None
@@ -63,12 +69,12 @@ class ReadOnly:
         if route.reading.ask is not None:
             method, body = b"POST", route.reading.ask(await self._read(request))
         path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
-        headers = self._headers.of(request.headers, b"*/*")
+        headers = self._headers.build(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        answer = await self._fetch(route.reading, method, path, headers, body)
+        data = await self._fetch(route.reading, method, path, headers, body)
         flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
-        return route.reading.clean(answer, **flags)
+        return route.reading.clean(data, **flags)
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
         """One line, and none for what is the same again: apps ask for lists all the time.
@@ -89,23 +95,23 @@ class ReadOnly:
         return await request.read(config.max_body, config.body_timeout)
 
     async def _fetch(self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
-        """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
+        """The model server's response body. Its own words about errors are not passed on: nothing has judged them."""
         response: UpstreamResponse | None = None
         try:
             response = await self._upstream.open(method, path, headers, body)
-            answer = await read_all(response, MOST)
+            data = await read_all(response, MAX_BYTES)
         except TRANSPORT_ERRORS as error:
-            raise explain(error) from error
+            raise to_upstream_error(error) from error
         finally:
             if response is not None:
                 response.abort()
         if reading.any_answer and response.status < 500:
-            return answer
+            return data
         if response.status >= 400:
             raise UpstreamRefused(plain_answer(response), response)
         if response.status != 200:
             raise UpstreamBroken(plain_answer(response), "protocol")
-        return answer
+        return data
 
 
 def _quoted(rest: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from random import getrandbits
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -51,6 +52,7 @@ class DirectConnection(Protocol):
 class RequestContext:
     """A request, and the response to it.
 
+    id:         what headers, notices, errors and the log call it
     header:     the request's header fields by name, in lower case; of those that come twice the first
     common:     headers that every response gets
     keep_alive: False: the connection ends with this response
@@ -72,6 +74,7 @@ class RequestContext:
         "header",
         "headers",
         "http_version",
+        "id",
         "keep_alive",
         "last_sent",
         "method",
@@ -88,6 +91,7 @@ class RequestContext:
         self._disconnect_task: asyncio.Task[None] | None = None
         self._head: Message | None = None  # chosen, not sent yet
         self._direct: DirectConnection | None = None  # once the head has been sent
+        self.id = new_id()
         self.method: str = scope["method"]
         self.path = path_of(scope)
         self.query: bytes = scope.get("query_string", b"")
@@ -200,6 +204,11 @@ class RequestContext:
         finally:
             self.sending = 0.0
         self.last_sent = perf_counter()
+
+
+def new_id() -> str:
+    """A name for a request, 16 hex digits; it identifies, it does not protect."""
+    return f"{getrandbits(64):016x}"
 
 
 def path_of(scope: Scope) -> str:

@@ -16,16 +16,16 @@ from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamRes
 from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import read_all
 
-PATIENCE = 5.0  # seconds for an answer
-MOST = 8 * 1024 * 1024  # bytes of one
+TIMEOUT = 5.0  # seconds for an data
+MAX_BYTES = 8 * 1024 * 1024  # bytes of one
 
 
 class ModelServerApi:
-    """Asks for JSON objects. Whatever goes wrong, the answer is an empty one."""
+    """Asks for JSON objects. Whatever goes wrong, the data is an empty one."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._headers = UpstreamHeaders(config.upstream_key, False).of([], b"application/json")
+        self._headers = UpstreamHeaders(config.upstream_key, False).build([], b"application/json")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, path: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class ModelServerApi:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait for everything that was started."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -51,15 +51,15 @@ class ModelServerApi:
         """Give up what is under way."""
         for task in self._tasks:
             task.cancel()
-        await self.settled()
+        await self.wait_idle()
 
     async def _ask(self, method: bytes, path: str, body: bytes) -> dict[str, Any]:
         response: UpstreamResponse | None = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 response = await self._upstream.open(method, quote(path).encode(), self._headers, body)
-                answer = await read_all(response, MOST)
-            value = orjson.loads(answer) if response.status == 200 else {}
+                data = await read_all(response, MAX_BYTES)
+            value = orjson.loads(data) if response.status == 200 else {}
         except (*TRANSPORT_ERRORS, UpstreamBroken, TimeoutError, orjson.JSONDecodeError):
             return {}
         finally:
@@ -68,7 +68,7 @@ class ModelServerApi:
         return value if isinstance(value, dict) else {}
 
 
-def entry(listed: dict[str, Any], key: str, model: str, *names: str) -> dict[str, Any]:
+def find_entry(listed: dict[str, Any], key: str, model: str, *names: str) -> dict[str, Any]:
     """What a list of models says of one; `names` are the keys that may hold its name."""
     models = listed.get(key)
     for found in models if isinstance(models, list) else ():

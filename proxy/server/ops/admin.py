@@ -21,6 +21,8 @@ from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules
 from proxy.server.upstream.client import shown_url
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 
 class Admin:
     """Its answers.
@@ -47,23 +49,23 @@ class Admin:
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
             routes=[
-                Route("/metrics", self._guarded(self._metrics)),
-                Route("/healthz", self._guarded(self._alive)),
-                Route("/readyz", self._guarded(self._readiness)),
-                Route("/admin/status", self._guarded(self._status)),
-                Route("/admin/reload", self._guarded(self._reload), methods=["POST"]),
+                Route("/metrics", self._refuse_web_pages(self._metrics)),
+                Route("/healthz", self._refuse_web_pages(self._liveness)),
+                Route("/readyz", self._refuse_web_pages(self._readiness)),
+                Route("/admin/status", self._refuse_web_pages(self._status)),
+                Route("/admin/reload", self._refuse_web_pages(self._reload), methods=["POST"]),
             ]
         )
 
-    def _guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _refuse_web_pages(self, endpoint: Endpoint) -> Endpoint:
         """Web pages have no business here, and no name that merely resolves to this machine is answered."""
 
-        async def answer_if_local(request: Request) -> Response:
+        async def endpoint_if_local(request: Request) -> Response:
             if "origin" in request.headers or not self._web.serves(request.headers.get("host", "")):
                 return PlainTextResponse("Not for web pages, nor under this Host name (setting hosts)\n", 403)
-            return await answer(request)
+            return await endpoint(request)
 
-        return answer_if_local
+        return endpoint_if_local
 
     async def _metrics(self, request: Request) -> Response:
         """In a thread: a scrape takes milliseconds, and streams must not wait for it."""
@@ -71,7 +73,7 @@ class Admin:
         body = await asyncio.to_thread(encode, self._registry)
         return Response(body, headers={"content-type": content_type})
 
-    async def _alive(self, _: Request) -> Response:
+    async def _liveness(self, _: Request) -> Response:
         """Liveness: the event loop answers. Never asks the model server."""
         return PlainTextResponse("ok\n")
 
@@ -89,30 +91,30 @@ class Admin:
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
             "upstream": shown_url(self._config.upstream),
-            "policies": _policies(self._store),
+            "policies": _policy_fields(self._store),
         }
         if self._shadow is not None:
-            status["shadow"] = _policies(self._shadow)
+            status["shadow"] = _policy_fields(self._shadow)
         return JSONResponse(status)
 
     async def _reload(self, _: Request) -> Response:
         """Read the policies again; 422 and the reasons when they cannot be used, and the old ones stay."""
         stores = [store for store in (self._store, self._shadow) if store is not None]
         good = all([await store.reload() for store in stores])
-        answer = {"reloaded": good, **{_name(store): _load(store.status) for store in stores}}
-        return JSONResponse(answer, 200 if good else 422)
+        outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}
+        return JSONResponse(outcome, 200 if good else 422)
 
 
 def _name(store: PolicyStore) -> str:
     return "shadow" if store.shadow else "policies"
 
 
-def _policies(store: PolicyStore) -> dict[str, Any]:
+def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
-    return {"directory": str(store.directory), **_load(store.status), "loaded": loaded}
+    return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
 
 
-def _load(status: Status) -> dict[str, Any]:
+def _load_fields(status: Status) -> dict[str, Any]:
     return {
         "revision": status.revision,
         "loaded_at": status.loaded_at,

@@ -11,7 +11,7 @@ from collections import Counter
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
 
-MOST_RULES = 20  # named in one line, and as many places of failures
+MAX_RULES = 20  # named in one line, and as many places of failures
 
 log = logging.getLogger("safety_proxy.decisions")
 
@@ -25,14 +25,14 @@ class DecisionLog:
     def end(self, exchange: Exchange) -> None:
         """It is over: name the rules that found something, where, and how often; and the checks that failed."""
         if exchange.found:
-            log.info("request %s", exchange.id, extra=_about(exchange) | {"rules": _listed(_rules(exchange))})
+            log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
         if exchange.check_errors:
-            failed = Counter(map(_place, exchange.check_errors))
-            log.error("request %s: a check failed", exchange.id, extra=_about(exchange) | {"failed": _listed(failed)})
+            failed = Counter(map(_location, exchange.check_errors))
+            log.error("request %s: a check failed", exchange.id, extra=_fields(exchange) | {"failed": _join(failed)})
             log.debug("request %s: its first failure", exchange.id, exc_info=exchange.check_errors[0])
 
 
-def _about(exchange: Exchange) -> dict[str, str]:
+def _fields(exchange: Exchange) -> dict[str, str]:
     return {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
 
 
@@ -40,16 +40,16 @@ def _rules(exchange: Exchange) -> Counter[str]:
     """A prompt may have a hundred thousand matches: few of them are of rules that need a name each."""
     counts: Counter[str] = Counter()
     for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.found).items():
-        counts[_named(direction, rule)] += times
+        counts[_describe(direction, rule)] += times
     return counts
 
 
-def _named(direction: str, rule: Rule) -> str:
+def _describe(direction: str, rule: Rule) -> str:
     action = rule.action.name.lower()
     return f"{direction} {rule.name} {action if rule.enforced else f'(would {action})'}"
 
 
-def _place(error: Exception) -> str:
+def _location(error: Exception) -> str:
     """Which kind of failure it is, and the line of the program that raised it."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
@@ -58,7 +58,7 @@ def _place(error: Exception) -> str:
     return type(error).__name__ + where
 
 
-def _listed(counts: Counter[str]) -> str:
+def _join(counts: Counter[str]) -> str:
     names = [name if times == 1 else f"{name} ({times} times)" for name, times in counts.items()]
-    more = len(names) - MOST_RULES
-    return ", ".join(names if more <= 0 else [*names[:MOST_RULES], f"and {more} more"])
+    more = len(names) - MAX_RULES
+    return ", ".join(names if more <= 0 else [*names[:MAX_RULES], f"and {more} more"])

@@ -1,12 +1,13 @@
 """Prometheus metrics. An exchange is counted once, after its end; while it runs there are only plain numbers.
 
-Those that are over are counted many at once, or when somebody looks: it costs a third of counting each by itself.
+Finished exchanges are counted in batches, and before each scrape. That costs a third of counting each by itself.
 
-Labels are closed sets, except names of models, policies and rules, which are capped: what comes too late is `_other`.
+Labels are closed sets, except names of models, policies and rules. Those are capped: a name that comes too late counts
+as `_other`.
 
 A series that does not exist cannot rise: Prometheus takes the first value that it sees for where a counter began, and
-an alert on `increase` would sleep through the first failure. So whatever can be known at the start begins at 0 there,
-and what has a model in it begins at 0 when the model is first named.
+an alert on `increase` would miss the first failure. So whatever can be known at the start begins at 0 there, and what
+has a model in it begins at 0 when the model is first named.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.core.types import Action, Finding, Rule
@@ -30,27 +32,29 @@ from proxy.server.routing.routes import GUARDED_PATHS
 
 PREFIX = "safety_proxy_"
 OTHER = "_other"
-MOST_MODELS = 20
-MOST_RULES = 200
+MAX_MODELS = 20
+MAX_RULES = 200
 
 FIRST_TEXT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160)
 """Seconds; vLLM's buckets for its time to first token, so that both fit into one graph."""
-ADDED = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 DURATION = tuple(0.01 * 2**n for n in range(16))
-HELD = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
-ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "modify", Action.BLOCK: "block"}  # OpenTelemetry's words
+CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
+OLD_ACTIONS = {**ACTIONS, Action.REWRITE: "modify"}
+"""What policy_actions_total calls them. That metric is the old one of findings_total and goes with version 0.2."""
 CUT_SHORT = (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED)  # of whose answers the model made text for nobody
 UNREAD = (Outcome.REJECTED, Outcome.CLIENT_CANCELLED, Outcome.UPSTREAM_ERROR, Outcome.PROXY_ERROR)
-"""What a request can come to before anybody has read for which model it is."""
-MOST_WAITING = 64  # exchanges that are over and not counted yet
-UNSAFE = re.compile(r"[^\x20-\x7e]")
+"""What a request can come to before it is known for which model it is."""
+MAX_UNCOUNTED = 64  # finished exchanges that wait to be counted
+NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
-class Capped:
-    """Values of one label: the first so many keep their name."""
+class CappedLabel:
+    """The values of one label: the first `limit` of them keep their name."""
 
-    def __init__(self, most: int, overflow: Counter, label: str) -> None:
-        self._most = most
+    def __init__(self, limit: int, overflow: Counter, label: str) -> None:
+        self._limit = limit
         self._known: set[str] = set()
         self._overflow = overflow.labels(label)
 
@@ -58,7 +62,7 @@ class Capped:
         """The value to use for the label."""
         if value in self._known:
             return value
-        if len(self._known) < self._most and len(value) <= 128 and not UNSAFE.search(value):
+        if len(self._known) < self._limit and len(value) <= 128 and not NOT_PRINTABLE.search(value):
             self._known.add(value)
             return value
         self._overflow.inc()
@@ -66,7 +70,7 @@ class Capped:
 
 
 class Children:
-    """A metric's children, kept: `labels` costs more than counting."""
+    """A metric's children, cached: `labels` costs more than counting."""
 
     def __init__(self, metric: Any) -> None:
         self._metric = metric
@@ -86,27 +90,27 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str] = GUARDED_PATHS) -> None:
         """`endpoints`: those whose requests are counted."""
         self.registry = registry
-        self._running: dict[str, int] = defaultdict(int)
-        self._over: deque[Exchange] = deque()
-        self._counting = Lock()  # a scrape has its own thread
-        about = (PREFIX + "requests_in_flight", "Requests under way.", ["endpoint"])
-        self._in_flight = _First(*about, registry=registry)
-        self._in_flight.before = self._count
+        self._under_way: dict[str, int] = defaultdict(int)
+        self._finished: deque[Exchange] = deque()
+        self._count_lock = Lock()  # a scrape has its own thread
+        registry.register(BeforeScrape(self._count_finished))  # first, so that it is asked first
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._in_flight = gauge("requests_in_flight", "Requests under way.", "endpoint")
         overflow = Counter(PREFIX + "metrics_label_overflow", "Values counted as _other.", ["label"], registry=registry)
-        self._models = Capped(MOST_MODELS, overflow, "model")
-        self._rules = Capped(MOST_RULES, overflow, "rule")
+        self._models = CappedLabel(MAX_MODELS, overflow, "model")
+        self._rules = CappedLabel(MAX_RULES, overflow, "rule")
         self._requests = counter("requests", "Requests by how they ended.", "endpoint", "model", "outcome", "stream")
         self._duration = histogram(
             "request_duration_seconds", "From first byte to last.", DURATION, "endpoint", "outcome"
         )
-        self._actions = counter(
-            "policy_actions",
-            "What rules did. Direction history: a text of an earlier turn, which an app sends again each time.",
-            *("policy", "rule", "direction", "action"),
-        )
+        rule = ("policy", "rule", "direction", "action")
+        self._findings = counter("findings", "What rules found. history: in a text of an earlier turn.", *rule)
+        self._old_findings = counter("policy_actions", "Old name of findings; modify means rewrite.", *rule)
         self._added = histogram(
-            "added_time_to_first_token_seconds", "Of the delay of a stream's first text, the proxy's.", ADDED, "model"
+            "added_time_to_first_token_seconds",
+            "The proxy's share of the delay of a stream's first text.",
+            DELAY,
+            "model",
         )
         self._client_first = histogram(
             "client_time_to_first_token_seconds", "From a stream's request to the first text sent.", FIRST_TEXT, "model"
@@ -114,16 +118,14 @@ class Metrics:
         self._upstream_first = histogram(
             "upstream_time_to_first_token_seconds", "The model server's share of it.", FIRST_TEXT, "model"
         )
-        self._held = histogram("held_back_characters", "Most characters that waited at once in an answer.", HELD)
-        self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", ADDED)
+        self._held = histogram("held_back_characters", "Most characters that waited at once in an answer.", CHARACTERS)
+        self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", DELAY)
         self._upstream_errors = counter("upstream_errors", "Failures of the model server.", "reason")
         self._internal_errors = counter("internal_errors", "Requests in which the proxy itself, or a check, failed.")
         self._check_errors = counter("check_errors", "Checks that failed, by the kind of failure.", "reason")
-        self._wasted = counter(
-            "wasted_events", "Pieces of text that the model made for answers nobody got whole.", "reason"
-        )
+        self._wasted = counter("wasted_events", "Text events of answers that the client did not get whole.", "reason")
         self._markers = counter(
-            "neutralised_markers", "Chat template markers that were made plain text in prompts.", "family"
+            "neutralised_markers", "Chat template markers in prompts that were made plain text.", "family"
         )
         self._cut_prompts = counter("prompt_truncated", "Prompts of which the model server read only a part.", "model")
         self._reloads = counter("policy_reloads", "Attempts to load policies.", "result")
@@ -135,7 +137,7 @@ class Metrics:
         gauge("build_info", "1; the labels tell what runs.", "version", "python_version")(
             __version__, platform.python_version()
         ).set(1)
-        self._seen = Status()
+        self._last_status = Status()
         self._named: set[tuple[str, str, str]] = set()
         self._begin_at_zero(endpoints)
 
@@ -158,33 +160,33 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Children:
         metric = Counter(PREFIX + name, text, labels, registry=self.registry)
-        return Children(metric) if labels else Children(_Plain(metric))
+        return Children(metric) if labels else Children(_Unlabelled(metric))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Children:
         metric = Gauge(PREFIX + name, text, labels, registry=self.registry)
-        return Children(metric) if labels else Children(_Plain(metric))
+        return Children(metric) if labels else Children(_Unlabelled(metric))
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Children:
         metric = Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
-        return Children(metric) if labels else Children(_Plain(metric))
+        return Children(metric) if labels else Children(_Unlabelled(metric))
 
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
-        self._running[exchange.endpoint] += 1
+        self._under_way[exchange.endpoint] += 1
 
     def end(self, exchange: Exchange) -> None:
-        """It is over; all that happened will be counted."""
-        self._running[exchange.endpoint] -= 1
-        self._over.append(exchange)
-        if len(self._over) >= MOST_WAITING or exchange.found or exchange.check_errors:  # these may be large
-            self._count()
+        """It is over, and will be counted with the next batch or scrape."""
+        self._under_way[exchange.endpoint] -= 1
+        self._finished.append(exchange)
+        if len(self._finished) >= MAX_UNCOUNTED or exchange.found or exchange.check_errors:  # these may be large
+            self._count_finished()
 
-    def _count(self) -> None:
-        with self._counting:
-            while self._over:
-                self._count_exchange(self._over.popleft())
-            for endpoint, running in dict(self._running).items():
-                self._in_flight.labels(endpoint).set(running)
+    def _count_finished(self) -> None:
+        with self._count_lock:
+            while self._finished:
+                self._count_exchange(self._finished.popleft())
+            for endpoint, running in dict(self._under_way).items():
+                self._in_flight(endpoint).set(running)
 
     def _count_exchange(self, exchange: Exchange) -> None:
         endpoint, outcome = exchange.endpoint, exchange.outcome
@@ -215,8 +217,9 @@ class Metrics:
         for (direction, rule), number in times.items():
             name = self._rules.name(rule.name)
             policy, rule_id = (OTHER, OTHER) if name is OTHER else (rule.policy, rule.id)
-            action = ACTIONS[rule.action] if rule.enforced else "flag"
-            self._actions(policy, rule_id, direction, action).inc(number)
+            action = rule.action if rule.enforced else Action.FLAG
+            self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
+            self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
 
     def _count_times(self, exchange: Exchange, model: str) -> None:
         added = exchange.added_to_first_text
@@ -225,15 +228,15 @@ class Metrics:
             self._client_first(model).observe(exchange.client_text - exchange.began)
             self._upstream_first(model).observe(exchange.upstream_text - exchange.sent_upstream)
         if added is not None:
-            self._held().observe(exchange.held_most)
+            self._held().observe(exchange.max_held)
         if exchange.held_seconds:
             self._hold_time().observe(exchange.held_seconds)
 
     def policies_loaded(self, status: Status, names: Iterable[str]) -> None:
         """Policies were loaded, or could not be."""
-        self._reloads("success").inc(max(status.loads - self._seen.loads, 0))
-        self._reloads("failure").inc(max(status.failures - self._seen.failures, 0))
-        self._seen = status
+        self._reloads("success").inc(max(status.loads - self._last_status.loads, 0))
+        self._reloads("failure").inc(max(status.failures - self._last_status.failures, 0))
+        self._last_status = status
         self._reload_ok().set(0 if status.error else 1)
         self._reload_time().set(status.loaded_at)
         self._policy_info.clear()
@@ -241,7 +244,7 @@ class Metrics:
             self._policy_info.labels(name, status.revision).set(1)
 
 
-class _Plain:
+class _Unlabelled:
     """A metric without labels, as one that has no label values."""
 
     def __init__(self, metric: Any) -> None:
@@ -252,13 +255,17 @@ class _Plain:
         return self._metric
 
 
-class _First(Gauge):
-    """The first metric to be collected: `before` is called then."""
+class BeforeScrape(Collector):
+    """A collector without metrics of its own: when the registry is collected, it brings the others up to date."""
 
-    before: Callable[[], None] | None = None
+    def __init__(self, update: Callable[[], None]) -> None:
+        self._update = update
+
+    def describe(self) -> Iterable[Metric]:
+        """No metrics."""
+        return ()
 
     def collect(self) -> Iterable[Metric]:
-        """What prometheus_client calls."""
-        if self.before is not None:
-            self.before()
-        return super().collect()
+        """No metrics; update those of others."""
+        self._update()
+        return ()

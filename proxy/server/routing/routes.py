@@ -71,18 +71,18 @@ class Route:
     reading: Reading | None = None
 
 
-def _guarded(door: str, dialect: Dialect, note: str) -> Route:
-    method, path = door.split(" ")
+def _guarded(endpoint: str, dialect: Dialect, note: str) -> Route:
+    method, path = endpoint.split(" ")
     return Route(method, path, Access.GUARDED, note, dialect)
 
 
-def _shown(door: str, clean: Callable[..., object], note: str) -> Route:
-    method, path = door.split(" ")
+def _read_only(endpoint: str, clean: Callable[..., object], note: str) -> Route:
+    method, path = endpoint.split(" ")
     return Route(method, path, Access.READ_ONLY, note, reading=Reading(partial(catalogue.cleaned, clean)))
 
 
-def _closed(access: Access, note: str, *doors: str) -> list[Route]:
-    return [Route(method, path, access, note) for method, path in (door.split(" ") for door in doors)]
+def _refused(access: Access, note: str, *endpoints: str) -> list[Route]:
+    return [Route(method, path, access, note) for method, path in (endpoint.split(" ") for endpoint in endpoints)]
 
 
 TABLE: tuple[Route, ...] = (
@@ -101,15 +101,15 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /api/embeddings", OllamaEmbeddings(), "Ollama's older call for the same."),
     _guarded("POST /api/v0/embeddings", LMStudioEmbeddings(), "LM Studio's older path for the same."),
     Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
-    _shown("GET /v1/models", openai_models.openai_models, "The models."),
-    _shown("GET /v1/models/{model}", openai_models.openai_model, "One model."),
-    _shown("GET /api/tags", ollama_models.tags, "Ollama's list of models."),
-    _shown("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models."),
-    _shown("GET /api/version", ollama_models.version, "Ollama's version."),
-    _shown("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."),
-    _shown("GET /api/v0/models/{model}", lmstudio_models.lmstudio_v0_model, "One model of it."),
-    _shown("GET /api/v1/models", lmstudio_models.lmstudio_v1_models, "LM Studio's list of models."),
-    _shown("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
+    _read_only("GET /v1/models", openai_models.openai_models, "The models."),
+    _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model."),
+    _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models."),
+    _read_only("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models."),
+    _read_only("GET /api/version", ollama_models.version, "Ollama's version."),
+    _read_only("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."),
+    _read_only("GET /api/v0/models/{model}", lmstudio_models.lmstudio_v0_model, "One model of it."),
+    _read_only("GET /api/v1/models", lmstudio_models.lmstudio_v1_models, "LM Studio's list of models."),
+    _read_only("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
         reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8", any_answer=True),
@@ -118,7 +118,7 @@ TABLE: tuple[Route, ...] = (
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
         reading=Reading(partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, reveals=True),
     ),
-    *_closed(
+    *_refused(
         Access.ADMIN,
         "It changes which models there are, or their prompts.",
         *("POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy", "DELETE /api/delete"),
@@ -127,54 +127,54 @@ TABLE: tuple[Route, ...] = (
         *("POST /api/v1/models/download", "GET /api/v1/models/download/status", "POST /models", "DELETE /models"),
         *("POST /models/load", "POST /models/unload", "POST /props", "POST /lora-adapters"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It gives out answers that were never checked, or lets one go on after its client has left.",
         *("GET /v1/stream", "DELETE /v1/stream", "POST /v1/streams/lookup", "GET /slots", "POST /slots/{id}"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It makes the model server call other machines.",
         *("POST /api/experimental/web_search", "POST /api/experimental/web_fetch", "GET /cors-proxy"),
         *("POST /cors-proxy", "GET /tools", "POST /tools"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It goes around the chat template, or shows it; use /v1/chat/completions or /v1/completions.",
         *("POST /completion", "POST /completions", "POST /infill", "POST /apply-template"),
         *("POST /tokenize", "POST /detokenize", "GET /props"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It is a second name; ask for the same under /v1.",
         *("POST /chat/completions", "POST /responses", "POST /embedding", "POST /embeddings", "GET /models"),
         "GET /v1/health",
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It counts what only /v1/messages/count_tokens counts here, or steers answers that others have asked for.",
         *("POST /chat/completions/control", "POST /v1/chat/completions/control", "POST /responses/input_tokens"),
         *("POST /chat/completions/input_tokens", "POST /v1/chat/completions/input_tokens"),
         "POST /v1/responses/input_tokens",
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It takes documents that nobody here would read.",
         *("POST /rerank", "POST /reranking", "POST /v1/rerank", "POST /v1/reranking"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It tells of the model server, or of its account, what no chat needs; ask the model server itself.",
         *("GET /metrics", "GET /lora-adapters", "GET /models/sse", "GET /api/status"),
         *("GET /api/experimental/model-recommendations", "GET /lmstudio-greeting"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "It is a WebSocket of LM Studio's own SDK; use an OpenAI or Anthropic client, or LM Studio's REST API.",
         *("GET /llm", "GET /embedding", "GET /system", "GET /diagnostics", "GET /files", "GET /repository"),
         *("GET /plugins", "GET /runtime"),
     ),
-    *_closed(
+    *_refused(
         Access.REFUSED,
         "Sound in or out of a model cannot be checked.",
         *("POST /v1/audio/transcriptions", "POST /audio/transcriptions", "POST /v1/audio/speech"),
@@ -209,7 +209,7 @@ class RouteTable:
                 raise ValueError(f"two rows for {row.method} {row.path}")
             methods[row.method] = row
         exact = [(method, path) for path, methods in self._exact.items() for method in methods]
-        self._known = {door: self._look_up(*door) for door in exact}
+        self._known = {endpoint: self._look_up(*endpoint) for endpoint in exact}
 
     def find(self, method: str, path: str) -> RouteMatch:
         """The row for a request. HEAD is answered where GET is."""

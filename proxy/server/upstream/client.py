@@ -60,7 +60,7 @@ def shown_url(upstream: str) -> str:
     return str(httpx.URL(upstream).copy_with(userinfo=b"")).rstrip("/")
 
 
-def connect(config: ServerConfig) -> Upstream:
+def create_upstream(config: ServerConfig) -> Upstream:
     """The configured model server. Nothing is opened yet."""
     url = httpx.URL(config.upstream)
     if config.transport == "own" and url.scheme == "http":
@@ -141,18 +141,18 @@ class HttpxResponse:
             self._closing = asyncio.get_running_loop().create_task(self._response.aclose())
 
 
-def let_end(response: UpstreamResponse) -> None:
+def keep_or_abort(response: UpstreamResponse) -> None:
     """Everything that matters has been read: the connection is kept if the answer's end comes soon, else closed."""
     if not response.complete:
         asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
 
 
-def explain(error: Exception, begun: bool = False) -> UpstreamError:
+def to_upstream_error(error: Exception, after_head: bool = False) -> UpstreamError:
     """A transport's error as ours, without addresses: clients read it. `begun`: the answer's head had come."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
     if isinstance(error, httpx.TimeoutException):
         return UpstreamTimeout("The model server took too long", "timeout")
-    if begun or isinstance(error, httpx.ReadError | httpx.CloseError):
+    if after_head or isinstance(error, httpx.ReadError | httpx.CloseError):
         return UpstreamBroken("The model server broke off its answer", "truncated")
     return UpstreamBroken("The model server's answer is not HTTP, or there was none", "protocol")

@@ -18,10 +18,10 @@ from proxy.server.upstream.http1 import ResponseParser
 OnData = Callable[[bytes], bytes | None]
 """Takes what has arrived. None: go on; bytes: stop, and hand them to whoever waits."""
 
-BUFFER = 256 * 1024
+MAX_BUFFERED = 256 * 1024
 """Bytes of an answer that may lie unread before the socket is read no more. One read (at most as much) comes on top."""
 
-TURN = 64 * 1024
+FAIR_READ = 64 * 1024
 """Bytes in one read after which the other sockets have their turn: libuv would read a socket that is always full 32
 times in a row, with all that is made of it, before it looks at another one."""
 
@@ -104,7 +104,7 @@ class Http1Response:
                 if parser.done:
                     return b""
                 await self._wait_for_data()
-        return self._taken()
+        return self._take()
 
     async def pump(self, on_data: OnData) -> bytes | None:
         """Hand on what arrives as it arrives, in the socket's own callback: waking a task costs more than the rest.
@@ -115,7 +115,7 @@ class Http1Response:
         parser = self._parser
         while True:
             if parser.chunks:
-                stop = on_data(self._taken())
+                stop = on_data(self._take())
             elif self._error is not None:
                 raise self._error
             elif parser.done:
@@ -134,7 +134,7 @@ class Http1Response:
         finally:
             self._on_data = None
 
-    def _taken(self) -> bytes:
+    def _take(self) -> bytes:
         """What lies unread, no longer kept."""
         chunks = self._parser.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -155,7 +155,7 @@ class Http1Response:
         if self._connection is not None:
             self._connection.fail(self._error)
 
-    async def head(self) -> None:
+    async def wait_for_head(self) -> None:
         """Waits for the head. For the pool; nobody else sees an answer without one."""
         while not self._parser.head_done:
             if self._error is not None:
@@ -176,13 +176,13 @@ class Http1Response:
             self._waiter = None
 
     def _drained(self) -> None:
-        if self._buffered > BUFFER and self._connection is not None:
-            self._connection.resume()
+        if self._buffered > MAX_BUFFERED and self._connection is not None:
+            self._connection.resume_reading()
         self._buffered = 0
 
     # What the connection calls.
 
-    def arrived(self, size: int) -> bool:
+    def body_received(self, size: int) -> bool:
         """Bytes have been parsed. True when so many lie unread that no more should come.
 
         Every event of every stream comes through here, so it is one function, and not five.
@@ -191,7 +191,7 @@ class Http1Response:
         if on_data is None or not chunks:
             self._buffered += size
             self.wake()
-            return self._buffered > BUFFER
+            return self._buffered > MAX_BUFFERED
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         if self._buffered:
@@ -214,7 +214,7 @@ class Http1Response:
         if waiter is not None and not waiter.done():
             waiter.set_result(stop)
 
-    def detached(self, error: Exception | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         """The connection is no longer this answer's: the end has arrived, or `error` has come instead of it."""
         self._connection = None
         self._error = error
@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
     def fail(self, error: Exception) -> None:
         """Ends the exchange, if there is one, with an error, and the connection at once."""
         if self._response is not None:
-            self._detach().detached(error)
+            self._detach_response().finish(error)
         self.abort()
 
     def abort(self) -> None:
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """The reader has caught up."""
         if self.usable:
             assert self._transport is not None
@@ -295,21 +295,21 @@ class Connection(asyncio.Protocol):
             self.fail(error)
             return
         if parser.done:
-            self._finish(parser.reusable)
-        elif response.arrived(len(data)):
-            self._pause()
-        elif len(data) >= TURN:
-            self._pause()
-            self._loop.call_soon(self._next_turn, response)
+            self._finish_response(parser.reusable)
+        elif response.body_received(len(data)):
+            self._pause_reading()
+        elif len(data) >= FAIR_READ:
+            self._pause_reading()
+            self._loop.call_soon(self._resume_after_turn, response)
 
-    def _pause(self) -> None:
+    def _pause_reading(self) -> None:
         if self.usable:
             assert self._transport is not None
             self._transport.pause_reading()
 
-    def _next_turn(self, response: Http1Response) -> None:
+    def _resume_after_turn(self, response: Http1Response) -> None:
         if self._response is response:
-            self.resume()
+            self.resume_reading()
 
     def eof_received(self) -> None:
         """The server will send no more: the end of some answers, a cut in all others."""
@@ -321,7 +321,7 @@ class Connection(asyncio.Protocol):
         except httpx.RemoteProtocolError as error:
             self.fail(error)
         else:
-            self._finish(reusable=False)
+            self._finish_response(reusable=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed. An exchange that is still under way has been cut by a reset."""
@@ -346,15 +346,15 @@ class Connection(asyncio.Protocol):
 
     # The end of an exchange, and its clock
 
-    def _detach(self) -> Http1Response:
+    def _detach_response(self) -> Http1Response:
         response = self._response
         assert response is not None
         self._response = self._parser = None
         self._stop_timer()
         return response
 
-    def _finish(self, reusable: bool) -> None:
-        self._detach().detached()
+    def _finish_response(self, reusable: bool) -> None:
+        self._detach_response().finish()
         if reusable and not self._unsent and self.usable:
             self._on_idle(self)
         else:
@@ -363,14 +363,14 @@ class Connection(asyncio.Protocol):
     def _start_timer(self, seconds: float | None) -> None:
         self._stop_timer()
         if seconds is not None:
-            self._timer = self._loop.call_later(seconds, self._look_at_clock)
+            self._timer = self._loop.call_later(seconds, self._check_timer)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look_at_clock(self) -> None:
+    def _check_timer(self) -> None:
         if self._unsent:
             self._check_write()
         else:
@@ -390,10 +390,10 @@ class Connection(asyncio.Protocol):
         assert limit is not None
         assert self._response is not None
         left = self._response.time_left(limit)
-        if left > _TICK:
+        if left > CLOCK_RESOLUTION:
             self._start_timer(left)
         else:
             self.fail(httpx.ReadTimeout(f"nothing came from the server for {limit} s"))
 
 
-_TICK = 0.001  # seconds; event loops keep time in milliseconds
+CLOCK_RESOLUTION = 0.001  # seconds; event loops keep time in milliseconds

@@ -19,7 +19,7 @@ FROM_UPSTREAM = frozenset((b"retry-after",))
 
 QUERY_LIMIT = 1024
 _PAIR = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]{0,63}=[A-Za-z0-9_.+-]{0,128}")
-_REACHING = re.compile(rb"conv|stream|model|autoload|slot|key|token", re.IGNORECASE)
+_STATEFUL = re.compile(rb"conv|stream|model|autoload|slot|key|token", re.IGNORECASE)
 
 
 class UpstreamHeaders:
@@ -33,14 +33,14 @@ class UpstreamHeaders:
         ]
         if key is not None:
             self._fixed.append((b"authorization", b"Bearer " + key.encode()))
-        self._accepting: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
+        self._by_accept: dict[bytes, tuple[tuple[bytes, bytes], ...]] = {}
         self._passed = TRACING | (CREDENTIALS if pass_credentials and key is None else frozenset())
 
-    def of(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Sequence[tuple[bytes, bytes]]:
+    def build(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Sequence[tuple[bytes, bytes]]:
         """For one request; `accept` is what the dialect reads. Most requests get the very same tuple."""
-        fixed = self._accepting.get(accept)
+        fixed = self._by_accept.get(accept)
         if fixed is None:
-            fixed = self._accepting[accept] = (*self._fixed, (b"accept", accept))
+            fixed = self._by_accept[accept] = (*self._fixed, (b"accept", accept))
         passed = [pair for pair in client if pair[0] in self._passed]
         return [*fixed, *passed] if passed else fixed
 
@@ -52,4 +52,4 @@ def plain_query(query: bytes) -> bytes:
     """
     if not query or len(query) > QUERY_LIMIT:
         return b""
-    return b"&".join(pair for pair in query.split(b"&") if _PAIR.fullmatch(pair) and not _REACHING.match(pair))
+    return b"&".join(pair for pair in query.split(b"&") if _PAIR.fullmatch(pair) and not _STATEFUL.match(pair))

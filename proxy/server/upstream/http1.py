@@ -32,7 +32,7 @@ def encode_request(method: bytes, target: bytes, authority: bytes, headers: Head
     taken to be that of many requests: what is made of it is kept. So secrets of clients belong into a list.
     Raises `httpx.LocalProtocolError` for anything that could not be one request with just these headers.
     """
-    encode = _head_again if type(headers) is tuple else _head
+    encode = _cached_head if type(headers) is tuple else _head
     head, framing = encode(method, target, authority, headers)
     for name, value in framing:
         _check_framing(name, value, body)
@@ -65,7 +65,7 @@ def _head(method: bytes, target: bytes, authority: bytes, headers: Headers) -> t
     return b"".join(lines), framing
 
 
-_head_again = lru_cache(maxsize=64)(_head)
+_cached_head = lru_cache(maxsize=64)(_head)
 
 
 def _check_framing(name: bytes, value: bytes, body: bytes) -> None:
@@ -84,8 +84,8 @@ class ResponseParser:
     """
 
     __slots__ = (
+        "_overhead",
         "_parser",
-        "_silent",
         "_size",
         "_to_head",
         "chunks",
@@ -115,7 +115,7 @@ class ResponseParser:
         self.on_body = self.chunks.append  # httptools calls it for each piece: nothing is cheaper to call
         self._to_head = to_head
         self._size = 0  # of the header fields so far, then of the trailers
-        self._silent = 0  # bytes since the last progress: neither body nor the end of the headers
+        self._overhead = 0  # bytes since the last progress: neither body nor the end of the headers
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -126,15 +126,15 @@ class ResponseParser:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             if not self.done:
-                raise _refusal(error) from error
+                raise _protocol_error(error) from error
             self.reusable = False  # bytes after the end
         if self._to_head and self.head_done:
             self.chunks.clear()
         if self.chunks or had_head != self.head_done:
-            self._silent = 0
+            self._overhead = 0
         elif not self.done:
-            self._silent += len(data)
-            self._limit(self._silent)
+            self._overhead += len(data)
+            self._check_limit(self._overhead)
 
     def feed_eof(self) -> None:
         """The connection has ended. Raises `httpx.RemoteProtocolError` unless that is how this answer ends."""
@@ -154,7 +154,7 @@ class ResponseParser:
     def _part(self, after_head: str) -> str:
         return after_head if self.head_done else "headers"
 
-    def _limit(self, size: int) -> None:
+    def _check_limit(self, size: int) -> None:
         if size > MAX_HEAD:
             raise httpx.RemoteProtocolError(f"the answer's {self._part('trailers')} are longer than {MAX_HEAD} bytes")
 
@@ -172,7 +172,7 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field."""
         self._size += len(name) + len(value) + 4
-        self._limit(self._size)
+        self._check_limit(self._size)
         if not self.head_done:
             self.headers.append((name.lower(), value))
 
@@ -180,7 +180,7 @@ class ResponseParser:
         """The end of the headers, of the answer or of an interim one."""
         self.status = self._parser.get_status_code()
         if self.status < 200:
-            self._pass_interim()
+            self._skip_interim()
             return
         self._check_framing()
         self.head_done = True
@@ -193,7 +193,7 @@ class ResponseParser:
         """The end of the body, of the answer or of an interim one."""
         self.done = self.head_done
 
-    def _pass_interim(self) -> None:
+    def _skip_interim(self) -> None:
         if self.status < 100 or self.status == 101:
             raise httpx.RemoteProtocolError(f"status {self.status} answers no request of this client")
         self.reason = b""
@@ -213,7 +213,7 @@ class ResponseParser:
         self.ends_by_close = not framed
 
 
-def _refusal(error: Exception) -> httpx.RemoteProtocolError:
+def _protocol_error(error: Exception) -> httpx.RemoteProtocolError:
     """The error that a callback raised, or llhttp's own."""
     if isinstance(error.__context__, httpx.RemoteProtocolError):
         return error.__context__

@@ -13,9 +13,9 @@ from proxy.server.http.headers import Headers
 from proxy.server.upstream.client import TRANSPORT_ERRORS, UpstreamResponse
 from proxy.server.upstream.headers import FROM_UPSTREAM
 
-STREAMS = frozenset((b"text/event-stream", b"application/x-ndjson"))
-WHOLE = b"application/json"
-MOST_ERROR_TEXT = 64 * 1024
+STREAM_TYPES = frozenset((b"text/event-stream", b"application/x-ndjson"))
+WHOLE_TYPE = b"application/json"
+MAX_ERROR_TEXT = 64 * 1024
 WITHHELD = "The model server refused the request; its words are withheld by policy"
 PAGE = b"text/html"  # what no model server of these dialects sends
 
@@ -35,7 +35,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, message: str, response: UpstreamResponse) -> None:
         super().__init__(message, reason_of(response.status), response.status)
-        self.headers = kept_headers(response.headers)
+        self.headers = forwarded_headers(response.headers)
         self._plain = plain_answer(response)
 
     @property
@@ -67,28 +67,28 @@ async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> S
     if encoding != b"identity":
         raise UpstreamBroken("The model server sent an encoded answer, which was not asked for", "protocol")
     if response.status >= 400:
-        raise await _refusal(response, dialect, guard)
+        raise await _read_error(response, dialect, guard)
     if response.status != 200:
         raise UpstreamBroken(plain_answer(response), reason_of(response.status))
     kind = _content_type(response)
-    if kind in STREAMS:
+    if kind in STREAM_TYPES:
         return Shape.STREAM
-    if kind == WHOLE:
+    if kind == WHOLE_TYPE:
         return Shape.WHOLE
     if kind == PAGE:
         raise UpstreamBroken(plain_answer(response), "protocol")
     raise UpstreamBroken("The model server answered with something that is neither a stream nor JSON", "protocol")
 
 
-async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused | PromptTooLong:
+async def _read_error(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> UpstreamRefused | PromptTooLong:
     try:
-        body = await read_all(response, MOST_ERROR_TEXT)
+        body = await read_all(response, MAX_ERROR_TEXT)
     except (*TRANSPORT_ERRORS, UpstreamBroken):
         body = b""
     message = dialect.upstream_message(body)
     too_long = TOO_LONG.search(message) if response.status == 400 else None
     if too_long is not None:
-        return PromptTooLong.about(int(too_long[1]), int(too_long[2]), exact=True)
+        return PromptTooLong.with_counts(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
         message = plain_answer(response)
     elif not guard.admits(message):
@@ -99,7 +99,7 @@ async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -
 _DELAY = re.compile(rb"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")  # RFC 9110, 10.2.3
 
 
-def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Those of the model server's headers that a client gets."""
     return [(name, value) for name, value in headers if name in FROM_UPSTREAM and _DELAY.fullmatch(value)]
 

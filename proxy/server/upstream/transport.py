@@ -58,7 +58,7 @@ class Http1Origin:
         if connection is not None:
             response = connection.send(request, timeouts, to_head=to_head)
             try:
-                await response.head()
+                await response.wait_for_head()
             except (httpx.ReadError, httpx.RemoteProtocolError):
                 if response.received:
                     raise
@@ -66,7 +66,7 @@ class Http1Origin:
                 return response
         connection = await self._connect(timeouts.connect)
         response = connection.send(request, timeouts, to_head=to_head)
-        await response.head()
+        await response.wait_for_head()
         return response
 
     @property
@@ -84,7 +84,7 @@ class Http1Origin:
 
     async def _connect(self, limit: float | None) -> Connection:
         self._refuse_when_closed()
-        connection = Connection(self._take_back, self._forget)
+        connection = Connection(self._return_idle, self._forget)
         where = self._authority.decode("ascii")
         try:
             async with asyncio.timeout(limit):
@@ -113,7 +113,7 @@ class Http1Origin:
             connection.abort()
         return None
 
-    def _take_back(self, connection: Connection) -> None:
+    def _return_idle(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         self._idle[connection] = loop.time()
         if self._sweeper is None:

@@ -255,7 +255,7 @@ async def test_held_text_is_kept_alive_too() -> None:
         go_on.set()
         assert b"FORBidden" in (await wire.until(b"[DONE]")).replace(b'"}', b"")
         exchange = await proxy.exchange()
-        assert exchange.held_most == 4
+        assert exchange.max_held == 4
         assert exchange.held_seconds > 0
 
 
@@ -329,7 +329,7 @@ async def test_a_failure_of_the_proxy_itself(monkeypatch: pytest.MonkeyPatch, ca
 
     async with FakeUpstream(reply(sse(*said("Hello")))) as upstream, running(upstream, FORBIDDEN) as proxy:
         with monkeypatch.context() as patch:
-            patch.setattr(Exchange, "waits", fail)
+            patch.setattr(Exchange, "record_held", fail)
             answer = await proxy.chat(n=1, stream=False)
         assert answer.status == 500
         assert error_of(answer)["code"] == "upstream_internal"

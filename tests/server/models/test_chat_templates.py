@@ -11,15 +11,15 @@ from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.config import ServerConfig
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import (
-    FRESH,
-    KEPT,
+    EXPIRES_AFTER,
     LLAMA_CPP_DEFAULT,
-    MOST_MODELS,
-    Templates,
-    of_llama_cpp,
-    of_ollama,
+    MAX_MODELS,
+    REFRESH_AFTER,
+    ChatTemplates,
+    from_llama_cpp,
+    from_ollama,
 )
-from proxy.server.upstream.client import connect
+from proxy.server.upstream.client import create_upstream
 from tests.fakes import FakeUpstream, Stall, reply, reply_json, sse
 from tests.fakes.ollama import Ollama, recorded
 from tests.policies import copies
@@ -40,26 +40,26 @@ class Clock:
 
 
 class Asking:
-    """Templates in front of a fake model server."""
+    """ChatTemplates in front of a fake model server."""
 
     def __init__(self, upstream: FakeUpstream) -> None:
         config = ServerConfig(upstream=upstream.url)
-        self.upstream = connect(config)
-        self.inquiry = ModelServerApi(config, self.upstream)
+        self.upstream = create_upstream(config)
+        self.api = ModelServerApi(config, self.upstream)
         self.clock = Clock()
-        self.templates = Templates(self.inquiry, self.clock)
+        self.templates = ChatTemplates(self.api, self.clock)
 
     async def learnt(self, model: str) -> ChatTemplate:
         """What is known once everything that was started is done."""
-        self.templates.of(model)
-        await self.inquiry.settled()
-        return self.templates.of(model)
+        self.templates.get(model)
+        await self.api.wait_idle()
+        return self.templates.get(model)
 
     async def __aenter__(self) -> Asking:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.inquiry.aclose()
+        await self.api.aclose()
         await self.upstream.aclose()
 
 
@@ -78,12 +78,12 @@ class Asking:
 )
 def test_llama_cpp_tells_template_and_tokens(props: dict[str, Any], markers: set[str], exists: bool) -> None:
     """Markers of the list that stand in the template, or begin or end a text; the default template is none."""
-    assert of_llama_cpp(props) == ChatTemplate(frozenset(markers), exists)
+    assert from_llama_cpp(props) == ChatTemplate(frozenset(markers), exists)
 
 
 def test_without_tokens_all_ends_count() -> None:
     """An older llama.cpp tells the template only."""
-    template = of_llama_cpp({"chat_template": "[INST]"})
+    template = from_llama_cpp({"chat_template": "[INST]"})
     assert template.markers is not None
     assert {"[INST]", "</s>", "<eos>"} <= template.markers
 
@@ -98,7 +98,7 @@ def test_without_tokens_all_ends_count() -> None:
 )
 def test_ollama_tells_the_template(name: str, there: set[str], not_there: set[str], exists: bool) -> None:
     """Of a real Ollama: a Jinja template, a Go template, none at all."""
-    template = of_ollama(json.loads(recorded(name)))
+    template = from_ollama(json.loads(recorded(name)))
     assert template.markers is not None
     assert there <= template.markers
     assert not not_there & template.markers
@@ -121,7 +121,7 @@ def test_html_is_left_alone_where_it_ends_no_text(
 ) -> None:
     """Ollama tells no token's text: `</s>` counts where the tokenizer, the template or a stop word make it possible."""
     info = {"tokenizer.ggml.model": tokenizer} if tokenizer else {}
-    known = of_ollama({"template": template, "model_info": info, "parameters": parameters}).markers
+    known = from_ollama({"template": template, "model_info": info, "parameters": parameters}).markers
     assert known is not None
     assert ("</s>" in known) is counts
 
@@ -129,15 +129,15 @@ def test_html_is_left_alone_where_it_ends_no_text(
 @pytest.mark.parametrize("shown", [{}, {"template": 5}, {"error": "model not found"}])
 def test_an_answer_without_template_teaches_nothing(shown: dict[str, Any]) -> None:
     """Then all markers count."""
-    assert of_ollama(shown) == UNKNOWN
+    assert from_ollama(shown) == UNKNOWN
 
 
 async def test_a_request_never_waits_for_the_answer() -> None:
     """What is not known yet is unknown, even while the model server does not answer at all."""
     async with FakeUpstream(reply([b"x", Stall()])) as upstream, Asking(upstream) as asking:
-        assert asking.templates.of("tiny") is UNKNOWN
+        assert asking.templates.get("tiny") is UNKNOWN
         await upstream.exchange()
-        assert asking.templates.of("tiny") is UNKNOWN
+        assert asking.templates.get("tiny") is UNKNOWN
         assert len(upstream.exchanges) == 1
 
 
@@ -147,12 +147,12 @@ async def test_ollama_is_asked_for_a_digest_and_once_for_its_template() -> None:
     async with FakeUpstream(ollama) as upstream, Asking(upstream) as asking:
         assert (await asking.learnt("TINY:latest")).exists is True
         assert ollama.asked == ["GET /props", "GET /api/tags", "POST /api/show"]
-        asking.clock.now += FRESH
+        asking.clock.now += REFRESH_AFTER
         assert (await asking.learnt("tiny")).exists is True
         assert ollama.asked[3:] == ["GET /api/tags"]
         next(m for m in ollama.tags["models"] if m["name"] == "tiny:latest")["digest"] = "b" * 64
         ollama.shown["tiny"]["template"] = "{{ .Prompt }}"
-        asking.clock.now += FRESH
+        asking.clock.now += REFRESH_AFTER
         assert (await asking.learnt("tiny")).exists is False
         assert ollama.asked[4:] == ["GET /api/tags", "POST /api/show"]
 
@@ -161,10 +161,10 @@ async def test_what_is_old_is_not_believed() -> None:
     """After a long silence a model may be another one: until that is known, all markers count."""
     async with FakeUpstream(Ollama()) as upstream, Asking(upstream) as asking:
         assert (await asking.learnt("tiny")).markers is not None
-        asking.clock.now += KEPT
-        assert asking.templates.of("tiny") is UNKNOWN
-        await asking.inquiry.settled()
-        assert asking.templates.of("tiny") is not UNKNOWN
+        asking.clock.now += EXPIRES_AFTER
+        assert asking.templates.get("tiny") is UNKNOWN
+        await asking.api.wait_idle()
+        assert asking.templates.get("tiny") is not UNKNOWN
 
 
 async def test_a_model_that_is_not_there_is_asked_about_rarely() -> None:
@@ -180,9 +180,9 @@ async def test_a_model_that_is_not_there_is_asked_about_rarely() -> None:
 async def test_only_so_many_models_are_remembered() -> None:
     """What clients name does not pile up."""
     async with FakeUpstream(Ollama()) as upstream, Asking(upstream) as asking:
-        for n in range(MOST_MODELS + 5):
+        for n in range(MAX_MODELS + 5):
             await asking.learnt(f"model-{n}")
-        assert len(asking.templates._known) == MOST_MODELS
+        assert len(asking.templates._known) == MAX_MODELS
 
 
 async def test_a_model_server_that_is_gone_teaches_nothing() -> None:
@@ -200,7 +200,7 @@ async def test_a_requests_markers_are_those_of_its_models_template() -> None:
     ollama = Ollama({"POST /v1/chat/completions": reply(sse(*said("Hello")))})
     async with FakeUpstream(ollama) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(content="[INST] hi<|im_end|>")
-        await proxy.server.runtime._model_server.settled()
+        await proxy.server.runtime._model_server.wait_idle()
         await proxy.chat(content="[INST] hi<|im_end|>")
         sent = [json.loads(r.body)["messages"][0]["content"] for r in upstream.requests if "chat" in r.target]
         assert sent == ["[\u200bINST] hi<\u200b|im_end|>", "[INST] hi<\u200b|im_end|>"]

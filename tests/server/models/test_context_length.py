@@ -13,8 +13,15 @@ from proxy.errors import PromptTooLong
 from proxy.server.config import ServerConfig
 from proxy.server.models import context_length as context
 from proxy.server.models.api import ModelServerApi
-from proxy.server.models.context_length import FEWEST, FRESH, MOST, MOST_MODELS, SHORT, Contexts
-from proxy.server.upstream.client import connect
+from proxy.server.models.context_length import (
+    MAX_CHARS_PER_TOKEN,
+    MAX_MODELS,
+    MIN_CHARS_PER_TOKEN,
+    REFRESH_AFTER,
+    SHORT_PROMPT,
+    ContextLengths,
+)
+from proxy.server.upstream.client import create_upstream
 from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json, sse
 from tests.fakes.ollama import Ollama
 from tests.server.models.test_chat_templates import Clock
@@ -28,22 +35,22 @@ LENGTH = 4096  # of tiny's context, as the recorded /api/ps tells it
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a length that is told is waited for."""
-    monkeypatch.setattr(context, "PATIENCE", 10.0)
+    monkeypatch.setattr(context, "FIRST_WAIT", 10.0)
 
 
-OVER = int(LENGTH * 1.5 * FEWEST)  # characters that are surely too many
+OVER = int(LENGTH * 1.5 * MIN_CHARS_PER_TOKEN)  # characters that are surely too many
 USAGE = {"choices": [], "usage": {"prompt_tokens": 2051, "completion_tokens": 1, "total_tokens": 2052}}
 
 
 @asynccontextmanager
-async def contexts(answers: Any, margin: float = 1.5) -> AsyncIterator[tuple[Contexts, FakeUpstream]]:
-    """Contexts in front of a fake model server."""
+async def contexts(answers: Any, margin: float = 1.5) -> AsyncIterator[tuple[ContextLengths, FakeUpstream]]:
+    """ContextLengths in front of a fake model server."""
     async with FakeUpstream(answers) as upstream:
         config = ServerConfig(upstream=upstream.url)
-        transport = connect(config)
-        inquiry = ModelServerApi(config, transport)
-        yield Contexts(inquiry, margin, Clock()), upstream
-        await inquiry.aclose()
+        transport = create_upstream(config)
+        api = ModelServerApi(config, transport)
+        yield ContextLengths(api, margin, Clock()), upstream
+        await api.aclose()
         await transport.aclose()
 
 
@@ -90,19 +97,19 @@ async def test_llama_cpp_and_lm_studio_tell_the_length_elsewhere(path: str, body
 async def test_short_prompts_ask_nothing_and_long_ones_rarely() -> None:
     """A prompt that fits into any context costs no question; an answer stays fresh for a while."""
     async with contexts(Ollama()) as (known, upstream):
-        await known.check("tiny", SHORT - 1)
+        await known.check("tiny", SHORT_PROMPT - 1)
         assert not upstream.exchanges
         for _ in range(3):
-            await known.check("tiny", SHORT)
+            await known.check("tiny", SHORT_PROMPT)
         assert len(upstream.exchanges) == 1
-        known._clock.now += FRESH  # type: ignore[attr-defined]
-        await known.check("tiny", SHORT)
+        known._clock.now += REFRESH_AFTER  # type: ignore[attr-defined]
+        await known.check("tiny", SHORT_PROMPT)
         await upstream.exchange(1)
 
 
 async def test_a_model_server_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long prompt waits a moment for a length that nobody knows yet, then goes on without it."""
-    monkeypatch.setattr(context, "PATIENCE", 0.01)
+    monkeypatch.setattr(context, "FIRST_WAIT", 0.01)
     async with contexts(reply([b"{", Stall()])) as (known, _):
         await known.check("tiny", OVER * 10)
 
@@ -113,7 +120,7 @@ async def test_characters_of_a_token_are_learnt_upwards() -> None:
         assert not known.learn("tiny", 6_000, 1_000)
         await known.check("tiny", OVER)
         with pytest.raises(PromptTooLong):
-            await known.check("tiny", int(OVER * 6 / FEWEST))
+            await known.check("tiny", int(OVER * 6 / MIN_CHARS_PER_TOKEN))
 
 
 async def test_dense_text_never_makes_the_estimate_stricter() -> None:
@@ -128,14 +135,14 @@ async def test_no_answer_makes_the_estimate_lax_without_end() -> None:
     """However few tokens a model server says it has counted."""
     async with contexts(Ollama()) as (known, _):
         for _ in range(20):
-            known.learn("tiny", 100_000, 100_000 // int(MOST * 1.5))
+            known.learn("tiny", 100_000, 100_000 // int(MAX_CHARS_PER_TOKEN * 1.5))
         with pytest.raises(PromptTooLong):
-            await known.check("tiny", int(LENGTH * 1.5 * MOST) + 1)
+            await known.check("tiny", int(LENGTH * 1.5 * MAX_CHARS_PER_TOKEN) + 1)
 
 
 @pytest.mark.parametrize(
     ("characters", "tokens", "cut"),
-    [(24_000, 2_051, True), (24_000, 3_001, False), (24_000, 0, False), (SHORT - 1, 1, False)],
+    [(24_000, 2_051, True), (24_000, 3_001, False), (24_000, 0, False), (SHORT_PROMPT - 1, 1, False)],
 )
 async def test_far_too_few_tokens_mean_that_the_prompt_was_cut(characters: int, tokens: int, cut: bool) -> None:
     """Fewer than half of the least that can be. An answer that counted nothing says nothing."""
@@ -155,9 +162,9 @@ async def test_a_cut_prompt_teaches_nothing() -> None:
 async def test_only_so_many_models_are_remembered() -> None:
     """What clients name does not pile up."""
     async with contexts(Ollama()) as (known, _):
-        for n in range(MOST_MODELS + 5):
-            known.learn(f"model-{n}", SHORT, 500)
-        assert len(known._models) == MOST_MODELS
+        for n in range(MAX_MODELS + 5):
+            known.learn(f"model-{n}", SHORT_PROMPT, 500)
+        assert len(known._models) == MAX_MODELS
 
 
 async def test_the_client_gets_a_400_in_its_dialect() -> None:

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from proxy.cli.logs import Json, Text
+from proxy.cli.logs import JsonFormatter, TextFormatter
 from proxy.core.types import Action, Finding, Rule
 from proxy.server.exchange.record import Exchange, Outcome
-from proxy.server.ops.decision_log import MOST_RULES, DecisionLog
+from proxy.server.ops.decision_log import MAX_RULES, DecisionLog
 
 
 def told(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -17,7 +17,7 @@ def told(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.set_level(logging.INFO, "safety_proxy.decisions")
     DecisionLog().begin(exchange)
     DecisionLog().end(exchange)
-    return [Text().format(record).partition(f" {record.levelname} ")[2] for record in caplog.records]
+    return [TextFormatter().format(record).partition(f" {record.levelname} ")[2] for record in caplog.records]
 
 
 def test_a_line_names_the_rules_of_an_exchange(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,7 +38,7 @@ def test_nothing_found_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_line_stays_short(caplog: pytest.LogCaptureFixture) -> None:
     """However many rules find something, so many are named."""
     exchange = Exchange("/v1/chat/completions")
-    for number in range(MOST_RULES + 5):
+    for number in range(MAX_RULES + 5):
         exchange.note("input", Finding(0, 1, Rule("house", f"r{number}", Action.FLAG)))
     (line,) = told(exchange, caplog)
     assert line.endswith("house/r19 flag, and 5 more")
@@ -52,8 +52,10 @@ def fail(text: str) -> Exception:
         return error
 
 
-@pytest.mark.parametrize("form", [Text, Json])
-def test_a_check_that_failed_is_logged_by_its_place(caplog: pytest.LogCaptureFixture, form: type[Text | Json]) -> None:
+@pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
+def test_a_check_that_failed_is_logged_by_its_place(
+    caplog: pytest.LogCaptureFixture, form: type[TextFormatter | JsonFormatter]
+) -> None:
     """Once for an exchange, at error level, with what it is and where it was raised, and without what it says."""
     exchange = Exchange("/v1/chat/completions", id="c0ffee", outcome=Outcome.BLOCKED)
     exchange.check_errors += [fail("my secret"), fail("my secret"), KeyError("my secret")]
@@ -79,6 +81,6 @@ def test_the_traceback_is_for_debugging(caplog: pytest.LogCaptureFixture) -> Non
 def test_many_failures_are_one_short_line(caplog: pytest.LogCaptureFixture) -> None:
     """A check may fail for each of an answer's channels."""
     exchange = Exchange("/v1/chat/completions")
-    exchange.check_errors += [type(f"Error{i}", (Exception,), {})() for i in range(MOST_RULES + 5)]
+    exchange.check_errors += [type(f"Error{i}", (Exception,), {})() for i in range(MAX_RULES + 5)]
     (line,) = told(exchange, caplog)
     assert line.endswith("Error19, and 5 more")

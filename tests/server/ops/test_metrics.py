@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from proxy.core.types import Action, Finding, Rule
 from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
-from proxy.server.ops.metrics import MOST_MODELS, MOST_RULES, OTHER, Metrics
+from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, OTHER, Metrics
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Policies, chunk, running, said
@@ -33,7 +33,7 @@ def series(registry: CollectorRegistry) -> int:
 
 def test_ten_thousand_models_do_not_raise_the_number_of_series() -> None:
     """10,000 random model names do not raise the number of series: the first 20 keep their name."""
-    some = [Exchange(CHAT, model=f"model-{i}") for i in range(MOST_MODELS + 1)]
+    some = [Exchange(CHAT, model=f"model-{i}") for i in range(MAX_MODELS + 1)]
     many = [Exchange(CHAT, model=f"model-{i}\n\u2028{i}") for i in range(10_000)]
     assert series(counted(some)) == series(counted(some + many))
     registry = counted(some + many)
@@ -46,10 +46,10 @@ def test_ten_thousand_models_do_not_raise_the_number_of_series() -> None:
 def test_many_rules_are_capped_too() -> None:
     """Rules beyond the cap are counted as one."""
     exchange = Exchange(CHAT)
-    for i in range(MOST_RULES + 5):
+    for i in range(MAX_RULES + 5):
         exchange.note("output", Finding(0, 1, Rule("p", f"r{i}", Action.FLAG)))
     labels = {"policy": OTHER, "rule": OTHER, "direction": "output", "action": "flag"}
-    assert counted([exchange]).get_sample_value("safety_proxy_policy_actions_total", labels) == 5
+    assert counted([exchange]).get_sample_value("safety_proxy_findings_total", labels) == 5
 
 
 def test_an_observed_rule_counts_as_a_flag() -> None:
@@ -58,7 +58,32 @@ def test_an_observed_rule_counts_as_a_flag() -> None:
     exchange.note("output", Finding(0, 1, Rule("p", "r", Action.BLOCK, enforced=False)))
     labels = {"policy": "p", "rule": "r", "direction": "output", "action": "flag"}
     assert exchange.outcome is Outcome.ALLOWED
-    assert counted([exchange]).get_sample_value("safety_proxy_policy_actions_total", labels) == 1
+    assert counted([exchange]).get_sample_value("safety_proxy_findings_total", labels) == 1
+
+
+def test_the_old_metric_says_modify() -> None:
+    """policy_actions_total counts the same as findings_total until 0.2, with its old word for a rewrite."""
+    exchange = Exchange(CHAT)
+    for action in Action:
+        exchange.note("output", Finding(0, 1, Rule("p", action.name, action)))
+    registry = counted([exchange])
+    for rule, old, new in (("FLAG", "flag", "flag"), ("REWRITE", "modify", "rewrite"), ("BLOCK", "block", "block")):
+        labels = {"policy": "p", "rule": rule, "direction": "output"}
+        assert registry.get_sample_value("safety_proxy_policy_actions_total", {**labels, "action": old}) == 1
+        assert registry.get_sample_value("safety_proxy_findings_total", {**labels, "action": new}) == 1
+
+
+def test_a_scrape_sees_what_has_just_ended() -> None:
+    """A finished exchange waits to be counted with others, but never beyond the next scrape."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    exchange = Exchange(CHAT)
+    metrics.begin(exchange)
+    assert registry.get_sample_value("safety_proxy_requests_in_flight", {"endpoint": CHAT}) == 1
+    metrics.end(exchange)
+    labels = {"endpoint": CHAT, "model": "", "outcome": "allowed", "stream": "false"}
+    assert registry.get_sample_value("safety_proxy_requests_total", labels) == 1
+    assert registry.get_sample_value("safety_proxy_requests_in_flight", {"endpoint": CHAT}) == 0
 
 
 def test_the_proxys_own_share_of_the_first_text() -> None:
@@ -136,12 +161,12 @@ async def test_requests_and_actions() -> None:
         for rule, direction, action, times in (
             ("flag.Hello", "input", "flag", 2),
             ("block.BAD", "input", "block", 1),
-            ("rewrite.dear", "output", "modify", 1),
+            ("rewrite.dear", "output", "rewrite", 1),
             ("block.FORBIDDEN", "output", "block", 1),
             ("flag.world", "output", "flag", 1),
         ):
             labels = {"policy": "test", "rule": rule, "direction": direction, "action": action}
-            assert proxy.metric("policy_actions_total", **labels) == times, labels
+            assert proxy.metric("findings_total", **labels) == times, labels
         assert proxy.metric("requests_in_flight", endpoint=CHAT) == 0
         assert proxy.metric("added_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("client_time_to_first_token_seconds_count", model="tiny") == 1
@@ -180,5 +205,5 @@ async def test_what_history_sends_again_is_counted_apart() -> None:
         await proxy.chat(messages=messages)
         await proxy.exchange()
         labels = {"policy": "test", "rule": "block.BAD", "action": "block"}
-        assert proxy.metric("policy_actions_total", direction="history", **labels) == 1
-        assert proxy.metric("policy_actions_total", direction="input", **labels) == 0
+        assert proxy.metric("findings_total", direction="history", **labels) == 1
+        assert proxy.metric("findings_total", direction="input", **labels) == 0

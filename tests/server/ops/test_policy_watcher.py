@@ -13,7 +13,7 @@ import pytest
 
 from proxy.policy import files
 from proxy.policy.store import PolicyStore
-from proxy.server.ops.policy_watcher import DEBOUNCE, STEP, PolicyWatcher
+from proxy.server.ops.policy_watcher import DEBOUNCE, QUIET, PolicyWatcher
 from tests.policy.stores import Loads, ids, policy, rename_over
 from tests.waiting import PATIENCE, a_moment, until
 
@@ -48,7 +48,7 @@ async def test_a_file_renamed_over_the_old_one(tmp_path: Path) -> None:
 
 def test_what_is_waited_for_before_a_load_leaves_most_of_a_second() -> None:
     """An edit takes effect within a second: changes are gathered, and the directory is looked at until it rests."""
-    assert (DEBOUNCE + STEP) / 1000 + files.PAUSE < 0.3
+    assert (DEBOUNCE + QUIET) / 1000 + files.PAUSE < 0.3
 
 
 async def test_a_file_emptied_and_then_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ async def test_sighup_loads_again(tmp_path: Path) -> None:
     """Changed or not, and without ending the process."""
     (tmp_path / "a.yaml").write_text(policy("bomb"))
     async with following(tmp_path, watch=False) as (store, loads, watcher):
-        with watcher.sighup_reloads():
+        with watcher.reload_on_sighup():
             os.kill(os.getpid(), signal.SIGHUP)
             await loads.until(lambda: store.status.loads == 2)
             (tmp_path / "a.yaml").write_text(policy("tnt"))

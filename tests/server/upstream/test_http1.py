@@ -209,9 +209,9 @@ def test_what_many_requests_have_is_made_once_and_says_the_same() -> None:
 def test_what_a_client_brings_is_not_kept() -> None:
     """A client's credentials and trace stand in a list, of which nothing is remembered."""
     headers = UpstreamHeaders(None, pass_credentials=True)
-    own = headers.of([(b"host", b"h")], b"a/b")
+    own = headers.build([(b"host", b"h")], b"a/b")
     assert type(own) is tuple
-    assert headers.of([(b"accept", b"x")], b"a/b") is own
+    assert headers.build([(b"accept", b"x")], b"a/b") is own
     for name in (b"authorization", b"x-api-key", b"traceparent"):
-        with_more = headers.of([(name, b"secret")], b"a/b")
+        with_more = headers.build([(name, b"secret")], b"a/b")
         assert with_more == [*own, (name, b"secret")]

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.server.upstream.connection import BUFFER
+from proxy.server.upstream.connection import MAX_BUFFERED
 from proxy.server.upstream.http1 import ResponseParser
 from proxy.server.upstream.transport import NO_TIMEOUTS, Http1Origin, Http1Response, Http1Transport, Timeouts
 from tests.server.faulty_server import FaultyServer, Peer, Script, answers, chunked, ok
@@ -157,7 +157,7 @@ async def test_what_lies_unread_is_bounded() -> None:
         response = await origin.request(b"GET", b"/")
         await server.peers[0].blocked.wait()
         size = len(await response.read_some())
-        assert BUFFER / 2 < size <= 2 * BUFFER
+        assert MAX_BUFFERED / 2 < size <= 2 * MAX_BUFFERED
         while data := await response.read_some():
             size += len(data)
         assert size == 65536 * 512

@@ -10,7 +10,7 @@ import respx
 
 from proxy.errors import UpstreamUnreachable
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.client import connect, explain
+from proxy.server.upstream.client import create_upstream, to_upstream_error
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_requests_go_under_the_upstreams_path_and_answers_come_raw() -> No
     with respx.mock(using="httpx") as mocked:
         answer = httpx.Response(200, headers={"X-One": "1"}, stream=Once())
         route = mocked.post("https://models.example/base/v1/chat/completions").mock(return_value=answer)
-        upstream = connect(CONFIG)
+        upstream = create_upstream(CONFIG)
         response = await upstream.open(b"POST", b"/v1/chat/completions", [(b"accept", b"text/event-stream")], b"{}")
         assert response.status == 200
         assert (b"x-one", b"1") in response.headers
@@ -50,8 +50,8 @@ async def test_nobody_at_the_other_end_is_said_so() -> None:
     """A refused connection is the proxy's own word for it."""
     with respx.mock(using="httpx") as mocked:
         mocked.get("https://models.example/base/v1/models").mock(side_effect=httpx.ConnectError("refused"))
-        upstream = connect(CONFIG)
+        upstream = create_upstream(CONFIG)
         with pytest.raises(httpx.ConnectError) as caught:
             await upstream.open(b"GET", b"/v1/models", [], b"")
         await upstream.aclose()
-    assert isinstance(explain(caught.value), UpstreamUnreachable)
+    assert isinstance(to_upstream_error(caught.value), UpstreamUnreachable)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from proxy.demo.stage import Columns, Plain, printable, stage, summary, table, wrapped
+from proxy.demo.display import Columns, Plain, display_for, printable, summary, table, wrapped
 
 
 class Terminal(io.StringIO):
@@ -66,7 +66,7 @@ def test_nothing_is_drawn_when_nothing_has_changed() -> None:
 def test_without_a_terminal_both_texts_follow_each_other() -> None:
     """Plain text, complete, without a single control character."""
     out = io.StringIO()
-    plain = stage(out)
+    plain = display_for(out)
     assert isinstance(plain, Plain)
     plain.show("never shown alone", "")
     plain.close("raw\ntext", "guarded")
@@ -79,7 +79,7 @@ def test_a_narrow_terminal_is_no_place_for_columns(
 ) -> None:
     """Two columns are drawn only where they can be read."""
     monkeypatch.setenv("COLUMNS", columns)
-    assert isinstance(stage(Terminal()), kind)
+    assert isinstance(display_for(Terminal()), kind)
 
 
 def test_wrapping_keeps_every_character_and_every_line_end() -> None:

@@ -13,7 +13,7 @@ NARROW = 76  # columns of a terminal below which two texts do not fit beside eac
 GAP = " │ "
 
 
-class Stage(Protocol):
+class Display(Protocol):
     """Where a raw and a guarded text are shown while they grow."""
 
     def show(self, raw: str, guarded: str) -> None:
@@ -23,7 +23,7 @@ class Stage(Protocol):
         """Both texts are complete."""
 
 
-def stage(out: TextIO) -> Stage:
+def display_for(out: TextIO) -> Display:
     """The stage that fits `out`."""
     columns, rows = shutil.get_terminal_size()
     if out.isatty() and columns >= NARROW:
@@ -38,7 +38,7 @@ class Columns:
         self._out = out
         self._width = (columns - len(GAP)) // 2
         self._rows = max(rows - 4, 4)
-        self._drawn = 0  # lines that the next drawing replaces
+        self._drawn_lines = 0  # lines that the next drawing replaces
         self._latest = ("", "")
         out.write(f"{LEFT:<{self._width}}{GAP}{RIGHT}\n{'─' * self._width}─┼─{'─' * self._width}\n")
 
@@ -51,17 +51,17 @@ class Columns:
     def close(self, raw: str, guarded: str) -> None:
         """Draw both whole, and leave them."""
         self._draw(self._lines(raw, guarded))
-        self._drawn = 0
+        self._drawn_lines = 0
 
     def _lines(self, raw: str, guarded: str) -> list[str]:
         pairs = zip_longest(wrapped(raw, self._width), wrapped(guarded, self._width), fillvalue="")
         return [f"{left:<{self._width}}{GAP}{right}".rstrip() for left, right in pairs]
 
     def _draw(self, lines: Sequence[str]) -> None:
-        back = f"\033[{self._drawn}F\033[J" if self._drawn else ""  # up to the first line, clear from there
+        back = f"\033[{self._drawn_lines}F\033[J" if self._drawn_lines else ""  # up to the first line, clear from there
         self._out.write(back + "".join(f"{line}\n" for line in lines))
         self._out.flush()
-        self._drawn = len(lines)
+        self._drawn_lines = len(lines)
 
 
 class Plain:

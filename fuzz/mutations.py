@@ -24,7 +24,7 @@ ODD_VALUES: Sequence[Any] = (
 )
 
 
-class Accident(NamedTuple):
+class Mutation(NamedTuple):
     """What happens, and where: the numbers are taken modulo whatever there is."""
 
     kind: int
@@ -33,49 +33,49 @@ class Accident(NamedTuple):
 
 
 numbers = st.integers(0, BIG)
-accidents = st.lists(st.builds(Accident, st.integers(0, 99), numbers, numbers), max_size=6)
+mutations = st.lists(st.builds(Mutation, st.integers(0, 99), numbers, numbers), max_size=6)
 cuts = st.lists(numbers, max_size=8)
 
 
-def pieces(data: bytes, at: Sequence[int]) -> list[bytes]:
+def split(data: bytes, at: Sequence[int]) -> list[bytes]:
     """The data in pieces."""
     places = sorted({0, len(data), *(n % (len(data) + 1) for n in at)})
     return [data[a:b] for a, b in pairwise(places)]
 
 
-def damaged(frames: Sequence[bytes], others: Sequence[bytes], happens: Sequence[Accident]) -> bytes:
+def mutate(frames: Sequence[bytes], others: Sequence[bytes], applied: Sequence[Mutation]) -> bytes:
     """Frames after accidents with them, then with the bytes; `others` may get in between."""
     left = list(frames) or [b""]
-    for accident in happens:
-        if accident.kind < 60:
-            _FRAMES[accident.kind % len(_FRAMES)](left, others, accident)
+    for mutation in applied:
+        if mutation.kind < 60:
+            _FRAMES[mutation.kind % len(_FRAMES)](left, others, mutation)
     data = b"".join(left)
-    for accident in happens:
-        if accident.kind >= 60:
-            data = _BYTES[accident.kind % len(_BYTES)](data, accident)
+    for mutation in applied:
+        if mutation.kind >= 60:
+            data = _BYTES[mutation.kind % len(_BYTES)](data, mutation)
     return data
 
 
-def _swap(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
+def _swap(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
     i, j = a.a % len(frames), a.b % len(frames)
     frames[i], frames[j] = frames[j], frames[i]
 
 
-def _double(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
+def _double(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
     frames.insert(a.a % (len(frames) + 1), frames[a.b % len(frames)])
 
 
-def _lose(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
+def _lose(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
     if len(frames) > 1:
         del frames[a.a % len(frames)]
 
 
-def _insert(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
+def _insert(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
     if others:
         frames.insert(a.a % (len(frames) + 1), others[a.b % len(others)])
 
 
-def _mistype(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
+def _mistype(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
     """Another value in the place of one inside a frame's JSON."""
     i = a.a % len(frames)
     start, end = frames[i].find(b"{"), frames[i].rfind(b"}") + 1
@@ -83,17 +83,17 @@ def _mistype(frames: list[bytes], others: Sequence[bytes], a: Accident) -> None:
         value = json.loads(frames[i][start:end])
     except ValueError:
         return
-    changed = json.dumps(mistyped(value, a.b)).encode()
+    changed = json.dumps(with_odd_value(value, a.b)).encode()
     frames[i] = frames[i][:start] + changed + frames[i][end:]
 
 
-_FRAMES: tuple[Callable[[list[bytes], Sequence[bytes], Accident], None], ...] = (
+_FRAMES: tuple[Callable[[list[bytes], Sequence[bytes], Mutation], None], ...] = (
     *(_swap, _double, _lose, _insert),
     *(_mistype, _mistype),
 )
 
 
-def mistyped(value: Any, number: int) -> Any:
+def with_odd_value(value: Any, number: int) -> Any:
     """A copy of a JSON value with an odd value, or an odd key, at one place."""
     value, odd = deepcopy((value, ODD_VALUES[number // 7 % len(ODD_VALUES)]))
     places = list(_places(value))
@@ -119,23 +119,23 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _change(data: bytes, a: Accident) -> bytes:
+def _change(data: bytes, a: Mutation) -> bytes:
     at = a.a % (len(data) + 1)
     return data[:at] + bytes([a.b % 256]) + data[at + 1 :]
 
 
-def _put(data: bytes, a: Accident) -> bytes:
+def _put(data: bytes, a: Mutation) -> bytes:
     at = a.a % (len(data) + 1)
     return data[:at] + ODD_BYTES[a.b % len(ODD_BYTES)] + data[at:]
 
 
-def _drop(data: bytes, a: Accident) -> bytes:
+def _drop(data: bytes, a: Mutation) -> bytes:
     at = a.a % (len(data) + 1)
     return data[:at] + data[at + a.b % 40 :]
 
 
-def _ends(data: bytes, a: Accident) -> bytes:
+def _ends(data: bytes, a: Mutation) -> bytes:
     return data.replace(b"\n", (b"\r\n", b"\r")[a.b % 2])
 
 
-_BYTES: tuple[Callable[[bytes, Accident], bytes], ...] = (_change, _put, _drop, _put, _change, _ends)
+_BYTES: tuple[Callable[[bytes, Mutation], bytes], ...] = (_change, _put, _drop, _put, _change, _ends)
