@@ -29,7 +29,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.common.turns import Message, conversation_texts
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("user", "assistant", "system")
@@ -168,8 +168,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 def _message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the messages, in reading order. Normalises roles."""
     roles = [_role(message, i) for i, message in enumerate(messages)]
-    said = [Message(roles[i], _texts(message, f"messages[{i}]", options)) for i, message in enumerate(messages)]
-    return conversation_texts(said, group=1)
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts(roles, texts, group=1)
 
 
 def _role(message: dict[str, Any], i: int) -> str:

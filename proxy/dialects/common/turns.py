@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from proxy.dialects.base import InputText
 
@@ -17,68 +16,58 @@ SYSTEM = ("system", "developer")
 _PART = re.compile(r"\w+\[\d+\]\.(content\[\d+\])")
 
 
-class Message(NamedTuple):
-    """A message, or what counts as one: its role, and its texts in reading order."""
+def conversation_texts(roles: Sequence[str], texts: Sequence[list[InputText]], group: int = 0) -> list[InputText]:
+    """The texts of all messages, in reading order. Sets which are new, and groups those of neighbours of one role.
 
-    role: str
-    texts: list[InputText]
-
-
-def conversation_texts(messages: Sequence[Message], group: int = 0) -> list[InputText]:
-    """The texts of all messages, in reading order. Sets which are new, and groups those of neighbours of one role."""
-    _mark_new(messages)
-    texts: list[InputText] = []
-    for i, message in enumerate(messages):
-        group += i > 0 and message.role != messages[i - 1].role
-        for text in message.texts:
+    roles: of each message; texts: of each message, in reading order
+    """
+    mark_new(roles, texts)
+    for i, own in enumerate(texts):
+        group += i > 0 and roles[i] != roles[i - 1]
+        for text in own:
             text.group = group
-        texts += message.texts
-    return texts
+    return [text for own in texts for text in own]
 
 
-def _mark_new(messages: Sequence[Message]) -> None:
-    """New are system texts, the beginning of an answer that the client gives, and what was said last before it.
+def mark_new(roles: Sequence[str], texts: Sequence[list[InputText]]) -> None:
+    """Set which texts of messages are new: system texts, the beginning of an answer that the client gives, and what
+    was said last before it.
 
     Said last are tool results when nothing of the user follows them, else the last part of the user's last message.
     """
-    roles = [message.role for message in messages]
     end = len(roles)
     while end and roles[end - 1] == "assistant":  # the model goes on with these
         end -= 1
     start = max((i + 1 for i in range(end) if roles[i] == "assistant"), default=0)
-    for i, message in enumerate(messages):
-        for text in message.texts:
+    for i, own in enumerate(texts):
+        for text in own:
             text.newest = text.role in SYSTEM or i >= end
-    turn = messages[start:end]
-    results = _last_results(turn)
+    users = [i for i in range(start, end) if _is_users(roles[i], texts[i])]
+    results = _results(texts[users[-1] if users else start : end])
     for text in results:
         text.newest = True
-    if not results:
-        _mark_last_part(_last_of_user(turn))
+    if users and not results:
+        _mark_last_part([text for text in texts[users[-1]] if text.role == "user"])
 
 
-def _last_results(turn: Sequence[Message]) -> list[InputText]:
-    """The texts of the tool results that nothing of the user follows."""
+def _is_users(role: str, texts: Sequence[InputText]) -> bool:
+    """Whether a message says something of the user: a text, or else a picture. Results of tools are none of his."""
+    return any(text.role == "user" for text in texts) or (role == "user" and not texts)
+
+
+def _results(messages: Sequence[list[InputText]]) -> list[InputText]:
+    """The texts of tool results that no text of the user follows."""
     results: list[InputText] = []
-    for message in reversed(turn):
-        if message.role == "user" and not message.texts:
-            return results  # a picture
-        for text in reversed(message.texts):
-            if text.role == "user":
-                return results
-            if text.role not in SYSTEM:
-                results.append(text)
+    for text in (text for own in reversed(messages) for text in reversed(own)):
+        if text.role == "user":
+            break
+        if text.role not in SYSTEM:
+            results.append(text)
     return results
 
 
-def _last_of_user(turn: Sequence[Message]) -> list[InputText]:
-    """The user's own texts in the user's last message."""
-    last = next((message for message in reversed(turn) if message.role == "user"), None)
-    return [] if last is None else [text for text in last.texts if text.role == "user"]
-
-
 def _mark_last_part(texts: Sequence[InputText]) -> None:
-    """Of the parts of what a user says, only the last one with words in it is new; so is all that is not a part."""
+    """Of the parts of a message only the last one with words in it is new; so is all that is not a part."""
     said = [part for text in texts if (part := _part_of(text)) and text.text.strip()]
     for text in texts:
         text.newest = _part_of(text) in ("", *said[-1:])

@@ -29,7 +29,7 @@ from proxy.dialects.common.request_fields import (
     list_of,
     one_of,
 )
-from proxy.dialects.common.turns import Message, conversation_texts
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -129,9 +129,8 @@ def message_texts(messages: list[dict[str, Any]], options: Options) -> list[Inpu
     """Every text in the messages, in reading order. Normalises roles and refuses unknown ones."""
     for i, message in enumerate(messages):
         message["role"] = _role(message["role"], f"messages[{i}].role")
-    return conversation_texts(
-        [Message(message["role"], _texts(message, f"messages[{i}]", options)) for i, message in enumerate(messages)]
-    )
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts([message["role"] for message in messages], texts)
 
 
 def _role(role: str, path: str) -> str:

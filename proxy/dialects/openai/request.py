@@ -30,7 +30,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.common.turns import Message, conversation_texts
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -168,9 +168,8 @@ CHAT = Object(
 def message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the messages, in reading order. Normalises roles; refuses unknown ones and remote pictures."""
     roles = [_role(message, i) for i, message in enumerate(messages)]
-    return conversation_texts(
-        [Message(roles[i], _texts(message, f"messages[{i}]", options)) for i, message in enumerate(messages)]
-    )
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts(roles, texts)
 
 
 def _role(message: dict[str, Any], i: int) -> str:

@@ -27,7 +27,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
-from proxy.dialects.common.turns import Message, conversation_texts
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant")
@@ -200,8 +200,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 def _item_texts(items: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the items, in reading order. Normalises roles."""
     roles = [_role(item, i) for i, item in enumerate(items)]
-    said = [Message(roles[i], _texts(item, roles[i], f"input[{i}]", options)) for i, item in enumerate(items)]
-    return conversation_texts(said, group=1)
+    texts = [_texts(item, roles[i], f"input[{i}]", options) for i, item in enumerate(items)]
+    return conversation_texts(roles, texts, group=1)
 
 
 def _role(item: dict[str, Any], i: int) -> str:
