@@ -65,11 +65,16 @@ class PromptScan:
     The checks then go back to before the replaced text and read on, as if the new text had always been there. So most
     text is read once only, however many texts are replaced. Checks that cannot go back start again.
 
-    parts: the texts with replacements and rewrites; all others are the same objects as before
+    parts:   the texts with replacements and rewrites; all others are the same objects as before
+    earlier: how many parts, at the beginning, are from earlier turns; `run_earlier` tells what blocks them alone
     """
 
-    def __init__(self, parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: bool = False) -> None:
+    def __init__(
+        self, parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: bool = False, earlier: int = 0
+    ) -> None:
         self.parts = list(parts)
+        self._earlier = earlier
+        self._earlier_end: _Mark | None = None  # after the last earlier part, with no joiner behind it
         self._joiner = joiner
         self._escaped = escaped
         self._scans = _Scans(checks)
@@ -83,6 +88,20 @@ class PromptScan:
         """The finding that blocks, if there is one yet."""
         finding = self._scans.blocked
         return None if finding is None else self._locate(finding)
+
+    @property
+    def blocked_parts(self) -> range:
+        """The parts that the blocking finding covers."""
+        finding = self._scans.blocked
+        if finding is None:
+            return range(0)
+        first = self._locate(finding).part
+        return range(first, max(first, _part_at(finding.end - 1, self._starts)) + 1)
+
+    @property
+    def past_earlier(self) -> bool:
+        """Whether a part was read that is not from an earlier turn."""
+        return len(self._starts) - 1 > self._earlier
 
     def run(self) -> Iterator[int]:
         """Read on until everything is read or a rule blocks. Yields the length of each slice after it is read."""
@@ -98,6 +117,25 @@ class PromptScan:
                 yield len(chunk)
             self._stride = min(2 * self._stride, SLICE)
         scans.feed("", final=True)
+
+    def run_earlier(self) -> Iterator[int]:
+        """Read the earlier parts as if nothing followed them: then `blocked` is what blocks them alone.
+
+        For a block that was found in them after they had been read. Afterwards only `replace` goes on with the scan.
+        """
+        scans = self._scans
+        if self._earlier_end is not None:
+            scans.restore(self._earlier_end)
+        else:  # the checks cannot go back
+            scans.open()
+            text = self._joiner.join(self.parts[: self._earlier])
+            for at in range(0, len(text), SLICE):
+                if scans.blocked is None:
+                    scans.feed(text[at : at + SLICE])
+                    yield SLICE
+        if scans.blocked is None:
+            scans.feed("", final=True)
+        self._told = min(self._told, len(scans.reported))
 
     def new_findings(self) -> list[Located]:
         """The findings since the last call."""
@@ -141,15 +179,20 @@ class PromptScan:
             self.parts[i] = "".join((*out, gate.feed("", final=True)))
 
     def _next_text(self) -> str:
-        """The next parts, as many as fit in one stride; a longer part comes alone."""
+        """The next parts, as many as fit in one stride; a longer part comes alone.
+
+        The joiner after the last earlier part comes with the part that follows it.
+        """
         parts, starts, joiner = self.parts, self._starts, self._joiner
         first = at = len(starts) - 1
         begin = starts[-1]
-        while at < len(parts) and (at == first or starts[-1] + len(parts[at]) - begin <= self._stride):
+        end = self._earlier if first < self._earlier else len(parts)
+        while at < end and (at == first or starts[-1] + len(parts[at]) - begin <= self._stride):
             starts.append(starts[-1] + len(parts[at]) + len(joiner))
             at += 1
-        text = joiner.join(parts[first:at])
-        return text if at == len(parts) else text + joiner
+        before = joiner if first and first == self._earlier else ""
+        behind = "" if at in (self._earlier, len(parts)) else joiner
+        return before + joiner.join(parts[first:at]) + behind
 
     def _set_mark(self) -> None:
         """Save the state of the scans here; when there are too many marks, every second one is dropped."""
@@ -157,6 +200,8 @@ class PromptScan:
         if not first and self._stride == SLICE:
             return  # a mark at the beginning would save nothing
         mark = self._scans.save()
+        if first == self._earlier:
+            self._earlier_end = mark
         if mark is not None:
             self._marks.append((first, mark))
             if len(self._marks) > MAX_MARKS:

@@ -79,6 +79,8 @@ class Rule:
     """One rule of a policy, as far as the core has to know it. Compared by identity.
 
     order:    place over all loaded policies in file order; of rules whose matches merge, the least gives the label
+    message:  for a BLOCK rule: the notice where an answer ends; "" for the default
+    prompt_message: the same where a prompt is refused
     ending:   for a BLOCK rule: how the answer ends
     enforced: False in monitor and shadow mode: findings are reported and change nothing, and nothing waits for them
     """
@@ -89,6 +91,7 @@ class Rule:
     order: int = 0
     replacement: Replacement = REMOVED
     message: str = ""
+    prompt_message: str = ""
     enforced: bool = True
     ending: Ending = Ending.FILTERED
 

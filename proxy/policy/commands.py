@@ -220,13 +220,13 @@ def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
     ]
     done = outcome(policies, sample)
     shared = {"text": sample.text, "folded": fold_text(sample.text), "rules": seen}
-    return {**shared, **_outcome_as_json(policies, done), "neutralised": neutralised(sample.text, done)}
+    return {**shared, **_outcome_as_json(policies, sample, done), "neutralised": neutralised(sample.text, done)}
 
 
-def _outcome_as_json(policies: PolicySet, done: Outcome) -> dict[str, Any]:
+def _outcome_as_json(policies: PolicySet, sample: Sample, done: Outcome) -> dict[str, Any]:
     shared: dict[str, Any] = {"verdict": done.verdict, "out": done.out}
     if done.blocked is not None:
-        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked)}
+        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked, sample.direction)}
     return shared
 
 
@@ -244,7 +244,7 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     for family, count in neutralised(sample.text, done).items():
         print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
-        print(f"notice    {policies.message_for(done.blocked)}")
+        print(f"notice    {policies.message_for(done.blocked, sample.direction)}")
 
 
 def _action(rule: Rule) -> str:

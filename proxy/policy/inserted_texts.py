@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from proxy.core.types import Action, Rule
+from proxy.core.types import Action, Direction, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause
 from proxy.policy.examples import matcher_of, run_check
 from proxy.policy.plan import SearchRule
-from proxy.policy.policyset import NOTICE
+from proxy.policy.policyset import NOTICES
 
 
 class InsertedTexts:
@@ -51,7 +51,8 @@ class InsertedTexts:
 def inserted_texts(rule: Rule) -> Iterable[tuple[str, str]]:
     """What a user may read because of a rule, each with the key of the rule that sets it."""
     if rule.action is Action.BLOCK:
-        yield "message", rule.message or NOTICE.format(policy=rule.policy)
+        for direction, own in ((Direction.OUTPUT, rule.message), (Direction.INPUT, rule.prompt_message)):
+            yield "message", own or NOTICES[direction].format(policy=rule.policy)
     elif rule.replacement.mask:
         yield from (("replacement", rule.replacement.mask * n) for n in (1, 4, 16))
     elif rule.replacement.hash_key:

@@ -17,7 +17,11 @@ from proxy.policy.schema import History
 
 MAX_RECENT_QUERIES = 8
 ORDINARY = (*string.printable, " The quick brown fox jumps over the lazy dog; that is what this sentence says to you. ")
-NOTICE = 'This was stopped by the policy "{policy}".'
+NOTICES = {
+    Direction.INPUT: 'This prompt was stopped by the policy "{policy}".',
+    Direction.OUTPUT: 'This answer was stopped by the policy "{policy}".',
+}
+"""The default messages."""
 
 
 class PolicySet:
@@ -93,16 +97,17 @@ class PolicySet:
         """The strictest setting of all policies; a Plan has that of the policies which apply."""
         return Plan(self.policies, Direction.INPUT, self._compose).history
 
-    def message_for(self, rule: Rule) -> str:
-        """The notice that a user reads in place of the blocked text. It never holds matched text.
+    def message_for(self, rule: Rule, direction: Direction) -> str:
+        """The notice that a user reads in place of a blocked prompt or answer. It never holds matched text.
 
         A check that failed reads like any other block, so that nobody can probe for it.
         """
-        if rule.message:
-            return rule.message
+        own = rule.prompt_message if direction is Direction.INPUT else rule.message
+        if own:
+            return own
         names = {policy.name for policy in self.policies}
         name = rule.policy if rule.policy in names or not self.policies else self.policies[0].name
-        return NOTICE.format(policy=name)
+        return NOTICES[direction].format(policy=name)
 
     def warm(self, queries: Iterable[PlanQuery] = (), pause: Pause = no_pause) -> None:
         """Build the checks that requests will need, and feed them common text, so that no request waits for it.

@@ -52,7 +52,8 @@ class RuleReader:
             found = " and ".join(given) or "none"
             self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
             return None
-        rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
+        answer, prompt = self._messages(spec, path)
+        rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, answer, prompt)
         return self._match_rule(rule, spec, given[0], path)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
@@ -170,6 +171,15 @@ class RuleReader:
             word = spec.detector or spec.id.rpartition(".")[2]
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
         return Replacement(given) if given != REMOVED.text else REMOVED
+
+    def _messages(self, spec: RuleSpec, path: KeyPath) -> tuple[str, str]:
+        """The notices for answers and for prompts."""
+        given = spec.message
+        if isinstance(given, str):
+            return given, given
+        if not (given.prompt or given.answer):
+            self._wrong((*path, "message"), "one of prompt and answer is needed", "write one text, or both keys")
+        return given.answer, given.prompt
 
     def _wrong(self, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(self._problem(path, message, hint))

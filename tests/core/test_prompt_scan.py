@@ -103,6 +103,53 @@ def test_as_if_the_new_text_had_always_stood_there(
         assert set(went_on[1]) == set(began_anew[1])
 
 
+@given(
+    checks(),
+    st.lists(st.text("aabbcd \n", max_size=7), min_size=1, max_size=8),
+    st.integers(0, 8),
+    st.sampled_from(["", "\n\n"]),
+    st.sampled_from([1, 3, 8, SLICE]),
+)
+def test_what_blocks_the_earlier_texts_alone(
+    made: list[Check], parts: list[str], earlier: int, joiner: str, slices: int
+) -> None:
+    """Where the earlier texts end changes nothing; what blocks them alone is what blocks a prompt of nothing else."""
+    earlier = min(earlier, len(parts))
+    whole, alone = PromptScan(parts, joiner, made), PromptScan(parts[:earlier], joiner, made)
+    for scan in (whole, alone):
+        assert all(size > 0 for size in scan.run())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompt, "SLICE", slices)
+        halved = PromptScan(parts, joiner, made, earlier=earlier)
+        assert all(size > 0 for size in halved.run())
+        assert halved.blocked == whole.blocked
+        if halved.blocked is not None and halved.blocked.part < earlier:
+            if halved.past_earlier:
+                assert all(size > 0 for size in halved.run_earlier())
+            assert halved.blocked == alone.blocked
+            assert halved.blocked_parts == alone.blocked_parts
+
+
+def test_a_block_that_ends_beyond_the_earlier_texts() -> None:
+    """It is no block of them alone; after going back the scan goes on with what was replaced."""
+    scan = PromptScan(["a B", "x", "AD", "b"], "", literals("BxAD", "axAD"), earlier=2)
+    assert [*scan.run()] == [len("a Bx")]
+    assert (scan.blocked_parts, scan.past_earlier) == (range(3), True)
+    assert [*scan.run_earlier()] == []
+    assert scan.blocked is None
+    assert scan.blocked_parts == range(0)
+    scan.replace(0, "a")
+    assert [*scan.run()] == [len("ax")]
+    assert scan.blocked is not None
+
+
+def test_a_block_of_nothing_but_what_joins_the_texts() -> None:
+    """It belongs to the text that follows."""
+    scan = PromptScan(["a", "b"], "\n\n", literals("\n\n"))
+    assert [*scan.run()] == []
+    assert scan.blocked_parts == range(1, 2)
+
+
 def literals(*phrases: str) -> list[Literal]:
     """A blocking rule for each."""
     return [Literal(phrase, Rule("test", phrase, Action.BLOCK)) for phrase in phrases]

@@ -80,7 +80,7 @@ class Policies:
         """Before and after."""
         return self.prompt
 
-    def message_for(self, rule: Rule) -> str:
+    def message_for(self, rule: Rule, direction: Direction) -> str:
         """The notice."""
         return f"Stopped by {rule.policy}."
 

@@ -29,6 +29,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("user", "assistant", "system")
@@ -167,16 +168,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 def _message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the messages, in reading order. Normalises roles."""
     roles = [_role(message, i) for i, message in enumerate(messages)]
-    last_answer = max((i for i, role in enumerate(roles[:-1]) if role == "assistant"), default=-1)
-    texts: list[InputText] = []
-    group = 1
-    for i, message in enumerate(messages):
-        group += i > 0 and roles[i] != roles[i - 1]
-        for text in _texts(message, f"messages[{i}]", options):
-            text.newest = i > last_answer  # an assistant message at the end is a prefill: a part of what is new
-            text.group = group
-            texts.append(text)
-    return texts
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts(roles, texts, group=1)
 
 
 def _role(message: dict[str, Any], i: int) -> str:

@@ -70,19 +70,23 @@ CHAT = Object(
 
 
 def input_texts(body: dict[str, Any], options: Options) -> list[InputText]:
-    """The system prompt and the input's parts. Refuses pictures that may not be sent."""
+    """The system prompt and the input's parts, of which the last one is new. Refuses pictures that may not be sent."""
     texts = []
     if body.get("system_prompt"):
         texts.append(InputText("system", body["system_prompt"], "system_prompt", body, "system_prompt"))
     given = body["input"]
     if isinstance(given, str):
         return [*texts, InputText("user", given, "input", body, "input", group=1)]
+    parts = []
     for i, item in enumerate(given):
         if item["type"] == "image":
             _check_image(item["data_url"], f"input[{i}]", options)
         else:
-            texts.append(InputText("user", item["content"], f"input[{i}].content", item, "content", group=1))
-    return texts
+            parts.append(InputText("user", item["content"], f"input[{i}].content", item, "content", group=1))
+    last = max((i for i, part in enumerate(parts) if part.text.strip()), default=0)
+    for part in parts[:last]:
+        part.newest = False
+    return texts + parts
 
 
 def _check_image(url: str, path: str, options: Options) -> None:

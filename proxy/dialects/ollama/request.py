@@ -29,6 +29,7 @@ from proxy.dialects.common.request_fields import (
     list_of,
     one_of,
 )
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -128,18 +129,8 @@ def message_texts(messages: list[dict[str, Any]], options: Options) -> list[Inpu
     """Every text in the messages, in reading order. Normalises roles and refuses unknown ones."""
     for i, message in enumerate(messages):
         message["role"] = _role(message["role"], f"messages[{i}].role")
-    answered = [i for i, m in enumerate(messages[:-1]) if m["role"] == "assistant"]
-    last_answer = answered[-1] if answered else -1  # one that stands last is gone on with, so it is new
-    texts: list[InputText] = []
-    group = 0
-    for i, message in enumerate(messages):
-        if i and message["role"] != messages[i - 1]["role"]:
-            group += 1
-        for text in _texts(message, f"messages[{i}]", options):
-            text.newest = i > last_answer
-            text.group = group
-            texts.append(text)
-    return texts
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts([message["role"] for message in messages], texts)
 
 
 def _role(role: str, path: str) -> str:

@@ -30,6 +30,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -166,20 +167,9 @@ CHAT = Object(
 
 def message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the messages, in reading order. Normalises roles; refuses unknown ones and remote pictures."""
-    answers = [i for i, message in enumerate(messages) if _role(message, i) == "assistant"]
-    if answers and answers[-1] == len(messages) - 1:  # the model goes on with it, so it is part of what is new
-        answers.pop()
-    last_answer = answers[-1] if answers else -1
-    texts: list[InputText] = []
-    group = 0
-    for i, message in enumerate(messages):
-        if i and message["role"] != messages[i - 1]["role"]:
-            group += 1
-        for text in _texts(message, f"messages[{i}]", options):
-            text.newest = i > last_answer
-            text.group = group
-            texts.append(text)
-    return texts
+    roles = [_role(message, i) for i, message in enumerate(messages)]
+    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    return conversation_texts(roles, texts)
 
 
 def _role(message: dict[str, Any], i: int) -> str:

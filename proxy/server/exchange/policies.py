@@ -62,9 +62,9 @@ class Snapshot:
             cached = self._combined[both] = plan.beside(both[1])
         return cached
 
-    def message_for(self, rule: Rule) -> str:
+    def message_for(self, rule: Rule, direction: Direction) -> str:
         """What a person reads in the place of what the rule stopped."""
-        return self.policies.message_for(rule)
+        return self.policies.message_for(rule, direction)
 
 
 class ActivePolicies:

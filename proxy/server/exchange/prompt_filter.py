@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -48,6 +49,10 @@ class Blocked(Exception):
         self.finding = finding
 
 
+class _NotJudged(Blocked):
+    """What the texts say could not be decided: fail closed."""
+
+
 async def judge_request(
     texts: Sequence[InputText],
     joiner: str,
@@ -55,12 +60,14 @@ async def judge_request(
     notice: Notice,
     exchange: Exchange,
     block_history: bool = False,
+    answer_notice: Notice | None = None,
 ) -> None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
     Texts of one group are judged joined, because the model reads them so, whatever stands between them in the request:
-    a backend takes tool results and thinking out of the middle of a message. A block in an earlier turn puts the
-    notice in that text's place, so that a conversation is not dead for ever, unless `history` says block.
+    a backend takes tool results and thinking out of the middle of a message. A block in a text of an earlier turn puts
+    the notice in that text's place, so that the conversation can go on, unless `history` says block. A block that needs
+    a new text ends the request. `answer_notice` stands in place of what the model said.
     """
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
@@ -76,7 +83,14 @@ async def judge_request(
         checks = tuple(plan.checks(kind, group[0].escaped))
         if checks and not (len(group) == 1 and _passes(group[0], kind, plan.admitted, checks)):
             strict = block_history or plan.history == "block"
-            await _Group(group, joiner, checks, notice, exchange, pace).settle(strict)
+            earlier = 0 if strict else _count_earlier(group)
+            own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
+            await _Group(group, earlier, joiner, checks, own_notice, exchange, pace).settle()
+
+
+def _count_earlier(group: Sequence[InputText]) -> int:
+    """How many texts stand before the first new one."""
+    return next((i for i, text in enumerate(group) if text.newest), len(group))
 
 
 def _passes(text: InputText, kind: Kind, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
@@ -111,11 +125,15 @@ class _Pace:
 
 
 class _Group:
-    """Texts that the model reads as one."""
+    """Texts that the model reads as one: first those from earlier turns, then those that are new.
+
+    earlier: how many of them are from earlier turns; the notice may take their place
+    """
 
     def __init__(
         self,
         texts: list[InputText],
+        earlier: int,
         joiner: str,
         checks: tuple[Check, ...],
         notice: Notice,
@@ -123,6 +141,7 @@ class _Group:
         pace: _Pace,
     ) -> None:
         self._texts = texts
+        self._earlier = earlier
         self._joiner = joiner
         self._checks = checks
         self._notice = notice
@@ -132,36 +151,87 @@ class _Group:
         self._replaced: set[int] = set()
         self._reported: set[tuple[int, Rule]] = set()
 
-    async def settle(self, strict: bool) -> None:
-        """Until nothing changes any more: what is sent is what was judged.
+    async def settle(self) -> None:
+        """Until nothing changes any more: what is sent is what was judged. Raises Blocked when a new text is refused.
 
-        It is read with the joiner and without, since there are templates that put nothing between a message's parts.
+        Where the checks fail, or rewriting does not come to rest, the notice takes the place of earlier texts.
         """
-        await self._rests(self._joiner, strict)
+        while True:
+            try:
+                return await self._rest_in_both()
+            except _NotJudged as problem:
+                replaced = await self._replace_unjudged(problem.finding)
+                self._exchange.note("history" if replaced else "input", problem.finding)
+                if not replaced:
+                    raise
+
+    async def _rest_in_both(self) -> None:
+        """Read with the joiner and without: there are templates that put nothing between a message's parts."""
+        self._changes = 0
+        await self._rests(self._joiner)
         if len(self._texts) > 1 and self._joiner:
-            while await self._rests("", strict) and await self._rests(self._joiner, strict):
+            while await self._rests("") and await self._rests(self._joiner):
                 pass
 
-    async def _rests(self, joiner: str, strict: bool) -> bool:
+    async def _rests(self, joiner: str) -> bool:
         """One reading, until nothing changes in it any more. Whether anything did."""
         before = self._changes
-        while await self._pass(joiner, strict):
+        while await self._pass(joiner):
             self._changes += 1
             if self._changes > PASSES:
-                raise Blocked(Finding(0, 0, UNSTABLE))
+                raise _NotJudged(Finding(0, 0, UNSTABLE))
         return self._changes > before
 
-    async def _pass(self, joiner: str, strict: bool) -> bool:
-        """Judge all texts once; those of the history that a rule blocks are replaced. Whether any has changed."""
-        scan = PromptScan([text.text for text in self._texts], joiner, self._checks, self._texts[0].escaped)
+    async def _pass(self, joiner: str) -> bool:
+        """Judge all texts once; blocked texts of earlier turns are replaced. Whether any has changed."""
+        texts = [text.text for text in self._texts]
+        scan = PromptScan(texts, joiner, self._checks, self._texts[0].escaped, self._earlier)
         changed = False
         await self._work(scan.run(), scan)
-        while (blocked := scan.blocked) is not None:
-            scan.replace(blocked.part, self._replace(blocked, strict))
+        while scan.blocked is not None:
+            part, finding = await self._to_replace(scan, scan.blocked)
+            self._put_notice(part, finding)
+            scan.replace(part, self._texts[part].text)
             changed = True
             await self._work(scan.run(), scan)
         await self._work(scan.apply_rewrites(), scan)
         return self._write_back(scan.parts) or changed
+
+    async def _to_replace(self, scan: PromptScan, blocked: Located) -> Located:
+        """Which text of an earlier turn the notice is to replace. Raises Blocked when the block needs a new text.
+
+        It needs one when the earlier texts alone would not be blocked.
+        """
+        finding = blocked.finding
+        if blocked.part < self._earlier and scan.past_earlier:
+            await self._work(scan.run_earlier(), scan)
+        if blocked.part >= self._earlier or scan.blocked is None:
+            raise Blocked(finding)
+        for part in scan.blocked_parts:
+            if part not in self._replaced:
+                return Located(part, scan.blocked.finding)
+        raise Blocked(finding)  # the notice itself is blocked
+
+    async def _replace_unjudged(self, finding: Finding) -> bool:
+        """Put the notice in place of earlier texts: of those that fail alone, else of all. False: that cannot help."""
+        left = [part for part in range(len(self._texts)) if part not in self._replaced]
+        failing = [part for part in left if finding.rule is CHECK_FAILED and await self._fails(part)]
+        hidden = failing or [part for part in left if part < self._earlier]
+        if not hidden or hidden[-1] >= self._earlier:
+            return False
+        for part in hidden:
+            self._put_notice(part, finding)
+        return True
+
+    async def _fails(self, part: int) -> bool:
+        """Whether a check fails on a text that stands alone."""
+        text = self._texts[part]
+        try:
+            for characters in PromptScan([text.text], "", self._checks, text.escaped).run():
+                await self._pace.step(characters)
+        except Exception:
+            return True
+        return False
 
     async def _work(self, steps: Iterator[int], scan: PromptScan) -> None:
         """Take the steps, and tell what is found. A check that raises blocks: fail closed."""
@@ -172,7 +242,7 @@ class _Group:
                 await self._pace.step(characters)
         except Exception as error:
             self._exchange.check_errors.append(error)
-            raise Blocked(Finding(0, 0, CHECK_FAILED)) from None
+            raise _NotJudged(Finding(0, 0, CHECK_FAILED)) from None
         self._report(scan.new_findings(), seen)
         self._reported |= seen
 
@@ -190,16 +260,12 @@ class _Group:
         markers, family = self._exchange.markers, family_of(text)
         markers[family] = markers.get(family, 0) + 1
 
-    def _replace(self, blocked: Located, strict: bool) -> str:
-        """The notice, which stands in the place of a text of the history."""
-        part, finding = blocked
-        text = self._texts[part]
-        if text.newest or strict or part in self._replaced:
-            raise Blocked(finding)
+    def _put_notice(self, part: int, finding: Finding) -> None:
+        """The notice takes the place of a text; in a call's arguments as JSON, which the model server will parse."""
         self._replaced.add(part)
-        text.put(self._notice(finding))
+        text, notice = self._texts[part], self._notice(finding)
+        text.put(json.dumps({"notice": notice}, ensure_ascii=False) if text.escaped else notice)
         self._exchange.outcome = Outcome.REWRITTEN
-        return text.text
 
     def _write_back(self, parts: Sequence[str]) -> bool:
         """Whether anything was rewritten."""

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from proxy.core.guard import Guard
-from proxy.core.types import Direction, Finding
+from proxy.core.types import Direction, Finding, Rule
 from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
@@ -208,7 +208,15 @@ class GuardedExchange:
 
     async def _judge(self, request: Request) -> None:
         strict = self._config.history == "block"
-        await judge_request(request.texts, request.joiner, self._plan_for, self._notice, self.exchange, strict)
+        await judge_request(
+            request.texts,
+            request.joiner,
+            self._plan_for,
+            self._prompt_notice,
+            self.exchange,
+            strict,
+            answer_notice=self._notice,
+        )
         before, after = self._policies.system_prompt(request.model)
         if before or after:
             self._dialect.instruct(request, before, after)
@@ -225,8 +233,16 @@ class GuardedExchange:
         return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
 
     def _notice(self, finding: Finding) -> str:
-        rule = finding.rule
-        return f"{self._policies.message_for(rule)} (policy {rule.policy}, request {self.exchange.id})"
+        """For an answer that a rule has ended."""
+        return self._notice_for(finding.rule, Direction.OUTPUT)
+
+    def _prompt_notice(self, finding: Finding) -> str:
+        """For a prompt that a rule refuses."""
+        return self._notice_for(finding.rule, Direction.INPUT)
+
+    def _notice_for(self, rule: Rule, direction: Direction) -> str:
+        message = self._policies.message_for(rule, direction)
+        return f"{message} (policy {rule.policy}, request {self.exchange.id})"
 
     async def _ask(self, request: Request) -> UpstreamResponse:
         context = self._context
@@ -362,7 +378,7 @@ class GuardedExchange:
     async def _refuse_prompt(self, finding: Finding) -> None:
         """A rule refuses the prompt: 400, which no client sends again by itself."""
         self.exchange.outcome = Outcome.BLOCKED
-        body = self._dialect.blocked(self._notice(finding), self.exchange.id)
+        body = self._dialect.blocked(self._prompt_notice(finding), self.exchange.id)
         await self._reply(400, body)
 
     async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:

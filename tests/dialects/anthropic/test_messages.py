@@ -212,8 +212,8 @@ def test_every_text_of_a_request() -> None:
     assert texts["messages[0].content"] == ("user", "first", False)
     assert texts["messages[1].content[0].thinking"] == ("assistant", "hm", False)
     assert texts["messages[1].content[1].input.city[0]"] == ("assistant", "Oslo", False)
-    assert texts["messages[2].content[0].content[0].text"] == ("tool", "rain", True)
-    assert texts["messages[2].content[1].content"] == ("tool", "sun", True)
+    assert texts["messages[2].content[0].content[0].text"] == ("tool", "rain", False)
+    assert texts["messages[2].content[1].content"] == ("tool", "sun", False)
     assert texts["messages[2].content[2].text"] == ("user", "last", True)
     assert request.body["messages"][0]["role"] == "user"
     for text in request.texts:

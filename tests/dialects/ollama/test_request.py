@@ -243,7 +243,7 @@ def test_every_text_of_a_chat_is_found() -> None:
 
 
 def test_texts_know_their_turn() -> None:
-    """Neighbours of one role share a group; what stands after the last answer is newest."""
+    """Neighbours of one role share a group; the user's last message is new."""
     request = parsed(
         {
             "messages": [
@@ -257,7 +257,7 @@ def test_texts_know_their_turn() -> None:
     assert [(t.text, t.group, t.newest) for t in request.texts] == [
         ("a", 0, False),
         ("b", 1, False),
-        ("c", 2, True),
+        ("c", 2, False),
         ("d", 2, True),
     ]
 

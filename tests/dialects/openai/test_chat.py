@@ -253,7 +253,7 @@ def test_every_text_of_a_request() -> None:
         ],
     )
     texts = {t.text: (t.role, t.newest, t.escaped) for t in request.texts}
-    assert texts["sys"] == ("system", False, False)
+    assert texts["sys"] == ("system", True, False)
     assert texts["first"] == texts["ann"] == ("user", False, False)
     assert texts["hm"] == texts["weather"] == ("assistant", False, False)
     assert texts['{"city": "Oslo"}'] == ("assistant", False, True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Sequence
 
 import pytest
 
 from proxy.core.check import Check, Progress, Resumable
+from proxy.core.guard import CHECK_FAILED
 from proxy.core.prompt import SLICE
 from proxy.core.types import Action, Direction, Finding, Kind, Replacement, Rule
 from proxy.dialects.base import InputText
@@ -104,6 +106,135 @@ async def test_a_notice_that_is_itself_blocked() -> None:
     """If the notice is blocked too, the request ends instead of going round for ever."""
     with pytest.raises(Blocked):
         await judged(texts("BAD", newest=False), block("BAD"), block("stopped"))
+
+
+def conversation(*contents: str, new: int = 1) -> list[InputText]:
+    """Texts of which the last ones are new."""
+    given = texts(*contents, newest=False)
+    for text in given[len(given) - new :]:
+        text.newest = True
+    return given
+
+
+async def test_a_blocked_text_before_the_new_one() -> None:
+    """The notice stands in its place, and the request goes on."""
+    given = conversation("say BAD", "well", "go on")
+    exchange = await judged(given, block("BAD"))
+    assert [text.text for text in given] == ["stopped", "well", "go on"]
+    assert exchange.outcome is Outcome.REWRITTEN
+    assert [direction for direction, _ in exchange.found] == ["history"]
+
+
+@pytest.mark.parametrize("contents", [("go on", "say BAD"), ("BAD", "BAD"), ("FOR", "BIDDEN"), ("a", "FOR", "BIDDEN")])
+async def test_a_block_that_needs_the_new_text(contents: tuple[str, ...]) -> None:
+    """The request is refused: also for a phrase that begins in an earlier text."""
+    given = conversation(*contents)
+    with pytest.raises(Blocked):
+        await judged(given, block("BAD"), block("FORBIDDEN"))
+
+
+async def test_a_split_phrase_is_history_in_the_next_turn() -> None:
+    """Then it is replaced where it begins, and no longer refused."""
+    given = conversation("FOR", "BIDDEN", "go on")
+    await judged(given, block("FORBIDDEN"))
+    assert [text.text for text in given] == ["stopped", "BIDDEN", "go on"]
+
+
+async def test_history_block_refuses_the_request() -> None:
+    """Whatever the new text is, when `history` says so."""
+    with pytest.raises(Blocked):
+        await judged(conversation("say BAD", "go on"), block("BAD"), strict=True)
+
+
+async def test_a_notice_that_makes_a_phrase_with_the_next_text() -> None:
+    """That one is replaced too."""
+    given = conversation("BAD", "now", "go on")
+    await judged(given, block("BAD"), block("stopped\n\nnow"))
+    assert [text.text for text in given] == ["stopped", "stopped", "go on"]
+
+
+async def test_a_notice_that_makes_a_phrase_with_the_new_text() -> None:
+    """The new text is needed for it, so it is refused."""
+    with pytest.raises(Blocked) as caught:
+        await judged(conversation("BAD", "now"), block("BAD"), block("stopped\n\nnow"))
+    assert caught.value.finding.rule.id == "block.stopped\n\nnow"
+
+
+async def test_the_notice_in_arguments_is_json() -> None:
+    """The model server parses a call's arguments, so what replaces them is an object."""
+    given = conversation('{"a": "BAD"}', "go on")
+    given[0].escaped = True
+    await judged(given, block("BAD"))
+    assert json.loads(given[0].text) == {"notice": "stopped"}
+
+
+async def test_the_notice_for_what_the_model_said() -> None:
+    """An earlier answer has the notice for answers, everything else the one for prompts."""
+    given = conversation("BAD", "BAD", "go on")
+    given[1].role = "assistant"
+    plan = Plan((block("BAD"),))
+    await judge_request(
+        given, "", lambda _: plan, lambda _: "no prompt", Exchange("/x"), answer_notice=lambda _: "no answer"
+    )
+    assert [text.text for text in given] == ["no prompt", "no answer", "go on"]
+
+
+class Failing:
+    """A check that cannot read some texts: it raises when a character comes so many times in a row."""
+
+    hold = 0
+    rule = Rule("test", "failing", Action.BLOCK)
+
+    def __init__(self, character: str, most: int) -> None:
+        self._flood = character * (most + 1)
+        self._text = ""
+
+    def open(self) -> Failing:
+        """A fresh scan."""
+        return Failing(self._flood[0], len(self._flood) - 1)
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Nothing, or the failure."""
+        self._text += text
+        if self._flood in self._text:
+            raise ValueError("a flood")
+        return Progress(len(self._text), ())
+
+
+async def test_an_earlier_text_on_which_a_check_fails() -> None:
+    """It is replaced and counted; the texts beside it stay. Else such a conversation would be refused for ever."""
+    given = conversation("fine", "xxxxxx", "well", "go on")
+    exchange = await judged(given, Failing("x", 4))
+    assert [text.text for text in given] == ["fine", "stopped", "well", "go on"]
+    assert [type(error) for error in exchange.check_errors] == [ValueError]
+    assert [(direction, finding.rule) for direction, finding in exchange.found] == [("history", CHECK_FAILED)]
+
+
+async def test_earlier_texts_on_which_a_check_fails_together() -> None:
+    """All of them are replaced: none can be told from the others."""
+    given = conversation("axxx", "xxxb", "well", "go on")
+    await judged(given, Failing("x", 4))
+    assert [text.text for text in given] == ["stopped", "stopped", "stopped", "go on"]
+
+
+@pytest.mark.parametrize("contents", [("fine", "xxxxx"), ("xxx", "xxx")])
+async def test_a_new_text_on_which_a_check_fails(contents: tuple[str, ...]) -> None:
+    """The request is refused: fail closed."""
+    check = Failing("x", 4)
+    exchange = Exchange("/x")
+    given = conversation(*contents, new=1 if "fine" in contents else 2)
+    with pytest.raises(Blocked) as caught:
+        await judge_request(given, "", lambda _: Plan((check,)), lambda _: "stopped", exchange)
+    assert caught.value.finding.rule is CHECK_FAILED
+    assert ("input", CHECK_FAILED) in [(direction, finding.rule) for direction, finding in exchange.found]
+
+
+async def test_an_earlier_text_whose_rewriting_never_comes_to_rest() -> None:
+    """It is replaced, so that the conversation can go on, with all that rewriting does to the new text."""
+    given = conversation("a" * 20 + "b" * 20, "go abon")
+    exchange = await judged(given, Literal("ab", Rule("test", "ab", Action.REWRITE, replacement=Replacement(""))))
+    assert [text.text for text in given] == ["stopped", "go on"]
+    assert ("history", UNSTABLE) in [(direction, finding.rule) for direction, finding in exchange.found]
 
 
 async def turns_of(judging: Awaitable[object]) -> int:

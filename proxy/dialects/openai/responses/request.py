@@ -27,6 +27,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
     tagged,
 )
+from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant")
@@ -199,16 +200,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 def _item_texts(items: list[dict[str, Any]], options: Options) -> list[InputText]:
     """Every text in the items, in reading order. Normalises roles."""
     roles = [_role(item, i) for i, item in enumerate(items)]
-    last_answer = max((i for i, role in enumerate(roles[:-1]) if role == "assistant"), default=-1)
-    texts: list[InputText] = []
-    group = 1
-    for i, item in enumerate(items):
-        group += i > 0 and roles[i] != roles[i - 1]
-        for text in _texts(item, roles[i], f"input[{i}]", options):
-            text.newest = i > last_answer  # an assistant message at the end is a prefill: a part of what is new
-            text.group = group
-            texts.append(text)
-    return texts
+    texts = [_texts(item, roles[i], f"input[{i}]", options) for i, item in enumerate(items)]
+    return conversation_texts(roles, texts, group=1)
 
 
 def _role(item: dict[str, Any], i: int) -> str:

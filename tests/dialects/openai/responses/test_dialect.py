@@ -263,8 +263,9 @@ def test_every_text_of_a_request() -> None:
     assert texts["first"] == ("user", False, False)
     assert texts["sum"] == texts["enc"] == ("assistant", False, False)
     assert texts['{"city": "Oslo"}'] == ("assistant", False, True)
-    assert texts["rain"] == texts["sun"] == ("tool", True, False)
-    assert texts["last"] == texts["no"] == ("user", True, False)
+    assert texts["rain"] == texts["sun"] == ("tool", False, False)
+    assert texts["last"] == ("user", False, False)
+    assert texts["no"] == ("user", True, False)
     for text in request.texts:
         text.put("x")
     assert "Oslo" not in str(request.body)
