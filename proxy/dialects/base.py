@@ -53,6 +53,7 @@ class Options:
     allow_model_control: bool = False
 
 
+_IN_MESSAGE = re.compile(r"(?:messages|input)\b")
 _ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b")
 _KINDS = {
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
@@ -86,6 +87,8 @@ class InputText:
         """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
+        if not _IN_MESSAGE.match(self.param):  # a tool or an argument of the template may call its texts as it likes
+            return Kind.CONTENT
         return _KINDS.get(self.param.rpartition(".")[2], Kind.CONTENT)
 
     @property

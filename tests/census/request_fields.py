@@ -16,7 +16,7 @@ from proxy.dialects.openai import completions as openai_completions
 from proxy.dialects.openai import embeddings as openai_embeddings
 from proxy.dialects.openai import request as openai_request
 from proxy.dialects.openai.responses import request as openai_responses_request
-from tests.census.allow_lists import Build, Place, places
+from tests.census.allow_lists import Build, Place, Takes, places
 from tests.census.doors import GUARDED
 
 
@@ -24,12 +24,14 @@ class Fate(Enum):
     """What becomes of a forbidden text in a place.
 
     JUDGED:   a rule sees it: the request is refused or the text rewritten
+    WORD:     the same for a word; what is more than a word is left out
     REFUSED:  the request is refused whatever the text says
     DROPPED:  it is not sent on
     NOT_READ: it is sent on, and no model reads it
     """
 
     JUDGED = "judged"
+    WORD = "word"
     REFUSED = "refused"
     DROPPED = "dropped"
     NOT_READ = "not read"
@@ -163,7 +165,7 @@ def rows() -> Iterator[Row]:
     for path, dialect in GUARDED.items():
         if path in ASKED and dialect is not None:
             for place in places_of(path):
-                yield Row(path, dialect, place, fate_of(place.path))
+                yield Row(path, dialect, place, fate_of(place))
 
 
 def places_of(path: str) -> Iterator[Place]:
@@ -174,10 +176,21 @@ def places_of(path: str) -> Iterator[Place]:
         yield from places(take, below, build)
 
 
-def fate_of(path: str) -> Fate:
-    """What is to become of a text there: judged, unless the table says otherwise."""
-    exempt = EXEMPT.get(path) or next((fate for end, fate in ENDINGS.items() if path.endswith(end)), None)
-    return exempt[0] if exempt else Fate.JUDGED
+def fate_of(place: Place) -> Fate:
+    """What is to become of a text there: as the table says, or else as the allow-list's own entry does."""
+    ends = (fate for end, fate in ENDINGS.items() if place.path.endswith(end))
+    exempt = EXEMPT.get(place.path) or next(ends, None)
+    return exempt[0] if exempt else BY_ENTRY[place.takes]
+
+
+BY_ENTRY = {
+    Takes.TEXT: Fate.JUDGED,
+    Takes.JSON: Fate.JUDGED,
+    Takes.WORD: Fate.WORD,
+    Takes.FORM: Fate.DROPPED,
+    Takes.NOTHING: Fate.DROPPED,
+    Takes.REFUSED: Fate.REFUSED,
+}
 
 
 Pair = Callable[[str, str], dict[str, Any]]

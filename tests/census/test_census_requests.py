@@ -107,17 +107,31 @@ async def test_a_clean_text_goes_upstream(row: Row) -> None:
     assert arrived >= 2
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.fate is not Fate.JUDGED], ids=name)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.fate is Fate.WORD], ids=name)
+async def test_a_word_of_a_backend(row: Row) -> None:
+    """A word that a rule forbids does not go upstream, another passes, and what is more than a word is left out."""
+    for body in bodies(row.request(PLAIN)):
+        assert await asked(row.dialect, body, BLOCK) == STOPPED
+        assert not leaks(await asked(row.dialect, body, REWRITE), PLAIN)
+    for body in bodies(row.request("plainword")):
+        assert "plainword" in set(strings(json.loads(await asked(row.dialect, body, BLOCK))))
+    for body in bodies(row.request(BAD)):
+        sent = await asked(row.dialect, body, BLOCK)
+        assert sent not in (REFUSED, STOPPED)
+        assert not leaks(sent, BAD)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.fate not in (Fate.JUDGED, Fate.WORD)], ids=name)
 async def test_what_no_rule_looks_at(row: Row) -> None:
     """Texts in places that no model reads are refused, dropped or sent on, as the table says."""
-    for value in values(row, BAD):
+    for value in (*values(row, BAD), *values(row, PLAIN)):
         for body in bodies(row.request(value)):
             sent = await asked(row.dialect, body, BLOCK)
             if row.fate is Fate.REFUSED:
                 assert sent in (REFUSED, STOPPED)
             elif row.fate is Fate.DROPPED:
                 assert sent not in (REFUSED, STOPPED)
-                assert not leaks(sent, BAD)
+                assert not leaks(sent, BAD, PLAIN)
             else:
                 assert sent != STOPPED
 

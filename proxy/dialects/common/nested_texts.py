@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from proxy.dialects.base import InputText
-from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
 from proxy.errors import BadRequest
+
+MOST_TEXTS = 100_000
+"""Of one request, where each name and value in tools, schemas and arguments counts. Five hundred tools with large
+schemas have about thirty thousand."""
 
 _MARKER_IN_BRACKETS = re.compile(
     r"/?(?:[|\uff5c][\w.:/\-\u2581]{1,64}[|\uff5c]?|[\w.:/\-\u2581]{1,64}[|\uff5c])"
@@ -92,3 +95,12 @@ class _Member:
             node.clear()
             node.update(items)
         self._key = key
+
+
+def too_many_texts(path: str) -> BadRequest:
+    """The refusal of a request with more than MOST_TEXTS."""
+    return BadRequest(
+        f"{path}: up to here the request holds more than {MOST_TEXTS} texts (names and values count); send fewer",
+        path,
+        "too_many_texts",
+    )
