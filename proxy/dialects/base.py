@@ -41,6 +41,7 @@ class Options:
     allow_stateful:      store, previous_response_id: the backend remembers what was never checked
     allow_server_tools:  integrations and MCP servers that the backend would call
     allow_model_control: keep_alive, ttl and context sizes: pinning and evicting models
+    max_context:         the largest context, in tokens, that a request may ask for (num_ctx, context_length); 0: none
     """
 
     logprobs: bool = False
@@ -51,6 +52,7 @@ class Options:
     allow_stateful: bool = False
     allow_server_tools: bool = False
     allow_model_control: bool = False
+    max_context: int = 0
 
 
 _IN_MESSAGE = re.compile(r"(?:messages|input)\b")

@@ -22,6 +22,7 @@ SAMPLES: dict[str, Any] = {
     "url": "data:image/png;base64,aGk=",
     "data_url": "data:image/png;base64,aGk=",
     "arguments": "{}",
+    "type": "text",
 }
 """Values of keys that are not just any text."""
 
@@ -63,14 +64,19 @@ class Place(NamedTuple):
 
 _BY_NAME = {
     "judged": Takes.JSON,
+    "judged_text": Takes.TEXT,
     "words": Takes.WORD,
+    "role": Takes.WORD,
     "form": Takes.FORM,
-    "left_out": Takes.NOTHING,
+    "Dropped": Takes.NOTHING,
     "allowed": Takes.NOTHING,
     "refused": Takes.REFUSED,
 }
 """By the function that makes an entry."""
 _SIMPLE: dict[Any, Takes] = {anything: Takes.JSON, **dict.fromkeys((PASSED, SWITCH, COUNT), Takes.FORM)}
+
+
+_SAMPLE_OF = {Takes.TEXT: "x", Takes.JSON: {}, Takes.WORD: "x", Takes.FORM: 1}
 
 
 def _takes(take: Take | Object) -> Takes | None:
@@ -79,7 +85,7 @@ def _takes(take: Take | Object) -> Takes | None:
 
 
 def _maker(take: Take | Object) -> str:
-    return str(getattr(take, "__qualname__", "")).partition(".")[0]
+    return str(getattr(take, "__qualname__", type(take).__name__)).partition(".")[0]
 
 
 def places(take: Take | Object, path: str = "", build: Build = lambda value: value) -> Iterator[Place]:
@@ -99,6 +105,8 @@ def places(take: Take | Object, path: str = "", build: Build = lambda value: val
     elif "variants" in made_of:
         for name, variant in made_of["variants"].items():
             yield from _of_variant(variant, f"{path}[{name}]", build, {made_of["tag"]: name})
+        if "others" in made_of:
+            yield Place(f"{path}[?]", lambda value: build(_unknown(made_of["tag"], value)), Takes.NOTHING)
     elif "choices" in made_of:
         for choice in made_of["choices"].values():
             yield from places(choice, path, build)
@@ -109,6 +117,12 @@ def places(take: Take | Object, path: str = "", build: Build = lambda value: val
         yield from places(made_of["item"], f"{path}[]", lambda value: build([value]))
     elif str in made_of.get("types", ()):
         yield Place(path, build)
+
+
+def _unknown(tag: str, value: Any) -> dict[str, Any]:
+    """An object of a kind that stands in no table, with a text wherever one could be looked for."""
+    texts = dict.fromkeys(("text", "content", "name", "server_url", "arguments"), value)
+    return {tag: "x_unknown", **texts, "function": {"name": value, "arguments": value}}
 
 
 def _of_variant(variant: Take | Object, path: str, build: Build, tag: dict[str, str]) -> Iterator[Place]:
@@ -144,8 +158,9 @@ def sample(take: Take | Object, key: str = "") -> Any:
         return SAMPLES[key]
     if isinstance(take, Object):
         return {k: sample(take._keys[k], k) for k in take._required}
-    if _takes(take) is not None:
-        return 1 if take in _SIMPLE and take is not anything else {}
+    takes = _takes(take)
+    if takes is not None:
+        return _SAMPLE_OF[takes]
     made_of = _made_of(take)
     if "take_part" in made_of or "several" in made_of:
         return sample(made_of.get("take_part") or made_of["several"], key)

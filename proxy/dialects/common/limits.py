@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from proxy.dialects.base import Options, Request
-from proxy.dialects.common.request_fields import NULL, NUMBER, OPTIONAL_NUMBER, STRING, Take, by_type
+from proxy.dialects.common.request_fields import NULL, NUMBER, PASSED, STRING, Take, by_type, lenient
 from proxy.errors import BadRequest
 
 CONTROL: dict[str, Take] = {
-    "keep_alive": by_type("a string or a number", string=STRING, number=NUMBER, null=NULL),
-    "ttl": OPTIONAL_NUMBER,
+    "keep_alive": lenient(by_type("a string or a number", string=STRING, number=NUMBER, null=NULL)),
+    "ttl": PASSED,
 }
 
 
@@ -20,6 +22,20 @@ def limit(request: Request, options: Options) -> None:
         for key in CONTROL:
             if request.body.pop(key, None) is not None:
                 request.dropped += (key,)
+
+
+def cap_context(asked: dict[str, Any], key: str, options: Options) -> bool:
+    """Leave out the size of a context, or lower it to the most that the operator allows. Whether it was changed."""
+    size, most = asked.get(key), options.max_context
+    if size is None or (options.allow_model_control and not most):
+        return False
+    if most and 0 < size <= most:
+        return False
+    if most and size > 0:
+        asked[key] = most
+    else:
+        del asked[key]
+    return True
 
 
 def refuse_cloud(model: str) -> None:

@@ -45,6 +45,7 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
         elif isinstance(node, list):
             items = list(enumerate(node))
         members = {key: _Member(node, key) for key, _ in items}
+        inner: list[tuple[Any, str]] = []
         for key, item in items:
             below = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
             if isinstance(item, str):
@@ -52,7 +53,8 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
             elif type(item) in (int, float):
                 texts.append(InputText(role, json.dumps(item), below, members[key], "value"))
             else:
-                stack.append((item, below))
+                inner.append((item, below))
+        stack += reversed(inner)
         if isinstance(node, dict):
             _check_keys(node, where)
             texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]

@@ -5,8 +5,9 @@
 
 An entry of a table says one of four things:
 
-    judged and passed  judged(), words(), or a STRING whose text the dialect puts among the request's texts
-    passed             PASSED, SWITCH, COUNT, NUMBER, BOOLEAN, form(): nothing in it that a rule could find
+    judged and passed  judged(), judged_text(), words(), role(); or a STRING that the dialect puts among its texts
+    passed             PASSED, SWITCH, COUNT, NUMBER, form(): there is nothing in it that a rule could find; or a STRING
+                       that no template shows to the model
     left out           left_out(reason), and what `lenient`, `kinds` or `allowed` does not take: named in Report.dropped
     refused            refused(reason, code), and a wrong type where no reader could mean another: BadRequest
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +65,10 @@ class Report:
             raise
 
     def judge(self, value: Any, role: str, path: str) -> None:
-        """Put every text of the part that is being read among those to be judged; each is a group of its own."""
+        """Put every text of the part that is being read among those to be judged.
+
+        What stands inside an array or object is judged joined, since a template may print it so, but for the keys.
+        """
         if isinstance(value, dict | list):
             found = nested_texts(value, role, path, MOST_TEXTS - len(self.texts))
         elif value is None or isinstance(value, bool):
@@ -72,9 +76,22 @@ class Report:
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             found = [InputText(role, text, path, *self._place)]
-        for i, input_text in enumerate(found, len(self.texts)):
-            input_text.group = -1 - MOST_TEXTS - i  # below those of tools and schemas
+        first = -1 - MOST_TEXTS - len(self.texts)  # below those of tools and schemas
+        for i, input_text in enumerate(found):
+            input_text.group = first - i if input_text.key == "key" else first
         self.texts += found
+
+    def forget(self, path: str, *containers: Any) -> None:
+        """A part is left out after all: it is named, and its texts, below its path or in these containers, are not
+        judged."""
+        gone = {id(container) for container in containers}
+        below = (f"{path}.", f"{path}[")
+        self.dropped.append(path)
+        self.texts[:] = [
+            text
+            for text in self.texts
+            if not (text.param == path or text.param.startswith(below) or id(text.container) in gone)
+        ]
 
 
 # -- judged and passed
@@ -84,6 +101,18 @@ def judged(role: str = "system") -> Take:
     """Any JSON, every text and key in it judged as a text of `role`."""
 
     def take(value: Any, path: str, report: Report) -> Any:
+        report.judge(value, role, path)
+        return value
+
+    return take
+
+
+def judged_text(role: str = "system") -> Take:
+    """A string, judged as a text of `role`; anything else is left out."""
+
+    def take(value: Any, path: str, report: Report) -> Any:
+        if not isinstance(value, str):
+            raise LeftOut
         report.judge(value, role, path)
         return value
 
@@ -104,6 +133,28 @@ def words(*known: str) -> Take:
 
 
 _is_word = re.compile(r"[A-Za-z0-9_.\-]{0,64}").fullmatch
+
+
+def role(*known: str) -> Take:
+    """Who speaks, in lower case, as Ollama reads it. A template may print it: an unknown one is judged as system text.
+
+    What is no plain word is refused: it could forge a turn, and its message cannot be left out unseen.
+    """
+
+    def take(value: Any, path: str, report: Report) -> str:
+        word = str(STRING(value, path, report)).lower()
+        if word not in known:
+            if not _is_role(word):
+                raise BadRequest(
+                    f"{path} {word[:40]!a} is not a role; use one of {', '.join(known)}", path, "invalid_role"
+                )
+            report.judge(word, "system", path)
+        return word
+
+    return take
+
+
+_is_role = re.compile(r"[a-z][a-z0-9_\-]{0,31}").fullmatch
 
 
 # -- passed
@@ -198,14 +249,21 @@ def one_of(*allowed: str) -> Take:
 # -- left out
 
 
-def left_out(reason: str) -> Take:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An entry that leaves its part out always, and says why."""
+
+    reason: str
+
+    def __call__(self, value: Any, path: str, report: Report) -> Any:
+        """Raises LeftOut."""
+        raise LeftOut
+
+
+def left_out(reason: str) -> Dropped:
     """A known part that is none of a local model server's business, or that nobody here can judge. `reason` is for
     people who read the table."""
-
-    def take(value: Any, path: str, report: Report) -> Any:
-        raise LeftOut(reason)
-
-    return take
+    return Dropped(reason)
 
 
 def lenient(take_part: Take) -> Take:
@@ -236,18 +294,21 @@ def allowed(option: str, take_part: Take) -> Take:
     return take
 
 
-def kinds(tag: str, variants: Mapping[str, Take], default: str = "") -> Take:
+def kinds(tag: str, variants: Mapping[str, Take], default: str = "", others: Take | None = None) -> Take:
     """An object whose key `tag` says which of `variants` it is; an unknown kind is left out.
 
-    default: the kind of an object that does not say it; "": it is left out
+    default: the kind of an object that does not say it; "": it is unknown
+    others:  the entry for unknown kinds, if they are not left out
     """
 
     def take(value: Any, path: str, report: Report) -> Any:
         if not isinstance(value, dict):
             raise BadRequest(f"{path} must be an object, not {type_name(value)}", path, "invalid_type")
         kind = default if value.get(tag) is None else value[tag]
-        variant = variants.get(kind) if isinstance(kind, str) else None
+        variant = variants.get(kind, others) if isinstance(kind, str) else others
         if variant is None:
+            if tag not in value:
+                _refuse_hidden(tag, value, path)
             raise LeftOut
         return variant(value, path, report)
 
@@ -297,16 +358,25 @@ def one_or_more(item: Take) -> Take:
     return take
 
 
-def map_of(item: Take) -> Take:
-    """An object with free keys, whose values are all `item`."""
+def map_of(item: Take, named: str = "(?s:.*)", without: Container[str] = ()) -> Take:
+    """An object with free keys, whose values are all `item`.
+
+    named:   the form of the keys; what stands under another one is left out
+    without: keys that are left out
+    """
+    is_name = re.compile(named, re.ASCII).fullmatch
 
     def take(value: Any, path: str, report: Report) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise BadRequest(f"{path} must be an object, not {type_name(value)}", path, "invalid_type")
         clean: dict[str, Any] = {}
         for key, part in value.items():
+            where = f"{path}.{key}"
+            if key in without or not is_name(key):
+                report.dropped.append(where)
+                continue
             try:
-                clean[key] = report.read(item, part, f"{path}.{key}", clean, key)
+                clean[key] = report.read(item, part, where, clean, key)
             except LeftOut:
                 continue
         return clean
@@ -332,7 +402,7 @@ class Object:
     def __init__(self, keys: Mapping[str, Take], required: Sequence[str] = ()) -> None:
         self._keys = dict(keys)
         self._required = required
-        self._folded = {_fold(k): k for k in keys}
+        self._folded = {_fold(k): k for k, take in keys.items() if not isinstance(take, Dropped)}
 
     def __call__(self, value: Any, path: str, report: Report) -> dict[str, Any]:
         """The known part of `value`. Raises BadRequest, LeftOut."""
@@ -359,10 +429,20 @@ class Object:
     def _leave(self, key: str, where: str, report: Report) -> None:
         known = self._folded.get(_fold(key))
         if known is not None:
-            raise BadRequest(
-                f"Unknown key {where!a}: did you mean {known!a}? Keys are case-sensitive", where, "unknown_key"
-            )
+            raise _unknown_key(where, known)
         report.dropped.append(where)
+
+
+def _refuse_hidden(known: str, value: dict[str, Any], path: str) -> None:
+    """Refuse an object in which a key stands that a lenient reader takes for `known`."""
+    folded = _fold(known)
+    for key in value:
+        if _fold(key) == folded:
+            raise _unknown_key(f"{path}.{key}", known)
+
+
+def _unknown_key(where: str, known: str) -> BadRequest:
+    return BadRequest(f"Unknown key {where!a}: did you mean {known!a}? Keys are case-sensitive", where, "unknown_key")
 
 
 def _fold(key: str) -> str:

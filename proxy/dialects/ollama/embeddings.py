@@ -48,8 +48,7 @@ class OllamaEmbed(EmbeddingsDialect):
         return ollama_errors.blocked(message, request_id)
 
     def _limit(self, request: Request, options: Options) -> None:
-        if not options.allow_model_control:
-            request.dropped += tuple(without_loading(request.body))
+        request.dropped += tuple(without_loading(request.body, options))
         limit(request, options)
 
 

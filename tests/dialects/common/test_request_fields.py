@@ -104,12 +104,22 @@ def test_a_known_word_passes_and_another_is_judged() -> None:
 
 @given(JSON)
 def test_judged_passes_any_json_and_misses_no_text(value: Any) -> None:
-    """Every string, number and key of it is among the texts, each in a group of its own, and all of it is sent."""
+    """Every string, number and key of it is among the texts, and all of it is sent."""
     clean, report = read(judged(), value)
     assert clean == {"k": value}
     assert sorted(text.text for text in report.texts) == sorted(_texts(value))
-    assert len({text.group for text in report.texts}) == len(report.texts)
     assert {text.kind for text in report.texts} <= {Kind.CONTENT}
+
+
+def test_what_stands_inside_one_value_is_judged_joined() -> None:
+    """A template may print it so, in its order; each key, and another value, is a text of its own."""
+    value = [{"title": "a", "text": "b", "deep": [["c"], "d"]}, {"text": "e"}]
+    _, report = read(map_of(judged()), {"one": value, "two": "f"})
+    groups: dict[int, list[str]] = {}
+    for text in report.texts:
+        groups.setdefault(text.group, []).append(text.text)
+    joined = ["".join(texts) for texts in groups.values()]
+    assert sorted(joined) == sorted(["abdce", "f", "title", "text", "deep", "text"])
 
 
 def _texts(value: Any) -> list[str]:
