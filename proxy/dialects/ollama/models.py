@@ -26,7 +26,7 @@ from proxy.dialects.common.answer_fields import (
     text,
 )
 from proxy.dialects.common.catalogue import allowed_part
-from proxy.dialects.common.request_fields import OPTIONAL_BOOLEAN, OPTIONAL_STRING, Object, Report, anything
+from proxy.dialects.common.request_fields import OPTIONAL_STRING, SWITCH, Object, Report, left_out
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 
@@ -76,6 +76,23 @@ def loaded(value: Any) -> Any:
 def version(value: Any) -> Any:
     """GET /api/version."""
     return allowed_part(record({"version": WORD}, needed=["version"]), value, "version")
+
+
+def cloud_status(value: Any, cloud: bool = False) -> Any:
+    """GET /api/status: whether there are models that run elsewhere. The ollama command recommends some if there are.
+
+    cloud: the operator lets prompts leave this machine; otherwise there are none here, whatever the model server says
+    """
+    clean = allowed_part(_STATUS, value, "status")
+    return clean if cloud else {"cloud": {"disabled": True}}
+
+
+_STATUS = record({"cloud": record({"disabled": number, "source": WORD}, needed=["disabled"])}, needed=["cloud"])
+
+
+def missing(model: str) -> str:
+    """How Ollama says that there is no such model: its command and others look for these words."""
+    return f"model '{model}' not found"
 
 
 def root(body: bytes) -> bytes:
@@ -132,20 +149,18 @@ _SHOW_REQUEST = Object(
     {
         "model": OPTIONAL_STRING,
         "name": OPTIONAL_STRING,
-        "verbose": OPTIONAL_BOOLEAN,
-        "system": anything,
-        "template": anything,
-        "options": anything,
+        "verbose": SWITCH,
+        **dict.fromkeys(("system", "template", "options"), left_out("it would change what is shown of the model")),
     }
 )
 
 
 def show_request(body: bytes) -> bytes:
-    """What goes upstream for POST /api/show. An empty value is an absent one; `name` is the old word for `model`."""
+    """What goes upstream for POST /api/show. An empty value is an absent one; `name` is the old word for `model`.
+
+    The ollama command sends what its user has set (`/set system`, `/set parameter`): the model is shown as it is.
+    """
     asked = _SHOW_REQUEST(parse_request(body), "", Report())
-    for key in ("system", "template", "options"):
-        if asked.get(key):
-            raise BadRequest(f"{key} would change what is shown of a model, and is not taken here", key, "unsupported")
     model = asked.get("model") or asked.get("name")
     if not model:
         raise BadRequest("model is missing", "model", "missing_field")
