@@ -41,7 +41,12 @@ def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool 
 class Settings:
     """What an operator can say. Times in seconds, sizes in bytes."""
 
-    listen: Address = _setting("127.0.0.1:11435", values.address, "HOST:PORT", "where chat apps connect")
+    listen: Address = _setting(
+        "127.0.0.1:11435",
+        values.address,
+        "HOST:PORT",
+        "where chat apps connect; or unix:/path, or fd:N for an inherited socket",
+    )
     admin: Address | None = _setting(
         "127.0.0.1:9435", values.optional_address, "HOST:PORT", "where /metrics, /healthz and /readyz are; off: nowhere"
     )
@@ -85,6 +90,16 @@ class Settings:
         values.margin,
         "FACTOR",
         "a prompt estimated at so many times the model's context is refused where it would be cut unseen; 0: never",
+    )
+    tls_certificate: Path | None = _setting(None, values.folder, "FILE", "PEM certificate: both listeners speak https")
+    tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is another file")
+    tls_key_password: str | None = _setting(None, values.text, "PASSWORD", "password of the key", secret=True)
+    proxy_headers_from: tuple[str, ...] = _setting(
+        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
+    )
+    root_path: str = _setting("", values.root_path, "PATH", "path below which a reverse proxy shows the proxy")
+    allow_remote_clients: bool = _setting(
+        "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"
     )
     origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
     hosts: tuple[str, ...] = _setting(

@@ -24,7 +24,7 @@ from tests import plain_http
 from tests.plain_http import NO_TLS
 
 PATIENCE = 30.0  # seconds for a process to start or to end
-ALONE = "import proxy.cli.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
+ALONE = "import proxy.startup.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 POLICY = """
 version: 1

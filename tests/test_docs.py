@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from proxy.cli.arguments import grammar
-from proxy.settings import ROWS, flag, variable
+from tools.settings_table import rows
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -24,13 +23,6 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def rows() -> Iterator[str]:
-    """The table of docs/settings.md, as the settings themselves give it."""
-    for name, row in ROWS.items():
-        about = row.metadata
-        yield f"| `{name}` | `{flag(name)}` | `{variable(name)}` | {about['default']} | {about['help']} |"
-
-
 def anchors(path: Path) -> set[str]:
     """The fragments that a document's headings offer, spelled as GitHub spells them."""
     heads = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
@@ -41,7 +33,7 @@ def test_every_setting_stands_in_the_docs_as_it_is() -> None:
     """docs/settings.md has exactly one row for each setting: its flag, variable, default and meaning."""
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     found = [line for line in text.splitlines() if re.match(r"\| `\w+` \| `--", line)]
-    assert found == list(rows()), "the table has to be:\n" + "\n".join(rows())
+    assert found == list(rows()), "run: python -m tools.settings_table"
 
 
 def test_every_command_stands_in_the_docs() -> None:

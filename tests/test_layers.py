@@ -23,7 +23,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("policy",),
         ("server", "values"),
         ("demo", "settings"),
-        ("cli",),
+        ("startup",),
+        ("asgi", "cli"),
         ("__main__",),
     ),
     "dialects": (
@@ -32,6 +33,15 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("common",),
         ("openai", "anthropic", "ollama"),
         ("lmstudio",),
+    ),
+    "server": (
+        ("http",),
+        ("config",),
+        ("upstream", "exchange"),
+        ("models", "routing"),
+        ("handlers", "ops"),
+        ("runtime",),
+        ("app",),
     ),
     "dialects.openai": (
         (REST,),

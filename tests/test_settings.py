@@ -99,7 +99,7 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
         value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2"}.get(
             row.metadata["metavar"], "127.0.0.1:5"
         )
-        value = {"history": "block", "transport": "own"}.get(name, value)
+        value = {"history": "block", "transport": "own", "root_path": "/guard"}.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")
         ways = (
             resolve({name: value}, {}),
@@ -141,7 +141,11 @@ def test_variables_of_kubernetes_and_of_test_switches_are_not_ours() -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "expected"),
     [
-        ({"listen": "nonsense"}, {}, "flag --listen takes HOST:PORT, such as 127.0.0.1:11435 (it is 'nonsense')"),
+        (
+            {"listen": "nonsense"},
+            {},
+            "flag --listen takes HOST:PORT, such as 127.0.0.1:11435, or unix:/path (it is 'nonsense')",
+        ),
         ({"max_body": "big"}, {}, "flag --max-body takes a number of bytes, such as 33554432 or 32MiB (it is 'big')"),
         ({}, {"SAFETY_PROXY_HISTORY": "keep"}, "variable SAFETY_PROXY_HISTORY takes replace or block (it is 'keep')"),
         ({}, {"SAFETY_PROXY_HASH_KEY": "\udcff"}, "variable SAFETY_PROXY_HASH_KEY is not UTF-8 text"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.server.routing.routes import TABLE, Access, Route, Table
+from proxy.server.routing.routes import TABLE, Access, Route, RouteTable
 
 OLLAMA = (
     *("POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions"),
@@ -86,7 +86,7 @@ What no rule looks at on the paths that are open:
 def row(door: str) -> Route:
     """What the table says of a path of a model server. KeyError when it does not speak of it."""
     method, path = door.split(" ")
-    found = Table().find(method, path.replace("{", "").replace("}", "")).route
+    found = RouteTable().find(method, path.replace("{", "").replace("}", "")).route
     if found is None:
         raise KeyError(f"{door} has no row in proxy/server/routing/routes.py")
     return found

@@ -14,10 +14,9 @@ from time import monotonic
 from typing import Any, TextIO
 
 import httpx
-import uvloop
 
 from proxy.cli.banner import bold
-from proxy.cli.policies import load
+from proxy.cli.event_loop import run
 from proxy.core.types import Action, Direction, Finding
 from proxy.demo import script
 from proxy.demo.backend import DemoBackend
@@ -27,6 +26,7 @@ from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange
 from proxy.settings import SHIPPED
+from proxy.startup.policies import load
 
 PACE = 0.06  # seconds from token to token at speed 1: about as fast as people read
 FRAME = 0.03  # seconds between two drawings
@@ -39,7 +39,7 @@ def demo(args: argparse.Namespace) -> int:
     speed = _speed(args.speed)
     prompts = [" ".join(args.prompt)] if args.prompt else [scene.prompt for scene in script.SCENES]
     folder = Path(args.policies).expanduser() if args.policies else SHIPPED
-    uvloop.run(_play(prompts, PACE / speed if speed else 0.0, folder, sys.stdout))
+    run(_play(prompts, PACE / speed if speed else 0.0, folder, sys.stdout))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from proxy.dialects.base import Options
@@ -30,6 +31,10 @@ class ServerConfig:
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
+    tls_certificate, tls_key, tls_key_password: PEM files of both listeners; none: plain HTTP
+    proxy_headers_from: addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
+    root_path:          the path below which a reverse proxy shows the proxy
+    allow_remote_clients: under another ASGI server, whose address nobody knows: clients of other machines are served
     max_body:           largest request body, also after decompression
     max_answer:         largest answer that is put together for a client that does not stream
     offload:            bodies larger than this are parsed in a thread
@@ -50,6 +55,12 @@ class ServerConfig:
     pass_authorization: bool = False
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_key_password: str | None = field(default=None, repr=False)
+    proxy_headers_from: tuple[str, ...] = ()
+    root_path: str = ""
+    allow_remote_clients: bool = False
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from proxy.cli.banner import Loaded, lines, write
-from proxy.cli.discovery import Backend
+from proxy.startup.discovery import Backend
 from proxy.values import Address
 
 LOADED = Loaded([("starter", 5), ("house", 1)], "policies", "0123456789abcdef")

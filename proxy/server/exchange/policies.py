@@ -67,7 +67,7 @@ class Snapshot:
         return self.policies.message_for(rule)
 
 
-class InForce:
+class ActivePolicies:
     """Gives each exchange its snapshot."""
 
     def __init__(self, store: Store, shadow: Store | None = None) -> None:

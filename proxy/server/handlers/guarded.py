@@ -1,4 +1,5 @@
-"""One guarded exchange: read, judge, ask the model server, and carry the answer back. `_carry` is THE loop.
+"""One guarded exchange: read and judge the request, ask the model server, stream its response back. `_forward` is the
+loop that carries every event.
 
 Whatever goes wrong, the client gets a proper end: an error body before the head has been sent, an error event after.
 The upstream is closed at once when a rule ends the answer, when the client goes, and when anything fails.
@@ -16,29 +17,27 @@ from typing import NamedTuple
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
 from proxy.dialects.base import Answer, Dialect, Options, Request
-from proxy.errors import BadRequest, ClientError, UpstreamBroken, UpstreamError
+from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
-from proxy.server.exchange.account import settle
 from proxy.server.exchange.headers import answer_headers
-from proxy.server.exchange.policies import InForce
+from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
-from proxy.server.exchange.record import Exchange, Observer, Outcome
-from proxy.server.exchange.timeouts import Interrupt, Watch, Watches
+from proxy.server.exchange.record import Exchange, Observer, Outcome, record_outcome
+from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
-from proxy.server.http.request import Client
+from proxy.server.http.request import RequestContext
 from proxy.server.models.chat_templates import Templates
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT, Contexts
-from proxy.server.routing.routes import Found, Route
-from proxy.server.upstream import response as upstream_answer
+from proxy.server.routing.routes import Route, RouteMatch
+from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end
 from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-OLD_HTTP = "Streaming needs HTTP/1.1 (behind nginx: proxy_http_version 1.1)"
 CONVERSATION = ("messages", "prompt", "input")  # of a request's body: what only the model server reads
 LAST_SEND = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
 
@@ -50,60 +49,59 @@ class Models(NamedTuple):
     contexts: Contexts
 
 
-class Relay:
+class GuardedHandler:
     """What all exchanges share."""
 
     def __init__(
         self,
         config: ServerConfig,
-        policies: InForce,
+        policies: ActivePolicies,
         upstream: Upstream,
-        watches: Watches,
+        watchdog: Watchdog,
         observers: Sequence[Observer],
         models: Models,
     ) -> None:
         self.config = config
         self.policies = policies
         self.upstream = upstream
-        self.watches = watches
+        self.watchdog = watchdog
         self.observers = observers
         self.models = models
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
 
-    def run(self, found: Found, client: Client) -> Awaitable[None]:
+    def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
         """One exchange from its first byte to its last."""
-        assert found.route is not None
-        return Guarded(self, found.route, client).run()
+        assert match.route is not None
+        return GuardedExchange(self, match.route, context).run()
 
 
-class Guarded:
+class GuardedExchange:
     """One exchange at work."""
 
     __slots__ = (
         "_answer",
         "_characters",
-        "_client",
         "_config",
+        "_context",
         "_dialect",
         "_guard",
+        "_handler",
         "_plan",
         "_policies",
-        "_relay",
         "_request",
         "_response",
         "_template",
-        "_unsent",
         "exchange",
-        "watch",
+        "timeouts",
     )
 
-    def __init__(self, relay: Relay, route: Route, client: Client) -> None:
+    def __init__(self, handler: GuardedHandler, route: Route, context: RequestContext) -> None:
         assert route.dialect is not None
-        self._relay = relay
-        self._config = relay.config
+        self._handler = handler
+        self._config = handler.config
         self._dialect: Dialect = route.dialect
-        self._client = client
-        self._policies = relay.policies.now()
+        self._context = context
+        self._policies = handler.policies.now()
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
         self._characters = 0  # of the prompt, once it has been judged
@@ -111,14 +109,13 @@ class Guarded:
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
-        self._unsent = b""  # what could not be written at once
-        self.watch = Watch(client, relay.watches)
+        self.timeouts = ExchangeTimeouts(context, handler.watchdog)
         self.exchange = Exchange(route.path, self._policies.revision)
 
     async def run(self) -> None:
         """Serve it; every way in which it can end is here."""
         exchange = self.exchange
-        for observer in self._relay.observers:
+        for observer in self._handler.observers:
             observer.begin(exchange)
         try:
             await self._serve()
@@ -132,8 +129,8 @@ class Guarded:
         except UpstreamError as error:
             await self._fail(error)
         except asyncio.CancelledError:
-            self.watch.resume()
-            await self._interrupted(self.watch.reason)
+            self.timeouts.resume()
+            await self._interrupted(self.timeouts.reason)
         except Exception as error:
             log.exception("exchange %s failed", exchange.id)
             exchange.check_errors.append(error)
@@ -142,41 +139,41 @@ class Guarded:
             self._close()
 
     def _close(self) -> None:
-        self.watch.close()
+        self.timeouts.close()
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._account()
         self._answer = None  # it refers back to this object: no work is left for the garbage collector
-        for observer in self._relay.observers:
+        for observer in self._handler.observers:
             observer.end(self.exchange)
 
-    # -- there
+    # The request
 
     async def _serve(self) -> None:
         request = await self._read()
         await self._judge(request)
         self._characters = sum([len(text.text) for text in request.texts])
         if self._characters >= SHORT and self._dialect.name in CUT_SILENTLY:
-            await self._relay.models.contexts.check(request.model, self._characters)
+            await self._handler.models.contexts.check(request.model, self._characters)
         assert self._plan is not None
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
-        self._let_go(request)
-        kind = await upstream_answer.check(response, self._dialect, guard)
-        if kind is upstream_answer.Shape.WHOLE:
-            await self._carry_whole(response, answer)
+        self._drop_request(request)
+        shape = await upstream_response.check(response, self._dialect, guard)
+        if shape is upstream_response.Shape.WHOLE:
+            await self._send_whole(response, answer)
         else:
-            await self._carry(response, answer)
+            await self._stream_response(response, answer)
         if not request.stream:
             await self._reply_whole(answer)
 
     async def _read(self) -> Request:
         """The request, understood."""
-        config, client = self._config, self._client
-        body = await client.read(config.max_body, config.body_timeout)
+        config = self._config
+        body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
-        self.watch.follow_client()
+        self.timeouts.watch_client(self._abort_upstream)
         if len(body) > config.offload:
             request = await asyncio.to_thread(self._dialect.parse, body, config.options)
         else:
@@ -184,8 +181,6 @@ class Guarded:
         options = self._options_for(request.model)
         if options is not config.options:
             request = self._dialect.parse(body, options)
-        if request.stream and client.line.version == "1.0":
-            raise BadRequest(OLD_HTTP, "stream", "http_version")
         self._request = request
         self.exchange.model = request.model
         self.exchange.stream = request.stream
@@ -195,7 +190,7 @@ class Guarded:
         """What the operator has allowed, as far as the policies let it stand."""
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
-            self._template = self._relay.models.templates.of(model)
+            self._template = self._handler.models.templates.of(model)
         self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
@@ -210,12 +205,12 @@ class Guarded:
         if before or after:
             self._dialect.instruct(request, before, after)
 
-    def _let_go(self, request: Request) -> None:
-        """What has gone upstream is not kept while the answer comes: a conversation may be long."""
+    def _drop_request(self, request: Request) -> None:
+        """Free what has gone upstream while the response comes: a conversation may be long."""
         for key in CONVERSATION:
             request.body.pop(key, None)
         request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
-        self._client.forget()
+        self._context.forget_headers()
 
     def _plan_for(self, role: str) -> InputPlan:
         assert self._request is not None
@@ -226,97 +221,100 @@ class Guarded:
         return f"{self._policies.message_for(rule)} (policy {rule.policy}, request {self.exchange.id})"
 
     async def _ask(self, request: Request) -> UpstreamResponse:
-        client = self._client
-        query = plain_query(client.line.query)
+        context = self._context
+        query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
-        headers = self._relay.headers.of(client.headers, self._dialect.stream_type.encode())
+        headers = self._handler.headers.of(context.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
-        self.watch.follow_upstream(self._beat if request.stream and self._dialect.keep_alive else None)
+        self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
-            self._response = response = await self._relay.upstream.open(b"POST", path, headers, body)
+            self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise explain(error) from error
         return response
 
-    # -- and back
+    # The response
 
-    async def _carry(self, response: UpstreamResponse, answer: Answer) -> None:
-        """`_take` does the work, once for each read; here is what has to be waited for."""
-        try:
-            while await response.pump(self._take):
-                if answer.done:
-                    break
-                await self._send(self._unsent)
-                self.watch.heard = self._client.last_sent
-            else:
-                self._unsent = answer.finish()
-                self._note(answer, perf_counter())
-        except TRANSPORT_ERRORS as error:
-            self._unsent = answer.finish(explain(error, begun=True))
+    async def _stream_response(self, response: UpstreamResponse, answer: Answer) -> None:
+        """Send the answer as it comes, and its end; then leave the model server."""
+        end = await self._forward(response, answer)
         self._leave_upstream(answer)
         if self.exchange.stream:
-            await self._send(self._unsent, last=True)
+            await self._send(end, last=True)
 
-    def _take(self, data: bytes) -> bool:
-        """What was read goes on to the client. False: the answer is done, or something has to be waited for."""
-        answer, client, exchange = self._answer, self._client, self.exchange
+    async def _forward(self, response: UpstreamResponse, answer: Answer) -> bytes:
+        """Forward events until the answer is complete; the bytes that end it. `_on_data` does the work, once for each
+        read; here is what has to be waited for."""
+        try:
+            while True:
+                unsent = await response.pump(self._on_data)
+                if unsent is None:
+                    end = answer.finish()
+                    self._record_timing(answer, perf_counter())
+                    return end
+                if answer.done:
+                    return unsent
+                await self._send(unsent)
+                self.timeouts.heard = self._context.last_sent
+        except TRANSPORT_ERRORS as error:
+            return answer.finish(explain(error, begun=True))
+
+    def _on_data(self, data: bytes) -> bytes | None:
+        """Judge what was read and write it to the client. Bytes: the answer is done, or these have to be waited for."""
+        answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.watch.heard = now = perf_counter()
-        self._unsent = out = answer.feed(data)
+        self.timeouts.heard = now = perf_counter()
+        out = answer.feed(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
-            self._note(answer, now)
+            self._record_timing(answer, now)
         if answer.done:
-            return False
+            return out
         if out:
-            if not client.started:
-                self._start()
-            self._unsent = b""
-            ready = client.write(out)
-            exchange.sent(len(out), client.last_sent)
-            return ready
-        if exchange.bytes_received > self._config.max_answer and not exchange.stream:
-            self._unsent = answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
-            return False
-        return True
+            if not self._context.try_write(out):
+                return out
+            exchange.sent(len(out), self._context.last_sent)
+        elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
+            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+        return None
 
-    def _note(self, answer: Answer, now: float) -> None:
+    def _record_timing(self, answer: Answer, now: float) -> None:
         """What is not the same after each read: what came first, and how much waits for a verdict."""
         exchange = self.exchange
         if not exchange.upstream_bytes:
             exchange.upstream_bytes = now
-            self.watch.begun()
+            self.timeouts.begun()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
         exchange.waits(answer.guard.held, now)
 
     async def _send(self, out: bytes, last: bool = False) -> None:
-        client = self._client
-        if not client.started:
+        context = self._context
+        if not context.started:
             self._start()
         if last:
-            await client.end(out)
+            await context.end(out)
         else:
-            await client.send(out)
-        self.exchange.sent(len(out), client.last_sent)
+            await context.send(out)
+        self.exchange.sent(len(out), context.last_sent)
 
     def _start(self) -> None:
         self.exchange.status = 200
         headers = answer_headers(self.exchange, self._request, self._dialect.stream_type)
-        self._client.start(200, headers + STREAM_HEADERS)
+        self._context.start(200, headers + STREAM_HEADERS)
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         """A comment, so that nobody on the way thinks the connection dead. It commits the answer to status 200."""
-        if not self._client.started:
+        if not self._context.started:
             self._start()
-        if not self._client.ended:
-            await self._client.send(self._dialect.keep_alive)
+        if not self._context.ended:
+            await self._context.send(self._dialect.keep_alive)
 
-    async def _carry_whole(self, response: UpstreamResponse, answer: Answer) -> None:
+    async def _send_whole(self, response: UpstreamResponse, answer: Answer) -> None:
         """The model server answered with one body all the same: through the same gates."""
         try:
-            body = await upstream_answer.read_all(response, self._config.max_answer)
+            body = await upstream_response.read_all(response, self._config.max_answer)
         except TRANSPORT_ERRORS as error:
             raise explain(error, begun=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
@@ -340,11 +338,11 @@ class Guarded:
         self._account()
         body = answer.result()
         exchange.status = 200
-        await self._client.reply(200, answer_headers(exchange, self._request, "application/json"), body)
+        await self._context.reply(200, answer_headers(exchange, self._request, "application/json"), body)
         exchange.bytes_sent = len(body)
         exchange.client_bytes = exchange.client_text = perf_counter()
 
-    # -- other ends
+    # Other ends
 
     async def _refuse_prompt(self, finding: Finding) -> None:
         """A rule refuses the prompt: 400, which no client sends again by itself."""
@@ -358,7 +356,7 @@ class Guarded:
     async def _reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
         self.exchange.status = status
         headers = answer_headers(self.exchange, self._request, "application/json")
-        await self._client.reply(status, headers + (extra or []), body)
+        await self._context.reply(status, headers + (extra or []), body)
 
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
         """An error body, or an error event when the head has been sent."""
@@ -366,25 +364,25 @@ class Guarded:
         log.warning("request %s: %s (%s)", self.exchange.id, error.for_log, error.__cause__ or error.reason)
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
-        if not self._client.started:
+        if not self._context.started:
             await self._reply_error(error, getattr(error, "headers", None))
-        elif not self._client.ended:
+        elif not self._context.ended:
             out = b"" if self._answer is None else self._answer.finish(error)
-            await self._client.end(out)
+            await self._context.end(out)
 
     async def _interrupted(self, reason: Interrupt | None) -> None:
         self._abort_upstream()
-        error = self.watch.error
+        error = self.timeouts.error
         if error is not None:
             try:
                 async with asyncio.timeout(LAST_SEND):
                     await self._fail(error)
             except TimeoutError:
-                self._client.abort()
+                self._context.abort()
             return
         self.exchange.outcome = Outcome.CLIENT_CANCELLED
         if reason is Interrupt.CLIENT_STUCK:
-            self._client.abort()
+            self._context.abort()
 
     def _abort_upstream(self) -> None:
         response, self._response = self._response, None
@@ -396,6 +394,6 @@ class Guarded:
         guard, self._guard = self._guard, None
         answer, exchange = self._answer, self.exchange
         if guard is not None and answer is not None:
-            contexts = self._relay.models.contexts
+            contexts = self._handler.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._characters, answer.prompt_tokens)
-            settle(exchange, guard, answer)
+            record_outcome(exchange, guard, answer)

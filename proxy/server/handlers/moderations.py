@@ -9,24 +9,24 @@ from proxy.core.prompt import judge
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.dialects.openai import moderations
 from proxy.server.config import ServerConfig
-from proxy.server.exchange.policies import InForce, Snapshot
+from proxy.server.exchange.policies import ActivePolicies, Snapshot
 from proxy.server.http.body import ClientGone
-from proxy.server.http.request import Client
+from proxy.server.http.request import RequestContext
 from proxy.server.http.request_id import new_id
-from proxy.server.routing.routes import Found
+from proxy.server.routing.routes import RouteMatch
 
 
 class Moderation:
     """Serves it. A rule counts whatever direction its policy is for: nobody knows who wrote the text."""
 
-    def __init__(self, config: ServerConfig, policies: InForce) -> None:
+    def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
         self._config = config
         self._policies = policies
 
-    async def run(self, found: Found, client: Client) -> None:
+    async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """One request."""
         try:
-            body = await client.read(self._config.max_body, self._config.body_timeout)
+            body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
         policies = self._policies.now()
@@ -39,7 +39,7 @@ class Moderation:
             (b"x-safety-proxy-request-id", request_id.encode()),
             (b"x-safety-proxy-policy", policies.revision.encode()),
         ]
-        await client.reply(200, headers, answer)
+        await request.reply(200, headers, answer)
 
 
 async def _found(policies: Snapshot, parts: Sequence[str]) -> dict[Rule, Finding]:

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.config import ServerConfig
-from proxy.server.exchange.timeouts import Watch, Watches
+from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.http.body import ClientGone
-from proxy.server.http.request import Client
+from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
-from proxy.server.routing.routes import Found
+from proxy.server.routing.routes import RouteMatch
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
 from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
@@ -24,48 +24,48 @@ PATIENCE = 30.0  # seconds; no model has to be loaded for a list
 class ReadOnly:
     """Serves read-only paths."""
 
-    def __init__(self, config: ServerConfig, upstream: Upstream, watches: Watches) -> None:
+    def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog) -> None:
         self._config = config
         self._upstream = upstream
-        self._watches = watches
+        self._watchdog = watchdog
         self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
 
-    async def run(self, found: Found, client: Client) -> None:
+    async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """One request."""
-        watch = Watch(client, self._watches)
-        watch.patience = min(PATIENCE, watch.patience)
+        timeouts = ExchangeTimeouts(request, self._watchdog)
+        timeouts.patience = min(PATIENCE, timeouts.patience)
         try:
-            body = await self._ask(found, client, watch)
-            await client.reply(200, [(b"content-type", _content_type(found))], body)
+            body = await self._ask(match, request, timeouts)
+            await request.reply(200, [(b"content-type", _content_type(match))], body)
         except ClientGone:
             return
         except UpstreamError as error:
-            await refuse(client, error)
+            await refuse(request, error)
         except asyncio.CancelledError:
-            watch.resume()
-            if watch.error is not None:
-                await refuse(client, watch.error)
+            timeouts.resume()
+            if timeouts.error is not None:
+                await refuse(request, timeouts.error)
         finally:
-            watch.close()
+            timeouts.close()
 
-    async def _ask(self, found: Found, client: Client, watch: Watch) -> bytes:
-        route = found.route
+    async def _ask(self, match: RouteMatch, request: RequestContext, timeouts: ExchangeTimeouts) -> bytes:
+        route = match.route
         assert route is not None
         assert route.reading is not None
         method, body = b"GET", b""
         if route.reading.ask is not None:
-            method, body = b"POST", route.reading.ask(await self._read(client))
-        path = (route.path.partition("{")[0] + _quoted(found.rest)).encode()
-        headers = self._headers.of(client.headers, b"*/*")
-        watch.follow_client()
-        watch.follow_upstream(None)
+            method, body = b"POST", route.reading.ask(await self._read(request))
+        path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
+        headers = self._headers.of(request.headers, b"*/*")
+        timeouts.watch_client()
+        timeouts.watch_upstream(None)
         answer = await self._fetch(method, path, headers, body)
         flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
         return route.reading.clean(answer, **flags)
 
-    async def _read(self, client: Client) -> bytes:
+    async def _read(self, request: RequestContext) -> bytes:
         config = self._config
-        return await client.read(config.max_body, config.body_timeout)
+        return await request.read(config.max_body, config.body_timeout)
 
     async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
         """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
@@ -93,7 +93,7 @@ def _quoted(rest: str) -> str:
     return quote(rest, safe="/:@")
 
 
-def _content_type(found: Found) -> bytes:
-    assert found.route is not None
-    assert found.route.reading is not None
-    return found.route.reading.content_type.encode()
+def _content_type(match: RouteMatch) -> bytes:
+    assert match.route is not None
+    assert match.route.reading is not None
+    return match.route.reading.content_type.encode()

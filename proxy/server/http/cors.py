@@ -28,10 +28,10 @@ PREFLIGHT_SECONDS = b"43200"
 class WebRules:
     """Which web pages may call, and under which names the proxy answers at all."""
 
-    def __init__(self, origins: Iterable[str], hosts: Iterable[str], bound_to: str) -> None:
+    def __init__(self, origins: Iterable[str], hosts: Iterable[str], bound_to: str | None) -> None:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._hosts = frozenset(host.lower() for host in hosts) | {"localhost", socket.gethostname().lower()}
-        self._check_hosts = _is_loopback(bound_to)
+        self._check_hosts = bound_to is None or is_loopback(bound_to)
         self.serves = lru_cache(maxsize=64)(self._serves)  # every request asks, mostly for the same
 
     def _serves(self, host: str) -> bool:
@@ -87,7 +87,8 @@ def _is_near(name: str) -> bool:
     return address.is_loopback or address.is_private or address.is_unspecified
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether an address, or the name localhost, is this machine's own."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -1,274 +1,211 @@
-"""The client's side of one exchange: the request, what comes of its body, and what is sent in answer, and when.
+"""One HTTP request and its response, over ASGI: the body that comes, what is sent in answer, and when.
 
-Written for what a chat needs: a whole answer, or chunks. An answer's head leaves together with its first bytes.
+Every ASGI server will do. Our own offers a `DirectConnection` in the scope's extensions beside it; then the events of a
+running response are written at once, without a coroutine for each.
+Source: the ASGI specification, HTTP connection scope (version 2.3).
 """
 
 from __future__ import annotations
 
 import asyncio
-import http
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
-from proxy.errors import ClientError
 from proxy.server.http.body import ClientGone, decode, read_body, too_large
 from proxy.server.http.headers import Headers
 
-HIGH_WATER = 64 * 1024
-"""Bytes of a body that may lie unread before the socket is read no more."""
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+EXTENSION = "safety_proxy.connection"
+"""The scope's extension under which a server offers a `DirectConnection`."""
 
 _control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5
 
 
-class Line(NamedTuple):
-    """What a request's head says. `version`: of HTTP, "1.1"."""
+class DirectConnection(Protocol):
+    """What a server may offer beside ASGI's messages.
 
-    method: str
-    path: str
-    query: bytes
-    version: str
-
-
-class Link(Protocol):
-    """The connection on which a request came. `behind`: the client does not read as fast as it is sent to."""
-
-    behind: bool
-
-    def put(self, data: bytes, /) -> None:
-        """Send, or keep until it can be sent."""
+    body_received: the whole body of the request is here; `receive` does not wait
+    """
 
     @property
-    def date(self) -> bytes:
-        """The Date header of every answer, as a line."""
+    def body_received(self) -> bool: ...
 
-    async def drain(self) -> None:
-        """Wait until the client has caught up, or is gone."""
+    def write(self, body: bytes, /) -> bool:
+        """Write bytes of a response whose head has been sent. False: the client does not read as fast as it is sent
+        to, and nothing was written."""
 
-    def pause_reading(self) -> None:
-        """Read no more for now."""
-
-    def resume_reading(self) -> None:
-        """Read on."""
-
-    def answered(self, client: Client) -> None:
-        """The whole answer has been sent."""
+    def on_disconnect(self, callback: Callable[[], None] | None, /) -> None:
+        """Call this once when the client disconnects. What still comes of the body is dropped."""
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once, whatever is unsent."""
 
 
-class Client:
-    """A request, and what its client is sent.
+class RequestContext:
+    """A request, and the response to it.
 
     header:     the request's header fields by name, in lower case; of those that come twice the first
-    more_body:  the end of the body has not arrived
-    gone:       the client has left, or has been told that this is no request; what is sent from now on is dropped
-    when_gone:  called when it leaves; see `follow`
-    keep_alive: the connection may serve another request
-    common:     headers that every answer gets
-    started:    the head of an answer has been made
-    ended:      the last of an answer has been handed over
-    sending:    since when a send waits for a client that does not read; 0.0: none does
+    common:     headers that every response gets
+    keep_alive: False: the connection ends with this response
+    started:    the status of the response has been chosen
+    ended:      the last bytes of the response have been handed over
+    sending:    since when a send waits for a client that does not read, time.perf_counter(); 0.0: none does
     last_sent:  when the last byte was handed over, time.perf_counter()
     """
 
     __slots__ = (
-        "_body",
-        "_chunked",
+        "_connection",
+        "_direct",
+        "_disconnect_task",
         "_head",
-        "_link",
-        "_refused",
-        "_unread",
-        "_waiter",
+        "_receive",
+        "_send",
         "common",
         "ended",
-        "gone",
         "header",
         "headers",
+        "http_version",
         "keep_alive",
         "last_sent",
-        "line",
-        "more_body",
+        "method",
+        "path",
+        "query",
         "sending",
         "started",
-        "when_gone",
     )
 
-    def __init__(self, link: Link, line: Line, headers: Headers, keep_alive: bool) -> None:
-        self._link = link
-        self.line = line
-        self.headers = headers
-        self.header: dict[bytes, bytes] = dict(reversed(headers))
-        self.keep_alive = keep_alive
-        self._body: list[bytes] = []
-        self._unread = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self.more_body = True
-        self.gone = False
-        self._refused: ClientError | None = None
-        self.when_gone: Callable[[], None] | None = None
-        self._head = b""  # not sent yet
-        self._chunked = False
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._connection: DirectConnection | None = (scope.get("extensions") or {}).get(EXTENSION)
+        self._disconnect_task: asyncio.Task[None] | None = None
+        self._head: Message | None = None  # chosen, not sent yet
+        self._direct: DirectConnection | None = None  # once the head has been sent
+        self.method: str = scope["method"]
+        self.path = path_of(scope)
+        self.query: bytes = scope.get("query_string", b"")
+        self.http_version: str = scope.get("http_version", "1.1")
+        self.headers: Headers = list(scope["headers"])
+        self.header: dict[bytes, bytes] = dict(reversed(self.headers))
         self.common: Headers = []
+        self.keep_alive = True
         self.started = False
         self.ended = False
         self.sending = 0.0
         self.last_sent = perf_counter()
 
-    # What comes
+    # The request
 
     async def read(self, limit: int, within: float) -> bytes:
         """The request's whole body, decoded. Raises ClientGone, or a ClientError that says what is wrong with it."""
-        length = self.header.get(b"content-length")
-        if length is not None and int(length) > limit:
+        length = self.header.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
             raise too_large(limit)
-        body = await read_body(self.receive, limit, within) if self.more_body else self._taken()
+        if self._connection is not None and self._connection.body_received:
+            body, _ = await self.receive()
+        else:
+            body = await read_body(self.receive, limit, within)
         if len(body) > limit:
             raise too_large(limit)
         encoding = self.header.get(b"content-encoding")
         return body if encoding is None else await asyncio.to_thread(decode, body, encoding, limit)
 
     async def receive(self) -> tuple[bytes, bool]:
-        """What has arrived of the body since the last call, and whether more will come; waits for one of both.
+        """What has arrived of the body since the last call, and whether more will come. Raises ClientGone."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
 
-        Raises ClientGone, or a ClientError when the body is none.
-        """
-        if self.more_body and not self._body and not self.gone:
-            expected = self.header.pop(b"expect", b"").lower()
-            if expected == b"100-continue" and self.line.version != "1.0":  # RFC 9110, section 10.1.1
-                self._link.put(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self._taken(), self.more_body
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        """Call this once when the client disconnects; None: no more. What still comes of the body is dropped."""
+        if self._connection is not None:
+            self._connection.on_disconnect(callback)
+            return
+        if self._disconnect_task is not None:
+            self._disconnect_task.cancel()
+            self._disconnect_task = None
+        if callback is not None:
+            self._disconnect_task = asyncio.get_running_loop().create_task(self._wait_for_disconnect(callback))
 
-    def _taken(self) -> bytes:
-        if self.gone:
-            raise self._refused or ClientGone
-        body = b"".join(self._body)
-        self._body.clear()
-        if self._unread > HIGH_WATER:
-            self._link.resume_reading()
-        self._unread = 0
-        return body
+    async def _wait_for_disconnect(self, callback: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        callback()
 
-    def follow(self, when_gone: Callable[[], None]) -> None:
-        """Call this when the client goes. No more of the body is wanted: it is dropped, lest it hide the end."""
-        self.when_gone = when_gone
-        self._body.clear()
-        self._unread = 0
-        self._link.resume_reading()
-        if self.gone:
-            when_gone()
-
-    def forget(self) -> None:
-        """Let go of the head: nobody will ask for it any more."""
+    def forget_headers(self) -> None:
+        """Free the request's headers: nobody will ask for them any more."""
         self.headers = []
         self.header = {}
 
-    # What goes
+    # The response
 
     def start(self, status: int, headers: Headers) -> None:
-        """Make the head of an answer of unknown length; it leaves with the first bytes."""
-        self._chunked = True
-        self._begin(status, headers, b"transfer-encoding: chunked\r\n")
+        """Choose status and headers of a response of unknown length. They leave with its first bytes.
 
-    def write(self, body: bytes) -> bool:
-        """Bytes of the body, for whoever cannot wait. False when the client is behind: `send`, of nothing, waits."""
-        link = self._link
-        if not self.gone:
-            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            if self._head:
-                data, self._head = self._head + data, b""
-            link.put(data)
-        self.last_sent = perf_counter()
-        return not link.behind
-
-    async def send(self, body: bytes) -> None:
-        """Bytes of the body; waits while the client does not read."""
-        await self._drain()
-        if body:
-            self.write(body)
-
-    async def end(self, body: bytes = b"") -> None:
-        """The last bytes of the body."""
-        self.ended = True
-        await self._drain()
-        self._finish(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n")
-
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole answer."""
-        await self._drain()
-        self._begin(status, headers, b"" if status == 204 else b"content-length: %d\r\n" % len(body))  # RFC 9110, 8.6
-        self.ended = True
-        self._finish(b"" if self.line.method == "HEAD" else body)
-
-    def abort(self) -> None:
-        """Cut the connection, whatever is unsent."""
-        self._link.abort()
-
-    def _begin(self, status: int, headers: Headers, framing: bytes) -> None:
+        Raises ValueError for a control character in a header's value.
+        """
         headers = headers + self.common
+        if not self.keep_alive:
+            headers.append((b"connection", b"close"))
         if _control(b"".join([value for _, value in headers])):
             raise ValueError("a header's value holds a control character")
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._head = b"%b%b%b%b%b\r\n" % (status_line(status), self._link.date, lines, close, framing)
+        self._head = {"type": "http.response.start", "status": status, "headers": headers}
         self.started = True
 
-    def _finish(self, rest: bytes) -> None:
+    def try_write(self, body: bytes) -> bool:
+        """Write bytes of the running response at once. False: nothing was written; await `send` instead."""
+        direct = self._direct
+        if direct is None or not direct.write(body):
+            return False
         self.last_sent = perf_counter()
-        if not self.gone:
-            data, self._head = self._head + rest, b""
-            self._link.put(data)
-            self._link.answered(self)
+        return True
 
-    async def _drain(self) -> None:
-        if self._link.behind and not self.gone:
-            self.sending = perf_counter()
-            await self._link.drain()
+    async def send(self, body: bytes) -> None:
+        """Send bytes of the response. Waits while the client does not read."""
+        await self._transmit(body, more_body=True)
+
+    async def end(self, body: bytes = b"") -> None:
+        """Send the last bytes of the response."""
+        self.ended = True
+        await self._transmit(body, more_body=False)
+
+    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
+        length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]  # RFC 9110, section 8.6
+        self.start(status, headers + length)
+        await self.end(b"" if self.method == "HEAD" else body)
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever is unsent. A server that has no such call closes it a little later,
+        when it sees that the response was left without its end."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def _transmit(self, body: bytes, more_body: bool) -> None:
+        self.sending = perf_counter()
+        try:
+            if self._head is not None:
+                head, self._head = self._head, None
+                await self._send(head)
+                self._direct = self._connection
+            await self._send({"type": "http.response.body", "body": body, "more_body": more_body})
+        finally:
             self.sending = 0.0
-
-    # What the connection tells
-
-    def arrived(self, data: bytes) -> None:
-        """Bytes of the body."""
-        if self.when_gone is not None:
-            return
-        self._body.append(data)
-        self._unread += len(data)
-        if self._unread > HIGH_WATER:
-            self._link.pause_reading()
-        self._wake()
-
-    def complete(self) -> None:
-        """The body is."""
-        self.more_body = False
-        self._wake()
-
-    def lost(self, refused: ClientError | None = None) -> None:
-        """The client has left. Or what it sends is no request any more: then it has been told what is `refused`."""
-        self.gone = True
-        self._refused = refused
-        self._wake()
-        if self.when_gone is not None:
-            self.when_gone()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.last_sent = perf_counter()
 
 
-@cache
-def status_line(status: int) -> bytes:
-    """The first line of an answer; what is no known status has no phrase."""
-    try:
-        phrase = http.HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
+def path_of(scope: Scope) -> str:
+    """The path below the point where the application is mounted (ASGI, root_path)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path

@@ -8,21 +8,25 @@ from urllib.parse import unquote
 import httptools
 
 from proxy.server.http.headers import Headers
-from proxy.server.http.request import Line
+from proxy.server.http.request import Scope
 
 
-def understood(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> tuple[Line, Headers]:
-    """The request's line, and its headers. Raises httptools' error for a target that is none.
+def complete_scope(scope: Scope, parser: httptools.HttpRequestParser, url: bytes, root_path: str) -> None:
+    """Add the request's line to the scope that uvicorn has begun. Raises httptools' error for a target that is none.
 
     A target in absolute form says for whom the request is, and not Host (RFC 9112, section 3.2.2).
     """
     target = httptools.parse_url(url)
-    path = (target.path or b"/").decode("ascii")
+    raw_path: bytes = target.path or b"/"
+    path = raw_path.decode("ascii")
     if target.host is not None:
         authority = _authority(target)
-        headers = [(name, authority if name == b"host" else value) for name, value in headers]
-    method = parser.get_method().decode("ascii")
-    return Line(method, unquote(path) if "%" in path else path, target.query or b"", parser.get_http_version()), headers
+        scope["headers"] = [(name, authority if name == b"host" else value) for name, value in scope["headers"]]
+    scope["method"] = parser.get_method().decode("ascii")
+    scope["path"] = root_path + (unquote(path) if "%" in path else path)
+    scope["raw_path"] = root_path.encode() + raw_path
+    scope["query_string"] = target.query or b""
+    scope["http_version"] = parser.get_http_version()
 
 
 def _authority(target: Any) -> bytes:

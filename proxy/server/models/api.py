@@ -20,7 +20,7 @@ PATIENCE = 5.0  # seconds for an answer
 MOST = 8 * 1024 * 1024  # bytes of one
 
 
-class Inquiry:
+class ModelServerApi:
     """Asks for JSON objects. Whatever goes wrong, the answer is an empty one."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from proxy.checks.markers import LISTED, standing_in
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
-from proxy.server.models.api import Inquiry, entry
+from proxy.server.models.api import ModelServerApi, entry
 
 FRESH = 30.0  # seconds for which what is known is not asked anew
 KEPT = 600.0  # seconds after which it is not believed any more
@@ -54,7 +54,7 @@ class _Known:
 class Templates:
     """Remembers models by name, and asks again when the digest has changed."""
 
-    def __init__(self, inquiry: Inquiry, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, inquiry: ModelServerApi, clock: Callable[[], float] = monotonic) -> None:
         self._inquiry = inquiry
         self._clock = clock
         self._known: dict[str, _Known] = {}

@@ -19,7 +19,7 @@ from typing import Any
 
 from proxy.errors import PromptTooLong
 from proxy.policy.names import normalise_model
-from proxy.server.models.api import Inquiry, entry
+from proxy.server.models.api import ModelServerApi, entry
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -46,7 +46,7 @@ class _Model:
 class Contexts:
     """What is known of each model's context. `margin`: how far over the length an estimate must be; 0: never refuse."""
 
-    def __init__(self, inquiry: Inquiry, margin: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, inquiry: ModelServerApi, margin: float, clock: Callable[[], float] = monotonic) -> None:
         self._inquiry = inquiry
         self._margin = margin
         self._clock = clock

@@ -23,7 +23,11 @@ from proxy.server.http.cors import WebRules
 
 
 class Admin:
-    """Its answers. `ready` says whether new requests are wanted."""
+    """Its answers.
+
+    ready: whether new requests are wanted
+    host:  what the listener is bound to; None: unknown
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Admin:
         shadow: PolicyStore | None,
         registry: CollectorRegistry,
         ready: Callable[[], bool],
+        host: str | None,
     ) -> None:
         self._config = config
         self._store = store
@@ -39,7 +44,6 @@ class Admin:
         self._registry = registry
         self._ready = ready
         self._started = time.time()
-        host = config.admin[0] if config.admin else ""
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
             routes=[

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import watchfiles
 
@@ -33,7 +34,7 @@ class PolicyWatcher:
         self._hangup = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch, poll and wait for SIGHUP, for ever."""
+        """ExchangeTimeouts, poll and wait for SIGHUP, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reload_on_hangup())
             for store in self._stores:
@@ -46,9 +47,19 @@ class PolicyWatcher:
         """Reload every store, changed or not."""
         self._hangup.set()
 
-    def own_sighup(self) -> None:
-        """Make SIGHUP mean `hang_up`; its default action would end the process."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.hang_up)
+    @contextmanager
+    def sighup_reloads(self) -> Generator[None, None, None]:
+        """Make SIGHUP mean `hang_up`, where there is such a signal; its default action would end the process."""
+        number = getattr(signal, "SIGHUP", None)
+        if number is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.hang_up))
+        try:
+            yield
+        finally:
+            signal.signal(number, before)
 
     async def _reload_on_hangup(self) -> None:
         while True:

@@ -9,7 +9,7 @@ import orjson
 from proxy.dialects.openai import errors as openai_errors
 from proxy.errors import ClientError, UpstreamError
 from proxy.server.http.headers import Headers
-from proxy.server.http.request import Client
+from proxy.server.http.request import RequestContext
 from proxy.server.http.request_id import new_id
 
 OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are LM Studio's
@@ -26,12 +26,12 @@ class WrongMethod(ClientError):
         self.headers: Headers = [(b"allow", listed.encode())]
 
 
-async def refuse(client: Client, error: ClientError | UpstreamError) -> None:
+async def refuse(request: RequestContext, error: ClientError | UpstreamError) -> None:
     """Answer with an error, in the shape that the clients of this path read."""
     request_id = new_id()
-    if OLLAMA_PATHS(client.line.path):
+    if OLLAMA_PATHS(request.path):
         body = orjson.dumps({"error": str(error)})
     else:
         body = openai_errors.error(error, request_id)
     headers = [(b"content-type", b"application/json"), (b"x-safety-proxy-request-id", request_id.encode())]
-    await client.reply(error.status, headers + getattr(error, "headers", []), body)
+    await request.reply(error.status, headers + getattr(error, "headers", []), body)

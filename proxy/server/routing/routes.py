@@ -180,7 +180,7 @@ TABLE: tuple[Route, ...] = (
 )
 
 
-class Found:
+class RouteMatch:
     """What the table says of a request."""
 
     __slots__ = ("methods", "rest", "route")
@@ -191,7 +191,7 @@ class Found:
         self.rest = rest  # what `{name}` stands for
 
 
-class Table:
+class RouteTable:
     """The rows, ready to be asked."""
 
     def __init__(self, rows: Iterable[Route] = TABLE) -> None:
@@ -206,20 +206,20 @@ class Table:
         exact = [(method, path) for path, methods in self._exact.items() for method in methods]
         self._known = {door: self._look_up(*door) for door in exact}
 
-    def find(self, method: str, path: str) -> Found:
+    def find(self, method: str, path: str) -> RouteMatch:
         """The row for a request. HEAD is answered where GET is."""
         return self._known.get((method, path)) or self._look_up(method, path)
 
-    def _look_up(self, method: str, path: str) -> Found:
+    def _look_up(self, method: str, path: str) -> RouteMatch:
         rows, rest = self._exact.get(path), ""
         if rows is None:
             rows, rest = self._find_open(path)
         if rows is None:
-            return Found(None, ())
+            return RouteMatch(None, ())
         route = rows.get(method)
         if route is None and method == "HEAD":
             route = rows.get("GET")
-        return Found(route, _methods(rows), rest)
+        return RouteMatch(route, _methods(rows), rest)
 
     def _find_open(self, path: str) -> tuple[dict[str, Route] | None, str]:
         for head, rows in self._open.items():

@@ -10,7 +10,7 @@ import httpx
 
 from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, Take, Timeouts
+from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, OnData, Timeouts
 
 WRITE_TIMEOUT = 60.0  # seconds in which the model server takes no byte of a request
 END_TIMEOUT = 1.0  # seconds that the end of an answer may take after its last event
@@ -37,8 +37,9 @@ class UpstreamResponse(Protocol):
     async def read_some(self) -> bytes:
         """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
 
-    async def pump(self, take: Take) -> bool:
-        """Hand on what arrives. True as soon as `take` returns False, False at the end. Raises TRANSPORT_ERRORS."""
+    async def pump(self, on_data: OnData) -> bytes | None:
+        """Hand on what arrives. Returns what `on_data` returned as soon as that is not None; None at the end. Raises
+        TRANSPORT_ERRORS."""
 
     def abort(self) -> None:
         """Close the connection at once, unless the answer has ended; never waits."""
@@ -121,12 +122,13 @@ class HttpxResponse:
         self.complete = True
         return b""
 
-    async def pump(self, take: Take) -> bool:
+    async def pump(self, on_data: OnData) -> bytes | None:
         """See UpstreamResponse."""
         while data := await self.read_some():
-            if not take(data):
-                return True
-        return False
+            stop = on_data(data)
+            if stop is not None:
+                return stop
+        return None
 
     def abort(self) -> None:
         """See UpstreamResponse."""

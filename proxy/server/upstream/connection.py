@@ -15,7 +15,8 @@ import httpx
 
 from proxy.server.upstream.http1 import ResponseParser
 
-Take = Callable[[bytes], bool]
+OnData = Callable[[bytes], bytes | None]
+"""Takes what has arrived. None: go on; bytes: stop, and hand them to whoever waits."""
 
 BUFFER = 256 * 1024
 """Bytes of an answer that may lie unread before the socket is read no more. One read (at most as much) comes on top."""
@@ -40,15 +41,15 @@ class Http1Response:
     Close it (`aclose`, or `abort` where one cannot await), whether or not it was read to its end.
     """
 
-    __slots__ = ("_buffered", "_connection", "_error", "_loop", "_parser", "_since", "_take", "_waiter")
+    __slots__ = ("_buffered", "_connection", "_error", "_loop", "_on_data", "_parser", "_since", "_waiter")
 
     def __init__(self, connection: Connection, parser: ResponseParser, loop: asyncio.AbstractEventLoop) -> None:
         self._connection: Connection | None = connection
         self._parser = parser
         self._loop = loop
         self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._take: Take | None = None
+        self._waiter: asyncio.Future[bytes | None] | None = None
+        self._on_data: OnData | None = None
         self._since = loop.time()
         self._buffered = 0
 
@@ -102,36 +103,36 @@ class Http1Response:
                     raise self._error
                 if parser.done:
                     return b""
-                await self._news()
+                await self._wait_for_data()
         return self._taken()
 
-    async def pump(self, take: Take) -> bool:
+    async def pump(self, on_data: OnData) -> bytes | None:
         """Hand on what arrives as it arrives, in the socket's own callback: waking a task costs more than the rest.
 
-        True as soon as `take` returns False; False at the end. Raises what `read_some` raises, and what `take` does.
+        Returns what `on_data` returned as soon as that is not None; None at the end of the response. Raises what
+        `read_some` raises, and what `on_data` does.
         """
         parser = self._parser
         while True:
             if parser.chunks:
-                if not take(self._taken()):
-                    return True
+                stop = on_data(self._taken())
             elif self._error is not None:
                 raise self._error
             elif parser.done:
-                return False
+                return None
             else:
-                self._since = self._loop.time()
-                self._take = take
-                try:
-                    await self._news()
-                    if not self._taking:
-                        return True
-                finally:
-                    self._take = None
+                stop = await self._pump_callbacks(on_data)
+            if stop is not None:
+                return stop
 
-    @property
-    def _taking(self) -> bool:
-        return self._take is not None
+    async def _pump_callbacks(self, on_data: OnData) -> bytes | None:
+        """Until `on_data` says stop, or something else has happened."""
+        self._since = self._loop.time()
+        self._on_data = on_data
+        try:
+            return await self._wait_for_data()
+        finally:
+            self._on_data = None
 
     def _taken(self) -> bytes:
         """What lies unread, no longer kept."""
@@ -159,14 +160,15 @@ class Http1Response:
         while not self._parser.head_done:
             if self._error is not None:
                 raise self._error
-            await self._news()
+            await self._wait_for_data()
 
-    async def _news(self) -> None:
+    async def _wait_for_data(self) -> bytes | None:
+        """What `wake` was told."""
         if self._waiter is not None:
             raise RuntimeError("this answer has a reader already")
         self._waiter = self._loop.create_future()
         try:
-            await self._waiter
+            return await self._waiter
         except BaseException:
             self.abort()
             raise
@@ -185,8 +187,8 @@ class Http1Response:
 
         Every event of every stream comes through here, so it is one function, and not five.
         """
-        take, chunks = self._take, self._parser.chunks
-        if take is None or not chunks:
+        on_data, chunks = self._on_data, self._parser.chunks
+        if on_data is None or not chunks:
             self._buffered += size
             self.wake()
             return self._buffered > BUFFER
@@ -196,20 +198,21 @@ class Http1Response:
             self._drained()
         self._since = self._loop.time()
         try:
-            if take(data):
-                return False
-            self._take = None
+            stop = on_data(data)
         except Exception as error:  # nothing more may come after it
             assert self._connection is not None
             self._connection.fail(error)
-        self.wake()
+            return False
+        if stop is not None:
+            self._on_data = None
+            self.wake(stop)
         return False
 
-    def wake(self) -> None:
-        """Something has changed for the reader, if one waits."""
+    def wake(self, stop: bytes | None = None) -> None:
+        """Something has changed for the reader, if one waits; `stop` is what `pump` is to return."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(stop)
 
     def detached(self, error: Exception | None = None) -> None:
         """The connection is no longer this answer's: the end has arrived, or `error` has come instead of it."""

@@ -19,10 +19,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from proxy.server.upstream.connection import Connection, Http1Response, Take, Timeouts
+from proxy.server.upstream.connection import Connection, Http1Response, OnData, Timeouts
 from proxy.server.upstream.http1 import Headers, encode_request
 
-__all__ = ["Headers", "Http1Origin", "Http1Response", "Http1Transport", "Take", "Timeouts"]
+__all__ = ["Headers", "Http1Origin", "Http1Response", "Http1Transport", "OnData", "Timeouts"]
 
 NO_TIMEOUTS = Timeouts()
 

@@ -9,14 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from proxy.errors import ClientError
 from proxy.server.http.body import ClientGone
-from proxy.server.http.connection import ClientConnection, House
-from proxy.server.http.request import Client, Line, status_line
+from proxy.server.http.connection import Connection
+from proxy.server.http.cycle import ResponseCycle, status_line
+from proxy.server.http.listener import HttpConfig, ListenerOptions
+from proxy.server.http.request import EXTENSION, Receive, RequestContext, Scope, Send
 from tests.fakes import Answer, FakeUpstream, Stall, reply, reply_json, sse
 from tests.promptness import assert_at_once, timely
-from tests.server.running import chat_body, head, running, said
+from tests.server.running import chat_body, head, running, said, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -62,34 +66,53 @@ async def test_a_large_body_leaves_the_connection_as_it_was() -> None:
 async def test_a_handler_that_fails_in_mid_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that was begun and never ended closes its connection: its client must not wait for more."""
 
-    async def serve(client: Client) -> None:
-        client.start(200, [])
-        client.write(b"half")
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request = RequestContext(scope, receive, send)
+        request.start(200, [])
+        await request.send(b"half")
         raise OSError("the other half is lost")
 
-    async with FakeUpstream([]) as upstream, running(upstream) as proxy, proxy.wire() as wire:
-        monkeypatch.setattr(proxy.server._main._house, "serve", serve)
-        await wire.send(head(CHAT))
-        answer = await wire.answer()
-        assert (answer.status, answer.body, answer.complete) == (200, b"half", False)
-        assert await wire.ended() == b""
+    async with FakeUpstream([]) as upstream, running(upstream) as proxy:
+        monkeypatch.setattr(proxy.server.listener.config, "loaded_app", serve)
+        async with proxy.wire() as wire:
+            await wire.send(head(CHAT))
+            answer = await wire.answer()
+            assert (answer.status, answer.body, answer.complete) == (200, b"half", False)
+            assert await wire.ended() == b""
+
+
+async def test_a_stream_in_old_http_that_breaks_off_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of HTTP/1.0 takes a close for the end, so half a stream must not end with one."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request = RequestContext(scope, receive, send)
+        request.start(200, [])
+        await request.send(b"half")
+        raise OSError("the other half is lost")
+
+    async with FakeUpstream([]) as upstream, running(upstream) as proxy:
+        monkeypatch.setattr(proxy.server.listener.config, "loaded_app", serve)
+        reader, writer = await asyncio.open_connection(*proxy.server.bound.listen)
+        writer.write(head(CHAT).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        with pytest.raises(ConnectionResetError):
+            await soon(reader.read())
+        writer.transport.abort()
 
 
 class _Kept:
-    """A link that keeps what it is given (see proxy.server.http.request.Link)."""
+    """A link that keeps what it is given (see proxy.server.http.cycle.Link)."""
 
-    behind = False
     date = b"date: today\r\n"
 
     def __init__(self) -> None:
-        self.data = b""
+        self.transport: asyncio.Transport = _Socket()
+        self.flow = FlowControl(self.transport)
 
-    def put(self, data: bytes) -> None:
-        """Keep it."""
-        self.data += data
-
-    async def drain(self) -> None:
-        """Never needed."""
+    @property
+    def data(self) -> bytes:
+        """What was written."""
+        assert isinstance(self.transport, _Socket)
+        return self.transport.data
 
     def pause_reading(self) -> None:
         """Nothing is read."""
@@ -97,17 +120,17 @@ class _Kept:
     def resume_reading(self) -> None:
         """Nothing is read."""
 
-    def answered(self, client: Client) -> None:
+    def response_complete(self, cycle: ResponseCycle) -> None:
         """Nothing follows."""
 
-    def abort(self) -> None:
-        """Nothing to end."""
 
-
-def client(method: str = "GET", keep_alive: bool = True) -> tuple[Client, _Kept]:
-    """A client, and what it is sent."""
+def client(method: str = "GET", keep_alive: bool = True, version: str = "1.1") -> tuple[RequestContext, _Kept]:
+    """A request, and what its client is sent."""
     link = _Kept()
-    return Client(link, Line(method, "/", b"", "1.1"), [], keep_alive), link
+    scope: Scope = {"type": "http", "method": method, "path": "/", "http_version": version, "headers": []}
+    cycle = ResponseCycle(link, scope, keep_alive, False)
+    scope["extensions"] = {EXTENSION: cycle}
+    return RequestContext(scope, cycle.receive, cycle.send), link
 
 
 @pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b", b"\x7f"])
@@ -124,13 +147,14 @@ async def test_the_bytes_of_answers() -> None:
     asking, link = client()
     asking.start(200, [(b"a", b"b")])
     assert link.data == b""
-    asking.write(b"hello")
+    await asking.send(b"hello")
+    assert asking.try_write(b", ")
     await asking.end(b"!")
     start = b"HTTP/1.1 200 OK\r\ndate: today\r\na: b\r\n"
-    assert link.data == start + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
+    assert link.data == start + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n2\r\n, \r\n1\r\n!\r\n0\r\n\r\n"
     asking, link = client("HEAD", keep_alive=False)
     await asking.reply(200, [(b"a", b"b")], b"hello")
-    assert link.data == start + b"connection: close\r\ncontent-length: 5\r\n\r\n"
+    assert link.data == start + b"content-length: 5\r\nconnection: close\r\n\r\n"
 
 
 REQUESTS = {
@@ -158,6 +182,10 @@ class _Socket(asyncio.Transport):
         """Keep it."""
         self.data += data
 
+    def can_write_eof(self) -> bool:
+        """As TCP can."""
+        return True
+
     def write_eof(self) -> None:
         """Nothing to do."""
 
@@ -176,19 +204,21 @@ class _Socket(asyncio.Transport):
     abort = close
 
 
-async def _echo(client: Client) -> None:
+async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with what was understood."""
+    request = RequestContext(scope, receive, send)
     try:
-        body = await client.read(1000, 10)
+        body = await request.read(1000, 10)
     except (ClientGone, ClientError):
         return
-    await client.reply(200, [(b"line", repr(client.line).encode())], body)
+    line = (request.method, request.path, request.query, request.http_version)
+    await request.reply(200, [(b"line", repr(line).encode())], body)
 
 
 async def _said(pieces: Iterable[bytes]) -> tuple[bytes, bool]:
     """What is answered to a request that comes in these pieces, and whether the connection ends; nothing stays."""
-    house = House(_echo, 10, 10)
-    connection, transport = ClientConnection(house), _Socket()
+    state, transport = ServerState(), _Socket()
+    connection = Connection(HttpConfig(_echo, ListenerOptions()), state, {})
     connection.connection_made(transport)
     for piece in pieces:
         connection.data_received(piece)
@@ -196,8 +226,8 @@ async def _said(pieces: Iterable[bytes]) -> tuple[bytes, bool]:
     for _ in range(5):
         await asyncio.sleep(0)
     connection.connection_lost(None)
-    assert not house.tasks
-    assert not house.connections
+    assert not state.tasks
+    assert not state.connections
     return transport.data, transport.closing
 
 

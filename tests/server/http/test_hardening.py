@@ -123,8 +123,8 @@ async def test_a_refused_head_is_read_on() -> None:
 
 async def test_who_never_stops_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that goes on after a refusal is not read for ever."""
-    monkeypatch.setattr(protocol, "LINGER", 0.02)
-    monkeypatch.setattr(protocol, "MOST_LINGERING", 0.1)
+    monkeypatch.setattr(protocol, "LINGERING_TIMEOUT", 0.02)
+    monkeypatch.setattr(protocol, "LINGERING_TIME", 0.1)
     async with answering() as proxy, proxy.wire() as wire:
         await wire.send(head(CHAT)[:-2] + b"x: ")
 
@@ -149,7 +149,7 @@ async def test_empty_lines_keep_no_connection(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch, connection: str) -> None:
     """A client that asks for a long answer and takes nothing of it does not keep it, nor its connection."""
-    monkeypatch.setattr(protocol, "UNREAD", 0.1)
+    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.1)
     text = "lorem ipsum " * 700_000
     whole = {"id": "1", "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
     async with FakeUpstream(reply_json(whole), boundaries=False) as upstream, running(upstream, Policies()) as proxy:
@@ -159,7 +159,7 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
             client.sendall(head(CHAT, f"connection: {connection}", f"content-length: {len(body)}") + body)
             assert (await proxy.exchange()).status == 200
             client.settimeout(10)
-            await asyncio.sleep(0.3)  # longer than UNREAD: this client is the one who waits
+            await asyncio.sleep(0.3)  # longer than SEND_TIMEOUT: this client is the one who waits
 
             def read() -> int:
                 size = 0
@@ -194,10 +194,9 @@ async def test_a_flood_leaves_the_others_their_turn() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    def take(data: bytes) -> bool:
+    def take(data: bytes) -> None:
         sleep(0.001)  # what is made of it takes its time, and the socket is full again
         reads[turns] += len(data)
-        return True
 
     counting = asyncio.create_task(count())
     flooding = asyncio.create_task(asyncio.to_thread(flood))

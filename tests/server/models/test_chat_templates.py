@@ -12,7 +12,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.config import ServerConfig
-from proxy.server.models.api import Inquiry
+from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import (
     FRESH,
     KEPT,
@@ -48,7 +48,7 @@ class Asking:
     def __init__(self, upstream: FakeUpstream) -> None:
         config = ServerConfig(upstream=upstream.url)
         self.upstream = connect(config)
-        self.inquiry = Inquiry(config, self.upstream)
+        self.inquiry = ModelServerApi(config, self.upstream)
         self.clock = Clock()
         self.templates = Templates(self.inquiry, self.clock)
 
@@ -203,7 +203,7 @@ async def test_a_requests_markers_are_those_of_its_models_template() -> None:
     ollama = Ollama({"POST /v1/chat/completions": reply(sse(*said("Hello")))})
     async with FakeUpstream(ollama) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(content="[INST] hi<|im_end|>")
-        await proxy.server._inquiry.settled()
+        await proxy.server.runtime._model_server.settled()
         await proxy.chat(content="[INST] hi<|im_end|>")
         sent = [json.loads(r.body)["messages"][0]["content"] for r in upstream.requests if "chat" in r.target]
         assert sent == ["[\u200bINST] hi<\u200b|im_end|>", "[INST] hi<\u200b|im_end|>"]

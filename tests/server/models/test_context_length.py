@@ -12,7 +12,7 @@ import pytest
 from proxy.errors import PromptTooLong
 from proxy.server.config import ServerConfig
 from proxy.server.models import context_length as context
-from proxy.server.models.api import Inquiry
+from proxy.server.models.api import ModelServerApi
 from proxy.server.models.context_length import FEWEST, FRESH, MOST, MOST_MODELS, SHORT, Contexts
 from proxy.server.upstream.client import connect
 from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json, sse
@@ -41,7 +41,7 @@ async def contexts(answers: Any, margin: float = 1.5) -> AsyncIterator[tuple[Con
     async with FakeUpstream(answers) as upstream:
         config = ServerConfig(upstream=upstream.url)
         transport = connect(config)
-        inquiry = Inquiry(config, transport)
+        inquiry = ModelServerApi(config, transport)
         yield Contexts(inquiry, margin, Clock()), upstream
         await inquiry.aclose()
         await transport.aclose()

@@ -146,15 +146,12 @@ async def test_sighup_loads_again(tmp_path: Path) -> None:
     """Changed or not, and without ending the process."""
     (tmp_path / "a.yaml").write_text(policy("bomb"))
     async with following(tmp_path, watch=False) as (store, loads, watcher):
-        watcher.own_sighup()
-        try:
+        with watcher.sighup_reloads():
             os.kill(os.getpid(), signal.SIGHUP)
             await loads.until(lambda: store.status.loads == 2)
             (tmp_path / "a.yaml").write_text(policy("tnt"))
             os.kill(os.getpid(), signal.SIGHUP)
             await loads.until(lambda: ids(store) == ["tnt"])
-        finally:
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
 
 async def test_an_explicit_reload_beside_the_watch(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.server.routing.routes import TABLE, Access, Route, Table
+from proxy.server.routing.routes import TABLE, Access, Route, RouteTable
 from tests.fakes import FakeUpstream, reply, reply_json
 from tests.phrases import block, flag
 from tests.server.running import Named, Policies, head, running
@@ -49,10 +49,10 @@ def test_every_row_is_complete() -> None:
 
 def test_no_path_stands_twice() -> None:
     """A path and method that stand twice are an error when the table is made."""
-    Table()
+    RouteTable()
     row = Route("GET", "/x", Access.REFUSED, "No.")
     with pytest.raises(ValueError, match="two rows for GET /x"):
-        Table([row, row])
+        RouteTable([row, row])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_no_path_stands_twice() -> None:
 )
 def test_finding(method: str, path: str, found: str | None, rest: str) -> None:
     """A path is found exactly, or by its beginning where the row ends with a name; HEAD where GET is."""
-    result = Table().find(method, path)
+    result = RouteTable().find(method, path)
     assert (result.route.path if result.route else None) == found
     assert result.rest == rest
 

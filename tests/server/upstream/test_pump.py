@@ -23,7 +23,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 @scripted
 async def test_every_read_is_handed_on_and_the_end_is_told() -> None:
-    """Pieces come one by one, also those that were there before; False is the end."""
+    """Pieces come one by one, also those that were there before; None is the end."""
     step = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -39,12 +39,11 @@ async def test_every_read_is_handed_on_and_the_end_is_told() -> None:
         response = await origin.request(b"GET", b"/")
         got: list[bytes] = []
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes) -> None:
             got.append(data)
             step.set()
-            return True
 
-        assert await response.pump(take) is False
+        assert await response.pump(take) is None
         assert b"".join(got) == b"0111"
         assert len(got) == 4
         assert await response.read_some() == b""
@@ -52,7 +51,7 @@ async def test_every_read_is_handed_on_and_the_end_is_told() -> None:
 
 @scripted
 async def test_whoever_takes_may_stop_and_go_on() -> None:
-    """After False nothing is handed on until the next pump, which begins with what has come meanwhile."""
+    """After bytes, which the pump returns, nothing is handed on until the next pump, which begins with the rest."""
     go_on = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -65,15 +64,15 @@ async def test_whoever_takes_may_stop_and_go_on() -> None:
         response = await origin.request(b"GET", b"/")
         got: list[bytes] = []
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes) -> bytes:
             got.append(data)
-            return False
+            return b"unsent" + data[:0]
 
-        assert await response.pump(take) is True
+        assert await response.pump(take) == b"unsent"
         go_on.set()
-        assert await response.pump(take) is True
+        assert await response.pump(take) == b"unsent"
         assert got == [b"first", b"second"]
-        assert await response.pump(take) is False
+        assert await response.pump(take) is None
 
 
 @scripted
@@ -92,13 +91,12 @@ async def test_an_error_of_whoever_takes_is_raised(late: bool) -> None:
         response = await origin.request(b"GET", b"/")
         left = 2 if late else 1
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes) -> None:
             nonlocal left
             left -= 1
             go_on.set()
             if not left:
                 raise ValueError("this check fails")
-            return True
 
         with pytest.raises(ValueError, match="this check fails"):
             await response.pump(take)
@@ -120,7 +118,7 @@ async def test_a_cut_comes_after_what_had_arrived() -> None:
         response = await origin.request(b"GET", b"/")
         got: list[bytes] = []
         with pytest.raises(httpx.RemoteProtocolError):
-            await response.pump(lambda data: got.append(data) or True)  # type: ignore[func-returns-value]
+            await response.pump(got.append)
         assert got == [b"word"]
 
 
@@ -134,7 +132,7 @@ async def test_a_cancelled_pump_gives_the_answer_up() -> None:
 
     async with origin_of(silent, answers(chunked(b"next"))) as (server, origin):
         response = await origin.request(b"GET", b"/")
-        pump = asyncio.ensure_future(response.pump(lambda data: True))
+        pump = asyncio.ensure_future(response.pump(lambda data: None))
         await asyncio.sleep(0)
         pump.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import httpx
 
+from proxy.demo.backend import DemoBackend
+from proxy.errors import SettingsError
+from proxy.settings import Settings
+
+DEMO = "demo"
 PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there answers in a few milliseconds
 
 
@@ -31,6 +37,25 @@ def find(own: str) -> Backend | None:
         if url != own and key in _get(url + path):
             return look_at(url, name)
     return None
+
+
+def upstream_url(settings: Settings, stack: ExitStack) -> str:
+    """The model server that was named, or one that is found; `demo` is the demo model, which `stack` ends.
+
+    Raises SettingsError when none was named and none is found: an answer nobody asked a model for is no answer.
+    """
+    if settings.upstream == DEMO:
+        return stack.enter_context(DemoBackend(settings.demo_pace)).url
+    if settings.upstream:
+        return settings.upstream
+    found = find(own=f"http://{settings.listen}")
+    if found is None:
+        looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
+        raise SettingsError(
+            f"no model server: neither {looked} answers. Start one, or name it in SAFETY_PROXY_UPSTREAM "
+            "(demo: the demo model with scripted answers)"
+        )
+    return found.url
 
 
 def look_at(url: str, name: str = "", key: str | None = None) -> Backend:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from proxy.cli import discovery
-from proxy.cli.discovery import Backend, find, look_at
 from proxy.demo.backend import DemoBackend
+from proxy.startup import discovery
+from proxy.startup.discovery import Backend, find, look_at
 
 OWN = "http://127.0.0.1:11435"
 NOBODY = ("Ollama", "http://127.0.0.1:9", "/api/version", "version")
