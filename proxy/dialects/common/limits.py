@@ -42,11 +42,16 @@ def refuse_cloud(model: str) -> None:
     """Ollama sends prompts for such names to a remote service, blanks or not (internal/modelref/modelref.go)."""
     source = model.rpartition(":")[2].strip().lower()
     if source == "cloud" or source.endswith("-cloud"):
-        raise BadRequest(
-            f"The model {model[:80]!a} runs in the cloud: prompts would leave this machine (see allow_cloud_models)",
-            "model",
-            "cloud_model",
-        )
+        raise cloud_model(model)
+
+
+def cloud_model(name: str) -> BadRequest:
+    """The refusal of a model whose prompts would leave this machine."""
+    return BadRequest(
+        f"The model {name[:80]!a} runs in the cloud: prompts would leave this machine (see allow_cloud_models)",
+        "model",
+        "cloud_model",
+    )
 
 
 def drop_logprobs(request: Request, options: Options, *keys: str) -> None:

@@ -25,7 +25,7 @@ from proxy.dialects.common.answer_fields import (
     table,
     text,
 )
-from proxy.dialects.common.catalogue import allowed_part
+from proxy.dialects.common.catalogue import Names, allowed_part
 from proxy.dialects.common.request_fields import OPTIONAL_STRING, SWITCH, Object, Report, left_out
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
@@ -95,7 +95,7 @@ def missing(model: str) -> str:
     return f"model '{model}' not found"
 
 
-def root(body: bytes) -> bytes:
+def root(body: bytes, names: Names | None = None) -> bytes:
     """GET /, which is text. The ollama command begins with HEAD / and wants status 200."""
     return ROOT if body.strip() == ROOT else OTHER_ROOT
 
@@ -155,13 +155,14 @@ _SHOW_REQUEST = Object(
 )
 
 
-def show_request(body: bytes) -> bytes:
-    """What goes upstream for POST /api/show. An empty value is an absent one; `name` is the old word for `model`.
+def show_request(body: bytes) -> tuple[str, bytes]:
+    """The model's name, and what goes upstream for POST /api/show.
 
+    An empty value is an absent one; `name` is the old word for `model`.
     The ollama command sends what its user has set (`/set system`, `/set parameter`): the model is shown as it is.
     """
     asked = _SHOW_REQUEST(parse_request(body), "", Report())
     model = asked.get("model") or asked.get("name")
     if not model:
         raise BadRequest("model is missing", "model", "missing_field")
-    return orjson.dumps({"model": model, "verbose": bool(asked.get("verbose"))})
+    return model, orjson.dumps({"model": model, "verbose": bool(asked.get("verbose"))})

@@ -29,6 +29,7 @@ from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
 from proxy.server.models.chat_templates import Templates
+from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT, Contexts
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
@@ -47,6 +48,7 @@ class Models(NamedTuple):
 
     templates: Templates
     contexts: Contexts
+    cloud: CloudModels
 
 
 class GuardedHandler:
@@ -155,6 +157,8 @@ class GuardedExchange:
         self._characters = sum([len(text.text) for text in request.texts])
         if self._characters >= SHORT and self._dialect.name in CUT_SILENTLY:
             await self._handler.models.contexts.check(request.model, self._characters)
+        if not self._config.options.allow_cloud_models:
+            await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)

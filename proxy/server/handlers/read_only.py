@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+from proxy.dialects.common.catalogue import Names
+from proxy.dialects.ollama.models import missing
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
@@ -18,14 +20,17 @@ from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_a
 from proxy.server.upstream.transport import Headers
 
 MOST = 8 * 1024 * 1024  # bytes of a list
+MOST_OF_NAME = 256  # characters of a model's name in a message
 PATIENCE = 30.0  # seconds; no model has to be loaded for a list
 
 
 class ReadOnly:
     """Serves read-only paths."""
 
-    def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog) -> None:
+    def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog, names: Names) -> None:
         self._config = config
+        self._names = names
+        self._permissions = {"reveal": config.show_prompts, "cloud": config.options.allow_cloud_models}
         self._upstream = upstream
         self._watchdog = watchdog
         self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
@@ -52,23 +57,27 @@ class ReadOnly:
         route = match.route
         assert route is not None
         assert route.reading is not None
+        reading, model = route.reading, match.rest
         method, body = b"GET", b""
-        if route.reading.ask is not None:
-            method, body = b"POST", route.reading.ask(await self._read(request))
+        if reading.ask is not None:
+            method = b"POST"
+            model, body = reading.ask(await self._read(request))
         path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
         headers = self._headers.of(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        answer = await self._fetch(method, path, headers, body)
-        flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
-        return route.reading.clean(answer, **flags)
+        answer = await self._fetch(method, path, headers, body, model)
+        return reading.clean(answer, names=self._names, **{word: self._permissions[word] for word in reading.asks_for})
 
     async def _read(self, request: RequestContext) -> bytes:
         config = self._config
         return await request.read(config.max_body, config.body_timeout)
 
-    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
-        """The model server's answer. Its own words about errors are not passed on: nothing has judged them."""
+    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes, model: str) -> bytes:
+        """The model server's answer. Its own words about errors are not passed on: nothing has judged them.
+
+        But that there is no such model is said in Ollama's words, which its command looks for.
+        """
         response: UpstreamResponse | None = None
         try:
             response = await self._upstream.open(method, path, headers, body)
@@ -79,6 +88,8 @@ class ReadOnly:
             if response is not None:
                 response.abort()
         message = f"The model server answered with status {response.status}"
+        if response.status == 404 and model:
+            message = missing(model[:MOST_OF_NAME])
         if response.status >= 400:
             raise UpstreamRefused(message, response.status, kept_headers(response.headers))
         if response.status != 200:

@@ -200,7 +200,9 @@ def test_parameters_are_lines_of_a_known_form() -> None:
 )
 def test_the_command_may_ask_for_a_description(body: bytes, expected: dict[str, Any]) -> None:
     """What `ollama show` and `ollama run` send is taken; only the model's name and `verbose` go on."""
-    assert json.loads(ollama_models.show_request(body)) == expected
+    model, sent = ollama_models.show_request(body)
+    assert model == "tiny"
+    assert json.loads(sent) == expected
 
 
 @pytest.mark.parametrize(
