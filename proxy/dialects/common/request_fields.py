@@ -426,6 +426,10 @@ class Object:
                 raise BadRequest(f"{where} is missing", where, "missing_field")
         return clean
 
+    def always_left_out(self) -> dict[str, str]:
+        """Its own keys that are known and never sent, with the reasons."""
+        return {key: take.reason for key, take in self._keys.items() if isinstance(take, Dropped)}
+
     def _leave(self, key: str, where: str, report: Report) -> None:
         known = self._folded.get(_fold(key))
         if known is not None:

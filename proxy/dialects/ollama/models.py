@@ -145,7 +145,7 @@ def _parameters(value: str) -> str:
     return "\n".join(line for line in value.split("\n") if _PARAMETER.fullmatch(line.rstrip()))
 
 
-_SHOW_REQUEST = Object(
+SHOW_REQUEST = Object(
     {
         "model": OPTIONAL_STRING,
         "name": OPTIONAL_STRING,
@@ -161,7 +161,7 @@ def show_request(body: bytes) -> tuple[str, bytes]:
     An empty value is an absent one; `name` is the old word for `model`.
     The ollama command sends what its user has set (`/set system`, `/set parameter`): the model is shown as it is.
     """
-    asked = _SHOW_REQUEST(parse_request(body), "", Report())
+    asked = SHOW_REQUEST(parse_request(body), "", Report())
     model = asked.get("model") or asked.get("name")
     if not model:
         raise BadRequest("model is missing", "model", "missing_field")

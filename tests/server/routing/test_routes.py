@@ -110,7 +110,14 @@ async def test_every_closed_path_is_closed(route: Route) -> None:
 async def test_every_read_only_path_shows_what_is_known(route: Route) -> None:
     """On every read-only path only what is known of the model server's answer is shown; its own errors are not."""
     model = {"id": "tiny", "name": "tiny", "key": "tiny", "system": "a secret", "secret": "a secret"}
-    whole = {**model, "data": [model], "models": [model], "version": "1.2.3", "status": "ok", "template": "a secret"}
+    whole: dict[str, object] = {
+        **model,
+        "data": [model],
+        "models": [model],
+        "version": "1.2.3",
+        "status": "ok",
+        "template": "a secret",
+    }
     whole |= {"cloud": {"disabled": False, "source": "none", "url": "a secret"}}
     path = route.path.replace("{model}", "tiny")
     body = b'{"model": "tiny"}' if route.method == "POST" else b""
