@@ -22,7 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/matching/test_tricky_cases.py",
-    "tests/matching/test_aho_corasick.py",
+    "tests/matching/test_words.py",
     "tests/matching/test_lazy_dfa.py",
     "tests/matching/test_nfa.py",
     "tests/matching/test_charsets.py",
@@ -41,14 +41,9 @@ class Fault(NamedTuple):
     wrong: str
 
 
-SCAN, DFA, WORDS = "matching/scan.py", "matching/lazy_dfa.py", "matching/aho_corasick.py"
+SCAN, DFA, EDGES = "matching/scan.py", "matching/lazy_dfa.py", "matching/edges.py"
+PLAIN, FOLDED = "matching/plainwords.py", "matching/foldedwords.py"
 FAULTS = [
-    Fault(
-        "a word's start is off by one",
-        SCAN,
-        "self._found(number, position - length,",
-        "self._found(number, position - length + 1,",
-    ),
     Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
     Fault(
         "left context is lost: nothing was before",
@@ -120,23 +115,19 @@ FAULTS = [
         "[-length:] if length",
         "[-length + 1 :] if length",
     ),
-    Fault("words have no boundary at their end", WORDS, 'end = "" if entry[-1] == MARK else MARK', 'end = ""'),
     Fault(
-        "a word within a longer one's beginning is not seen",
-        WORDS,
-        "self.ends: tuple[End, ...] = own + shorter",
-        "self.ends: tuple[End, ...] = own",
+        "words have no edge at their end",
+        PLAIN,
+        "reached.items.append(self.end(AFTER[kind]()))",
+        "return Reached(reached.items, True)",
     ),
+    Fault("a mark does not belong to its word", EDGES, "~(joining() | marks() | INVISIBLE)", "~joining()"),
+    Fault("a space stands for one character of white space only", PLAIN, "run < MOST_SPACES", "run < 1"),
     Fault(
-        "text does not wait for a word that begins in another",
-        WORDS,
-        "0 if fail is None else fail.live",
-        "0",
+        "a longer entry hides a shorter one", PLAIN, "if not complete:", "if within[1] - within[0] > 1 or not complete:"
     ),
-    Fault("a flag's words hold text", WORDS, "any(part.words.holds and", "any("),
-    Fault(
-        "NUL in the text is taken for a boundary", WORDS, "self.root if char == MARK else", "self.root if False else"
-    ),
+    Fault("a substitute may stand alone at the end", FOLDED, "seen.tail == 0 or (", "seen.tail < 3 or ("),
+    Fault("separated letters may stand beside letters", FOLDED, "3: -1, 4: -1", "3: 3, 4: 4"),
     Fault(
         "matches that touch are joined",
         "matching/report.py",

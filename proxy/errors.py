@@ -88,10 +88,17 @@ class SettingsError(ProxyError):
     """A setting is unknown or cannot be used."""
 
 
+UPSTREAM_REASONS = (
+    *("connect", "timeout", "protocol", "truncated", "too_long", "error_event"),
+    *("status_2xx", "status_3xx", "status_4xx", "status_5xx", "stopping"),
+)
+"""Why a model server fails, in words for metrics; docs/metrics.md says what each means."""
+
+
 class UpstreamError(ProxyError):
     """The model server failed.
 
-    reason: a short word for metrics (connect, timeout, status_5xx, error_event, protocol, truncated)
+    reason: one of UPSTREAM_REASONS; `internal` where the fault is the proxy's own
     """
 
     status = 502
@@ -105,8 +112,7 @@ class UpstreamError(ProxyError):
     @property
     def for_log(self) -> str:
         """Its text, but the model server's own words are left out: they may quote the prompt (llama.cpp does)."""
-        theirs = self.reason.startswith(("status_", "error_event"))
-        return "the model server reported an error" if theirs else str(self)
+        return "the model server reported an error" if self.reason == "error_event" else str(self)
 
 
 class UpstreamUnreachable(UpstreamError):

@@ -16,18 +16,19 @@ from functools import cache, lru_cache
 
 from proxy.core.types import Action
 from proxy.matching.rules import MatchRule, Verdict
+from tests.matching import spelled
 
 Span = tuple[int, int]
 Block = tuple[Verdict, int, MatchRule]  # when and where it falls, the least start of what blocks there, the first rule
 FAR = 1 << 60
-BEYOND = "\n_Z\u00e7\u0661\u2003."  # what may follow a text, besides the alphabet of the test
+BEYOND = "\n_Z\u00e7\u0661\u2003.\u0301\u2060"  # what may follow a text, besides the alphabet of the test
 
 
 def pattern_of(rule: MatchRule) -> str:
-    """The pattern that a rule stands for; words are whole words in any case."""
+    """The pattern that a rule stands for; with `fold`, for the folded text."""
     if rule.pattern is not None:
         return rule.pattern
-    return rf"(?i:\b(?:{'|'.join(re.escape(word) for word in rule.words or ())})\b)"
+    return "|".join(map(spelled.expand if rule.fold else spelled.plain, rule.words or ()))
 
 
 @lru_cache(maxsize=50_000)

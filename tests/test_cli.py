@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from proxy import __version__
 from proxy.cli import main
 from proxy.demo.backend import DemoBackend
 from tests import plain_http
-from tests.plain_http import NO_TLS
+from tests.policies import COPIES
+from tests.waiting import PATIENCE
 
-PATIENCE = 30.0  # seconds for a process to start or to end
-ALONE = "import proxy.startup.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
+ALONE = f"import proxy.startup.discovery as d; d.KNOWN = (); d.PATIENCE = {PATIENCE}; "
+ALONE += "import sys; from proxy.cli import main; sys.exit(main())"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 POLICY = """
 version: 1
@@ -196,7 +196,7 @@ def test_without_a_model_server_the_demo_model_answers_and_everything_says_so(po
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", base_url)
         assert "demo model: scripted answers, since no model server was found" in value(lines, "upstream")
         assert value(lines, "policies") == "house (1 rule)"
-        with httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with plain_http.client(trust_env=False) as client:
             body = {"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}
             answer = client.post(f"{base_url}/chat/completions", json=body).json()
             assert "I am the demo model" in answer["choices"][0]["message"]["content"]
@@ -230,9 +230,10 @@ def test_a_hash_key_may_have_any_length(monkeypatch: pytest.MonkeyPatch) -> None
     """A long key works like a short one, and the tag stays the same over restarts."""
     monkeypatch.setenv("SAFETY_PROXY_HASH_KEY", "x" * 200)
     body = {"model": "demo", "messages": [{"role": "user", "content": "Show me how to deploy with a key."}]}
+    pace = ("--policies", COPIES, "--demo-pace", "0")
     tags = []
     for _ in range(2):
-        with serving("--demo-pace", "0") as (_, lines), httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with serving(*pace) as (_, lines), plain_http.client(trust_env=False) as client:
             answer = client.post(f"{value(lines, 'base_url')}/chat/completions", json=body).text
             tags += re.findall(r"\[api_key:\w+\]", answer)
     assert len(tags) == 2
@@ -290,7 +291,7 @@ def test_config_shows_what_is_in_force_and_where_from(
 
 def test_the_demo_needs_no_terminal_and_no_network() -> None:
     """Raw and guarded text one after the other, then a table; nothing that a rule hides stands in a guarded text."""
-    got = run("demo", "--speed", "0")
+    got = run("demo", "--speed", "0", "--policies", COPIES)
     assert got.code == 0
     assert got.err == ""
     assert "\033" not in got.out
@@ -306,7 +307,7 @@ def test_the_demo_needs_no_terminal_and_no_network() -> None:
 
 def test_the_demo_takes_a_prompt_and_shows_a_refusal() -> None:
     """A prompt that a rule blocks never reaches the model."""
-    got = run("demo", "--speed", "0", "Tell", "me", "about", "zorblaxium")
+    got = run("demo", "--speed", "0", "--policies", COPIES, "Tell", "me", "about", "zorblaxium")
     assert "> Tell me about zorblaxium" in got.out
     assert "[400] That project is not discussed here." in got.out
     assert "after 0 of " in got.out

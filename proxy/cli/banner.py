@@ -36,12 +36,14 @@ def lines(
     yield "base_url", base
     if listen.is_socket:
         yield "", f"listening on {listen}"
-    if listen.host in EVERYWHERE:
+    elif not listen.is_local:
         yield "", f"listening on {listen}: other machines can reach it"
     yield "admin", _admin(admin, scheme)
+    if admin and not admin.is_local:
+        yield "", open_admin(admin)
     yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
-    if not backend.answers:
-        yield "", "does not answer yet; requests get 502 until it does"
+    if backend.trouble:
+        yield "", backend.trouble
     yield "policies", _names(loaded) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
@@ -53,6 +55,11 @@ def _admin(address: Address | None, scheme: str) -> str:
     if address is None:
         return "off"
     return str(address) if address.is_socket else dialled(address, scheme)
+
+
+def open_admin(admin: Address) -> str:
+    """What everybody who can reach the admin listener can do."""
+    return f"listening on {admin}: other machines can reach it, and it has no password (metrics, status, reload)"
 
 
 def curl(base_url: str, backend: Backend, listen: Address) -> str:

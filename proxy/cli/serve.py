@@ -24,7 +24,7 @@ from proxy.server.app import serve as run_server
 from proxy.server.ops.decision_log import DecisionLog
 from proxy.settings import Effective, Settings
 from proxy.startup.configuration import server_config
-from proxy.startup.discovery import DEMO, KNOWN, Backend, find, look_at
+from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.policies import load
 from proxy.values import Address
 
@@ -50,6 +50,8 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
+        if admin and not admin.is_local:
+            log.warning("admin: %s", banner.open_admin(admin))
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
         banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching, scheme))
@@ -66,10 +68,10 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
 
 def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that was named, or one that is found, or the demo model."""
-    if settings.upstream and settings.upstream != DEMO:
-        return look_at(settings.upstream, key=settings.upstream_key)
     if settings.upstream == DEMO:
         return _demo(settings, stack, "demo model: scripted answers")
+    if settings.upstream:
+        return named(settings.upstream, settings.upstream_key)
     found = find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)

@@ -56,8 +56,12 @@ class Release(NamedTuple):
     texts:           for each of the frame's deltas the text that is released now
     flushed:         held text of channels that end with this frame, to be sent before the frame's end
     blocked_choices: choices that a rule blocked in this frame
+    earlier:         held text of another kind, to be sent before the frame: thinking ends before the answer begins
+    unchanged:       after what is `earlier` the frame itself may be sent
     """
 
     texts: tuple[str, ...]
     flushed: tuple[TextDelta, ...] = ()
     blocked_choices: tuple[int, ...] = ()
+    earlier: tuple[TextDelta, ...] = ()
+    unchanged: bool = False

@@ -36,6 +36,7 @@ class Gate:
         "_released",
         "_scans",
         "_segments",
+        "_width",
         "blocked",
         "reported",
     )
@@ -45,6 +46,7 @@ class Gate:
         self._escaped = escaped
         self._checks = sorted(checks, key=_holds)
         self._scans: tuple[Scan, ...] = tuple([check.open() for check in self._checks])
+        self._width = 1  # scans of each check
         self._at = 0  # characters of _held that `_sweep` has already taken
         self._held = ""  # text that is neither released nor dropped; it begins at offset _base
         self._base = 0
@@ -78,20 +80,35 @@ class Gate:
         self._primed = self._base + self._primed_held
         alone = (_Shifted(check.open(), self._primed) for check in self._checks)
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
+        self._width = 2
         self._released.clear()
         self._segments.clear()
         self.reported.clear()
         self._latest.clear()
 
+    def settle(self) -> str:
+        """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
+        everything = self._scans
+        width = self._width
+        holding = [i for i, check in enumerate(self._checks) if check.hold != 0]
+        self._scans = tuple(scan for i in holding for scan in everything[i * width : (i + 1) * width])
+        out = self.feed("", final=True)
+        self._scans = everything
+        return out
+
+    def go_on(self, settled: Gate) -> None:
+        """This gate reads what follows the text of a settled one. Scans that never hold, such as limits, read on."""
+        scans = list(self._scans)
+        by = self._primed - settled._base
+        for i, check in enumerate(self._checks):
+            if check.hold == 0:
+                scans[i * self._width] = _shifted(settled._scans[i * settled._width], by)
+        self._scans = tuple(scans)
+
     @property
     def released(self) -> str:
         """The end of the released text."""
         return "".join(self._released)[-MAX_RELEASED:]
-
-    @property
-    def started(self) -> bool:
-        """Whether any of the text has been released or hidden."""
-        return self._base > self._primed
 
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
@@ -213,6 +230,7 @@ class Gate:
         """A block: release the text before `at` that is decided, drop everything else."""
         self._held += text
         out = self._sweep(at)
+        self._released.append(out)
         self._held = ""
         self._segments.clear()
         return out
@@ -245,6 +263,10 @@ class _Shifted:
         watermark, findings = self._scan.feed(text, final)
         by = self._by
         return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
+
+
+def _shifted(scan: Scan, by: int) -> _Shifted:
+    return _Shifted(scan._scan, scan._by + by) if isinstance(scan, _Shifted) else _Shifted(scan, by)
 
 
 class _Segment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
@@ -57,7 +57,8 @@ class Guard:
                   can begin in it
 
     Apps show text of one kind in several channels (content blocks) as one text. So the checks of a channel first read
-    the end of the channel before it. A check that raises blocks the choice: fail closed.
+    the end of the channel before it. What a channel still holds when another kind of text follows (the answer after the
+    thinking) is decided and released first. A check that raises blocks the choice: fail closed.
     """
 
     def __init__(self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS) -> None:
@@ -66,7 +67,9 @@ class Guard:
         self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
-        self._latest: Channel | None = None
+        self._opened: list[tuple[Channel, AnyGate]] = []  # all gates, those of channels that went on anew too
+        self._speaking: dict[int, Kind] = {}  # the kind of the last text of each choice
+        self._latest: Channel | None = None  # of the last text
         self._latest_gate: AnyGate | None = None
         self._closed: set[Channel] = set()
         self._newly_blocked: list[int] = []  # choices blocked since the last release
@@ -79,17 +82,18 @@ class Guard:
         deltas = frame.deltas
         if len(deltas) == 1 and not frame.closes and not frame.finishes:
             return self.release_delta(*deltas[0])
-        texts = tuple(self._feed(channel, text) for channel, text in frame.deltas)
+        texts, earlier = self._feed_all(deltas)
         flushed = tuple(self._close(frame))
         blocked_choices = self._take_newly_blocked()
         texts_unchanged = all(
             out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # a call is not released before it is complete
-            for out, (channel, text) in zip(texts, frame.deltas, strict=True)
+            for out, (channel, text) in zip(texts, deltas, strict=True)
         )
         ends_changed = flushed or blocked_choices or self._touches_blocked_choice(frame)
-        if texts_unchanged and not ends_changed:
+        unchanged = texts_unchanged and not ends_changed
+        if unchanged and not earlier:
             return None
-        return Release(texts, flushed, blocked_choices)
+        return Release(texts, flushed, blocked_choices, earlier, unchanged)
 
     def release_delta(self, channel: Channel, text: str) -> Release | None:
         """What is sent for a frame with this one delta; None: the frame itself, unchanged."""
@@ -97,12 +101,15 @@ class Guard:
         all_open = not self.blocked_choices and not self._closed
         if all_open and gate is not None and channel is self._latest:  # the short way, for most deltas of a stream
             out = self._feed_gate(channel, gate, text, False)
+            earlier: tuple[TextDelta, ...] = ()
         else:
+            earlier = self._turn_to(channel) if text else ()
             out = self._feed(channel, text)
         held_whole = channel.kind is Kind.TOOL_ARGUMENTS
-        if out is text and not held_whole and channel.choice not in self.blocked_choices:
+        unchanged = out is text and not held_whole and channel.choice not in self.blocked_choices
+        if unchanged and not earlier:
             return None
-        return Release((out,), (), self._take_newly_blocked())
+        return Release((out,), (), self._take_newly_blocked(), earlier, unchanged)
 
     def finish(self) -> tuple[tuple[TextDelta, ...], tuple[int, ...]]:
         """The upstream has ended: the flushed text, and the choices that are blocked by that."""
@@ -128,9 +135,9 @@ class Guard:
         return True
 
     def has_released_text(self, choice: int) -> bool:
-        """Whether content of this choice has been released to the client."""
-        gates = (g for c, g in self._gates.items() if c.choice == choice and c.kind is Kind.CONTENT)
-        return any(isinstance(gate, Gate) and gate.started for gate in gates)
+        """Whether content of this choice has been released to the client in which a person sees something."""
+        gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
+        return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
 
     @property
     def held(self) -> int:
@@ -139,32 +146,83 @@ class Guard:
 
     def findings(self) -> Iterator[tuple[Channel, Finding]]:
         """All findings, channel by channel."""
-        for channel, gate in self._gates.items():
+        for channel, gate in self._opened:
             for finding in gate.findings:
                 yield channel, finding
         yield from self.failed
+
+    def _feed_all(self, deltas: Sequence[TextDelta]) -> tuple[tuple[str, ...], tuple[TextDelta, ...]]:
+        """The text that is released for each delta, and what has to be sent before all of them."""
+        texts: list[str] = []
+        earlier: list[TextDelta] = []
+        for channel, text in deltas:
+            for flushed in self._turn_to(channel) if text else ():
+                own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
+                if own:
+                    texts[own[-1]] += flushed.text
+                else:
+                    earlier.append(flushed)
+            texts.append(self._feed(channel, text))
+        return tuple(texts), tuple(earlier)
+
+    def _turn_to(self, channel: Channel) -> tuple[TextDelta, ...]:
+        """What other kinds of text in the choice still hold, decided: this channel's text follows them."""
+        choice, kind, _ = channel
+        if self._speaking.get(choice) is kind:
+            return ()
+        self._speaking[choice] = kind
+        waiting = [
+            (other, gate)
+            for other, gate in self._gates.items()
+            if other.choice == choice and other.kind is not kind and isinstance(gate, Gate) and gate.held
+        ]
+        flushed = [TextDelta(other, self._settle(other, gate)) for other, gate in waiting]
+        for other, _ in waiting:
+            del self._gates[other]  # if it goes on, then in a gate that has read the end of this one
+        return tuple(delta for delta in flushed if delta.text)
 
     def _feed(self, channel: Channel, text: str, final: bool = False) -> str:
         gate = self._gates.get(channel)
         if gate is None:
             gate = self._gates[channel] = self._open(channel)
+            self._opened.append((channel, gate))
         if channel.choice in self.blocked_choices or channel in self._closed:
             return ""
-        self._latest, self._latest_gate = channel, gate
+        if text:
+            self._latest, self._latest_gate = channel, gate
         return self._feed_gate(channel, gate, text, final)
 
     def _feed_gate(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
         try:
             out = gate.feed(text, final)
         except Exception as error:
-            self.errors.append(error)
-            gate.blocked = Finding(0, 0, CHECK_FAILED)
-            self.failed.append((channel, gate.blocked))
-            out = ""
+            out = self._check_failed(channel, gate, error)
         if gate.blocked is not None:
-            self.blocked_choices[channel.choice] = gate.blocked
-            self._newly_blocked.append(channel.choice)
+            self._block(channel.choice, gate.blocked)
         return out
+
+    def _settle(self, channel: Channel, gate: Gate) -> str:
+        """What a gate holds, decided before another kind of text."""
+        if channel.choice in self.blocked_choices:
+            return ""
+        try:
+            out = gate.settle()
+        except Exception as error:
+            out = self._check_failed(channel, gate, error)
+        if gate.blocked is not None:
+            self._block(channel.choice, gate.blocked)
+        return out
+
+    def _check_failed(self, channel: Channel, gate: AnyGate, error: Exception) -> str:
+        """A check has raised: fail closed."""
+        self.errors.append(error)
+        gate.blocked = Finding(0, 0, CHECK_FAILED)
+        self.failed.append((channel, gate.blocked))
+        return ""
+
+    def _block(self, choice: int, finding: Finding) -> None:
+        self.blocked_choices[choice] = finding
+        self._newly_blocked.append(choice)
 
     def _open(self, channel: Channel) -> AnyGate:
         kind = channel.kind
@@ -173,13 +231,22 @@ class Guard:
             return call(lambda escaped: self._plan.checks(kind, escaped))
         escaped = self._json_content and kind is Kind.CONTENT
         prefill = self._prefills.get(kind)
-        if prefill is not None:
+        goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
+        if prefill is not None and not goes_on:
             gate = Gate(self._plan.checks(kind, escaped), escaped)
             gate.prime(prefill)
             return gate
         return self._open_after_preceding(channel, escaped)
 
     def _open_after_preceding(self, channel: Channel, escaped: bool) -> Gate:
+        """A gate whose checks have read the preceding text, and go on where the channel was settled."""
+        gate = self._primed_gate(channel, escaped)
+        settled = next((gate for other, gate in reversed(self._opened) if other == channel), None)
+        if isinstance(settled, Gate):
+            gate.go_on(settled)
+        return gate
+
+    def _primed_gate(self, channel: Channel, escaped: bool) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
         preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
         while True:
@@ -193,10 +260,18 @@ class Guard:
 
     def _preceding_text(self, channel: Channel) -> str:
         """The text that a client shows directly before this channel's text."""
-        for other, gate in reversed(self._gates.items()):
+        parts: list[str] = []
+        missing = MAX_PRECEDING
+        for other, gate in reversed(self._opened):
             if _shown_as(other) == _shown_as(channel) and isinstance(gate, Gate):
-                return gate.released
-        return self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+                parts.append(gate.released)
+                missing -= len(parts[-1])
+                if missing <= 0:
+                    break
+        else:
+            begun = self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+            parts.append(self._prefills.get(channel.kind, begun))
+        return "".join(reversed(parts))
 
     def _close(self, frame: Frame) -> Iterator[TextDelta]:
         """The held text of the channels that end with this frame."""

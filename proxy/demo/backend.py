@@ -17,7 +17,7 @@ from starlette.routing import Route
 from proxy.demo import script
 from proxy.server.http.listener import Listener
 
-START_TIMEOUT = 10.0  # seconds for a start and for a stop
+START_TIMEOUT = 30.0  # seconds for a start and for a stop
 MAX_BODY = 1 << 20  # bytes of a request
 OnToken = Callable[[str], None]
 

@@ -216,7 +216,7 @@ class Answer(ABC):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
-        if self.request.stream and (release is None or not release.blocked_choices):
+        if self.request.stream and (release is None or not (release.blocked_choices or release.earlier)):
             return data if release is None else skeleton.saying(data, release.texts[0])
         out: list[bytes] = []
         frame = skeleton.frame(data)
@@ -284,6 +284,8 @@ class Answer(ABC):
     def _forward(self, frame: Frame, release: Release | None, out: list[bytes]) -> None:
         """Write what may go out of a frame."""
         stream = self.request.stream
+        if release is not None and release.earlier:
+            release = self._put_earlier(release, out)
         if release is None and stream:
             out.append(frame.raw)
         elif frame.slot is not None and (release is None or not release.blocked_choices):
@@ -299,6 +301,11 @@ class Answer(ABC):
             self._put(self._write(frame, release), out)
         if release is not None or frame.finishes:
             self._settle(out)
+
+    def _put_earlier(self, release: Release, out: list[bytes]) -> Release | None:
+        """Write what comes before a frame; what is left to be said of the frame itself."""
+        self._put(self._write(Frame(b""), Release((), release.earlier)), out)
+        return None if release.unchanged else release._replace(earlier=())
 
     def _put(self, bodies: Iterable[Any], out: list[bytes]) -> None:
         """Frames of our own making."""

@@ -1,7 +1,8 @@
 """The exact streaming matcher: every pattern and word rule of a policy in one pass over the text.
 
 Read in this order: rules (what goes in), charsets, syntax (pattern -> tree), nfa (tree -> items), lazy_dfa (items ->
-lazily built states), aho_corasick (word lists), program (both for one pass), scan (both at work on one text), matcher
-(the check that a policy uses), transition_cache (why most tokens cost one look-up).
+lazily built states), edges, words, plainwords and foldedwords (lists of words as items of the same automaton), program
+(all for one pass), scan (at work on one text), matcher (the check that a policy uses), transition_cache (why most
+tokens cost one look-up).
 Rules with `fold`, and text that is JSON source, are read through views.
 """

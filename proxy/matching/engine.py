@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from proxy.core.check import Progress
 from proxy.matching.program import Program
 from proxy.matching.rules import PassScan, Verdict
-from proxy.matching.scan import PatternScan, TooLate, WordScan
+from proxy.matching.scan import MatchScan, TooLate
 
 
 class MatchPass(Program):
@@ -15,7 +15,7 @@ class MatchPass(Program):
 
     def open(self) -> PassScan:
         """A fresh scan."""
-        scan = PatternScan(self) if self.words is None else WordScan(self)
+        scan = MatchScan(self)
         return _Rewinding(scan) if self.may_block_late else scan
 
 
@@ -24,7 +24,7 @@ class _Rewinding:
 
     __slots__ = ("_scan",)
 
-    def __init__(self, scan: PatternScan | WordScan) -> None:
+    def __init__(self, scan: MatchScan) -> None:
         self._scan = scan
 
     @property

@@ -1,4 +1,4 @@
-"""All patterns of a pass as one deterministic automaton with registers, built lazily, shared by all streams.
+"""All patterns and words of a pass as one deterministic automaton with registers, built lazily, shared by all streams.
 
 A state is an ordered partition: groups of items, each with the place where its matches began, oldest first. An item
 stands only in the oldest group that reached it, because a match that began earlier covers whatever a later one in the
@@ -18,6 +18,7 @@ from proxy.matching.charsets import EVERYTHING, CharSet
 from proxy.matching.classes import HoldClass
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.nfa import Item
+from proxy.matching.words import WordCursor
 
 MAX_TRANSITIONS = 200_000
 
@@ -64,6 +65,7 @@ class Change(NamedTuple):
         return [*out, position] if self.begins else out
 
 
+AnyItem = Item | WordCursor
 Step = tuple["State", Change | None]
 
 
@@ -79,9 +81,11 @@ class Watched(NamedTuple):
 class Atom(frozenset[CharSet]):
     """The sets that a character is in: characters with the same atom cannot be told apart.
 
-    shared: more than one such character was seen
+    char:   the first such character that was seen
+    shared: more than one was
     """
 
+    char = ""
     shared = False
 
 
@@ -95,7 +99,7 @@ class Move:
 
     def __init__(self, group: Group | None, before: frozenset[CompiledRule], after: frozenset[CompiledRule]) -> None:
         self.group, self.before, self.after = group, before, after
-        self.items: frozenset[Item] = group.members if group is not None else frozenset()
+        self.items: frozenset[AnyItem] = group.members if group is not None else frozenset()
         self.ends = bool(before or after)
 
 
@@ -124,7 +128,7 @@ class LazyTaggedDfa:
         self._atoms: dict[str, Atom] = {}
         self._known_atoms: dict[frozenset[CharSet], Atom] = {}
         self._fresh: dict[frozenset[CharSet], tuple[Group, ...]] = {}
-        self._groups: dict[tuple[HoldClass, frozenset[Item]], Group] = {}
+        self._groups: dict[tuple[HoldClass, frozenset[AnyItem]], Group] = {}
         self._states: dict[tuple[tuple[Group, ...], tuple[Group, ...]], State] = {}
         self.start = self._state((), self.fresh(self.atom("")))
 
@@ -136,6 +140,7 @@ class LazyTaggedDfa:
             atom = self._known_atoms.get(sets)
             if atom is None:
                 atom = self._known_atoms[sets] = Atom(sets)
+                atom.char = char
             else:
                 atom.shared = True
             self._atoms[char] = atom
@@ -146,7 +151,7 @@ class LazyTaggedDfa:
         groups = self._fresh.get(before)
         if groups is None:
             known = before & self._behind
-            items: dict[HoldClass, set[Item]] = {hold_class: set() for hold_class in self._classes}
+            items: dict[HoldClass, set[AnyItem]] = {hold_class: set() for hold_class in self._classes}
             for _, rule, hold_class in self._rules:
                 items[hold_class].update(
                     e.target for e in rule.roots if e.target is not None and (e.behind is None or e.behind in known)
@@ -155,7 +160,7 @@ class LazyTaggedDfa:
             self._fresh[before] = groups
         return groups
 
-    def group(self, hold_class: HoldClass, items: frozenset[Item]) -> Group:
+    def group(self, hold_class: HoldClass, items: frozenset[AnyItem]) -> Group:
         """The one group with these items."""
         group = self._groups.get((hold_class, items))
         if group is None:
@@ -222,13 +227,13 @@ class LazyTaggedDfa:
         groups = tuple([group for group in following if group is not None])
         change = _change(old, len(following), dead, before, after, bool(state.overflow))
         if change is not None and change.event is not None and not state.overflow:
-            change = change._replace(event=self._simplified(change.event))
+            change = Change(change.cut, change.begins, self._simplified(change.event))
         return self._state(groups, self.fresh(atom)), change
 
     def _simplified(self, event: Event) -> Event:
         if event.before or event.keep is not None or len(event.after) != 1 or event.after[0].number not in self._plain:
             return event
-        return event._replace(only=event.after[0])
+        return Event(event.before, event.after, event.keep, event.after[0])
 
     def _ended(self, found: list[frozenset[CompiledRule]], old: int) -> dict[CompiledRule, tuple[int, ...]]:
         """Per rule the registers of its matches that end: the oldest, or with a validator all."""
@@ -261,7 +266,7 @@ class LazyTaggedDfa:
         sets = [move.items for move in moves]
         if len(set().union(*sets)) == sum(map(len, sets)):
             return [move.group for move in moves]
-        owned: set[Item] = set()
+        owned: set[AnyItem] = set()
         out: list[Group | None] = []
         for move in moves:
             group = move.group
@@ -274,7 +279,7 @@ class LazyTaggedDfa:
             out.append(group)
         return out
 
-    def _without(self, group: Group, taken: frozenset[Item]) -> Group | None:
+    def _without(self, group: Group, taken: frozenset[AnyItem]) -> Group | None:
         """The group without items that an older one has."""
         items = group.members - taken
         rest = group.rest[taken] = self.group(group.hold_class, items) if items else None
@@ -333,35 +338,44 @@ class Group(dict[Atom, Move]):
     rest: the group that is left when some of the items are taken away, by which
     """
 
-    __slots__ = ("_automaton", "_by_set", "hold_class", "members", "rest")
+    __slots__ = ("_automaton", "_by_set", "_cursors", "hold_class", "members", "rest")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, automaton: LazyTaggedDfa, hold_class: HoldClass, items: frozenset[Item]) -> None:
+    def __init__(self, automaton: LazyTaggedDfa, hold_class: HoldClass, items: frozenset[AnyItem]) -> None:
         super().__init__()
         self._automaton, self.hold_class, self.members = automaton, hold_class, items
-        self.rest: dict[frozenset[Item], Group | None] = {}
+        self.rest: dict[frozenset[AnyItem], Group | None] = {}
         self._by_set: dict[CharSet, list[Item]] = {}
+        self._cursors: list[WordCursor] = []
         for item in items:
-            self._by_set.setdefault(item.chars, []).append(item)
+            if isinstance(item, WordCursor):
+                self._cursors.append(item)
+            else:
+                self._by_set.setdefault(item.chars, []).append(item)
 
     def __eq__(self, other: object) -> bool:
         return self is other
 
     def __missing__(self, atom: Atom) -> Move:
-        items: set[Item] = set()
+        items: set[AnyItem] = set()
         before: set[CompiledRule] = set()
         after: set[CompiledRule] = set()
         for chars, at in self._by_set.items():
             if chars in atom:
                 for item in at:
                     _read(item, atom, items, before, after)
+        for cursor in self._cursors:
+            reached = cursor.words.read(cursor, atom.char)
+            items.update(reached.items)
+            if reached.accepts:
+                after.add(cursor.owner)
         _decide(items, after)
         group = self._automaton.group(self.hold_class, frozenset(items)) if items else None
         move = self[atom] = Move(group, frozenset(before), frozenset(after))
         return move
 
 
-def _read(item: Item, atom: Atom, items: set[Item], before: set[CompiledRule], after: set[CompiledRule]) -> None:
+def _read(item: Item, atom: Atom, items: set[AnyItem], before: set[CompiledRule], after: set[CompiledRule]) -> None:
     rule: CompiledRule = item.owner
     if item.ends:
         before.add(rule)
@@ -377,9 +391,11 @@ def _read(item: Item, atom: Atom, items: set[Item], before: set[CompiledRule], a
                 items.add(target)
 
 
-def _decide(items: set[Item], after: set[CompiledRule]) -> None:
+def _decide(items: set[AnyItem], after: set[CompiledRule]) -> None:
     """Drop what waits for the next character although the match is certain: another way, or all ways, complete it."""
-    waiting = [item for item in items if item.ends]
+    waiting = [item for item in items if item.ends and isinstance(item, Item)]
+    if not waiting:
+        return
     for rule in {item.owner for item in waiting}:
         its = [item for item in waiting if item.owner is rule]
         if reduce(or_, [item.chars for item in its]) is EVERYTHING:

@@ -1,11 +1,10 @@
-"""What a scan needs to know of its pass: the two automata, and what each rule wants done."""
+"""What a scan needs to know of its pass: the automaton, and what each rule wants done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from proxy.core.types import Action
-from proxy.matching.aho_corasick import AhoCorasick, WordList
 from proxy.matching.classes import classify
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS, LazyTaggedDfa
@@ -14,14 +13,12 @@ from proxy.matching.lazy_dfa import MAX_TRANSITIONS, LazyTaggedDfa
 class Program:
     """Compiled rules put together for one pass over one view of the text. Immutable but for its caches.
 
-    dfa:          the patterns
-    words:        the word lists, None when there are none
-    blocks:       per rule, whether a match ends the text
-    hides:        whether text has to wait for any rule
-    hold:         the most characters that a rule can keep waiting
-    longest_word: characters of the longest match of a rule with words
+    dfa:            what the rules look for
+    blocks:         per rule, whether a match ends the text
+    hides:          whether text has to wait for any rule
+    hold:           the most characters that a rule can keep waiting
     may_block_late: whether a match that stays open too long can end the text
-    may_block:    whether anything can
+    may_block:      whether anything can
     """
 
     def __init__(self, rules: Sequence[CompiledRule], max_transitions: int = MAX_TRANSITIONS) -> None:
@@ -32,11 +29,8 @@ class Program:
         self.classes = classify(rules)
         self.hides = any(rule.holds for rule in self.reported)
         self.hold: int = max((rule.holds for rule in rules), default=0)
-        patterns = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
-        words = [WordList(n, rule.entries, rule.source.rule.holds) for n, rule in enumerate(rules) if rule.entries]
-        self.dfa = LazyTaggedDfa(patterns, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
-        self.words = AhoCorasick(words, max_transitions) if words else None
-        self.longest_word = max((rule.longest or 0 for rule in rules if rule.entries), default=0)
+        searching = [(n, rule, self.classes[n]) for n, rule in enumerate(rules) if rule.roots]
+        self.dfa = LazyTaggedDfa(searching, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
         self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
         self.may_block = any(self.blocks) or self.may_block_late
 

@@ -1,4 +1,4 @@
-"""The patterns' DFA and the words' Aho-Corasick automaton at work on one text, side by side, character by character."""
+"""The automaton of a pass at work on one text, character by character."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from proxy.core.check import Progress
 from proxy.core.types import Finding
-from proxy.matching.aho_corasick import WordState
 from proxy.matching.lazy_dfa import Accept, Change, State
 from proxy.matching.program import Program
 from proxy.matching.report import Report, Spans, in_order
@@ -24,19 +23,17 @@ class Cursor(NamedTuple):
     """Where a scan stands in its text.
 
     registers: where the open matches of state.groups began
-    word:      the state of the words' automaton, None when there are no words
     """
 
     position: int
     state: State
     registers: list[int]
-    word: WordState | None
 
     def watermark(self) -> int:
         """Where the earliest open match begins that text has to wait for."""
         position = self.position
         starts = [max(self.registers[register], position - limit) for register, limit in self.state.held]
-        return min(starts, default=position) if self.word is None else min([*starts, position - self.word.live])
+        return min(starts, default=position)
 
 
 class _Blocked(Exception):
@@ -54,7 +51,7 @@ class TooLate(Exception):
 
 
 class MatchScan:
-    """One text on its way through a pass; `feed` is in the two classes below, once without words, once with."""
+    """One text on its way through a pass."""
 
     __slots__ = (
         "_announced",
@@ -66,7 +63,6 @@ class MatchScan:
         "_state",
         "_tail",
         "_text",
-        "_word",
         "position",
         "verdict",
     )
@@ -76,7 +72,6 @@ class MatchScan:
         self.position = 0  # characters read before this feed
         self._state: State = program.dfa.start
         self._registers: list[int] = []
-        self._word: WordState | None = program.words.start if program.words else None
         self._announced = 0  # the latest watermark
         self._latest: Spans = {}  # the latest findings, as long as they may grow
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
@@ -87,36 +82,70 @@ class MatchScan:
 
     def save(self) -> object:
         """The whole state."""
-        cursor = (self.position, self._state, tuple(self._registers), self._word)
+        cursor = (self.position, self._state, tuple(self._registers))
         return *cursor, self._announced, self._latest, self._tail, self._busy, self.verdict
 
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
-        self.position, self._state, registers, self._word, *rest = mark
+        self.position, self._state, registers, *rest = mark
         self._registers = list(registers)
         self._announced, self._latest, self._tail, self._busy, self.verdict = rest
         self._report = None
 
     def state_key(self) -> Hashable | None:
         """The states, and how far back the open matches began."""
-        registers, position, word = self._registers, self.position, self._word
+        registers, position = self._registers, self.position
         if self._busy or self.verdict is not None:
             return None
         if registers and (len(registers) > MOST_REGISTERS or position - registers[0] > MOST_OPEN):
             return None
-        if word is not None and len(word.node.text) > MOST_OPEN:
-            return None
-        return self._state, tuple([position - start for start in registers]), word
+        return self._state, tuple([position - start for start in registers])
 
     def restore_key(self, key: Hashable, position: int) -> int:
         """Go to the state that has this key."""
         assert isinstance(key, tuple)
-        self._state, back, self._word = key
+        self._state, back = key
         self._registers = [position - n for n in back]
         self.position = position
-        self._announced = Cursor(position, self._state, self._registers, self._word).watermark()
+        self._announced = Cursor(position, self._state, self._registers).watermark()
         return self._announced
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        if self.verdict is not None:
+            return Progress(self._announced)
+        position, state, registers = self.position, self._state, self._registers
+        try:
+            for char in text:
+                following, change = state[char]
+                if change is not None:
+                    cut, begins, event = change
+                    if event is not None:
+                        if event.only is not None:
+                            self._one_match(event.only, registers, position)
+                        else:
+                            self._match(Cursor(position, state, registers), text, change, following)
+                    if cut is not None:
+                        del registers[cut]
+                    if begins:
+                        registers.append(position)
+                state = following
+                position += 1
+            if final or self._busy or state.special:
+                return self._settle(Cursor(position, state, registers), text, final)
+        except _Blocked as blocked:
+            return self._end(blocked)
+        self.position, self._state = position, state
+        mark = position
+        for register, limit in state.held:
+            start = registers[register]
+            if position - start > limit:
+                start = position - limit
+            if start < mark:
+                mark = start
+        self._announced = mark
+        return _progress((mark, _NOTHING))
 
     # -- matches
 
@@ -124,26 +153,22 @@ class MatchScan:
         self,
         cursor: Cursor,
         text: str,
-        change: Change | None,
+        change: Change,
         following: State,
-        word: WordState | None = None,
     ) -> None:
-        """Matches end around the character at `cursor`, which leads to `following` and `word`."""
+        """Matches end around the character at `cursor`, which leads to `following`."""
         self._text = text
         if cursor.state.overflow:
             self._overflow_blocks(cursor)
         position, starts = cursor.position, [*cursor.registers, cursor.position]
-        blocks = self._words_end(word, position)
-        event = change.event if change is not None else None
-        if event is not None:
-            blocks += self._accept(event.before, starts, position)
+        event = change.event
+        assert event is not None
+        blocks = self._accept(event.before, starts, position)
         if blocks:
             raise _Blocked(blocks, cursor, position + 1)
-        if event is None or change is None:
-            return
         blocks = self._accept(event.after, starts, position + 1)
         if blocks:
-            after = Cursor(position + 1, following, change.applied(cursor.registers, position), word)
+            after = Cursor(position + 1, following, change.applied(cursor.registers, position))
             raise _Blocked(blocks + self._overflow(after), after, position + 1)
         if event.keep is not None:
             cursor.registers[:] = [starts[k] for k in event.keep]
@@ -164,7 +189,7 @@ class MatchScan:
         mark = cursor.position if final else cursor.watermark()
         found = self._findings(cursor)
         self._keep_tail(cursor)
-        self.position, self._state, _, self._word = cursor
+        self.position, self._state, _ = cursor
         self._announced = mark
         self._busy = bool(self._latest or self._tail)
         self._text = ""
@@ -173,23 +198,11 @@ class MatchScan:
     def _finish(self, cursor: Cursor) -> None:
         """The end of the text decides what waited for it."""
         _, change = cursor.state[""]
-        blocks = self._words_end(cursor.word[""] if cursor.word is not None else None, cursor.position)
+        blocks: Blocks = []
         if change is not None and change.event is not None:
-            blocks += self._accept(change.event.before, [*cursor.registers, cursor.position], cursor.position)
+            blocks = self._accept(change.event.before, [*cursor.registers, cursor.position], cursor.position)
         if blocks:
             raise _Blocked(blocks, cursor, cursor.position + 1)
-
-    def _words_end(self, word: WordState | None, position: int) -> Blocks:
-        """Report the entries that end at `position`, which `word` knows; return those that block."""
-        blocks: Blocks = []
-        if word is None or word.ends is None:
-            return blocks
-        for number, length in word.ends:
-            if self._program.blocks[number]:
-                blocks.append((number, position - length))
-            else:
-                self._found(number, position - length, position)
-        return blocks
 
     def _accept(self, accepts: Iterable[Accept], starts: list[int], end: int) -> Blocks:
         """Report the matches that end at `end`; return those that block."""
@@ -269,9 +282,7 @@ class MatchScan:
         """The feed's findings. Keeps in mind those that may still grow."""
         report, self._report = self._report, None
         latest = self._latest if report is None else report.latest()
-        oldest = cursor.position - self._program.longest_word
-        if cursor.registers:
-            oldest = min(oldest, cursor.registers[0])
+        oldest = cursor.registers[0] if cursor.registers else cursor.position
         self._latest = {number: span for number, span in latest.items() if span[1] > oldest}
         return _NOTHING if report is None else report.findings(self._program.reported)
 
@@ -282,91 +293,3 @@ class MatchScan:
             return
         length = cursor.position - cursor.registers[cursor.state.validated]
         self._tail = (self._tail + self._text)[-length:] if length else ""
-
-
-class PatternScan(MatchScan):
-    """A scan of a pass without words."""
-
-    __slots__ = ()
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as core.check.Scan does."""
-        if self.verdict is not None:
-            return Progress(self._announced)
-        position, state, registers = self.position, self._state, self._registers
-        try:
-            for char in text:
-                following, change = state[char]
-                if change is not None:
-                    cut, begins, event = change
-                    if event is not None:
-                        if event.only is not None:
-                            self._one_match(event.only, registers, position)
-                        else:
-                            self._match(Cursor(position, state, registers, None), text, change, following)
-                    if cut is not None:
-                        del registers[cut]
-                    if begins:
-                        registers.append(position)
-                state = following
-                position += 1
-            if final or self._busy or state.special:
-                return self._settle(Cursor(position, state, registers, None), text, final)
-        except _Blocked as blocked:
-            return self._end(blocked)
-        self.position, self._state = position, state
-        mark = position
-        for register, limit in state.held:
-            start = registers[register]
-            if position - start > limit:
-                start = position - limit
-            if start < mark:
-                mark = start
-        self._announced = mark
-        return _progress((mark, _NOTHING))
-
-
-class WordScan(MatchScan):
-    """A scan of a pass with words, and perhaps patterns."""
-
-    __slots__ = ()
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as core.check.Scan does."""
-        if self.verdict is not None:
-            return Progress(self._announced)
-        position, state, registers, word = self.position, self._state, self._registers, self._word
-        assert word is not None
-        try:
-            for char in text:
-                following, change = state[char]
-                next_word = word[char]
-                if change is not None:
-                    cut, begins, event = change
-                    if event is not None or next_word.ends is not None:
-                        if next_word.ends is None and event is not None and event.only is not None:
-                            self._one_match(event.only, registers, position)
-                        else:
-                            self._match(Cursor(position, state, registers, word), text, change, following, next_word)
-                    if cut is not None:
-                        del registers[cut]
-                    if begins:
-                        registers.append(position)
-                elif next_word.ends is not None:
-                    self._match(Cursor(position, state, registers, word), text, None, following, next_word)
-                state, word = following, next_word
-                position += 1
-            if final or self._busy or state.special:
-                return self._settle(Cursor(position, state, registers, word), text, final)
-        except _Blocked as blocked:
-            return self._end(blocked)
-        self.position, self._state, self._word = position, state, word
-        mark = position - word.live
-        for register, limit in state.held:
-            start = registers[register]
-            if position - start > limit:
-                start = position - limit
-            if start < mark:
-                mark = start
-        self._announced = mark
-        return _progress((mark, _NOTHING))

@@ -82,6 +82,12 @@ class Composition(NamedTuple):
         return self.outer.open(_Through(self.inner, inner, waits), waits)
 
 
+class _Remembering(NamedTuple):
+    """The key of a state in which the lens keeps something in mind."""
+
+    key: Hashable
+
+
 class _Scan:
     """A pass scan over the view, in offsets of the raw text."""
 
@@ -139,11 +145,14 @@ class _Scan:
             return None
         if self._last and self._seen - self._last < MOST_OPEN:
             return None
-        return self._inner.state_key()
+        key = self._inner.state_key()
+        return key if key is None or not self._lens.memory else _Remembering(key)
 
     def restore_key(self, key: Hashable, position: int) -> int:
         """Go to the state that has this key."""
         assert self._delta is not None
+        self._lens.memory = isinstance(key, _Remembering)
+        key = key.key if isinstance(key, _Remembering) else key
         self._seen = position - self._delta
         self._mark = self._inner.restore_key(key, self._seen)
         return self._mark + self._delta

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +24,7 @@ from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
 from proxy.policy.schema import Alignment, Role
 
+PROGRESS_TIME = 2.0  # seconds between two lines that say how far a load is
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
 
 
@@ -64,9 +67,9 @@ def test(args: argparse.Namespace) -> int:
     results: list[ExampleResult] = []
     problems: list[str] = []
     try:
-        compilation = Compilation(read_directory(args.directory), hash_key=HASH_KEY, origin=str(args.directory))
+        compilation = _compilation(args.directory)
         results = compilation.results  # filled as far as it gets
-        compilation.run()
+        _run(compilation)
     except PolicyError as error:
         problems = error.problems
     if args.json:
@@ -140,8 +143,39 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _load(directory: Path) -> PolicySet:
+    return _run(_compilation(directory))
+
+
+def _compilation(directory: Path) -> Compilation:
+    reporter = _ProgressReporter()
     sources = read_directory(directory)
-    return Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).run()
+    reporter.compilation = Compilation(sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter)
+    return reporter.compilation
+
+
+def _run(compilation: Compilation) -> PolicySet:
+    """Compile. The collector of garbage finds next to none meanwhile, and would take as long as all the rest."""
+    gc.disable()
+    try:
+        return compilation.run()
+    finally:
+        gc.enable()
+
+
+class _ProgressReporter:
+    """A pause that tells now and then, on standard error, how far a load is."""
+
+    def __init__(self) -> None:
+        self.compilation: Compilation | None = None
+        self._next = time.monotonic() + PROGRESS_TIME
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next or self.compilation is None:
+            return
+        self._next += PROGRESS_TIME
+        step, done, total = self.compilation.progress
+        counted = f": {done:,} of {total:,} rules" if total else ""
+        print(f"... {step}{counted}", file=sys.stderr, flush=True)
 
 
 def _why(error: OSError | UnicodeDecodeError | BadRecord) -> str:

@@ -31,7 +31,7 @@ from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quot
 from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
-from proxy.policy.reader import read_policy
+from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
@@ -97,16 +97,28 @@ def cache_key(match: MatchRule, examples: Examples) -> CacheKey:
     return *_rule_fields(match.rule), *_match_fields(match), *example_texts
 
 
+class Progress(NamedTuple):
+    """What a load does now, and how many rules are done of how many; 0 of 0 where rules do not count."""
+
+    step: str
+    done: int
+    total: int
+
+
 class LoadedFile(NamedTuple):
     """A file that could be read.
 
-    incomplete_rules: indexes of the rules for which it is not known what they look for
+    parsed: of the rules: for which it is not known what they look for, and in which anything is wrong
     """
 
     document: Document
-    policy: PolicyFile
-    incomplete_rules: set[int]
+    parsed: ParsedPolicy
     reader: RuleReader
+
+    @property
+    def policy(self) -> PolicyFile:
+        """What it says."""
+        return self.parsed.policy
 
 
 @dataclass
@@ -114,6 +126,7 @@ class PolicyRule:
     """A compiled rule of a policy file. It is enforced here even if its policy only monitors.
 
     unchanged: its files say the same of it as at the load before, so its examples still pass
+    faulty:    something is wrong in it; it was compiled to find what else is
     """
 
     file: LoadedFile
@@ -122,6 +135,7 @@ class PolicyRule:
     rule: Rule
     compiled: SearchRule
     unchanged: bool = False
+    faulty: bool = False
 
     @cached_property
     def check(self) -> Check:
@@ -133,6 +147,7 @@ class Compilation:
     """One load.
 
     results: the examples that were run, also when the load fails
+    progress: how far it is
     cache:   what the next load may use of this one; empty until it has succeeded
     """
 
@@ -168,6 +183,7 @@ class Compilation:
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
         self.results: list[ExampleResult] = []
+        self.progress = Progress("read the files", 0, 0)
 
     def run(self) -> PolicySet:
         """Compile. Raises PolicyError."""
@@ -175,13 +191,15 @@ class Compilation:
         self._check_names(files)
         rules: list[PolicyRule] = []
         policies = tuple([self._compile(file, rules) for file in files])
-        self._run_examples(rules)
-        clean_texts = self._check_inserted_texts(rules)
+        sound = [rule for rule in rules if not rule.faulty]
+        self._run_examples(sound)
+        clean_texts = self._check_inserted_texts(sound)
         self._check_not_empty(policies)
         if self.problems:
             raise PolicyError(lines_of(self.problems))
         report = tuple(line for policy in policies for line in _report(policy))
         policy_set = PolicySet(self._revision(files), policies, self._shadow, report, tuple(lines_of(self.hints)))
+        self.progress = Progress("prepare the matchers", 0, 0)
         policy_set.warm(self._recent_queries, self._pause)
         self.cache = CompileCache(self._compiler.rules, frozenset(clean_texts))
         return policy_set
@@ -197,12 +215,13 @@ class Compilation:
             else:
                 self.problems += parsed.problems
                 reader = RuleReader(document, self._word_files, self._hash_key, self._pause)
-                files.append(LoadedFile(document, parsed.policy, parsed.incomplete_rules, reader))
+                files.append(LoadedFile(document, parsed, reader))
         return files
 
     def _check_names(self, files: Sequence[LoadedFile]) -> None:
         owners: dict[str, str] = {INTERNAL: "the proxy itself"}
-        for document, policy, _, _ in files:
+        for file in files:
+            document, policy = file.document, file.policy
             owner = owners.setdefault(policy.policy, document.name)
             if owner != document.name and policy.policy:
                 message = f"the name `{policy.policy}` is taken by {owner}"
@@ -247,10 +266,13 @@ class Compilation:
         reader = file.reader
         rules: list[PolicyRule] = []
         for index, spec in enumerate(file.policy.rules):
-            order = self._next_order()
-            match = reader.read(index, spec, policy_name, order) if index not in file.incomplete_rules else None
+            self.progress = Progress(f"compile {file.document.name}", index, len(file.policy.rules))
+            order, problems_before = self._next_order(), len(reader.problems)
+            incomplete = index in file.parsed.incomplete_rules
+            match = reader.read(index, spec, policy_name, order) if not incomplete else None
             rule = self._compile_rule(file, index, spec, match) if match is not None else None
             if rule is not None:
+                rule.faulty = index in file.parsed.faulty_rules or len(reader.problems) > problems_before
                 rules.append(rule)
             self._pause()
         self.problems += reader.problems
@@ -308,7 +330,9 @@ class Compilation:
         return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
 
     def _run_examples(self, rules: Iterable[PolicyRule]) -> None:
-        for rule in rules:
+        rules = tuple(rules)
+        for index, rule in enumerate(rules):
+            self.progress = Progress("run the examples", index, len(rules))
             if rule.unchanged or rule.spec.examples == Examples():
                 continue
             for result in ExampleRunner(rule.rule, rule.check, self._pause).run(rule.spec.examples):
@@ -319,6 +343,7 @@ class Compilation:
 
     def _check_inserted_texts(self, rules: Sequence[PolicyRule]) -> set[str]:
         """Report the inserted texts in which a rule finds something; return the others."""
+        self.progress = Progress("look whether notices and replacements are found themselves", 0, 0)
         acting = [rule for rule in rules if rule.rule.action is not Action.FLAG]
         changed = [rule.compiled for rule in acting if not rule.unchanged]
         texts = InsertedTexts([rule.compiled for rule in acting], changed, self._cache_before.clean, self._pause)
@@ -336,9 +361,9 @@ class Compilation:
 
     def _revision(self, files: Iterable[LoadedFile]) -> str:
         digest = sha256()
-        for _, policy, _, reader in files:
-            content = msgspec.to_builtins(policy)
-            lists = [reader.entries(spec) for spec in policy.rules if spec.words_file]
+        for file in files:
+            content = msgspec.to_builtins(file.policy)
+            lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
             digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
             self._pause()
         return digest.hexdigest()

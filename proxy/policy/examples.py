@@ -73,7 +73,8 @@ def matcher_of(search_rules: Iterable[SearchRule]) -> Matcher:
     """A matcher for these rules only."""
     search_rules = tuple(search_rules)
     rules = [rule for rule in search_rules if isinstance(rule, CompiledRule)]
-    return Matcher(rules, others=[rule for rule in search_rules if isinstance(rule, MarkerPass)])
+    others = [rule for rule in search_rules if isinstance(rule, MarkerPass)]
+    return Matcher(rules, others=others, max_cached=0)  # what is read a few times is not worth a cache
 
 
 def run_check(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> CheckOutput:

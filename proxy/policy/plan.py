@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from proxy.checks.limits import Limit
-from proxy.checks.markers import MarkerPass
+from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
@@ -78,6 +78,11 @@ class Scope:
         """Whether the policy looks at texts of this kind."""
         return not self._channels or kind in self._channels
 
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it holds for texts that clients send, of whatever role."""
+        return not self._directions or Direction.INPUT in self._directions
+
     def _fits_text(self, query: PlanQuery) -> bool:
         if query.direction is None:
             return True
@@ -122,6 +127,14 @@ class Policy:
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts."""
         return *self.compiled, *self.markers
+
+    @property
+    def guards_turns(self) -> bool:
+        """Whether a rule of it keeps prompts from forging turns: it rewrites or blocks turn markers."""
+        if not self.scope.reads_prompts:
+            return False
+        turns = [marker for marker in self.markers if marker.hides and MarkerKind.TURN in marker.kinds]
+        return any(self.scopes.get(marker.rule, self.scope).reads_prompts for marker in turns)
 
     def narrowed(self, query: PlanQuery) -> Policy:
         """The policy with the rules that apply to a query only, and with the markers of the model's template."""

@@ -123,6 +123,11 @@ class PolicySet:
                     scan.feed(char)
 
     @property
+    def guards_turns(self) -> bool:
+        """Whether any rule keeps prompts from forging turns."""
+        return any(policy.guards_turns for policy in self.policies)
+
+    @property
     def looks_at_templates(self) -> bool:
         """Whether any rule depends on what is known of a model's chat template."""
         return any(policy.markers or policy.stop is not None for policy in self.policies)

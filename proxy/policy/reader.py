@@ -28,18 +28,20 @@ class ParsedPolicy(NamedTuple):
     """A policy as far as it could be read.
 
     incomplete_rules: indexes of the rules for which it is not known what they look for; they are not read any further
+    faulty_rules:     indexes of those in which anything is wrong; their examples would tell nothing
     """
 
     policy: PolicyFile
     problems: list[Problem]
     incomplete_rules: set[int]
+    faulty_rules: set[int]
 
 
 def read_policy(document: Document, pause: Pause = no_pause) -> ParsedPolicy:
     """The policy in a document, and what is wrong in it. `pause` is called for every value."""
     reader = _Reader(document, pause)
     policy = reader.read(document.root, _POLICY_FILE, ())
-    return ParsedPolicy(policy, reader.problems, reader.incomplete_rules)
+    return ParsedPolicy(policy, reader.problems, reader.incomplete_rules, reader.faulty_rules)
 
 
 class _Reader:
@@ -48,6 +50,7 @@ class _Reader:
         self._pause = pause
         self.problems: list[Problem] = []
         self.incomplete_rules: set[int] = set()
+        self.faulty_rules: set[int] = set()
 
     def read(self, node: Node, kind: inspect.Type, path: KeyPath) -> Any:
         """The node's value as `kind`, or a placeholder."""
@@ -78,8 +81,16 @@ class _Reader:
 
     def _note(self, node: Node, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(self._document.problem(node, message, hint, path))
-        if _is_rule_or_its_source(path):
-            self.incomplete_rules.add(int(path[1]))
+        if path[:1] == ("rules",) and len(path) > 1:
+            self.faulty_rules.add(int(path[1]))
+            if not self._source_is_known(path):
+                self.incomplete_rules.add(int(path[1]))
+
+    def _source_is_known(self, path: KeyPath) -> bool:
+        """Whether it is known what a rule looks for although something is wrong at a path in it."""
+        if len(path) > 2:
+            return path[2] not in SOURCES
+        return any(self._document.has((*path, source)) for source in SOURCES)
 
     def _struct(self, node: Node, kind: inspect.StructType, path: KeyPath) -> Any:
         if not isinstance(node, yaml.MappingNode):
@@ -89,7 +100,7 @@ class _Reader:
         missing = [name for name, field in fields.items() if field.required and not self._document_has(node, name)]
         for name in missing:
             hint = f"add {name}: {expected(fields[name].type)}"
-            self.problems.append(self._document.problem(node, f"the key `{name}` is missing", hint, path))
+            self._note(node, path, f"the key `{name}` is missing", hint)
         placeholders = {name: _placeholder(field.type) for name, field in fields.items() if field.required}
         return kind.cls(**{**placeholders, **given})
 
@@ -185,12 +196,6 @@ class _Reader:
             hint = f"possible: {', '.join(map(str, _choices(kind)))}"
         written = _quoted(text) if text is not None else "a list or a mapping"
         return self._wrong(node, path, kind, f"{written} cannot be {_last(path)}", hint)
-
-
-def _is_rule_or_its_source(path: KeyPath) -> bool:
-    """Whether a path is that of a whole rule, or of the key that says what the rule looks for."""
-    in_rule = path[:1] == ("rules",) and len(path) > 1
-    return in_rule and (len(path) == 2 or path[2] in SOURCES)
 
 
 def expected(kind: inspect.Type) -> str:

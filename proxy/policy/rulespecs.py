@@ -11,7 +11,8 @@ from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath
+from proxy.policy.document import Document, KeyPath, scalar
+from proxy.policy.entryhints import entry_hint
 from proxy.policy.schema import SOURCES, RuleSpec
 from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
@@ -38,9 +39,11 @@ class RuleReader:
         self._ids: dict[str, int] = {}
 
     def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
-        """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
+        """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
+
+        What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
+        """
         path: KeyPath = ("rules", index)
-        problems_before = len(self.problems)
         self._check_id(spec, path)
         self._check_keys(spec, path)
         replacement = self._replacement(spec, path)
@@ -50,8 +53,7 @@ class RuleReader:
             self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
             return None
         rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, spec.message)
-        match = self._match_rule(rule, spec, given[0], path)
-        return match if len(self.problems) == problems_before else None
+        return self._match_rule(rule, spec, given[0], path)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -75,7 +77,7 @@ class RuleReader:
     def _options(
         rule: Rule, spec: RuleSpec, pattern: str | None = None, words: tuple[str, ...] | None = None
     ) -> MatchRule:
-        shortest = spec.match == "shortest"
+        shortest = spec.match == "shortest" and pattern is not None
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
     def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | MarkerPass | None:
@@ -111,7 +113,7 @@ class RuleReader:
             return ()
         if not words:
             self._wrong(path, f"`{spec.words_file}` holds no entry", "write one entry a line")
-        self._check_words(words, path)
+        self._check_words(words, spec.fold, path)
         return words
 
     def _word_file_is_there(self, name: str, path: KeyPath) -> bool:
@@ -125,18 +127,17 @@ class RuleReader:
             return False
         return True
 
-    def _check_words(self, words: tuple[str, ...], path: KeyPath) -> None:
+    def _check_words(self, words: tuple[str, ...], fold: bool, path: KeyPath) -> None:
         for i, word in enumerate(pausing(words, self._pause)):
             if word != word.strip():
                 self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
-        odd = [(i, word) for i, word in enumerate(pausing(words, self._pause)) if word and not _is_whole(word)]
-        for i, word in odd[:MAX_HINTS]:
-            message = f"the entry `{word}` starts or ends with a character that is no letter, digit or `_`"
-            hint = "there it is only found where a letter follows directly; a pattern says what is meant"
-            self.hints.append(self._problem((*path, i), message, hint))
-        if len(odd) > MAX_HINTS:
-            rest = f"from here on {len(odd) - MAX_HINTS} more entries are like that"
-            self.hints.append(self._problem((*path, odd[MAX_HINTS][0]), rest, ""))
+        hints = ((i, entry_hint(word, fold)) for i, word in enumerate(pausing(words, self._pause)) if word)
+        surprising = [(i, *hint) for i, hint in hints if hint is not None]
+        for i, message, hint in surprising[:MAX_HINTS]:
+            self.hints.append(self._problem((*path, i), f"the entry `{words[i]}` {message}", hint))
+        if len(surprising) > MAX_HINTS:
+            rest = f"{len(surprising) - MAX_HINTS} more entries may surprise, from here on"
+            self.hints.append(self._problem((*path, surprising[MAX_HINTS][0]), rest, ""))
 
     def _check_id(self, spec: RuleSpec, path: KeyPath) -> None:
         if not spec.id:  # noted by the reader
@@ -150,7 +151,8 @@ class RuleReader:
             self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
 
     def _check_keys(self, spec: RuleSpec, path: KeyPath) -> None:
-        for key, action in _NEEDS_ACTION.items():
+        action_is_known = scalar(self.document.at((*path, "action"))) == spec.action
+        for key, action in _NEEDS_ACTION.items() if action_is_known else ():
             if spec.action != action and self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
         for key, source in _NEEDS_PATTERN.items():
@@ -174,12 +176,3 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
-
-
-def _is_whole(word: str) -> bool:
-    return _is_word(word[0]) and _is_word(word[-1])
-
-
-def _is_word(character: str) -> bool:
-    r"""Whether `\w` matches it."""
-    return character.isalnum() or character == "_"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -11,17 +12,28 @@ from proxy.demo.backend import DemoBackend
 from proxy.errors import SettingsError
 from proxy.settings import Settings
 
+log = logging.getLogger("safety_proxy.server")
+
 DEMO = "demo"
 PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there answers in a few milliseconds
+LIST = "/v1/models"  # Ollama, LM Studio, llama.cpp and servers of OpenAI's dialect have it
+NOBODY = "does not answer yet; requests get 502 until it does"
+HINTS = {401: "it wants a key (upstream_key)", 403: "it wants a key (upstream_key)", 503: "it is not ready yet"}
 
 
 class Backend(NamedTuple):
-    """A model server: what it is, where, one of its models as far as that is known, and something to ask it."""
+    """A model server.
+
+    name:    what it is, as far as that is known
+    model:   one of its models
+    trouble: what is wrong with it at the first look, as a sentence about it; empty if nothing is
+    prompt:  something to ask it
+    """
 
     name: str
     url: str
     model: str | None = None
-    answers: bool = True
+    trouble: str = ""
     prompt: str = "Hello!"
 
 
@@ -34,7 +46,7 @@ KNOWN = (
 def find(own: str) -> Backend | None:
     """The first of the usual model servers that answers as itself; `own` is this proxy's URL, which is none."""
     for name, url, path, key in KNOWN:
-        if url != own and key in _get(url + path):
+        if url != own and key in _get(url, path).value:
             return look_at(url, name)
     return None
 
@@ -58,20 +70,51 @@ def upstream_url(settings: Settings, stack: ExitStack) -> str:
     return found.url
 
 
+def named(url: str, key: str | None = None) -> Backend:
+    """The model server that the operator has named. What is wrong with it is logged: it may come up later."""
+    backend = look_at(url, key=key)
+    if backend.trouble:
+        log.warning("the model server at %s %s", url, backend.trouble)
+    return backend
+
+
 def look_at(url: str, name: str = "", key: str | None = None) -> Backend:
     """A model server whose address is given: does it answer, and what can be asked for?"""
-    found = _get(f"{url}/v1/models", key)
-    models = found.get("data")
+    found = _get(url, LIST, key)
+    models = found.value.get("data")
     first = models[0] if isinstance(models, list) and models else None
     model = first.get("id") if isinstance(first, dict) else None
-    return Backend(name, url, model if isinstance(model, str) else None, bool(found))
+    return Backend(name, url, model if isinstance(model, str) else None, found.trouble)
 
 
-def _get(url: str, key: str | None = None) -> dict[str, object]:
-    """The JSON object at a URL; empty when there is none in time."""
+class Found(NamedTuple):
+    """The JSON object at a path of a server, or why there is none."""
+
+    value: dict[str, object]
+    trouble: str = ""
+
+
+def _get(base: str, path: str, key: str | None = None) -> Found:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        found = httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        answer = httpx.get(base + path, headers=headers, timeout=PATIENCE, trust_env=False)
+    except httpx.ReadTimeout:
+        return Found({}, f"has not answered GET {path} within {PATIENCE:g} s")
+    except (httpx.ProtocolError, httpx.DecodingError):
+        return Found({}, f"does not answer GET {path} in HTTP: is it a model server?")
+    except httpx.HTTPError:
+        return Found({}, NOBODY)
+    return _read(answer, path)
+
+
+def _read(answer: httpx.Response, path: str) -> Found:
+    if answer.status_code != httpx.codes.OK:
+        hint = HINTS.get(answer.status_code, "is it a model server?")
+        return Found({}, f"answers GET {path} with status {answer.status_code}: {hint}")
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return Found(value)
+    return Found({}, f"answers GET {path}, but not with a JSON object: is it a model server?")

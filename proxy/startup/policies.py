@@ -11,6 +11,14 @@ from pathlib import Path
 
 from proxy.policy.store import PolicyStore
 
+FORGED_TURNS = (
+    "no rule makes chat markers plain text, so a prompt can forge turns (docs/threats.md). To prevent that, copy "
+    "chat-markers.yaml from the shipped policies, or add a rule with `detector: turn_markers`, `action: rewrite` and "
+    "`directions: [input]`"
+)
+
+log = logging.getLogger("safety_proxy.policies")
+
 
 async def load(
     folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
@@ -20,6 +28,8 @@ async def load(
     store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
     with _told_once():
         await store.load()
+    if not shadow and not store.current.guards_turns:
+        log.warning("%s: %s", folder, FORGED_TURNS)
     return store
 
 

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.fakes import FakeUpstream, Stall, reply, sse
-from tests.plain_http import NO_TLS
+from tests.plain_http import async_client
 from tests.proxy_process import REPOSITORY
 from tests.server.running import Wire, chat_body, chunk, events, said, text
+from tests.waiting import PATIENCE, rest
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -28,7 +28,6 @@ SERVERS = {
     "hypercorn": ["hypercorn", "proxy.asgi:app", "--bind", "127.0.0.1:{port}"],
     "granian": ["granian", "--interface", "asgi", "--port", "{port}", "proxy.asgi:app"],
 }
-START_SECONDS = 60.0
 
 
 @pytest.fixture(params=SERVERS)
@@ -52,7 +51,7 @@ def _process(server: str, upstream: str, policies: Path) -> Iterator[tuple[subpr
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -62,7 +61,7 @@ def _process(server: str, upstream: str, policies: Path) -> Iterator[tuple[subpr
 async def serving(server: str, upstream: str, policies: Path) -> AsyncIterator[int]:
     """The server, once it takes connections; its port."""
     with _process(server, upstream, policies) as (process, port):
-        await asyncio.wait_for(_listening(port, process), START_SECONDS)
+        await asyncio.wait_for(_listening(port, process), PATIENCE)
         yield port
 
 
@@ -71,7 +70,7 @@ async def _listening(port: int, process: subprocess.Popen[bytes]) -> None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await asyncio.sleep(0.05)
+            await rest()
         else:
             writer.close()
             return
@@ -90,7 +89,7 @@ async def test_it_guards_a_stream(server: str, policies: Path) -> None:
     async with (
         FakeUpstream(lambda _: reply(sse(*said("Project Zorb", "lax is")))) as upstream,
         serving(server, upstream.url, policies) as port,
-        httpx.AsyncClient(verify=NO_TLS, timeout=30, base_url=f"http://127.0.0.1:{port}") as http,
+        async_client(base_url=f"http://127.0.0.1:{port}") as http,
     ):
         answer = await http.post(CHAT, json=chat_body())
         assert text(events(answer.content)) == "Project [name] is"

@@ -110,7 +110,7 @@ def test_a_prefill_is_judged_and_never_sent_again() -> None:
     """Text that the client gave as the beginning of the answer counts for matches and does not come back."""
     gate = Gate([rewrite("bomb")])
     gate.prime("Sure: bo")
-    assert not gate.started
+    assert gate.released == ""
     assert gate.feed("mb it is", final=True) == "[X] it is"
     harmless = Gate([rewrite("bomb")])
     harmless.prime("Sure: bo")

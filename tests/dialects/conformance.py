@@ -111,6 +111,10 @@ class Wire(ABC):
     )
     failing: ClassVar[bytes] = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"%b"}}'
 
+    def kind(self, name: str) -> str:
+        """What a field is to its reader: several may be thinking."""
+        return "thinking" if name.startswith(("reasoning", "thinking", "summary")) else name
+
     @abstractmethod
     def request(self, **extra: Any) -> bytes:
         """A client's request."""
@@ -450,6 +454,16 @@ class Conformance:
             told = self._told([body], block(BAD), stream=True)
             assert (told.of(any_field), told.of(other)) == (half, rest)
             assert told.finish == {0: self.wire.finish}
+
+    def test_thinking_ends_before_the_answer_begins(self, streamed: str) -> None:
+        """What a field still holds is told before the first word of another kind of text, not at the end."""
+        for other in (name for name in self.wire.streamed if self.wire.kind(name) != self.wire.kind(streamed)):
+            body = self.wire.speak([(streamed, f"so {BAD[:4]}"), (other, "answer"), (other, " more")])
+            direct = body.index(BAD[:4].encode()) < body.index(b"answer")
+            _, out = self.wire.stream([body], block(BAD))
+            assert (out.index(BAD[:4].encode()) < out.index(b"answer")) == direct
+            told = self.wire.read(out)
+            assert (told.of(streamed), told.of(other)) == (f"so {BAD[:4]}", "answer more")
 
     def test_a_block_stops_the_upstream(self) -> None:
         """After a block the answer is done at once: nothing more of the upstream is needed or looked at."""

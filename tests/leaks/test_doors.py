@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -19,8 +18,6 @@ from proxy.dialects.ollama.chat import OllamaChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.errors import BadRequest
-from proxy.policy.compile import compile_policies
-from proxy.policy.files import read_directory
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
@@ -28,15 +25,15 @@ from proxy.server.exchange.prompt_filter import judge_request
 from proxy.server.exchange.record import Exchange
 from proxy.server.models.chat_templates import RENDERED, of_ollama
 from tests.leaks.attack import CHAT, USER, asked, notice
+from tests.policies import copies
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
 MISTRAL = ChatTemplate(frozenset(("[INST]", "[/INST]", "</s>")), exists=True)
 
 
 @pytest.fixture(scope="module")
 def shipped() -> PolicySet:
     """What comes with the proxy."""
-    return compile_policies(read_directory(SHIPPED), hash_key=b"key")
+    return copies()
 
 
 async def sent(shipped: PolicySet, dialect: Dialect, request: dict[str, Any], template: ChatTemplate = UNKNOWN) -> Any:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from proxy.core.check import Progress, Scan
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
-from proxy.matching.folding import fold
+from proxy.matching.folding import BREVE, BREVE_LETTERS, fold
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import Pass, PassScan, Verdict, View
 
@@ -183,9 +183,14 @@ def cut(escape: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
 def folded(text: str) -> list[Unit]:
     """The folded view by its definition."""
     units = []
+    before = ""
     for start, end in cut(REFERENCE, text):
-        part = text[start:end]
-        units.append((start, end, "".join(map(fold, html.unescape(part)))))
+        shown = html.unescape(text[start:end])
+        part = "".join(map(fold, shown))
+        if shown == BREVE and before in BREVE_LETTERS:
+            part = BREVE
+        before = shown if part else before
+        units.append((start, end, part))
     return units
 
 

@@ -14,11 +14,13 @@ from proxy.checks.detectors import DETECTORS, Detector
 from proxy.checks.markers import MARKER_DETECTORS, MarkerDetector
 from proxy.policy import schema
 from proxy.policy.schema import json_schema_text
+from tests.policies import COPIES
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs/policies.md").read_text("utf-8")
 SCHEMA = ROOT / "proxy/policy/policy.schema.json"
-SHIPPED = sorted((ROOT / "policies").glob("*.yaml"))
+FILES = sorted(COPIES.glob("*.yaml"))
 STRUCTS = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, msgspec.Struct)]
 KEYS = sorted({field for struct in STRUCTS for field in struct.__struct_fields__})
 
@@ -43,16 +45,16 @@ def test_the_shipped_schema_is_the_one_of_the_types() -> None:
 def check_jsonschema(*files: Path) -> int:
     """The exit code of check-jsonschema."""
     command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(SCHEMA), *map(str, files)]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode
 
 
 def test_shipped_policies_follow_the_schema_and_name_it() -> None:
     """Editors find the schema in line 1, and so does another validator than ours."""
-    assert SHIPPED
-    for path in SHIPPED:
+    assert FILES
+    for path in FILES:
         first = path.read_text("utf-8").splitlines()[0]
         assert first == "# yaml-language-server: $schema=../proxy/policy/policy.schema.json"
-    assert check_jsonschema(*SHIPPED) == 0
+    assert check_jsonschema(*FILES) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Ending, Kind
 from proxy.policy.compile import compile_policies
 from proxy.policy.explain import Sample, neutralised, outcome, views
-from proxy.policy.files import read_directory
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
+from tests.policies import copies
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
 NONE = ChatTemplate(frozenset(), exists=False)
 LLAMA2 = ChatTemplate(frozenset(("[INST]", "[/INST]", "</s>")), exists=True)
 Z = "\u200b"
@@ -30,7 +27,7 @@ def load(*files: str) -> PolicySet:
 @pytest.fixture(scope="module")
 def shipped() -> PolicySet:
     """What comes with the proxy."""
-    return compile_policies(read_directory(SHIPPED), hash_key=b"key")
+    return copies()
 
 
 def becomes(policies: PolicySet, text: str, role: str | None, template: ChatTemplate = UNKNOWN) -> str:

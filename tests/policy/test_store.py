@@ -20,10 +20,11 @@ from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
 from proxy.policy import compile as compile_module
-from proxy.policy import policyset
+from proxy.policy import files, policyset
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over
+from tests.waiting import a_moment
 
 pytestmark = pytest.mark.anyio
 HASH_KEY = b"key"
@@ -282,33 +283,36 @@ async def test_no_request_ever_sees_half_a_policy(tmp_path: Path, seed: int) -> 
     for number in range(1, 12):
         edit(tmp_path / "a.yaml", chance.choice(EDITS), number)
         await store.refresh()
+        await a_moment()
     done.set()
     assert await asking > 100
 
 
-async def test_a_hundred_reloads_under_load(tmp_path: Path) -> None:
+async def test_a_hundred_reloads_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 streams run on while valid and broken versions come and go: no stream breaks, memory stays flat."""
+    monkeypatch.setattr(files, "PAUSE", 0.0)
     store = await loaded(tmp_path)
-    done = asyncio.Event()
+    done, beat = asyncio.Event(), asyncio.Event()  # at each beat every stream has its next token
     finished = 0
 
-    async def stream(number: int) -> None:
+    async def stream() -> None:
         nonlocal finished
         while not done.is_set():
             gate = Gate(store.current.plan(Direction.OUTPUT, model="m").checks(Kind.CONTENT))
             out = ""
             for token in ("a", " bo", "mb and", " a tn", "t", "."):
                 out += gate.feed(token)
-                await asyncio.sleep(0.05)
+                await beat.wait()
             out += gate.feed("", final=True)
             assert out in ("a [removed] and a tnt.", "a bomb and a [removed].")
             finished += 1
 
     async with asyncio.TaskGroup() as group:
-        for number in range(200):
-            group.create_task(stream(number))
+        streams = [group.create_task(stream()) for _ in range(200)]
         after_ten = 0
         for number in range(100):
+            beat.set()
+            beat.clear()
             broken = number % 3 == 2
             rename_over(tmp_path / "a.yaml", policy("tnt" if number % 2 else "bomb") + ("x: [" if broken else ""))
             assert await store.reload() is not broken
@@ -317,6 +321,10 @@ async def test_a_hundred_reloads_under_load(tmp_path: Path) -> None:
                 after_ten = after_ten or _traced()
         grown = _traced() - after_ten
         done.set()
+        while not all(stream.done() for stream in streams):
+            beat.set()
+            beat.clear()
+            await asyncio.sleep(0)
     tracemalloc.stop()
     assert (store.status.loads, store.status.failures) == (68, 33)
     assert finished >= 200

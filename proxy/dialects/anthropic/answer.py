@@ -1,6 +1,7 @@
 """The way back of Anthropic's messages: named events in; the same, or one message, out.
 
-Blocks are known by their index, since some servers let them overlap. Text and thinking leave as they come. A tool call
+Blocks are known by their index, since some servers let them overlap; where there is none, the last is meant, and what
+begins is a block of its own whatever its index. Text and thinking leave as they come. A tool call
 leaves in one piece when all of it has been judged, so a client's index is given to a block when it first sees it.
 A signature vouches for the thinking before it: it passes only when that thinking was left as it was.
 
@@ -22,7 +23,7 @@ from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.message import DELTAS, WholeMessage, as_events
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.counts import index_of
+from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
@@ -47,6 +48,7 @@ class Block:
     place:      its index for the client; -1: the client has not seen it yet
     fed, released: thinking that did not pass at once, as it came and as it went out
     signature:  the event that vouches for the thinking
+    input:      of a call, as it stood in the block's first event; deltas take its place
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Block:
     fed: str = ""
     released: str = ""
     signature: Event | None = None
+    input: str = ""
 
     @property
     def changed(self) -> bool:
@@ -86,7 +89,8 @@ class MessagesAnswer(NamedEventsAnswer):
         super().__init__(request, guard, notice)
         self._begun = False
         self._ended = False  # the upstream has said why it stopped
-        self._blocks: dict[int, Block | None] = {}  # by the upstream's index; None: left out
+        self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
+        self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
         self._places = 0  # indexes given to the client
         self._whole = WholeMessage()
 
@@ -118,9 +122,10 @@ class MessagesAnswer(NamedEventsAnswer):
     def _read_part(self, kind: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         if kind == "message_delta":
             self._ended = True
+            yield from map(self._end_call, self._open_calls())
             yield self._plain(event, value, self._last_delta(value), finishes=(ALL,))
         elif kind == "content_block_start":
-            yield from self._start(index_of(value), _dict(value, "content_block"), value, event)
+            yield from self._start(value.get("index"), _dict(value, "content_block"), value, event)
         elif kind in ("content_block_delta", "content_block_stop"):
             block = self._block(value)
             if block is not None and kind == "content_block_stop":
@@ -139,33 +144,48 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _block(self, value: Event) -> Block | None:
         """The block of an event; None for one that is left out."""
-        index = index_of(value)
-        if index not in self._blocks:
+        index = value.get("index")
+        place = self._by_index.get(index, -1) if type(index) is int else -1
+        if not self._blocks:
             raise UpstreamBroken("the model server sent a part of a block that it did not begin", "protocol")
-        return self._blocks[index]
+        return self._blocks[place]
 
-    def _start(self, index: int, content: dict[str, Any], value: Event, event: sse.Event | None) -> Iterator[Frame]:
-        if index in self._blocks:
-            raise UpstreamBroken("the model server began a block twice", "protocol")
+    def _start(self, index: Any, content: dict[str, Any], value: Event, event: sse.Event | None) -> Iterator[Frame]:
+        number = len(self._blocks)
+        self._delta_skeleton = None  # it may know the index of a block before
+        if type(index) is int:
+            yield from self._end_before(index)
+            self._by_index[index] = number
         kind = content.get("type")
-        self._blocks[index] = None
         if kind == CALL:
-            channel = Channel(0, Kind.TOOL_ARGUMENTS, str(index))
-            self._blocks[index] = Block(CALL, channel)
+            channel = Channel(0, Kind.TOOL_ARGUMENTS, str(number))
+            source = _source(content["input"]) if content.get("input") else ""
+            self._blocks.append(Block(CALL, channel, input=source))
             yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
-            block = self._blocks[index] = Block(kind, Channel(0, KINDS[kind], str(index)), self._next_place())
+            block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place())
+            self._blocks.append(block)
             text = _text(content.get(kind, ""))
             signature = {"signature": ""} if "signature" in content else {}
             clean = block.begun({"type": kind, kind: text, **signature})
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
+        else:
+            self._blocks.append(None)
+
+    def _end_before(self, index: int) -> Iterator[Frame]:
+        """The block of an index ends, if it has not, when another begins under it."""
+        block = self._blocks[self._by_index[index]] if index in self._by_index else None
+        if block is not None and block.open:
+            yield self._end(block, {}, None)
 
     def _delta(self, block: Block, delta: dict[str, Any], value: Event, event: sse.Event | None) -> Iterator[Frame]:
         kind = delta.get("type")
         if block.kind == CALL:
             if kind == "input_json_delta":
-                yield Frame(b"", (TextDelta(block.channel, _text(delta.get("partial_json"))),))
+                source = _source(delta.get("partial_json"))
+                block.input = "" if source else block.input
+                yield Frame(b"", (TextDelta(block.channel, source),))
         elif kind == DELTAS[block.kind]:
             text = _text(delta.get(block.kind))
             clean = block.text(text)
@@ -186,12 +206,19 @@ class MessagesAnswer(NamedEventsAnswer):
         block.signature = None
 
     def _end(self, block: Block, value: Event, event: sse.Event | None) -> Frame:
-        block.open = False
         if block.kind == CALL:
-            name = block.channel.name
-            parts = tuple(block.channel._replace(name=name + part) for part in (".id", ".name", ""))
-            return Frame(b"", closes=parts)
+            return self._end_call(block)
+        block.open = False
         return self._plain(event, value, block.stopped(), closes=(block.channel,))
+
+    def _end_call(self, block: Block) -> Frame:
+        block.open = False
+        name = block.channel.name
+        parts = tuple(block.channel._replace(name=name + part) for part in (".id", ".name", ""))
+        return Frame(b"", (TextDelta(block.channel, block.input),), closes=parts)
+
+    def _open_calls(self) -> list[Block]:
+        return [block for block in self._blocks if block is not None and block.kind == CALL and block.open]
 
     def _next_place(self) -> int:
         self._places += 1
@@ -213,7 +240,7 @@ class MessagesAnswer(NamedEventsAnswer):
         delta = _dict(value, "delta")
         clean: dict[str, Any] = {}
         if "stop_reason" in delta:
-            clean["stop_reason"] = delta["stop_reason"] if delta["stop_reason"] in STOP_REASONS else "end_turn"
+            clean["stop_reason"] = end_reason(delta["stop_reason"], STOP_REASONS, "end_turn", self.guard.admits)
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
         usage = {"usage": self._usage(value["usage"])} if "usage" in value else {}
@@ -296,7 +323,7 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _ending(self) -> Iterator[Event]:
         """A rule has ended the answer: open blocks are closed, the notice is a block of its own, then the reason."""
-        for block in self._blocks.values():
+        for block in self._blocks:
             if block is not None and block.open and block.place >= 0:
                 yield block.stopped()
         notice = self.notice_for(0)
@@ -328,11 +355,9 @@ class MessagesAnswer(NamedEventsAnswer):
 
 
 def _call_text_deltas(channel: Channel, content: dict[str, Any]) -> Iterator[TextDelta]:
-    """What the beginning of a call tells: its id and name, and with some servers all of its input."""
+    """What the beginning of a call tells: its id and name. Its input, which some servers give, waits for its end."""
     for key in ("id", "name"):
         yield TextDelta(channel._replace(name=f"{channel.name}.{key}"), _text(content.get(key)))
-    if content.get("input"):
-        yield TextDelta(channel, orjson.dumps(content["input"]).decode())
 
 
 def _dict(value: Event, key: str) -> dict[str, Any]:
@@ -340,6 +365,11 @@ def _dict(value: Event, key: str) -> dict[str, Any]:
     if not isinstance(inner, dict):
         raise UpstreamBroken("the model server sent something else where an object belongs", "protocol")
     return inner
+
+
+def _source(value: Any) -> str:
+    """A call's input as JSON source; some servers give the object itself."""
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ COUNTS = frozenset(
         *("output_tokens_details", "cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms", "prompt_per_second"),
         *("predicted_n", "predicted_ms", "predicted_per_token_ms", "predicted_per_second", "draft_n"),
         "draft_n_accepted",
+        *("total", "cache", "processed", "time_ms"),  # llama.cpp's prompt_progress
     )
 )
 

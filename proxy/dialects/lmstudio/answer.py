@@ -2,7 +2,7 @@
 
 The last event repeats the whole answer, so it is built anew from what the client was shown. The API has no word for an
 answer that a filter ended; `stats.stop_reason` says it, as in LM Studio's older API, and only then is it there:
-content_filter, eosFound or maxPredictedTokensReached.
+content_filter, eosFound or maxPredictedTokensReached, and failed after an error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from proxy.dialects.wire.skeleton import Skeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
 STOPS = {Ending.FILTERED: "content_filter", Ending.STOP: "eosFound", Ending.LENGTH: "maxPredictedTokensReached"}
+FAILED = "failed"  # the older API's word
 END = "chat.end"
 
 
@@ -202,9 +203,12 @@ class LMStudioAnswer(NamedEventsAnswer):
             if notice:
                 yield from self._say(item, notice)
             yield self._close(item)
-        counted = self._ended.get("stats") or {"input_tokens": 0, "total_output_tokens": self.events, "estimated": True}
-        self._ended["stats"] = counted | {"stop_reason": STOPS[self.guard.blocked_choices[0].rule.ending]}
+        self._ended["stats"] = self._counted() | {"stop_reason": STOPS[self.guard.blocked_choices[0].rule.ending]}
         yield self._end_event()
+
+    def _counted(self) -> dict[str, Any]:
+        """What the upstream has counted; an estimate where it was stopped before it did."""
+        return self._ended.get("stats") or {"input_tokens": 0, "total_output_tokens": self.events, "estimated": True}
 
     def _close(self, item: Item) -> dict[str, Any]:
         item.open = False
@@ -229,4 +233,8 @@ class LMStudioAnswer(NamedEventsAnswer):
         return encode(body)
 
     def _error_event(self, error: UpstreamError) -> bytes:
-        return encode(lmstudio_errors.event(error))
+        """What is open ends, then comes the error, and after it the last event: an error does not stand for that."""
+        item = self._current
+        closed = [self._close(item)] if item is not None and item.open else []
+        self._ended["stats"] = self._counted() | {"stop_reason": FAILED}
+        return b"".join(map(encode, (*closed, lmstudio_errors.event(error), self._end_event())))

@@ -6,13 +6,11 @@ list. The newer one is a dialect of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
 from proxy.dialects.base import Notice, Options, Request
 from proxy.dialects.common import upstream_errors
@@ -23,7 +21,7 @@ from proxy.dialects.lmstudio.answer import LMStudioAnswer
 from proxy.dialects.lmstudio.request import CHAT, input_texts, restrict
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.chat_answer import ChatAnswer
-from proxy.dialects.openai.chunk_stream import ChunkedAnswer
+from proxy.dialects.openai.chunk_stream import EXTRAS, ChunkedAnswer
 from proxy.dialects.openai.completions import CompletionsAnswer, OpenAICompletions
 from proxy.dialects.wire.json_body import parse_request
 
@@ -31,7 +29,8 @@ STOP_REASONS = (
     *("userStopped", "modelUnloaded", "failed", "eosFound", "stopStringFound", "toolCalls"),
     *("maxPredictedTokensReached", "contextLengthReached"),
 )
-_EXTRAS = record(
+STATISTICS = ("stats", "model_info")
+_STATISTICS = record(
     {
         "stats": record(
             {
@@ -49,18 +48,13 @@ _EXTRAS = record(
 class _WithStatistics(ChunkedAnswer):
     """OpenAI's answers with `stats` and `model_info` in a chunk or in the whole."""
 
+    extras = (*EXTRAS, *STATISTICS)
     _extras: dict[str, Any] | None = None  # what was told so far
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        extras = _EXTRAS(chunk)
+        extras = _STATISTICS(chunk)
         self._extras = {**(self._extras or {}), **extras}
         return {**super()._clean(chunk), **extras}
-
-    def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
-        yield from super()._write(frame, release)
-        extras = {key: part for key, part in (self._body(frame) or {}).items() if key in ("stats", "model_info")}
-        if extras and not release.blocked_choices:
-            yield self._chunk([], **extras)
 
     def result(self) -> bytes:
         """The whole answer."""

@@ -21,7 +21,7 @@ def blocked(message: str, request_id: str) -> bytes:
 
 
 def event(problem: UpstreamError) -> dict[str, Any]:
-    """An event that says that the answer is not complete. No `chat.end` follows: it would look complete."""
+    """An event that says that the answer is not complete; `chat.end` follows it."""
     return {"type": "error", "error": _described(problem)}
 
 

@@ -100,12 +100,13 @@ def tool_event(value: dict[str, Any], word: Word) -> tuple[dict[str, Any], list[
 
 
 def _fields(value: dict[str, Any], clean: dict[str, Any], word: Word) -> Iterator[Slot]:
-    for key in ("tool", "tool_name", "output"):
+    given = value.get("arguments")
+    for key in ("tool", "tool_name", "output", *(("arguments",) if isinstance(given, str) else ())):
         if value.get(key) is not None:
             clean[key] = _typed(value[key], str)
             yield Slot(clean, key, clean[key], False)
-    if value.get("arguments") is not None:
-        clean["arguments"] = _typed(value["arguments"], dict)
+    if given is not None and not isinstance(given, str):
+        clean["arguments"] = _typed(given, dict)
         yield Slot(clean, "arguments", json.dumps(clean["arguments"], ensure_ascii=False), True)
     if isinstance(value.get("provider_info"), dict):
         clean["provider_info"] = _provider(value["provider_info"], word)

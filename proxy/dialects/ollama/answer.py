@@ -14,8 +14,9 @@ from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
+from proxy.dialects.common.ends import end_reason
 from proxy.dialects.ollama import errors as ollama_errors
-from proxy.dialects.ollama.line import COUNTS, DURATIONS, LineSkeleton, clean_end, clean_message, is_stamp
+from proxy.dialects.ollama.line import COUNTS, DONE_REASONS, DURATIONS, LineSkeleton, clean_end, clean_message, is_stamp
 from proxy.dialects.wire import ndjson
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
 from proxy.errors import UpstreamBroken, UpstreamError
@@ -80,6 +81,8 @@ class OllamaAnswer(Answer):
     def _clean(self, line: dict[str, Any]) -> dict[str, Any]:
         """The part of a line that is understood; nothing else is forwarded."""
         clean = {**self._head(line), **self._clean_words(line), **clean_end(line)}
+        if "done_reason" in clean:
+            clean["done_reason"] = end_reason(clean["done_reason"], DONE_REASONS, "stop", self.guard.admits)
         self._count_prompt(clean, "prompt_eval_count")
         if self.request.logprobs and isinstance(line.get("logprobs"), list):
             clean["logprobs"] = line["logprobs"]
@@ -114,14 +117,18 @@ class OllamaAnswer(Answer):
         line = self._body(frame) or {}
         texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
         said = self._released([*texts, *release.flushed], bool(release.blocked_choices), line)
-        calls = {"tool_calls": said.pop("tool_calls")} if line.get("done") and "tool_calls" in said else {}
+        end = clean_end(line) if line.get("done") else {}
+        if end and not release.blocked_choices and any(text for _, text in frame.deltas):
+            yield self._line(said, end)  # what ended the answer said something itself
+            return
+        calls = {"tool_calls": said.pop("tool_calls")} if end and "tool_calls" in said else {}
         if said:
             yield self._line(said)
         notice = self.notice_for(0) if release.blocked_choices else ""
         if notice:
             yield self._line({self.text.name: notice})
-        if line.get("done"):
-            yield self._line(calls, clean_end(line) | (self._why() if release.blocked_choices else {}))
+        if end:
+            yield self._line(calls, end | (self._why() if release.blocked_choices else {}))
 
     def _released(self, deltas: list[TextDelta], cut: bool, line: dict[str, Any]) -> dict[str, Any]:
         """Text and complete calls that may be shown. A call whose exchange was cut would be executed: none goes out."""
@@ -250,7 +257,9 @@ def _call_text_deltas(number: int, call: dict[str, Any]) -> Iterator[TextDelta]:
     if "id" in call:
         yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.id"), call["id"])
     yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}.name"), function["name"])
-    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), json.dumps(function["arguments"], ensure_ascii=False))
+    given = function["arguments"]
+    source = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    yield TextDelta(Channel(0, Kind.TOOL_ARGUMENTS, f"{number}"), source)
 
 
 def _judged_calls(deltas: list[TextDelta], originals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -265,5 +274,8 @@ def _judged_calls(deltas: list[TextDelta], originals: Iterable[dict[str, Any]]) 
 
 def _call(parts: dict[str, str], original: dict[str, Any]) -> dict[str, Any]:
     ident = {"id": parts["id"]} if parts.get("id") else {}
-    arguments = orjson.loads(parts["arguments"]) if parts["arguments"] else {}
-    return {**ident, "function": {**original["function"], "name": parts["name"], "arguments": arguments}}
+    function = original["function"]
+    arguments: Any = parts["arguments"]
+    if not isinstance(function["arguments"], str):
+        arguments = orjson.loads(arguments) if arguments else {}
+    return {**ident, "function": {**function, "name": parts["name"], "arguments": arguments}}

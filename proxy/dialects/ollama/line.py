@@ -53,16 +53,16 @@ def _clean_call(call: Any) -> dict[str, Any]:
     clean["function"] = {
         **index,
         "name": _text(function.get("name")),
-        "arguments": {} if arguments is None else _typed(arguments, dict),
+        "arguments": {} if arguments is None else arguments if isinstance(arguments, str) else _typed(arguments, dict),
     }
     return clean
 
 
 def clean_end(line: dict[str, Any]) -> dict[str, Any]:
-    """Whether and why a line ends the answer, and what was counted."""
+    """Whether and why a line ends the answer (in the upstream's words), and what was counted."""
     clean: dict[str, Any] = {"done": line.get("done") is True}
     if clean["done"] and line.get("done_reason") is not None:
-        clean["done_reason"] = line["done_reason"] if line["done_reason"] in DONE_REASONS else "stop"
+        clean["done_reason"] = line["done_reason"]
     if clean["done"]:
         clean |= {k: v for k, v in line.items() if k in COUNTERS and type(v) in (int, float)}
     return clean

@@ -9,9 +9,10 @@ from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import Notice, Request
-from proxy.dialects.openai.chunk import clean_choice, content_deltas
+from proxy.dialects.openai.chunk import TEXT_KINDS, clean_choice, content_deltas
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeMessage
+from proxy.dialects.openai.tool_calls import Call, Calls, Piece
 
 
 class ChatAnswer(ChunkedAnswer):
@@ -21,7 +22,8 @@ class ChatAnswer(ChunkedAnswer):
 
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice, WholeMessage())
-        self._named: dict[tuple[int, str], str] = {}  # names of the tool calls so far
+        self._tool_calls: dict[int, Calls] = {}  # by choice
+        self._functions: dict[int, Call] = {}  # older function_call, one a choice
 
     def _clean_choice(self, choice: Any) -> dict[str, Any]:
         return clean_choice(choice, logprobs=self.request.logprobs)
@@ -35,45 +37,48 @@ class ChatAnswer(ChunkedAnswer):
     def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         delta = choice.get("delta") or {}
         text_deltas = content_deltas(index, delta)
-        for call in delta.get("tool_calls") or ():
-            text_deltas += self._call_text_deltas(index, str(call["index"]), call.get("id"), call.get("function") or {})
+        if delta.get("tool_calls"):
+            calls = self._tool_calls.get(index) or self._tool_calls.setdefault(index, Calls())
+            for call, new in calls.take([Piece.of(call) for call in delta["tool_calls"]]):
+                text_deltas += _call_text_deltas(index, str(call.number), new)
         if delta.get("function_call"):
-            text_deltas += self._call_text_deltas(index, "function_call", None, delta["function_call"])
+            new = self._functions.setdefault(index, Call(0)).take(Piece.of({"function": delta["function_call"]}))
+            text_deltas += _call_text_deltas(index, "function_call", new)
         return text_deltas
 
-    def _call_text_deltas(
-        self, index: int, name: str, ident: str | None, function: dict[str, Any]
-    ) -> Iterator[TextDelta]:
-        """A call's id (given once), its name (in pieces, or repeated whole) and its arguments."""
-        known = self._named.get((index, name))
-        if ident and known is None:
-            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.id"), ident)
-        called = function.get("name") or ""
-        if called and called != known:
-            yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, f"{name}.name"), called)
-        self._named[index, name] = (known or "") + ("" if called == known else called)
-        yield TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, name), function.get("arguments") or "")
-
     def _texts(self, index: int, upstream: dict[str, Any], own: list[TextDelta]) -> Iterator[dict[str, Any]]:
-        delta: dict[str, Any] = {}
-        if "role" in (upstream.get("delta") or {}):
-            delta["role"] = upstream["delta"]["role"]
+        given = upstream.get("delta") or {}
+        delta: dict[str, Any] = {"role": given["role"]} if "role" in given else {}
         for channel, text in own:
             if channel.kind is not Kind.TOOL_ARGUMENTS:
                 delta[channel.name] = delta.get(channel.name, "") + text
         if delta:
-            yield _delta(index, delta)
+            empty = {key: value for key, value in given.items() if key in TEXT_KINDS and not value}
+            yield _delta(index, empty | delta)
 
     def _calls(self, index: int, own: list[TextDelta]) -> Iterator[dict[str, Any]]:
         calls = _complete_calls(text_delta for text_delta in own if text_delta.channel.kind is Kind.TOOL_ARGUMENTS)
         if calls:
             yield _delta(index, calls)
 
+    def _joined(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        return _delta(parts[0]["index"], {key: value for part in parts for key, value in part["delta"].items()})
+
     def _text_choice(self, index: int, text: str) -> dict[str, Any]:
         return _delta(index, {"content": text})
 
     def _end(self, index: int, reason: str) -> dict[str, Any]:
         return {"index": index, "delta": {}, "finish_reason": reason}
+
+
+def _call_text_deltas(index: int, call: str, new: Piece) -> list[TextDelta]:
+    """What is new of a call: its id, its name (in pieces, or whole) and its arguments."""
+    arguments = TextDelta(Channel(index, Kind.TOOL_ARGUMENTS, call), new.arguments)
+    if new.id is None and new.name is None:
+        return [arguments]
+    named = [(".id", new.id), (".name", new.name)]
+    parts = [(Channel(index, Kind.TOOL_ARGUMENTS, call + end), text) for end, text in named if text is not None]
+    return [*(TextDelta(channel, text) for channel, text in parts), arguments]
 
 
 def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +94,8 @@ def _complete_calls(text_deltas: Iterable[TextDelta]) -> dict[str, Any]:
         call[part or "arguments"] = text
     delta: dict[str, Any] = {}
     for name, call in calls.items():
+        if not (call["name"] or call["arguments"]):
+            continue  # an id or an index that nothing has followed
         function = {"name": call["name"], "arguments": call["arguments"]}
         if name == "function_call":
             delta["function_call"] = function

@@ -33,8 +33,6 @@ def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
         del clean["logprobs"]
     if "delta" in clean:
         clean["delta"] = clean_delta(clean["delta"])
-    if clean.get("finish_reason") not in (None, *FINISH_REASONS):
-        clean["finish_reason"] = "stop"
     return clean
 
 
@@ -47,15 +45,17 @@ def clean_delta(delta: Any) -> dict[str, Any]:
         elif key == "role":
             clean[key] = value if value in ROLES else "assistant"
         elif key == "tool_calls" and value is not None:
-            clean[key] = [_clean_call(call, i) for i, call in enumerate(_list(value))]
+            clean[key] = [_clean_call(call) for call in _list(value)]
         elif key == "function_call" and value is not None:
             clean[key] = _clean_function(value)
     return clean
 
 
-def _clean_call(call: Any, place: int) -> dict[str, Any]:
+def _clean_call(call: Any) -> dict[str, Any]:
+    """A piece of a call. An index that is no number is none: calls are told apart without it (see tool_calls)."""
     fields = dict(_items(call))
-    clean: dict[str, Any] = {"index": index_of(fields) if "index" in fields else place}
+    index = fields.get("index")
+    clean: dict[str, Any] = {"index": index} if type(index) is int else {}
     if fields.get("id"):
         clean["id"] = _text(fields["id"])
     if "type" in fields:
@@ -97,9 +97,8 @@ def _text(value: Any) -> str | None:
 
 
 def content_deltas(index: int, delta: dict[str, Any]) -> list[TextDelta]:
-    """The texts of a delta, in reading order."""
-    return [
-        TextDelta(Channel(index, TEXT_KINDS[key], key), value)
-        for key, value in delta.items()
-        if value is not None and key in TEXT_KINDS
-    ]
+    """The texts of a delta, in the order in which clients show them: thinking before the answer."""
+    said = [(key, value) for key, value in delta.items() if value and key in TEXT_KINDS]
+    if len(said) > 1:
+        said.sort(key=lambda text: TEXT_KINDS[text[0]] is not Kind.REASONING)
+    return [TextDelta(Channel(index, TEXT_KINDS[key], key), value) for key, value in said]

@@ -14,7 +14,9 @@ from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.counts import numbers
+from proxy.dialects.common.ends import end_reason
 from proxy.dialects.openai import errors as openai_errors
+from proxy.dialects.openai.chunk import FINISH_REASONS
 from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
@@ -25,7 +27,9 @@ DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
 LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
-_CHUNK_KEYS = frozenset((*HEAD, "object", "choices", "usage", "timings"))
+EXTRAS = ("usage", "timings", "prompt_progress")
+"""Numbers beside the choices: what was counted, and with llama.cpp's return_progress how far the prompt is read."""
+_CHUNK_KEYS = frozenset((*HEAD, "object", "choices", *EXTRAS))
 FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
 FILTERED = {"content_filter_results": {"safety_proxy": {"filtered": True}}}
 
@@ -34,6 +38,7 @@ class ChunkedAnswer(Answer):
     """One exchange whose stream is chunks of choices and ends with [DONE]. Subclasses know what a choice looks like."""
 
     object_name: str  # of a chunk
+    extras: tuple[str, ...] = EXTRAS  # what may stand beside the choices
 
     def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
         super().__init__(request, guard, notice)
@@ -154,14 +159,13 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        has_content = clean["choices"] or clean.get("usage") or clean.get("timings")
-        if not has_content:
+        if not (clean["choices"] or any(map(clean.get, self.extras))):
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
         if self.request.stream or frame.is_one_delta:
             unchanged = event.plain and clean == chunk and not has_duplicates(data, chunk)
             frame.raw = event.raw if unchanged else self._encode(clean)
-            one_text = unchanged and frame.is_one_delta
+            one_text = unchanged and frame.is_one_delta and frame.deltas[0].channel.kind is not Kind.TOOL_ARGUMENTS
             if one_text and not self.request.logprobs:  # each token has probabilities of its own
                 self._skeleton = _skeleton_of(frame, before, self._head) or self._skeleton
         return frame
@@ -174,12 +178,15 @@ class ChunkedAnswer(Answer):
                 self._admit(clean, key)
         if "object" in clean:
             clean["object"] = self.object_name
-        for key in ("usage", "timings"):
+        for key in EXTRAS:
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
         self._count_prompt(self._usage, "prompt_tokens")
         clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
+        for choice in choices:
+            if choice.get("finish_reason") is not None:
+                choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
         if choices and max([choice["index"] for choice in choices]) >= self.request.choices:
             raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
         return clean
@@ -204,7 +211,7 @@ class ChunkedAnswer(Answer):
                 finishes.append(index)
                 self._finished.add(index)
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
-        if chunk.get("usage") and not chunk["choices"]:
+        if chunk.get("usage") and (finishes or not chunk["choices"]):
             self._usage_sent = True
         return Frame(raw, tuple(deltas), finishes=tuple(finishes), body=chunk)
 
@@ -212,34 +219,46 @@ class ChunkedAnswer(Answer):
 
     def _write(self, frame: Frame, release: Release) -> Iterator[dict[str, Any]]:
         chunk = self._body(frame) or {}
+        choices = list(self._written(frame, release, chunk.get("choices", ())))
+        keys = EXTRAS if release.blocked_choices else self.extras  # a block is not the end that the statistics tell of
+        extras = {key: chunk[key] for key in keys if chunk.get(key)}
+        if extras and not choices:  # what was counted comes where it came, though the text beside it waits
+            open_ones = (c["index"] for c in chunk["choices"] if c["index"] not in self.guard.blocked_choices)
+            choices = [self._text_choice(index, "") for index in open_ones]
+        for place, choice in enumerate(choices, start=1):
+            yield self._chunk([choice], **(extras if place == len(choices) else {}))
+
+    def _written(self, frame: Frame, release: Release, given: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The choices that go out in the place of those of a frame, each for a chunk of its own."""
         texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
         released = [delta for delta in (*texts, *release.flushed) if delta.text]
-        written = False
-        choices = {choice["index"]: choice for choice in chunk.get("choices", ())}
+        spoke = {channel.choice for channel, text in frame.deltas if text}
+        choices = {choice["index"]: choice for choice in given}
         for index in dict.fromkeys((*choices, *(p.channel.choice for p in released), *release.blocked_choices)):
-            if index in self.guard.blocked_choices and index not in release.blocked_choices:
-                continue  # cut earlier: nothing of it goes out any more
             own = [delta for delta in released if delta.channel.choice == index]
-            for choice in self._choice(index, choices.get(index, {}), own, index in release.blocked_choices):
-                written = True
-                yield self._chunk([choice])
-        extras = {k: chunk[k] for k in ("usage", "timings") if chunk.get(k)}
-        if extras and (written or not chunk["choices"]):
-            self._usage_sent = self._usage_sent or "usage" in extras
-            yield self._chunk([], **extras)
+            if index in release.blocked_choices:
+                yield from self._texts(index, choices.get(index, {}), own)
+                yield from self._ending(index)
+            elif index not in self.guard.blocked_choices:  # of what was cut earlier nothing goes out any more
+                yield from self._choice(index, choices.get(index, {}), own, index in spoke)
 
     def _choice(
-        self, index: int, upstream: dict[str, Any], own: list[TextDelta], cut: bool
+        self, index: int, upstream: dict[str, Any], own: list[TextDelta], spoke: bool
     ) -> Iterator[dict[str, Any]]:
-        """What goes out for one choice: text, complete calls, and its end."""
-        yield from self._texts(index, upstream, own)
-        if cut:
-            yield from self._ending(index)
-            return
-        yield from self._calls(index, own)
+        """Text, complete calls, and the end. `spoke`: it had text itself, which then stays with its end."""
+        parts = [*self._texts(index, upstream, own), *self._calls(index, own)]
         reason = upstream.get("finish_reason")
-        if reason is not None:
+        if reason is None:
+            yield from parts
+        elif spoke and parts:
+            yield self._joined(parts) | {"finish_reason": reason}
+        else:
+            yield from parts
             yield self._end(index, reason)
+
+    def _joined(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Choices of one index as one."""
+        return parts[-1]
 
     def _ending(self, index: int) -> Iterator[dict[str, Any]]:
         """A choice that a rule has ended: the notice, if there is one, and the finish."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from proxy.dialects.openai.chunk import TEXT_KINDS
 
+KEPT = ("usage", "timings")  # of what stands beside the choices of chunks; the last that came counts
+
 
 class Whole(ABC):
     """Adds up chunks, choice by choice."""
@@ -40,9 +42,7 @@ class Whole(ABC):
         """One chunk."""
         for choice in chunk.get("choices", ()):
             self._add_choice(choice)
-        for key in ("usage", "timings"):
-            if chunk.get(key):
-                self._extras[key] = chunk[key]
+        self._extras |= {key: chunk[key] for key in KEPT if chunk.get(key)}
 
     def say(self, index: int, key: str, text: str) -> None:
         """Text of a choice and nothing else."""

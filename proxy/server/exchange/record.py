@@ -11,6 +11,7 @@ from typing import Protocol
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
+from proxy.errors import UpstreamError
 from proxy.server.http.request_id import new_id
 
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
@@ -46,6 +47,7 @@ class Exchange:
     markers:        chat template markers that were neutralised in the prompt, by family
     prompt_cut:     the model server counted so few tokens that it must have cut the prompt
     check_errors:   checks that raised
+    asked:          what the model server was asked, for the log: method and URL
     upstream_reason: why the model server failed, as a word for metrics
     """
 
@@ -74,6 +76,7 @@ class Exchange:
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
+    asked: str = ""
     upstream_reason: str = ""
 
     def note(self, direction: str, finding: Finding) -> None:
@@ -142,4 +145,10 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     elif answer.failed is not None:
         exchange.outcome = Outcome.UPSTREAM_ERROR
         exchange.upstream_reason = answer.failed.reason
-        log.warning("request %s: %s (%s)", exchange.id, answer.failed.for_log, answer.failed.reason)
+        log_failure(exchange, answer.failed)
+
+
+def log_failure(exchange: Exchange, error: UpstreamError) -> None:
+    """One line: what the model server was asked, and what went wrong."""
+    asked = f"{exchange.asked}: " if exchange.asked else ""
+    log.warning("request %s: %s%s (%s)", exchange.id, asked, error.for_log, error.__cause__ or error.reason)

@@ -23,7 +23,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import answer_headers
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
-from proxy.server.exchange.record import Exchange, Observer, Outcome, record_outcome
+from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
@@ -33,7 +33,7 @@ from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT, Contexts
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, let_end, shown_url
 from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
@@ -70,6 +70,7 @@ class GuardedHandler:
         self.observers = observers
         self.models = models
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+        self.where = shown_url(config.upstream)
 
     def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
         """One exchange from its first byte to its last."""
@@ -230,6 +231,7 @@ class GuardedExchange:
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.of(context.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
+        self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
@@ -365,7 +367,7 @@ class GuardedExchange:
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
         """An error body, or an error event when the head has been sent."""
         self._abort_upstream()
-        log.warning("request %s: %s (%s)", self.exchange.id, error.for_log, error.__cause__ or error.reason)
+        log_failure(self.exchange, error)
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
         if not self._context.started:

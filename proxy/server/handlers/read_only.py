@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from urllib.parse import quote
 
 from proxy.dialects.common.catalogue import Names
@@ -13,11 +14,13 @@ from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
-from proxy.server.routing.routes import RouteMatch
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain
+from proxy.server.routing.routes import Reading, RouteMatch
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, explain, shown_url
 from proxy.server.upstream.headers import UpstreamHeaders
-from proxy.server.upstream.response import UpstreamRefused, kept_headers, read_all
+from proxy.server.upstream.response import UpstreamRefused, plain_answer, read_all
 from proxy.server.upstream.transport import Headers
+
+log = logging.getLogger("safety_proxy.server")
 
 MOST = 8 * 1024 * 1024  # bytes of a list
 MOST_OF_NAME = 256  # characters of a model's name in a message
@@ -34,6 +37,7 @@ class ReadOnly:
         self._upstream = upstream
         self._watchdog = watchdog
         self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+        self._logged: dict[str, str] = {}  # the failure that was logged last, by path, until one is served
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """One request."""
@@ -41,14 +45,17 @@ class ReadOnly:
         timeouts.patience = min(PATIENCE, timeouts.patience)
         try:
             body = await self._ask(match, request, timeouts)
+            self._logged.pop(match.route.path if match.route else "", None)
             await request.reply(200, [(b"content-type", _content_type(match))], body)
         except ClientGone:
             return
         except UpstreamError as error:
+            self._log(match, error)
             await refuse(request, error)
         except asyncio.CancelledError:
             timeouts.resume()
             if timeouts.error is not None:
+                self._log(match, timeouts.error)
                 await refuse(request, timeouts.error)
         finally:
             timeouts.close()
@@ -66,14 +73,30 @@ class ReadOnly:
         headers = self._headers.of(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        answer = await self._fetch(method, path, headers, body, model)
+        answer = await self._fetch(reading, method, path, headers, body, model)
         return reading.clean(answer, names=self._names, **{word: self._permissions[word] for word in reading.asks_for})
+
+    def _log(self, match: RouteMatch, error: UpstreamError) -> None:
+        """One line, and none for what is the same again: apps ask for lists all the time.
+
+        That there is no such model is no failure of the model server.
+        """
+        route = match.route
+        assert route is not None
+        names_a_model = bool(match.rest) or route.method == "POST"
+        if (error.status == 404 and names_a_model) or self._logged.get(route.path) == str(error):
+            return
+        self._logged[route.path] = str(error)
+        url = shown_url(self._config.upstream) + route.path
+        log.warning("%s %s: %s (%s)", route.method, url, error.for_log, error.__cause__ or error.reason)
 
     async def _read(self, request: RequestContext) -> bytes:
         config = self._config
         return await request.read(config.max_body, config.body_timeout)
 
-    async def _fetch(self, method: bytes, path: bytes, headers: Headers, body: bytes, model: str) -> bytes:
+    async def _fetch(
+        self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes, model: str
+    ) -> bytes:
         """The model server's answer. Its own words about errors are not passed on: nothing has judged them.
 
         But that there is no such model is said in Ollama's words, which its command looks for.
@@ -87,13 +110,14 @@ class ReadOnly:
         finally:
             if response is not None:
                 response.abort()
-        message = f"The model server answered with status {response.status}"
+        if reading.any_answer and response.status < 500:
+            return answer
         if response.status == 404 and model:
-            message = missing(model[:MOST_OF_NAME])
+            raise UpstreamRefused(missing(model[:MOST_OF_NAME]), response)
         if response.status >= 400:
-            raise UpstreamRefused(message, response.status, kept_headers(response.headers))
+            raise UpstreamRefused(plain_answer(response), response)
         if response.status != 200:
-            raise UpstreamBroken(message, "protocol")
+            raise UpstreamBroken(plain_answer(response), "protocol")
         return answer
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -20,6 +19,7 @@ from proxy import __version__
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules
+from proxy.server.upstream.client import shown_url
 
 
 class Admin:
@@ -88,7 +88,7 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
-            "upstream": str(httpx.URL(self._config.upstream).copy_with(userinfo=b"")),
+            "upstream": shown_url(self._config.upstream),
             "policies": _policies(self._store),
         }
         if self._shadow is not None:

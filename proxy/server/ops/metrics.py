@@ -3,6 +3,10 @@
 Those that are over are counted many at once, or when somebody looks: it costs a third of counting each by itself.
 
 Labels are closed sets, except names of models, policies and rules, which are capped: what comes too late is `_other`.
+
+A series that does not exist cannot rise: Prometheus takes the first value that it sees for where a counter began, and
+an alert on `increase` would sleep through the first failure. So whatever can be known at the start begins at 0 there,
+and what has a model in it begins at 0 when the model is first named.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from prometheus_client.metrics_core import Metric
 
 from proxy import __version__
 from proxy.core.types import Action, Finding, Rule
+from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
+from proxy.server.routing.routes import GUARDED_PATHS
 
 PREFIX = "safety_proxy_"
 OTHER = "_other"
@@ -33,6 +39,9 @@ ADDED = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 DURATION = tuple(0.01 * 2**n for n in range(16))
 HELD = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "modify", Action.BLOCK: "block"}  # OpenTelemetry's words
+CUT_SHORT = (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED)  # of whose answers the model made text for nobody
+UNREAD = (Outcome.REJECTED, Outcome.CLIENT_CANCELLED, Outcome.UPSTREAM_ERROR, Outcome.PROXY_ERROR)
+"""What a request can come to before anybody has read for which model it is."""
 MOST_WAITING = 64  # exchanges that are over and not counted yet
 UNSAFE = re.compile(r"[^\x20-\x7e]")
 
@@ -74,7 +83,8 @@ class Children:
 class Metrics:
     """All of them, in the registry that was passed in."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str] = GUARDED_PATHS) -> None:
+        """`endpoints`: those whose requests are counted."""
         self.registry = registry
         self._running: dict[str, int] = defaultdict(int)
         self._over: deque[Exchange] = deque()
@@ -107,6 +117,7 @@ class Metrics:
         self._held = histogram("held_back_characters", "Most characters that waited at once in an answer.", HELD)
         self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", ADDED)
         self._upstream_errors = counter("upstream_errors", "Failures of the model server.", "reason")
+        self._internal_errors = counter("internal_errors", "Requests in which the proxy itself, or a check, failed.")
         self._check_errors = counter("check_errors", "Checks that failed, by the kind of failure.", "reason")
         self._wasted = counter(
             "wasted_events", "Pieces of text that the model made for answers nobody got whole.", "reason"
@@ -125,9 +136,29 @@ class Metrics:
             __version__, platform.python_version()
         ).set(1)
         self._seen = Status()
+        self._named: set[tuple[str, str, str]] = set()
+        self._begin_at_zero(endpoints)
+
+    def _begin_at_zero(self, endpoints: Iterable[str]) -> None:
+        for reason in UPSTREAM_REASONS:
+            self._upstream_errors(reason)
+        for outcome in CUT_SHORT:
+            self._wasted(outcome.value)
+        for endpoint in endpoints:
+            for outcome in UNREAD:
+                self._requests(endpoint, "", outcome.value, "false")
+
+    def _name(self, endpoint: str, model: str, stream: str) -> None:
+        """What such a request can come to, at 0 if it is the first one."""
+        if (endpoint, model, stream) not in self._named:
+            self._named.add((endpoint, model, stream))
+            self._cut_prompts(model)
+            for outcome in Outcome:
+                self._requests(endpoint, model, outcome.value, stream)
 
     def _counter(self, name: str, text: str, *labels: str) -> Children:
-        return Children(Counter(PREFIX + name, text, labels, registry=self.registry))
+        metric = Counter(PREFIX + name, text, labels, registry=self.registry)
+        return Children(metric) if labels else Children(_Plain(metric))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Children:
         metric = Gauge(PREFIX + name, text, labels, registry=self.registry)
@@ -158,10 +189,14 @@ class Metrics:
     def _count_exchange(self, exchange: Exchange) -> None:
         endpoint, outcome = exchange.endpoint, exchange.outcome
         model = self._models.name(exchange.model)
-        self._requests(endpoint, model, outcome.value, "true" if exchange.stream else "false").inc()
+        stream = "true" if exchange.stream else "false"
+        self._name(endpoint, model, stream)
+        self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
         self._count_findings(exchange.found)
         self._count_times(exchange, model)
+        if exchange.check_errors or outcome is Outcome.PROXY_ERROR:
+            self._internal_errors().inc()
         for error in exchange.check_errors:
             self._check_errors(type(error).__name__).inc()
         for family, count in exchange.markers.items():
@@ -170,7 +205,7 @@ class Metrics:
             self._cut_prompts(model).inc()
         if exchange.upstream_reason and outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()
-        if exchange.events and outcome in (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED):
+        if exchange.events and outcome in CUT_SHORT:
             self._wasted(outcome.value).inc(exchange.events)
 
     def _count_findings(self, found: Iterable[tuple[str, Finding]]) -> None:

@@ -44,12 +44,14 @@ class Reading:
     ask:      POST: the client's body in, the name of a model and what is sent out
     asks_for: what the operator may have allowed, as more arguments of `clean`: `reveal` prompts, `cloud` models
     content_type: of what is shown
+    any_answer: whatever the model server answers says that it runs, but for a 5xx
     """
 
     clean: Callable[..., bytes]
     ask: Callable[[bytes], tuple[str, bytes]] | None = None
     asks_for: tuple[str, ...] = ()
     content_type: str = "application/json"
+    any_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ TABLE: tuple[Route, ...] = (
     _shown("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
-        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8"),
+        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8", any_answer=True),
     ),
     Route(
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
@@ -186,6 +188,9 @@ TABLE: tuple[Route, ...] = (
         *("POST /v1/audio/transcriptions", "POST /audio/transcriptions", "POST /v1/audio/speech"),
     ),
 )
+
+
+GUARDED_PATHS = tuple(row.path for row in TABLE if row.access is Access.GUARDED)
 
 
 class RouteMatch:

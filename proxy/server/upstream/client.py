@@ -55,6 +55,11 @@ class Upstream(Protocol):
         """Close every connection."""
 
 
+def shown_url(upstream: str) -> str:
+    """The model server's base URL for logs and operators: without a password, or a slash at its end."""
+    return str(httpx.URL(upstream).copy_with(userinfo=b"")).rstrip("/")
+
+
 def connect(config: ServerConfig) -> Upstream:
     """The configured model server. Nothing is opened yet."""
     url = httpx.URL(config.upstream)

@@ -17,8 +17,7 @@ STREAMS = frozenset((b"text/event-stream", b"application/x-ndjson"))
 WHOLE = b"application/json"
 MOST_ERROR_TEXT = 64 * 1024
 WITHHELD = "The model server refused the request; its words are withheld by policy"
-SILENT = "The model server answered with status {status}"
-
+PAGE = b"text/html"  # what no model server of these dialects sends
 
 TOO_LONG = re.compile(r"request \((\d{1,9}) tokens\) exceeds the available context size \((\d{1,9}) tokens\)", re.ASCII)
 """How llama.cpp refuses a long prompt, and Ollama with it (llama.cpp, tools/server/server-context.cpp)."""
@@ -34,9 +33,31 @@ class Shape(Enum):
 class UpstreamRefused(UpstreamError):
     """The model server's own 4xx or 5xx; `headers` of it go on to the client."""
 
-    def __init__(self, message: str, status: int, headers: Headers) -> None:
-        super().__init__(message, f"status_{status // 100}xx", status)
-        self.headers = headers
+    def __init__(self, message: str, response: UpstreamResponse) -> None:
+        super().__init__(message, reason_of(response.status), response.status)
+        self.headers = kept_headers(response.headers)
+        self._plain = plain_answer(response)
+
+    @property
+    def for_log(self) -> str:
+        """Without its words; see UpstreamError."""
+        return self._plain
+
+
+def reason_of(status: int) -> str:
+    """One of UPSTREAM_REASONS."""
+    return f"status_{status // 100}xx"
+
+
+def plain_answer(response: UpstreamResponse) -> str:
+    """What an answer is of which nothing else can be said: its status, and whether it is a page for people."""
+    said = f"The model server answered with status {response.status}"
+    return f"{said} and a web page: something else may be at its address" if _content_type(response) == PAGE else said
+
+
+def _content_type(response: UpstreamResponse) -> bytes:
+    header = dict(response.headers).get(b"content-type", b"")
+    return header.partition(b";")[0].strip().lower()
 
 
 async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> Shape:
@@ -48,12 +69,14 @@ async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> S
     if response.status >= 400:
         raise await _refusal(response, dialect, guard)
     if response.status != 200:
-        raise UpstreamBroken(f"The model server answered with status {response.status}", f"status_{response.status}")
-    kind = header.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        raise UpstreamBroken(plain_answer(response), reason_of(response.status))
+    kind = _content_type(response)
     if kind in STREAMS:
         return Shape.STREAM
     if kind == WHOLE:
         return Shape.WHOLE
+    if kind == PAGE:
+        raise UpstreamBroken(plain_answer(response), "protocol")
     raise UpstreamBroken("The model server answered with something that is neither a stream nor JSON", "protocol")
 
 
@@ -67,10 +90,10 @@ async def _refusal(response: UpstreamResponse, dialect: Dialect, guard: Guard) -
     if too_long is not None:
         return PromptTooLong.about(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
-        message = SILENT.format(status=response.status)
+        message = plain_answer(response)
     elif not guard.admits(message):
         message = WITHHELD
-    return UpstreamRefused(message, response.status, kept_headers(response.headers))
+    return UpstreamRefused(message, response)
 
 
 _DELAY = re.compile(rb"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT")  # RFC 9110, 10.2.3

@@ -20,6 +20,7 @@ from proxy.server.exchange.record import Exchange, Outcome
 from tests.literals import Literal
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Plan
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +87,7 @@ class Growing:
 async def test_a_rewrite_that_never_comes_to_rest() -> None:
     """Rules that rewrite each other's work for ever end the request: fail closed."""
     with pytest.raises(Blocked) as caught:
-        await asyncio.wait_for(judged(texts("abc"), Growing()), 5)
+        await asyncio.wait_for(judged(texts("abc"), Growing()), PATIENCE)
     assert caught.value.finding.rule is UNSTABLE
 
 

@@ -11,6 +11,7 @@ from tests.fakes import Answer, Close, FakeUpstream, Framing, Reset, Stall, Step
 from tests.phrases import block
 from tests.server.running import Answer as Got
 from tests.server.running import Policies, chat_body, chunk, running, said
+from tests.waiting import a_moment, at_rest
 
 pytestmark = pytest.mark.anyio
 
@@ -53,12 +54,31 @@ async def test_a_head_is_not_a_first_byte() -> None:
     """A model server that sends its head and then loads its model has the long time-out until its first byte."""
     go_on = asyncio.Event()
     loading = Answer((SSE_HEAD, Wait(go_on), *reply(sse(*said("Hello"))).steps[1:]))
-    async with FakeUpstream(loading) as upstream, running(upstream, idle_timeout=0.05) as proxy:
+    async with (
+        FakeUpstream(loading) as upstream,
+        running(upstream, idle_timeout=100, first_byte_timeout=1000) as proxy,
+    ):
         asking = asyncio.ensure_future(proxy.chat())
-        await upstream.exchange()
-        await asyncio.wait([asking], timeout=0.2)
+        exchange = await upstream.exchange()
+        await at_rest(lambda: exchange.bytes_sent)
+        assert exchange.bytes_sent == len(SSE_HEAD)
+        proxy.later(999)
+        await a_moment()
         go_on.set()
         assert (await asking).text() == "Hello"
+
+
+async def test_the_long_time_out_ends_too() -> None:
+    """It is longer, not endless: after it the answer is 504."""
+    loading = Answer((SSE_HEAD, Stall()))
+    async with (
+        FakeUpstream(loading) as upstream,
+        running(upstream, idle_timeout=100, first_byte_timeout=1000) as proxy,
+    ):
+        asking = asyncio.ensure_future(proxy.chat())
+        await upstream.exchange()
+        proxy.later(1001)
+        assert (await asking).status == 504
 
 
 async def test_silent_in_the_middle() -> None:
@@ -85,7 +105,9 @@ async def test_its_own_words_stay_out_of_the_log(answer: Answer, caplog: pytest.
     async with FakeUpstream(answer) as upstream, running(upstream) as proxy:
         assert b"secret diary" in (await proxy.chat()).body
         exchange = await proxy.exchange()
-    assert f"request {exchange.id}: the model server reported an error ({exchange.upstream_reason})" in caplog.text
+    (line,) = [message for message in caplog.messages if exchange.id in message]
+    assert line.startswith(f"request {exchange.id}: POST {upstream.url}/v1/chat/completions: ")
+    assert line.endswith(f" ({exchange.upstream_reason})")
     assert "diary" not in caplog.text
 
 
@@ -152,8 +174,8 @@ async def test_a_stream_without_an_end(framing: Framing, stream: bool) -> None:
     ("answer", "code"),
     [
         (reply(b"<html>", content_type="text/html"), "upstream_protocol"),
-        (reply(b"", status=301, headers=[("Location", "http://elsewhere")]), "upstream_status_301"),
-        (reply(b"", status=204, framing=Framing.LENGTH), "upstream_status_204"),
+        (reply(b"", status=301, headers=[("Location", "http://elsewhere")]), "upstream_status_3xx"),
+        (reply(b"", status=204, framing=Framing.LENGTH), "upstream_status_2xx"),
         (reply(gzip.compress(b"data: {}\n\n"), headers=[("Content-Encoding", "gzip")]), "upstream_protocol"),
         (reply(b"not json", content_type="application/json"), "upstream_protocol"),
         (reply(b"[]", content_type="application/json"), "upstream_protocol"),
@@ -241,10 +263,11 @@ async def test_a_client_that_does_not_stream_waits_without_comments() -> None:
     """A client that does not stream gets no comments, and after the wait its answer."""
     go_on = asyncio.Event()
     slow = Answer((Wait(go_on), *reply(sse(*said("Hello"))).steps))
-    async with FakeUpstream(slow) as upstream, running(upstream, FORBIDDEN, keep_alive=0.01) as proxy:
+    async with FakeUpstream(slow) as upstream, running(upstream, FORBIDDEN, keep_alive=100) as proxy:
         asking = asyncio.ensure_future(proxy.chat(stream=False))
         await upstream.exchange()
-        await asyncio.wait([asking], timeout=0.1)
+        proxy.later(500)
+        await a_moment()
         go_on.set()
         assert (await asking).json()["choices"][0]["message"]["content"] == "Hello"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from proxy.policy.compile import compile_policies
-from proxy.policy.files import read_directory
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.config import ServerConfig
 from proxy.server.models.api import ModelServerApi
@@ -25,11 +22,11 @@ from proxy.server.models.chat_templates import (
 from proxy.server.upstream.client import connect
 from tests.fakes import FakeUpstream, Stall, reply, reply_json, sse
 from tests.fakes.ollama import Ollama, recorded
+from tests.policies import copies
 from tests.server.running import Policies, running, said
 
 pytestmark = pytest.mark.anyio
 
-SHIPPED = Path(__file__).parents[3] / "policies"
 LLAMA2 = "{{ bos_token }}[INST] {{ content }} [/INST]"
 
 
@@ -199,7 +196,7 @@ async def test_a_model_server_that_is_gone_teaches_nothing() -> None:
 async def test_a_requests_markers_are_those_of_its_models_template() -> None:
     """The first request finds nothing known, so `[INST]` counts; the second knows that it means nothing to the model.
     What was neutralised is counted by family."""
-    policies = cast(Policies, compile_policies(read_directory(SHIPPED), hash_key=b"key"))
+    policies = cast(Policies, copies())
     ollama = Ollama({"POST /v1/chat/completions": reply(sse(*said("Hello")))})
     async with FakeUpstream(ollama) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(content="[INST] hi<|im_end|>")

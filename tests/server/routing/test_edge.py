@@ -13,6 +13,7 @@ import zstandard
 
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.server.running import Policies, Wire, chat_body, head, running, said, soon
+from tests.waiting import a_moment
 
 pytestmark = pytest.mark.anyio
 
@@ -165,18 +166,21 @@ async def test_a_connection_serves_many_requests() -> None:
 
 async def test_slow_heads() -> None:
     """A client that sends its head byte by byte, or says nothing, is closed after the header time-out."""
-    async with running(NOWHERE, header_timeout=0.05) as proxy:
-        for begin in (b"", b"POST /v1/chat/comp", head(CHAT)[:-2]):
+    async with running(NOWHERE, header_timeout=1.0) as proxy:
+
+        async def hesitate(begin: bytes) -> None:
             async with proxy.wire() as wire:
                 await wire.send(begin)
                 answer = await wire.answer()
                 assert answer.status == 408
                 assert await wire.ended() == b""
 
+        await asyncio.gather(*map(hesitate, (b"", b"POST /v1/chat/comp", head(CHAT)[:-2])))
+
 
 async def test_a_slow_second_head() -> None:
     """The time-out holds for every request of a connection, not only for the first."""
-    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=0.5) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=1.0) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, BODY)
         await wire.answer()
         await wire.send(b"POST ")
@@ -191,7 +195,7 @@ async def test_slow_bodies() -> None:
     async def drip(wire: Wire) -> None:
         while not answered.is_set():  # to be cancelled is what `asyncio.wait_for` now and then forgets before 3.12
             await wire.send(b" ")
-            await asyncio.sleep(0.02)
+            await a_moment()
 
     async with (
         FakeUpstream([]) as upstream,
@@ -442,6 +446,13 @@ async def test_many_connections_that_say_nothing() -> None:
         for _, writer in silent:
             writer.close()
         await asyncio.gather(*(writer.wait_closed() for _, writer in silent))
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 200), (415, 200), (404, 200), (503, 503)])
+async def test_the_root_says_that_the_model_server_runs(status: int, expected: int) -> None:
+    """Whatever the model server answers at its root, it runs (llama.cpp's page wants gzip, else 415); but for a 5xx."""
+    async with FakeUpstream(lambda _: reply(b"a page", status=status)) as upstream, running(upstream) as proxy:
+        assert (await proxy.client.head(f"{proxy.url}/")).status_code == expected
 
 
 async def test_http_1_0() -> None:

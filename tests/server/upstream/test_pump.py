@@ -13,6 +13,7 @@ from tests.server.faulty_server import Peer, answers, chunked
 from tests.server.running import chat_body, running, said
 from tests.server.transports import loops, scripted
 from tests.server.upstream.test_transport import origin_of
+from tests.waiting import at_rest
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -154,10 +155,7 @@ async def test_a_client_that_reads_late_gets_all(transport: Any) -> None:
     ):
         await wire.post("/v1/chat/completions", chat_body())
         exchange = await upstream.exchange()
-        sent = -1
-        while sent != exchange.bytes_sent:
-            sent = exchange.bytes_sent
-            await asyncio.wait([asyncio.ensure_future(exchange.answered.wait())], timeout=0.2)
+        await at_rest(lambda: exchange.bytes_sent)
         answer = await wire.answer()
     assert answer.complete
     assert answer.text() == "".join(texts)

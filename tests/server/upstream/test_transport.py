@@ -14,9 +14,10 @@ import pytest
 
 from proxy.server.upstream.connection import BUFFER
 from proxy.server.upstream.http1 import ResponseParser
-from proxy.server.upstream.transport import Http1Origin, Http1Transport, Timeouts
+from proxy.server.upstream.transport import NO_TIMEOUTS, Http1Origin, Http1Response, Http1Transport, Timeouts
 from tests.server.faulty_server import FaultyServer, Peer, Script, answers, chunked, ok
-from tests.server.transports import loops, scripted, watched_loop
+from tests.server.transports import Clock, loops, scripted, watched_loop
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -34,13 +35,21 @@ async def origin_of(*scripts: Script, expiry: float = 60, host: str = "127.0.0.1
         await server.all_gone()
 
 
-async def get(origin: Http1Origin, target: bytes = b"/", timeouts: Timeouts = Timeouts(5, 5, 5)) -> bytes:  # noqa: B008
+async def get(origin: Http1Origin, target: bytes = b"/", timeouts: Timeouts = NO_TIMEOUTS) -> bytes:
     """The whole body of a GET."""
     async with aclosing(await origin.request(b"GET", target, timeouts=timeouts)) as response:
         pieces = []
         while piece := await response.read_some():
             pieces.append(piece)
         return b"".join(pieces)
+
+
+async def asked(origin: Http1Origin) -> Http1Response:
+    """The answer, as soon as the origin's only connection waits for it."""
+    await until(lambda: [connection for connection in origin._connections if connection._response is not None])
+    (connection,) = origin._connections
+    assert connection._response is not None
+    return connection._response
 
 
 # Reading
@@ -161,16 +170,58 @@ async def test_what_lies_unread_is_bounded() -> None:
 async def test_dripping_head() -> None:
     """The read timeout bounds the head as a whole: a server cannot hold a request by a byte now and then."""
 
+    step = asyncio.Event()
+
     async def drips(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\nx: ")
-        while True:
+        for _ in range(3):
+            await step.wait()
+            step.clear()
             await peer.send(b"a")
-            await asyncio.sleep(0.01)
 
     async with origin_of(drips) as (_, origin):
+        asking = asyncio.ensure_future(get(origin, timeouts=Timeouts(read=100)))
+        response = await asked(origin)
+        clock = Clock(origin)
+        for _ in range(3):
+            assert not asking.done()
+            response._buffered = 0
+            step.set()
+            await until(lambda: response._buffered)
+            clock.forward(34)
         with pytest.raises(httpx.ReadTimeout):
-            await get(origin, timeouts=Timeouts(read=0.1))
+            await asking
+
+
+@scripted
+async def test_dripping_body() -> None:
+    """The read timeout bounds each wait for body bytes, not the whole."""
+    step = asyncio.Event()
+
+    async def drips(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(chunked(b"0", end=b""))
+        for _ in range(3):
+            await step.wait()
+            step.clear()
+            await peer.send(b"1\r\n1\r\n")
+
+    async with origin_of(drips) as (_, origin):
+        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=100))
+        clock = Clock(origin)
+        assert await response.read_some() == b"0"
+        for _ in range(3):
+            reading = asyncio.ensure_future(response.read_some())
+            await asyncio.sleep(0)
+            clock.forward(90)
+            step.set()
+            assert await reading == b"1"
+        reading = asyncio.ensure_future(response.read_some())
+        await asyncio.sleep(0)
+        clock.forward(101)
+        with pytest.raises(httpx.ReadTimeout):
+            await reading
 
 
 @scripted
@@ -185,8 +236,8 @@ async def test_clock_stands_still_while_nobody_waits() -> None:
 
     read = asyncio.Event()
     async with origin_of(script) as (_, origin):
-        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=0.2))
-        await asyncio.sleep(0.3)  # the reader's own slowness
+        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=100))
+        Clock(origin).forward(1000)  # the reader's own slowness
         assert await response.read_some() == b"word"
         read.set()
         assert await response.read_some() == b""
@@ -211,16 +262,27 @@ async def test_server_that_does_not_read() -> None:
 async def test_server_that_reads_slowly() -> None:
     """A request that goes on leaving, however slowly, is not timed out, and its answer has all the time it may take."""
 
+    read_on = asyncio.Event()
+
     async def slow(peer: Peer) -> None:
-        for _ in range(6):
-            await peer.read(4 * 2**20)
-            await asyncio.sleep(0.1)
+        await read_on.wait()
         await peer.request()
         await peer.send(ok())
 
-    async with origin_of(slow) as (_, origin):
-        timeouts = Timeouts(read=5, write=0.5)
-        response = await origin.request(b"POST", b"/", body=bytes(32 * 2**20), timeouts=timeouts)
+    async with origin_of(slow) as (server, origin):
+        timeouts = Timeouts(read=100, write=100)
+        asking = asyncio.ensure_future(origin.request(b"POST", b"/", body=bytes(32 * 2**20), timeouts=timeouts))
+        await asked(origin)
+        (connection,) = origin._connections
+        await until(lambda: connection._unsent)
+        clock = Clock(origin)
+        for _ in range(3):
+            while connection._transport.get_write_buffer_size() >= connection._unsent:
+                await server.peers[0].read()
+            clock.forward(101)
+            assert connection._unsent
+        read_on.set()
+        response = await asking
         assert await response.read_some() == b"hello"
 
 
@@ -264,14 +326,17 @@ async def test_last_in_first_out() -> None:
             await peer.send(ok())
             await peer.request()
 
-    async with origin_of(script, expiry=0.3) as (server, origin):
+    async with origin_of(script, expiry=100) as (server, origin):
         await asyncio.gather(get(origin), get(origin))
-        loop = asyncio.get_running_loop()
-        until = loop.time() + 0.5
-        while loop.time() < until:
+        first, last = origin._idle
+        for _ in range(3):
             await get(origin)
-            await asyncio.sleep(0.01)
-        assert sorted(task.done() for task in server.tasks) == [False, True]
+            assert list(origin._idle) == [first, last]
+        origin._idle[first] -= 100
+        origin._sweeper.cancel()
+        origin._sweep()
+        await until(lambda: sorted(task.done() for task in server.tasks) == [False, True])
+        assert list(origin._idle) == [last]
 
 
 @scripted
@@ -279,7 +344,6 @@ async def test_idle_connections_expire() -> None:
     """A connection that nobody uses is closed after its time, without any request coming by."""
     async with origin_of(answers(ok(), ok()), expiry=0.05) as (server, origin):
         await get(origin)
-        assert origin.open_connections == 1
         await server.all_gone()
         assert origin.open_connections == 0
         await get(origin)
@@ -396,6 +460,11 @@ async def test_names_that_are_none(host: str) -> None:
 # Under httpx
 
 
+def under_httpx() -> httpx.AsyncClient:
+    """A client of httpx with the project's transport."""
+    return httpx.AsyncClient(transport=Http1Transport(), timeout=PATIENCE)
+
+
 @scripted
 async def test_https_is_left_to_httpx() -> None:
     """https:// goes through httpx's own transport: the server sees a TLS handshake begin."""
@@ -405,7 +474,10 @@ async def test_https_is_left_to_httpx() -> None:
         first.append((await peer.read())[:1])
         peer.reset()
 
-    async with FaultyServer(not_tls) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(not_tls) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(httpx.TransportError):
             await client.get(server.url.replace("http:", "https:"))
     assert first == [b"\x16"]
@@ -418,7 +490,10 @@ async def test_streamed_request_body() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"never"
 
-    async with FaultyServer(answers()) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers()) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(TypeError, match="pass bytes"):
             await client.post(server.url, content=body())
         assert server.connections == 0
@@ -427,7 +502,10 @@ async def test_streamed_request_body() -> None:
 @scripted
 async def test_forged_header() -> None:
     """A header with a line break in it is refused, and nothing of the request is sent."""
-    async with FaultyServer(answers()) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers()) as server,
+        under_httpx() as client,
+    ):
         with pytest.raises(httpx.LocalProtocolError):
             await client.get(server.url, headers={"x": "1\r\nevil: 1"})
         assert server.connections == 0
@@ -436,7 +514,10 @@ async def test_forged_header() -> None:
 @scripted
 async def test_extensions_of_the_response() -> None:
     """httpx sees the version, the reason, and whether only a close ends the answer."""
-    async with FaultyServer(answers(ok())) as server, httpx.AsyncClient(transport=Http1Transport()) as client:
+    async with (
+        FaultyServer(answers(ok())) as server,
+        under_httpx() as client,
+    ):
         response = await client.get(server.url)
         assert (response.http_version, response.reason_phrase, response.extensions["ends_by_close"]) == (
             "HTTP/1.1",

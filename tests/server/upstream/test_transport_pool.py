@@ -12,6 +12,7 @@ import pytest
 
 from tests.server.faulty_server import Peer, Script, answers, chunked, full_backlog, ok
 from tests.server.transports import Make, both, loops, meeting, scripted
+from tests.waiting import PATIENCE, a_moment
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -67,8 +68,7 @@ async def speaks_unasked(make: Make, extra: bytes) -> None:
         assert (await client.get("/")).content == b"first"
         idle.set()
         await spoken.wait()
-        for _ in range(20):  # the loop reads the socket
-            await asyncio.sleep(0)
+        await a_moment()  # the loop reads the socket
         assert (await client.get("/")).content == b"second"
 
 
@@ -248,7 +248,7 @@ async def test_cancellation_of_a_fresh_connection_at_every_step(make: Make) -> N
 async def test_cancellation_while_connecting(make: Make) -> None:
     """A request that is cancelled before its connection is made ends at once."""
     with full_backlog() as url:
-        async with httpx.AsyncClient(transport=make()) as client:
+        async with httpx.AsyncClient(transport=make(), timeout=PATIENCE) as client:
             task = asyncio.ensure_future(client.get(url))
             for _ in range(10):
                 await asyncio.sleep(0)

@@ -26,7 +26,7 @@ from proxy.dialects.common.counts import numbers
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.responses.items import (
-    CALL,
+    CALLS,
     PARTS,
     TEXTS,
     Event,
@@ -34,6 +34,7 @@ from proxy.dialects.openai.responses.items import (
     State,
     TextKind,
     as_dict,
+    as_source,
     as_text,
     empty_extras,
 )
@@ -85,8 +86,8 @@ class ResponsesAnswer(NamedEventsAnswer):
             "response.content_part.done": partial(self._part_done, "content"),
             "response.reasoning_summary_part.added": partial(self._part_added, "summary"),
             "response.reasoning_summary_part.done": partial(self._part_done, "summary"),
-            "response.function_call_arguments.delta": self._arguments,
-            "response.function_call_arguments.done": self._arguments_done,
+            **{f"response.{kind.stem}.delta": self._arguments for kind in CALLS.values()},
+            **{f"response.{kind.stem}.done": self._arguments_done for kind in CALLS.values()},
             **{f"response.{stem}.delta": partial(self._delta, text) for stem, text in TEXTS.items()},
             **{f"response.{stem}.done": partial(self._text_done, text) for stem, text in TEXTS.items()},
             **dict.fromkeys(BEGINNINGS, self._beginning),
@@ -136,9 +137,10 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _item_added(self, value: Event, event: sse.Event | None) -> Frame | None:
         given = as_dict(value.get("item"))
         item = self._output.make(given, value)
+        self._delta_skeleton = None  # it may know the name of an item before
         if item is None:
             return None
-        if item.type == CALL:
+        if item.calls is not None:
             return Frame(b"", self._output.call_text_deltas(item, given))
         self._output.announce(item)
         empty: Event = {key: [] for key in ("content", "summary") if key in given}
@@ -152,7 +154,7 @@ class ResponsesAnswer(NamedEventsAnswer):
         if item is None:
             return None
         deltas, closes = self._output.repeat(item, given)
-        if item.type == CALL:
+        if item.calls is not None:
             return Frame(b"", deltas, closes, body=Step(partial(self._output.call, item)))
         self._output.announce(item)
         item.over = True
@@ -230,7 +232,7 @@ class ResponsesAnswer(NamedEventsAnswer):
         item = self._output.call_of(value)
         if item is None:
             return None
-        text = as_text(value.get("delta"))
+        text = as_source(value.get("delta"))
         item.fed.append(text)
         return Frame(b"", (TextDelta(item.call_channel(), text),))
 
@@ -260,7 +262,7 @@ class ResponsesAnswer(NamedEventsAnswer):
 
         def anew() -> Iterator[Event]:
             for item, _ in repeats:
-                if item.type == CALL:
+                if item.calls is not None:
                     yield from self._output.call(item)
             yield told()
 
@@ -269,9 +271,15 @@ class ResponsesAnswer(NamedEventsAnswer):
 
     # -- writing
 
+    def _put_earlier(self, release: Release, out: list[bytes]) -> Release | None:
+        """What comes before a frame takes its number."""
+        return release if self._numbers.on else super()._put_earlier(release, out)
+
     def _write(self, frame: Frame, release: Release) -> Iterator[Event]:
         if frame.raw:
             self._numbers.back()
+        for channel, text in release.earlier:
+            yield from self._output.show(channel, text)
         for delta, text in zip(frame.deltas, release.texts, strict=True):
             part = self._output.part(delta.channel)
             if part is not None:

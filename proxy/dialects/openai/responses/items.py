@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+import orjson
+
 from proxy.core.types import Channel, Kind
 from proxy.errors import UpstreamBroken
 
 Event = dict[str, Any]
-CALL = "function_call"
-TYPES = ("message", "reasoning", CALL)
 STATUSES = ("in_progress", "completed", "incomplete")
 
 
@@ -37,6 +37,20 @@ TEXTS = {
     )
 }
 PARTS = {(text.place, text.part): text for text in TEXTS.values()}
+
+
+class CallKind(NamedTuple):
+    """A kind of call: the stem of its events, and the key of what the model gives to the tool."""
+
+    stem: str
+    key: str
+
+
+CALLS = {
+    "function_call": CallKind("function_call_arguments", "arguments"),
+    "custom_tool_call": CallKind("custom_tool_call_input", "input"),
+}
+TYPES = ("message", "reasoning", *CALLS)
 
 
 class State(Enum):
@@ -96,24 +110,32 @@ class Item:
 
     number: its order, for the names of its channels; `place`: its index for the client, -1: not shown yet
     base:   its fields without text
+    upstream_id: what the upstream calls it
     call:   the parts of a call that were judged, by the end of their channel's name; `fed`: its arguments as they came
+    given:  the call's id and name as they came, by the same ends: an event may tell them again
     """
 
     number: int
     base: Event
+    upstream_id: str = ""
     place: int = -1
     parts: dict[tuple[str, int], Part] = field(default_factory=dict)
     call: dict[str, str] = field(default_factory=dict)
     fed: list[str] = field(default_factory=list)
-    named: bool = False
+    given: dict[str, str] = field(default_factory=dict)
     over: bool = False
     has_arguments_done: bool = False
 
     @property
     def type(self) -> str:
-        """message, reasoning or function_call."""
+        """message, reasoning, function_call or custom_tool_call."""
         kind: str = self.base["type"]
         return kind
+
+    @property
+    def calls(self) -> CallKind | None:
+        """What kind of call it is; None for any other item."""
+        return CALLS.get(self.type)
 
     @property
     def id(self) -> str:
@@ -136,8 +158,8 @@ class Item:
     def public(self, value: Event | None = None) -> Event:
         """The item as the client may see it; in the form of the upstream's `value`, if there is one."""
         clean = {k: v for k, v in self.base.items() if k != "status"} | status_of(self.base if value is None else value)
-        if self.type == CALL:
-            names = {"arguments": "", "call_id": ".id", "name": ".name"}
+        if self.calls is not None:
+            names = {self.calls.key: "", "call_id": ".id", "name": ".name"}
             return clean | {key: self.call.get(part, "") for key, part in names.items()}
         for place in ("content", "summary"):
             if value is None and (place == "content" or self.type == "reasoning"):
@@ -191,6 +213,11 @@ def as_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise UpstreamBroken("the model server sent something else where an array belongs", "protocol")
     return value
+
+
+def as_source(value: Any) -> str:
+    """A call's arguments as JSON source; some servers give the object itself."""
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
 
 def as_text(value: Any) -> str:

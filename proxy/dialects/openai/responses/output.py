@@ -8,8 +8,8 @@ from typing import Any
 from proxy.core.events import TextDelta
 from proxy.core.types import Channel
 from proxy.dialects.common.counts import index_of
+from proxy.dialects.openai.responses.identity import Identity
 from proxy.dialects.openai.responses.items import (
-    CALL,
     TEXTS,
     TYPES,
     Event,
@@ -19,6 +19,7 @@ from proxy.dialects.openai.responses.items import (
     TextKind,
     as_dict,
     as_list,
+    as_source,
     as_text,
     base_of,
     status_of,
@@ -39,7 +40,8 @@ class Output:
         self.indexed = False
         self._word = word
         self._items: list[Item] = []
-        self._known: dict[str | int, Item | None] = {}  # by id and by index; None: left out
+        self._identity = Identity()
+        self._idents: set[str] = set()
         self._parts: dict[Channel, Part] = {}
         self._places = 0  # indexes given to the client
 
@@ -47,27 +49,23 @@ class Output:
 
     def make(self, given: Event, value: Event) -> Item | None:
         """An item that is new; None if it is of a type that is left out."""
-        item = None
-        if given.get("type") in TYPES:
-            item = self._add(given, self._word(given.get("id")))
-        for key in _keys(given.get("id"), value):
-            self._known[key] = item
+        item = self._add(given, self._word(given.get("id"))) if given.get("type") in TYPES else None
+        self._identity.remember(item, given, value)
         return item
 
     def find(self, ident: Any, value: Event) -> Item | None:
         """The item that an event is about; None if it is left out or unknown."""
-        return next((self._known[key] for key in _keys(ident, value) if key in self._known), None)
+        return self._identity.of_event(ident, value)
 
     def find_or_make(self, given: Event, value: Event) -> Item | None:
         """The item that is given as a whole; some servers begin none."""
-        if any(key in self._known for key in _keys(given.get("id"), value)):
-            return self.find(given.get("id"), value)
-        return self.make(given, value)
+        begun, item = self._identity.of_whole(given, value)
+        return item if begun else self.make(given, value)
 
     def part_of(self, text: TextKind | None, value: Event) -> Part | None:
         """The part that an event is about."""
         item = self.find(value.get("item_id"), value)
-        if item is None or text is None or item.type == CALL:
+        if item is None or text is None or item.calls is not None:
             return None
         part = item.part(text, index_of({"index": value.get(text.index_key, 0)}))
         self._parts[part.channel] = part
@@ -80,21 +78,31 @@ class Output:
     def call_of(self, value: Event) -> Item | None:
         """The call that an event is about."""
         item = self.find(value.get("item_id"), value)
-        return item if item is not None and item.type == CALL else None
+        return item if item is not None and item.calls is not None else None
 
     def listed(self, response: Event) -> Repeats:
         """The items of a final response that are understood; those of the stream if it lists none."""
         if "output" not in response:
             return [(item, None) for item in self._items]
         found: Repeats = []
-        for given in map(as_dict, as_list(response["output"])):
-            item = self.find_or_make(given, {})
+        outputs = [as_dict(given) for given in as_list(response["output"])]
+        for given, (begun, known) in zip(outputs, self._identity.listed(tuple(self._items), outputs), strict=True):
+            item = known if begun else self.make(given, {})
             if item is not None:
                 found.append((item, given))
-        return found
+        listed = {item for item, _ in found}
+        unlisted_calls = (item for item in self._items if item.calls is not None and not item.over)
+        return found + [(item, None) for item in unlisted_calls if item not in listed]
 
     def _add(self, given: Event, ident: str) -> Item:
-        item = Item(len(self._items), base_of(given, ident))
+        number = len(self._items)
+        if not given.get("id"):
+            ident = f"item_{number}"
+        if ident in self._idents:
+            ident = f"{ident}_{number}"
+        self._idents.add(ident)
+        upstream_id = given.get("id")
+        item = Item(number, base_of(given, ident), upstream_id if isinstance(upstream_id, str) else "")
         self._items.append(item)
         return item
 
@@ -111,7 +119,7 @@ class Output:
 
     def repeat(self, item: Item, given: Event | None) -> tuple[tuple[TextDelta, ...], tuple[Channel, ...]]:
         """What a repeat of an item adds, and the channels that end with it."""
-        if item.type == CALL:
+        if item.calls is not None:
             item.base |= status_of(given or {})
             return self.call_text_deltas(item, given or {}), tuple(item.call_channel(part) for part in CALL_PARTS)
         if given is None:
@@ -126,12 +134,13 @@ class Output:
 
     def call_text_deltas(self, item: Item, given: Event) -> tuple[TextDelta, ...]:
         """What an event tells of a call that is new: its id and name, once, and the rest of its arguments."""
+        assert item.calls is not None
         deltas: list[TextDelta] = []
-        if not item.named and given.get("name"):
-            item.named = True
-            deltas.append(TextDelta(item.call_channel(".id"), as_text(given.get("call_id"))))
-            deltas.append(TextDelta(item.call_channel(".name"), as_text(given["name"])))
-        whole, fed = as_text(given.get("arguments")), "".join(item.fed)
+        for key, part in (("call_id", ".id"), ("name", ".name")):
+            if given.get(key) and part not in item.given:
+                item.given[part] = as_text(given[key])
+                deltas.append(TextDelta(item.call_channel(part), item.given[part]))
+        whole, fed = as_source(given.get(item.calls.key)), "".join(item.fed)
         if whole.startswith(fed) and whole != fed:
             item.fed.append(whole[len(fed) :])
             deltas.append(TextDelta(item.call_channel(), item.fed[-1]))
@@ -169,20 +178,21 @@ class Output:
 
     def call(self, item: Item) -> Iterator[Event]:
         """A call, complete and judged. One without a name has none of it to show."""
-        if item.over or not item.call.get(".name"):
+        if item.calls is None or item.over or not item.call.get(".name"):
             return
         self.announce(item)
         item.over = True
         if item.base.get("status") == "in_progress":
             item.base["status"] = "completed"
         whole = item.public()
+        stem, key = item.calls
         at = {"item_id": item.id, **self.at(item)}
-        blank = {**whole, "arguments": "", "status": "in_progress"}
+        blank = {**whole, key: "", "status": "in_progress"}
         yield {"type": "response.output_item.added", **self.at(item), "item": blank}
-        if whole["arguments"]:
-            yield {"type": "response.function_call_arguments.delta", **at, "delta": whole["arguments"]}
+        if whole[key]:
+            yield {"type": f"response.{stem}.delta", **at, "delta": whole[key]}
         if item.has_arguments_done:
-            yield {"type": "response.function_call_arguments.done", **at, "arguments": whole["arguments"]}
+            yield {"type": f"response.{stem}.done", **at, key: whole[key]}
         yield {"type": "response.output_item.done", **self.at(item), "item": whole}
 
     def close(self, notice: str) -> Iterator[Event]:
@@ -232,13 +242,6 @@ class Output:
 
 def in_order(repeats: Iterable[tuple[Item, Event | None]]) -> list[Event]:
     """Items in the order in which the client has seen them; calls that it has not seen are none."""
-    released = [(item, given) for item, given in repeats if item.type != CALL or item.over]
+    released = [(item, given) for item, given in repeats if item.calls is None or item.over]
     released.sort(key=lambda pair: (pair[0].place < 0, pair[0].place))
     return [item.public(given) for item, given in released]
-
-
-def _keys(ident: Any, value: Event) -> Iterator[str | int]:
-    """An item's names in the upstream's events."""
-    for key in (ident, value.get("output_index")):
-        if isinstance(key, str | int):
-            yield key

@@ -11,10 +11,11 @@ from typing import Any
 
 from proxy.dialects.base import Request
 from proxy.dialects.common.counts import numbers
+from proxy.dialects.common.ends import end_reason
 
 Word = Callable[[Any], str]
 
-STATUSES = ("in_progress", "completed", "incomplete", "queued")
+STATUSES = ("in_progress", "completed", "incomplete", "queued", "cancelled")
 _NUMBERS = frozenset(
     (
         *("created_at", "completed_at", "temperature", "top_p", "presence_penalty", "frequency_penalty"),
@@ -50,6 +51,8 @@ def clean_response(value: dict[str, Any], request: Request, word: Word) -> dict[
             clean[key] = None
         elif key == "usage":
             clean[key] = numbers(item)
+        elif key == "incomplete_details":
+            clean[key] = _details(item, word)
         elif key in _ECHOES:
             clean[key] = _ECHOES[key](item, request)
     return clean
@@ -84,9 +87,11 @@ def _reasoning(item: Any, request: Request) -> Any:
     return {k: v for k, v in item.items() if k in ("effort", "summary") and (v is None or v in _EFFORTS)}
 
 
-def _details(item: Any, request: Request) -> Any:
+def _details(item: Any, word: Word) -> Any:
+    """Why a response is not complete; none if the reason cannot be shown."""
     reason = item.get("reason") if isinstance(item, dict) else None
-    return {"reason": reason} if reason in _REASONS else None
+    shown = end_reason(reason, _REASONS, "", lambda text: word(text) == text)
+    return {"reason": shown} if shown else None
 
 
 def _metadata(item: Any, request: Request) -> Any:
@@ -103,7 +108,6 @@ _ECHOES: dict[str, Callable[[Any, Request], Any]] = {
     "tools": _tools,
     "text": _text,
     "reasoning": _reasoning,
-    "incomplete_details": _details,
     "metadata": _metadata,
     "previous_response_id": _previous,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.dialects.openai.responses.items import CALL, PARTS, Event, TextKind, as_dict, as_list
+from proxy.dialects.openai.responses.items import CALLS, PARTS, Event, TextKind, as_dict, as_list
 
 
 def as_events(response: Event) -> Iterator[Event]:
@@ -25,8 +25,9 @@ def _item_events(place: int, item: Event) -> Iterator[Event]:
     empty: Event = {key: [] for key in ("content", "summary") if key in item}
     blank = {**item, **empty, "status": "in_progress"}
     blank.pop("encrypted_content", None)
-    if item.get("type") == CALL:
-        blank["arguments"] = ""
+    calls = CALLS.get(str(item.get("type")))
+    if calls is not None:
+        blank[calls.key] = ""
     yield {"type": "response.output_item.added", "output_index": place, "item": blank}
     for where in ("content", "summary"):
         for index, part in enumerate(as_list(item.get(where) or [])):
