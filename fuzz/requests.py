@@ -91,9 +91,11 @@ def check_moderations(number: int, odd: int, applied: Sequence[Mutation]) -> Non
 def check_show(number: int, odd: int, applied: Sequence[Mutation]) -> None:
     """A model's name and one flag go upstream, or nothing."""
     try:
-        sent = json.loads(ollama_models.show_request(_some(SHOWS, number, odd, applied)))
+        model, body = ollama_models.show_request(_some(SHOWS, number, odd, applied))
     except ClientError:
         return
+    sent = json.loads(body)
+    assert sent["model"] == model
     assert set(sent) == {"model", "verbose"}
     assert isinstance(sent["model"], str)
 

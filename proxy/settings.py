@@ -153,6 +153,12 @@ class Settings:
     allow_model_control: bool = _setting(
         "false", values.boolean, "BOOL", "keep_alive, ttl, context sizes: pinning and evicting models"
     )
+    max_context: int = _setting(
+        "0",
+        values.tokens,
+        "TOKENS",
+        "the largest context that a request may ask for (num_ctx, context_length); more is lowered to it; 0: none",
+    )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 

@@ -160,6 +160,13 @@ def margin(value: Any) -> float:
     return float(match[0])
 
 
+def tokens(value: Any) -> int:
+    """A number of tokens; 0 for none."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII):
+        raise ValueError("takes a number of tokens, such as 32768, or 0")
+    return int(str(value).strip())
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

@@ -96,7 +96,7 @@ def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
     """The table gives each row a flag, a variable and a key, and they agree."""
     for name, row in ROWS.items():
-        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2"}.get(
+        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2", "TOKENS": "9"}.get(
             row.metadata["metavar"], "127.0.0.1:5"
         )
         value = {"history": "block", "transport": "own", "root_path": "/guard"}.get(name, value)
@@ -147,6 +147,7 @@ def test_variables_of_kubernetes_and_of_test_switches_are_not_ours() -> None:
             "flag --listen takes HOST:PORT, such as 127.0.0.1:11435, or unix:/path (it is 'nonsense')",
         ),
         ({"max_body": "big"}, {}, "flag --max-body takes a number of bytes, such as 33554432 or 32MiB (it is 'big')"),
+        ({"max_context": "8k"}, {}, "flag --max-context takes a number of tokens, such as 32768, or 0 (it is '8k')"),
         ({}, {"SAFETY_PROXY_HISTORY": "keep"}, "variable SAFETY_PROXY_HISTORY takes replace or block (it is 'keep')"),
         ({}, {"SAFETY_PROXY_HASH_KEY": "\udcff"}, "variable SAFETY_PROXY_HASH_KEY is not UTF-8 text"),
         ({"upstream": "ftp://x"}, {}, "takes http:// or https:// URLs, a host, or HOST:PORT"),

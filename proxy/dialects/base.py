@@ -41,6 +41,7 @@ class Options:
     allow_stateful:      store, previous_response_id: the backend remembers what was never checked
     allow_server_tools:  integrations and MCP servers that the backend would call
     allow_model_control: keep_alive, ttl and context sizes: pinning and evicting models
+    max_context:         the largest context, in tokens, that a request may ask for (num_ctx, context_length); 0: none
     """
 
     logprobs: bool = False
@@ -51,8 +52,10 @@ class Options:
     allow_stateful: bool = False
     allow_server_tools: bool = False
     allow_model_control: bool = False
+    max_context: int = 0
 
 
+_IN_MESSAGE = re.compile(r"(?:messages|input)\b")
 _ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b")
 _KINDS = {
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
@@ -86,6 +89,8 @@ class InputText:
         """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
+        if not _IN_MESSAGE.match(self.param):  # a tool or an argument of the template may call its texts as it likes
+            return Kind.CONTENT
         return _KINDS.get(self.param.rpartition(".")[2], Kind.CONTENT)
 
     @property

@@ -24,7 +24,9 @@ from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
+from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
 from proxy.server.ops.metrics import Metrics
 from proxy.server.routing.router import Router
@@ -82,9 +84,10 @@ class Runtime:
     def _router(self, listen_host: str | None) -> Router:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
         policies = ActivePolicies(self.store, self.shadow)
-        models = Models(ChatTemplates(self._model_server), ContextLengths(self._model_server, config.context_margin))
+        api = self._model_server
+        models = Models(ChatTemplates(api), ContextLengths(api, config.context_margin), CloudModels(api))
         guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
-        read_only = ReadOnlyHandler(config, upstream, watchdog)
+        read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients

@@ -1,5 +1,8 @@
 """What may be shown of a model server's own data: known keys, with numbers, or short texts of a known form.
 
+Names of models are people's own words: those that are more than a word are judged before they are shown, see
+`proxy.dialects.common.catalogue`.
+
     MODEL = record({"name": NAME, "size": NUMBER}, needed=("name",))
     MODEL({"name": "tiny:latest", "size": 3, "system": "You are"})   ->   {"name": "tiny:latest", "size": 3}
 
@@ -80,11 +83,32 @@ def table(item: Shape, named: str = r"[A-Za-z0-9_.\-]{1,96}") -> Shape:
     return allowed
 
 
-NAME = text(r"[\w./:@+\-~\\#=]{1,256}|(?:/|~|[A-Za-z]:\\)[\w./:@+\-~\\()\[\],#= ]{1,256}\.gguf")
-"""A model's name, or the path of its file, which may have spaces in it."""
+class WordsOfName(str):
+    """A name that may say something: it has spaces, or another script. It is shown if no rule minds it."""
+
+    __slots__ = ()
+
+
+MAX_NAME = 256  # characters
+PLAIN_NAME = text(r"[\w./:@+\-~\\#=]{1,256}|(?:/|~|[A-Za-z]:\\)[\w./:@+\-~\\()\[\],#= ]{1,256}\.gguf")
+
+
+def NAME(value: Any) -> Any:  # noqa: N802  (a shape, as WORD is)
+    """A model's name, or the path of its file. One that is no plain word is marked, so that it is judged.
+
+    No control, format or bidirectional characters, and no line breaks: they would show as something else.
+    """
+    if PLAIN_NAME(value) is not LEFT_OUT or not isinstance(value, str):
+        return PLAIN_NAME(value)
+    has_form = 0 < len(value) <= MAX_NAME and value.isprintable() and not value.isspace()
+    return WordsOfName(value) if has_form else LEFT_OUT
+
+
 WORD = text(r"[\w.+\-]{0,64}")
 LABEL = text(r"[\w.+\-/:()]{1,48}(?: [\w.+\-/:()]{1,48}){0,5}")
-"""A few words: a publisher, a name to display."""
+"""A few words: a licence, an organisation."""
+TITLE = either(LABEL, NAME)
+"""A publisher, a name to display."""
 DIGEST = text(r"(?:sha256:)?[0-9a-f]{0,64}")
 TIME = text(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+\-]\d\d:\d\d))?")
 HOST = text(r"https?://[A-Za-z0-9.\-]{1,100}(?::\d{1,5})?/?")

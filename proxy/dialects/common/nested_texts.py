@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from proxy.dialects.base import InputText
-from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
 from proxy.errors import BadRequest
+
+MOST_TEXTS = 100_000
+"""Of one request, where each name and value in tools, schemas and arguments counts. Five hundred tools with large
+schemas have about thirty thousand."""
 
 _MARKER_IN_BRACKETS = re.compile(
     r"/?(?:[|\uff5c][\w.:/\-\u2581]{1,64}[|\uff5c]?|[\w.:/\-\u2581]{1,64}[|\uff5c])"
@@ -42,6 +45,7 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
         elif isinstance(node, list):
             items = list(enumerate(node))
         members = {key: _Member(node, key) for key, _ in items}
+        inner: list[tuple[Any, str]] = []
         for key, item in items:
             below = f"{where}[{key}]" if isinstance(node, list) else f"{where}.{key}"
             if isinstance(item, str):
@@ -49,7 +53,8 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
             elif type(item) in (int, float):
                 texts.append(InputText(role, json.dumps(item), below, members[key], "value"))
             else:
-                stack.append((item, below))
+                inner.append((item, below))
+        stack += reversed(inner)
         if isinstance(node, dict):
             _check_keys(node, where)
             texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
@@ -92,3 +97,12 @@ class _Member:
             node.clear()
             node.update(items)
         self._key = key
+
+
+def too_many_texts(path: str) -> BadRequest:
+    """The refusal of a request with more than MOST_TEXTS."""
+    return BadRequest(
+        f"{path}: up to here the request holds more than {MOST_TEXTS} texts (names and values count); send fewer",
+        path,
+        "too_many_texts",
+    )

@@ -109,14 +109,14 @@ class LMStudioChat:
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, texts located, nothing kept by the server unless that is allowed."""
-        report = Report()
+        report = Report(options)
         clean = CHAT(parse_request(body), "", report)
         request = Request(
             model=clean["model"],
             body=clean,
             path="/api/v1/chat",
             stream=bool(clean.get("stream")),
-            texts=input_texts(clean, options),
+            texts=report.texts + input_texts(clean, options),
             dropped=tuple(report.dropped),
         )
         restrict(request, options)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.dialects.common.answer_fields import (
-    LABEL,
     NAME,
+    TITLE,
     WORD,
     array,
     either,
@@ -25,7 +25,7 @@ _V0_MODEL = record(
         "id": NAME,
         "object": WORD,
         "type": WORD,
-        "publisher": LABEL,
+        "publisher": TITLE,
         "arch": WORD,
         "compatibility_type": WORD,
         "quantization": WORD,
@@ -39,9 +39,9 @@ _V0_MODEL = record(
 _V1_MODEL = record(
     {
         "type": WORD,
-        "publisher": LABEL,
+        "publisher": TITLE,
         "key": NAME,
-        "display_name": LABEL,
+        "display_name": TITLE,
         "architecture": either(WORD, null),
         "quantization": either(record({"name": either(WORD, null), "bits_per_weight": either(number, null)}), null),
         "size_bytes": number,

@@ -9,60 +9,57 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
-from proxy.dialects.common.limits import limit
+from proxy.dialects.common.limits import cap_context, limit
+from proxy.dialects.common.media import check_media
 from proxy.dialects.common.request_fields import (
+    COUNT,
     NULL,
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
-    OPTIONAL_NUMBER,
     OPTIONAL_STRING,
+    PASSED,
     STRING,
+    SWITCH,
     Object,
+    allowed,
+    anything,
     by_type,
+    kinds,
+    left_out,
+    lenient,
     list_of,
-    map_of,
-    one_of,
-    tagged,
+    one_or_more,
+    words,
 )
 from proxy.errors import BadRequest
 
 _TEXT = Object({"type": STRING, "content": STRING}, ["content"])
-_ITEM = tagged(
-    "type",
-    {"message": _TEXT, "text": _TEXT, "image": Object({"type": STRING, "data_url": STRING}, ["data_url"])},
-)
-_TOOLS = list_of(STRING)
-_INTEGRATION = tagged(
-    "type",
-    {
-        "plugin": Object({"type": STRING, "id": STRING, "allowed_tools": _TOOLS}, ["id"]),
-        "ephemeral_mcp": Object(
-            {
-                "type": STRING,
-                "server_label": STRING,
-                "server_url": STRING,
-                "allowed_tools": _TOOLS,
-                "headers": map_of(STRING),
-            },
-            ["server_url"],
+_ITEM = lenient(
+    by_type(
+        "a text or an item",
+        string=STRING,
+        object=kinds(
+            "type",
+            {"message": _TEXT, "text": _TEXT, "image": Object({"type": STRING, "data_url": STRING}, ["data_url"])},
         ),
-    },
+    )
 )
+_TOOLS = left_out("this dialect has no tools that the client runs")
 CHAT = Object(
     {
         "model": STRING,
-        "input": by_type("a string or an array of items", string=STRING, array=list_of(_ITEM)),
-        "system_prompt": OPTIONAL_STRING,
-        "integrations": by_type(
-            "an array", array=list_of(by_type("a name or an object", string=STRING, object=_INTEGRATION)), null=NULL
+        "input": by_type(
+            "a string or an array of items", string=STRING, array=list_of(_ITEM), object=one_or_more(_ITEM)
         ),
-        "stream": OPTIONAL_BOOLEAN,
-        **dict.fromkeys(("temperature", "top_p", "min_p", "repeat_penalty"), OPTIONAL_NUMBER),
-        **dict.fromkeys(("top_k", "max_output_tokens", "context_length", "seed"), OPTIONAL_INTEGER),
-        "reasoning": by_type("a level", string=one_of("off", "low", "medium", "high", "on"), null=NULL),
-        "ttl": OPTIONAL_NUMBER,
-        "store": OPTIONAL_BOOLEAN,
-        "previous_response_id": OPTIONAL_STRING,
+        "system_prompt": OPTIONAL_STRING,
+        "integrations": allowed("allow_server_tools", anything),
+        "stream": SWITCH,
+        **dict.fromkeys(("temperature", "top_p", "min_p", "repeat_penalty"), PASSED),
+        **dict.fromkeys(("top_k", "max_output_tokens", "seed"), PASSED),
+        "context_length": COUNT,
+        "reasoning": words("off", "low", "medium", "high", "on"),
+        "ttl": PASSED,
+        "store": SWITCH,
+        "previous_response_id": by_type("a string or null", string=STRING, null=NULL),
+        **dict.fromkeys(("tools", "tool_choice"), _TOOLS),
     },
     ["model", "input"],
 )
@@ -79,8 +76,10 @@ def input_texts(body: dict[str, Any], options: Options) -> list[InputText]:
         return [*texts, InputText("user", given, "input", body, "input", group=1)]
     parts = []
     for i, item in enumerate(given):
-        if item["type"] == "image":
-            _check_image(item["data_url"], f"input[{i}]", options)
+        if isinstance(item, str):
+            parts.append(InputText("user", item, f"input[{i}]", given, i, group=1))
+        elif item["type"] == "image":
+            check_media(item["data_url"], f"input[{i}]", options)
         else:
             parts.append(InputText("user", item["content"], f"input[{i}].content", item, "content", group=1))
     last = max((i for i, part in enumerate(parts) if part.text.strip()), default=0)
@@ -89,29 +88,12 @@ def input_texts(body: dict[str, Any], options: Options) -> list[InputText]:
     return texts + parts
 
 
-def _check_image(url: str, path: str, options: Options) -> None:
-    if not options.allow_images:
-        raise BadRequest(f"{path}: pictures are refused by policy", path, "media_refused")
-    if not url.lower().startswith("data:") and not options.allow_remote_images:
-        raise BadRequest(
-            f"{path}: only data: URLs are taken, the backend would fetch anything else (setting allow_remote_images)",
-            path,
-            "remote_image",
-        )
-
-
 def restrict(request: Request, options: Options) -> None:
     """Refuse or take out what the operator does not allow."""
     body = request.body
     limit(request, options)
-    if not options.allow_model_control and body.pop("context_length", None) is not None:
+    if cap_context(body, "context_length", options):
         request.dropped += ("context_length",)
-    if body.get("integrations") and not options.allow_server_tools:
-        raise BadRequest(
-            "integrations let the model server call tools and other machines (setting allow_server_tools)",
-            "integrations",
-            "server_tools",
-        )
     if not options.allow_stateful:
         _forget(request)
 

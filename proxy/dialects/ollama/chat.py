@@ -43,14 +43,14 @@ class _Ollama(ABC):
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, empty values left out, texts located."""
-        report = Report()
+        report = Report(options)
         clean = without_empty(self.fields(parse_request(body), "", report))
         request = Request(
             model=clean.get("model", ""),
             body=clean,
             path=self.path,
             stream=clean.get("stream") is not False,
-            texts=self._texts(clean, options),
+            texts=report.texts + self._texts(clean, options),
             json_content=bool(clean.get("format")),
             prefill=self._prefill(clean),
             logprobs=options.logprobs,
@@ -65,8 +65,12 @@ class _Ollama(ABC):
             self._instruct(request.body, before, after)
 
     def upstream_body(self, request: Request) -> bytes:
-        """Always a stream; a prompt that is too long is to be refused, not cut at its head, unless that was allowed."""
-        return orjson.dumps({"truncate": False, "shift": False, **request.body, "stream": True})
+        """Always a stream; a prompt that is too long is to be refused, not cut at its head, unless that was allowed.
+
+        `shift: false` would keep the head while the answer grows too, but Ollama loads the model anew for it, and anew
+        for the next client who does not say it.
+        """
+        return orjson.dumps({"truncate": False, **request.body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> OllamaAnswer:
         """The way back."""

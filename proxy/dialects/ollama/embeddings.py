@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.dialects.base import Options, Request
-from proxy.dialects.common.answer_fields import NAME, number, record
+from proxy.dialects.common.answer_fields import PLAIN_NAME, number, record
 from proxy.dialects.common.embeddings import INPUT, VECTORS, EmbeddingsDialect, vector
 from proxy.dialects.common.limits import CONTROL, limit
 from proxy.dialects.common.request_fields import (
@@ -28,7 +28,7 @@ _OLLAMA = {
 _EMBED = Object({**_OLLAMA, "input": INPUT}, ["model", "input"])
 _OLD = Object({**_OLLAMA, "prompt": STRING}, ["model", "prompt"])
 _COUNTS = dict.fromkeys(("total_duration", "load_duration", "prompt_eval_count"), number)
-_EMBED_ANSWER = record({"model": NAME, "embeddings": VECTORS, **_COUNTS}, needed=["embeddings"])
+_EMBED_ANSWER = record({"model": PLAIN_NAME, "embeddings": VECTORS, **_COUNTS}, needed=["embeddings"])
 _OLD_ANSWER = record({"embedding": vector}, needed=["embedding"])
 
 
@@ -48,8 +48,7 @@ class OllamaEmbed(EmbeddingsDialect):
         return ollama_errors.blocked(message, request_id)
 
     def _limit(self, request: Request, options: Options) -> None:
-        if not options.allow_model_control:
-            request.dropped += tuple(without_loading(request.body))
+        request.dropped += tuple(without_loading(request.body, options))
         limit(request, options)
 
 

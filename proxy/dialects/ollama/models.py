@@ -25,8 +25,8 @@ from proxy.dialects.common.answer_fields import (
     table,
     text,
 )
-from proxy.dialects.common.catalogue import allowed_part
-from proxy.dialects.common.request_fields import OPTIONAL_BOOLEAN, OPTIONAL_STRING, Object, Report, anything
+from proxy.dialects.common.catalogue import Names, allowed_part
+from proxy.dialects.common.request_fields import OPTIONAL_STRING, SWITCH, Object, Report, left_out
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 
@@ -78,7 +78,24 @@ def version(value: Any) -> Any:
     return allowed_part(record({"version": WORD}, needed=["version"]), value, "version")
 
 
-def root(body: bytes) -> bytes:
+def cloud_status(value: Any, cloud: bool = False) -> Any:
+    """GET /api/status: whether there are models that run elsewhere. The ollama command recommends some if there are.
+
+    cloud: the operator lets prompts leave this machine; otherwise there are none here, whatever the model server says
+    """
+    clean = allowed_part(_STATUS, value, "status")
+    return clean if cloud else {"cloud": {"disabled": True}}
+
+
+_STATUS = record({"cloud": record({"disabled": number, "source": WORD}, needed=["disabled"])}, needed=["cloud"])
+
+
+def missing(model: str) -> str:
+    """How Ollama says that there is no such model: its command and others look for these words."""
+    return f"model '{model}' not found"
+
+
+def root(body: bytes, names: Names | None = None) -> bytes:
     """GET /, which is text. The ollama command begins with HEAD / and wants status 200."""
     return ROOT if body.strip() == ROOT else OTHER_ROOT
 
@@ -128,25 +145,24 @@ def _parameters(value: str) -> str:
     return "\n".join(line for line in value.split("\n") if _PARAMETER.fullmatch(line.rstrip()))
 
 
-_SHOW_REQUEST = Object(
+SHOW_REQUEST = Object(
     {
         "model": OPTIONAL_STRING,
         "name": OPTIONAL_STRING,
-        "verbose": OPTIONAL_BOOLEAN,
-        "system": anything,
-        "template": anything,
-        "options": anything,
+        "verbose": SWITCH,
+        **dict.fromkeys(("system", "template", "options"), left_out("it would change what is shown of the model")),
     }
 )
 
 
-def show_request(body: bytes) -> bytes:
-    """What goes upstream for POST /api/show. An empty value is an absent one; `name` is the old word for `model`."""
-    asked = _SHOW_REQUEST(parse_request(body), "", Report())
-    for key in ("system", "template", "options"):
-        if asked.get(key):
-            raise BadRequest(f"{key} would change what is shown of a model, and is not taken here", key, "unsupported")
+def show_request(body: bytes) -> tuple[str, bytes]:
+    """The model's name, and what goes upstream for POST /api/show.
+
+    An empty value is an absent one; `name` is the old word for `model`.
+    The ollama command sends what its user has set (`/set system`, `/set parameter`): the model is shown as it is.
+    """
+    asked = SHOW_REQUEST(parse_request(body), "", Report())
     model = asked.get("model") or asked.get("name")
     if not model:
         raise BadRequest("model is missing", "model", "missing_field")
-    return orjson.dumps({"model": model, "verbose": bool(asked.get("verbose"))})
+    return model, orjson.dumps({"model": model, "verbose": bool(asked.get("verbose"))})

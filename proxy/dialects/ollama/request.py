@@ -1,4 +1,4 @@
-"""Requests of Ollama's own dialect: what is understood, and where the texts are.
+"""Requests of Ollama's own dialect: what becomes of each part, and where the texts are.
 
 Source: Ollama's docs/api.md and api/types.go. Its command sends every key, most with an empty value: an empty value is
 an absent one. Go reads keys in any case, so `request_fields.Object` refuses spellings that only differ in case.
@@ -10,24 +10,26 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
-from proxy.dialects.common.limits import drop_logprobs, refuse_cloud
+from proxy.dialects.common.limits import CONTROL, cap_context, drop_logprobs, refuse_cloud
 from proxy.dialects.common.nested_texts import nested_texts, schema_texts
 from proxy.dialects.common.request_fields import (
-    BOOLEAN,
+    COUNT,
     INTEGER,
     NULL,
-    NUMBER,
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
-    OPTIONAL_NUMBER,
     OPTIONAL_STRING,
+    PASSED,
     STRING,
+    SWITCH,
     Object,
     Take,
     anything,
     by_type,
+    form,
+    left_out,
+    lenient,
     list_of,
-    one_of,
+    role,
+    words,
 )
 from proxy.dialects.common.turns import conversation_texts
 from proxy.errors import BadRequest
@@ -35,68 +37,80 @@ from proxy.errors import BadRequest
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 _SAMPLING = (
-    *("num_keep", "seed", "num_predict", "top_k", "top_p", "min_p", "typical_p", "tfs_z", "repeat_last_n"),
-    *("temperature", "repeat_penalty", "presence_penalty", "frequency_penalty", "mirostat", "mirostat_tau"),
-    *("mirostat_eta",),
+    *("num_keep", "seed", "top_k", "top_p", "min_p", "typical_p", "tfs_z", "repeat_last_n", "temperature"),
+    *("repeat_penalty", "presence_penalty", "frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta"),
+    "penalize_newline",
 )
-_LOADING_NUMBERS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread")
-_LOADING_FLAGS = ("use_mmap", "use_mlock", "low_vram", "numa", "f16_kv")
-LOADING = frozenset((*_LOADING_NUMBERS, *_LOADING_FLAGS))
+_LOADING = (
+    *("num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"),
+    *("use_mmap", "use_mlock", "low_vram", "numa", "f16_kv"),
+)
+LOADING = frozenset(("num_ctx", *_LOADING))
 """Options that make Ollama load the model anew."""
 
 OPTIONS = Object(
     {
-        **dict.fromkeys((*_SAMPLING, *_LOADING_NUMBERS), OPTIONAL_NUMBER),
-        **dict.fromkeys((*_LOADING_FLAGS, "penalize_newline"), OPTIONAL_BOOLEAN),
-        "stop": by_type("a string or an array of strings", string=STRING, array=list_of(STRING), null=NULL),
+        **dict.fromkeys((*_SAMPLING, *_LOADING), PASSED),
+        **dict.fromkeys(("num_ctx", "num_predict"), COUNT),
+        "stop": lenient(
+            by_type("a string or an array of strings", string=STRING, array=list_of(lenient(STRING)), null=NULL)
+        ),
+        "logit_bias": left_out("Ollama does not know it"),
     }
 )
 
-_FUNCTION = Object({"name": STRING, "description": OPTIONAL_STRING, "parameters": anything}, ["name"])
-_TOOL = Object({"type": STRING, "function": _FUNCTION}, ["function"])
+_FUNCTION = Object({"name": STRING, "description": lenient(OPTIONAL_STRING), "parameters": anything}, ["name"])
+_TOOL = Object({"type": lenient(OPTIONAL_STRING), "items": anything, "function": _FUNCTION}, ["function"])
 _CALLED = Object(
     {
-        "index": INTEGER,
+        "index": PASSED,
         "name": STRING,
-        "arguments": by_type("an object", object=anything, null=NULL),
+        "arguments": lenient(by_type("an object", object=anything, string=STRING, null=NULL)),
     },
     ["name"],
 )
-_CALL = Object({"id": OPTIONAL_STRING, "type": one_of("function"), "function": _CALLED}, ["function"])
+_CALL = Object(
+    {
+        "id": lenient(OPTIONAL_STRING),
+        "type": form("function"),
+        "index": PASSED,
+        "function": _CALLED,
+    },
+    ["function"],
+)
 _IMAGES = by_type("an array of base64 strings", array=list_of(STRING), null=NULL)
 _MESSAGE = Object(
     {
-        "role": STRING,
+        "role": role(*ROLES),
         "content": OPTIONAL_STRING,
-        "thinking": OPTIONAL_STRING,
+        "thinking": lenient(OPTIONAL_STRING),
         "images": _IMAGES,
-        "tool_calls": by_type("an array", array=list_of(_CALL), null=NULL),
-        "tool_name": OPTIONAL_STRING,
-        "tool_call_id": OPTIONAL_STRING,
+        "tool_calls": lenient(by_type("an array", array=list_of(lenient(_CALL)), null=NULL)),
+        "tool_name": lenient(OPTIONAL_STRING),
+        "tool_call_id": lenient(OPTIONAL_STRING),
     },
     ["role"],
 )
 
 COMMON: dict[str, Take] = {
     "model": STRING,
-    "stream": OPTIONAL_BOOLEAN,
-    "format": by_type('"json", "" or a schema', string=one_of("json", ""), object=anything, null=NULL),
-    "options": by_type("an object", object=OPTIONS, null=NULL),
-    "think": by_type(
-        "a boolean or a level", boolean=BOOLEAN, string=one_of("low", "medium", "high", "max", ""), null=NULL
-    ),
-    "keep_alive": by_type("a duration or a number of seconds", string=STRING, number=NUMBER, null=NULL),
-    "truncate": OPTIONAL_BOOLEAN,
-    "shift": OPTIONAL_BOOLEAN,
-    "logprobs": OPTIONAL_BOOLEAN,
-    "top_logprobs": OPTIONAL_INTEGER,
+    "stream": SWITCH,
+    "format": lenient(by_type('"json", "" or a schema', string=words("json", ""), object=anything, null=NULL)),
+    "options": lenient(by_type("an object", object=OPTIONS, null=NULL)),
+    "think": words("low", "medium", "high", "max", ""),
+    "keep_alive": CONTROL["keep_alive"],
+    "truncate": SWITCH,
+    "shift": SWITCH,
+    "logprobs": SWITCH,
+    "top_logprobs": COUNT,
+    "_debug_render_only": left_out("the answer to it would show the operator's words"),
 }
 
 CHAT = Object(
     {
         **COMMON,
         "messages": by_type("an array", array=list_of(_MESSAGE), null=NULL),
-        "tools": by_type("an array", array=list_of(_TOOL), null=NULL),
+        "tools": lenient(by_type("an array", array=list_of(lenient(_TOOL)), null=NULL)),
     },
     ["model"],
 )
@@ -110,7 +124,7 @@ GENERATE = Object(
         "images": _IMAGES,
         "suffix": OPTIONAL_STRING,
         "template": OPTIONAL_STRING,
-        "raw": OPTIONAL_BOOLEAN,
+        "raw": SWITCH,
         "context": by_type("an array of token ids", array=list_of(INTEGER), null=NULL),
     },
     ["model"],
@@ -121,24 +135,16 @@ RAW_PROMPT = ("raw", "template", "context", "suffix")
 
 
 def without_empty(body: dict[str, Any]) -> dict[str, Any]:
-    """The keys that say something."""
-    return {key: value for key, value in body.items() if value not in (None, "", [], {})}
+    """The same body with those keys only that say something."""
+    for key in [key for key, value in body.items() if value in (None, "", [], {})]:
+        del body[key]
+    return body
 
 
 def message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
-    """Every text in the messages, in reading order. Normalises roles and refuses unknown ones."""
-    for i, message in enumerate(messages):
-        message["role"] = _role(message["role"], f"messages[{i}].role")
+    """Every text in the messages, in reading order."""
     texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
     return conversation_texts([message["role"] for message in messages], texts)
-
-
-def _role(role: str, path: str) -> str:
-    """Ollama lower-cases a role, and would render an unknown one's own text into the prompt."""
-    known = role.lower()
-    if known not in ROLES:
-        raise BadRequest(f"{path} {role[:40]!a} is not a role; use one of {', '.join(ROLES)}", path, "invalid_role")
-    return known
 
 
 def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputText]:
@@ -150,6 +156,9 @@ def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputTe
         texts += plain_texts(call, ("id",), role, f"{where}.")
         function = call["function"]
         texts += plain_texts(function, ("name",), role, f"{where}.function.")
+        if isinstance(function.get("arguments"), str):
+            at = f"{where}.function.arguments"
+            texts.append(InputText(role, function["arguments"], at, function, "arguments", escaped=True))
         texts += nested_texts(function.get("arguments"), role, f"{where}.function.arguments")
     return texts
 
@@ -187,31 +196,41 @@ def limit(request: Request, options: Options, loads: bool) -> None:
     body = request.body
     if not options.allow_cloud_models:
         refuse_cloud(request.model)
+    if loads and not options.allow_model_control and _is_zero(body.get("keep_alive")):
+        raise BadRequest(
+            "Unloading a model is not allowed through this proxy (setting allow_model_control)",
+            "keep_alive",
+            "model_control",
+        )
+    request.dropped += tuple(without_loading(body, options))
     if not options.allow_model_control:
-        if loads and _is_zero(body.get("keep_alive")):
-            raise BadRequest(
-                "Unloading a model is not allowed through this proxy (setting allow_model_control)",
-                "keep_alive",
-                "model_control",
-            )
-        request.dropped += (*without_loading(body), *_without_cutting(body))
+        request.dropped += tuple(_without_cutting(body))
     drop_logprobs(request, options, "logprobs", "top_logprobs")
 
 
-def without_loading(body: dict[str, Any]) -> Iterator[str]:
-    """Remove what pins, evicts or reloads a model, or lets an answer go on for ever; yields the keys."""
+def without_loading(body: dict[str, Any], options: Options) -> Iterator[str]:
+    """Remove what pins, evicts or reloads a model, or lets an answer go on for ever; yields the keys.
+
+    A context's size passes up to the most that the operator allows, and is lowered to that.
+    """
+    asked = body.get("options") or {}
+    if cap_context(asked, "num_ctx", options):
+        yield "options.num_ctx"
+    if options.allow_model_control:
+        return
     if body.pop("keep_alive", None) is not None:
         yield "keep_alive"
-    options = body.get("options") or {}
-    for key in [k for k in options if k in LOADING or (k == "num_predict" and (options[k] or 0) < 0)]:
-        del options[key]
+    for key in [k for k in asked if k in _LOADING or (k == "num_predict" and (asked[k] or 0) < 0)]:
+        del asked[key]
         yield f"options.{key}"
 
 
 def _without_cutting(body: dict[str, Any]) -> Iterator[str]:
-    """Remove what would cut off the head of a long prompt, the operator's words; yields the keys."""
+    """Remove what would cut off the head of a long prompt, the operator's words, and what loads the model anew (a shift
+    that is not the model's own); yields the keys."""
     for key in ("truncate", "shift"):
-        if body.pop(key, False):
+        asked = body.pop(key, None)
+        if asked or (key == "shift" and asked is not None):
             yield key
 
 

@@ -14,7 +14,9 @@ from proxy.dialects.common.request_fields import Report
 from proxy.dialects.common.system_messages import system_messages
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chat_answer import ChatAnswer
-from proxy.dialects.openai.request import CHAT, message_texts, tool_texts
+from proxy.dialects.openai.request import CHAT, message_texts, prefill
+from proxy.dialects.openai.sampling import wants_json, wants_usage
+from proxy.dialects.openai.tools import settle_tools, tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 
@@ -31,23 +33,23 @@ class OpenAIChat:
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a chat request: allow-listed, roles normalised, texts located."""
-        report = Report()
+        report = Report(options)
         clean = CHAT(parse_request(body), "", report)
         messages = clean["messages"]
         if not messages:
             raise BadRequest("messages must not be empty", "messages", "missing_field")
-        texts = tool_texts(clean) + message_texts(messages, options)
-        last = messages[-1]
+        settle_tools(clean, report)
+        texts = tool_texts(clean) + report.texts + message_texts(messages, options)
         request = Request(
-            model=clean.get("model", ""),
+            model=clean.get("model") or "",
             body=clean,
             path="/v1/chat/completions",
             stream=bool(clean.get("stream")),
             texts=texts,
             choices=_choices(clean),
-            include_usage=bool((clean.get("stream_options") or {}).get("include_usage")),
+            include_usage=wants_usage(clean),
             json_content=wants_json(clean),
-            prefill=_prefill(last) if last["role"] == "assistant" else "",
+            prefill=prefill(messages[-1]),
             logprobs=options.logprobs,
             dropped=tuple(report.dropped),
         )
@@ -89,16 +91,3 @@ def _choices(body: dict[str, Any]) -> int:
     if n is not None and not 1 <= n <= 128:
         raise BadRequest("n must be between 1 and 128", "n", "invalid_value")
     return n or 1
-
-
-def wants_json(body: dict[str, Any]) -> bool:
-    """Whether the content of the answer is to be JSON."""
-    kind = (body.get("response_format") or {}).get("type")
-    return kind in ("json_object", "json_schema") or bool(body.get("json_schema"))
-
-
-def _prefill(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content)
-    return content or ""

@@ -19,41 +19,42 @@ from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Notice, Options, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.limits import CONTROL, drop_logprobs, limit
+from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import (
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
+    COUNT,
+    NULL,
     OPTIONAL_STRING,
+    PASSED,
     STRING,
+    SWITCH,
     Object,
     Report,
     by_type,
+    left_out,
     list_of,
 )
 from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.chat import wants_json
 from proxy.dialects.openai.chunk import clean_choice
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeText
-from proxy.dialects.openai.request import SAMPLING, STREAMING, tool_texts
+from proxy.dialects.openai.sampling import COMMON, wants_json, wants_usage
+from proxy.dialects.openai.tools import tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest, UpstreamBroken
 
 MAX_CHOICES = 128
 COMPLETIONS = Object(
     {
-        "model": STRING,
+        "model": by_type("a string or null", string=STRING, null=NULL),
         "prompt": by_type(
             "a string or an array of strings (token ids cannot be read)", string=STRING, array=list_of(STRING)
         ),
         "suffix": OPTIONAL_STRING,
-        "echo": OPTIONAL_BOOLEAN,
-        "n": OPTIONAL_INTEGER,
-        "best_of": OPTIONAL_INTEGER,
-        "logprobs": OPTIONAL_INTEGER,
-        **SAMPLING,
-        **CONTROL,
-        **STREAMING,
+        "echo": SWITCH,
+        "n": COUNT,
+        "best_of": left_out("the best of several answers cannot be streamed, and all answers are"),
+        "logprobs": PASSED,
+        **COMMON,
     },
     ["prompt"],
 )
@@ -71,16 +72,16 @@ class OpenAICompletions:
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a completions request: allow-listed, texts located."""
-        report = Report()
+        report = Report(options)
         clean = COMPLETIONS(parse_request(body), "", report)
         request = Request(
-            model=clean.get("model", ""),
+            model=clean.get("model") or "",
             body=clean,
             path="/v1/completions",
             stream=bool(clean.get("stream")),
-            texts=_texts(clean),
+            texts=report.texts + _texts(clean),
             choices=_choices(clean),
-            include_usage=bool((clean.get("stream_options") or {}).get("include_usage")),
+            include_usage=wants_usage(clean),
             json_content=wants_json(clean),
             logprobs=options.logprobs,
             dropped=tuple(report.dropped),
@@ -88,8 +89,6 @@ class OpenAICompletions:
         limit(request, options)
         drop_logprobs(request, options, "logprobs")
         _refuse_suffix(clean, options)
-        if clean.pop("best_of", None) is not None:  # the best of several cannot be streamed, and all answers are
-            request.dropped += ("best_of",)
         return request
 
     def instruct(self, request: Request, before: str, after: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.dialects.common.answer_fields import NAME, array, either, null, number, record, text
+from proxy.dialects.common.answer_fields import PLAIN_NAME, array, either, null, number, record, text
 from proxy.dialects.common.embeddings import INPUT, EmbeddingsDialect, vector
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.request_fields import (
@@ -32,7 +32,7 @@ _OPENAI_ANSWER = record(
         "data": array(
             record({"object": text("embedding"), "index": number, "embedding": vector}, needed=["embedding"])
         ),
-        "model": either(NAME, null),
+        "model": either(PLAIN_NAME, null),
         "usage": record({"prompt_tokens": number, "total_tokens": number}),
     },
     needed=["data"],

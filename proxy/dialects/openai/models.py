@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.dialects.common.answer_fields import (
-    LABEL,
     NAME,
+    TITLE,
     WORD,
     array,
     either,
@@ -27,7 +27,7 @@ _OPENAI_MODEL = record(
         "id": NAME,
         "object": WORD,
         "created": number,
-        "owned_by": LABEL,
+        "owned_by": TITLE,
         "aliases": array(NAME),
         "architecture": record({"input_modalities": array(WORD), "output_modalities": array(WORD)}),
         "meta": _META,

@@ -29,6 +29,7 @@ from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
 from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
@@ -54,6 +55,7 @@ class Models(NamedTuple):
 
     templates: ChatTemplates
     contexts: ContextLengths
+    cloud: CloudModels
 
 
 class GuardedHandler:
@@ -163,6 +165,8 @@ class GuardedExchange:
         self._prompt_characters = sum([len(text.text) for text in request.texts])
         if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
             await self._handler.models.contexts.check(request.model, self._prompt_characters)
+        if not self._config.options.allow_cloud_models:
+            await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)

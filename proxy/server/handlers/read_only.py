@@ -6,6 +6,8 @@ import asyncio
 import logging
 from urllib.parse import quote
 
+from proxy.dialects.common.catalogue import Names
+from proxy.dialects.ollama.models import missing
 from proxy.errors import NotServed, UpstreamBroken, UpstreamError
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
@@ -27,14 +29,17 @@ from proxy.server.upstream.transport import Headers
 log = logging.getLogger("safety_proxy.server")
 
 MAX_BYTES = 8 * 1024 * 1024  # bytes of a list
+MAX_NAME = 256  # characters of a model's name in a message
 TIMEOUT = 30.0  # seconds; no model has to be loaded for a list
 
 
 class ReadOnlyHandler:
     """Serves read-only paths."""
 
-    def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog) -> None:
+    def __init__(self, config: ServerConfig, upstream: Upstream, watchdog: Watchdog, names: Names) -> None:
         self._config = config
+        self._names = names
+        self._permissions = {"reveal": config.show_prompts, "cloud": config.options.allow_cloud_models}
         self._upstream = upstream
         self._watchdog = watchdog
         self._headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
@@ -65,16 +70,17 @@ class ReadOnlyHandler:
         route = match.route
         assert route is not None
         assert route.reading is not None
+        reading, model = route.reading, match.rest
         method, body = b"GET", b""
-        if route.reading.ask is not None:
-            method, body = b"POST", route.reading.ask(await self._read(request))
+        if reading.ask is not None:
+            method = b"POST"
+            model, body = reading.ask(await self._read(request))
         path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
         headers = self._headers.build(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        data = await self._fetch(route.reading, method, path, headers, body)
-        flags = {"reveal": self._config.show_prompts} if route.reading.reveals else {}
-        return route.reading.clean(data, **flags)
+        data = await self._fetch(reading, method, path, headers, body, model)
+        return reading.clean(data, names=self._names, **{word: self._permissions[word] for word in reading.asks_for})
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
         """One line, and none for what is the same again: apps ask for lists all the time.
@@ -94,8 +100,13 @@ class ReadOnlyHandler:
         config = self._config
         return await request.read(config.max_body, config.body_timeout)
 
-    async def _fetch(self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
-        """The model server's response body. Its own words about errors are not passed on: nothing has judged them."""
+    async def _fetch(
+        self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes, model: str
+    ) -> bytes:
+        """The model server's response body. Its own words about errors are not passed on: nothing has judged them.
+
+        But that there is no such model is said in Ollama's words, which its command looks for.
+        """
         response: UpstreamResponse | None = None
         try:
             response = await self._upstream.open(method, path, headers, body)
@@ -107,6 +118,8 @@ class ReadOnlyHandler:
                 response.abort()
         if reading.any_answer and response.status < 500:
             return data
+        if response.status == 404 and model:
+            raise UpstreamRefused(missing(model[:MAX_NAME]), response)
         if response.status >= 400:
             raise UpstreamRefused(plain_answer(response), response)
         if response.status != 200:

@@ -40,15 +40,16 @@ class Access(StrEnum):
 class Reading:
     """What a read-only path shows of the model server's answer.
 
-    clean:   the answer's body in, what may be shown out; with `reveals` it takes `reveal`, a setting
-    ask:     POST: the client's body in, what is sent out
+    clean:    the answer's body in, what may be shown out; it takes `names` too, which judges the names of models
+    ask:      POST: the client's body in, the name of a model and what is sent out
+    asks_for: what the operator may have allowed, as more arguments of `clean`: `reveal` prompts, `cloud` models
     content_type: of what is shown
     any_answer: whatever the model server answers says that it runs, but for a 5xx
     """
 
     clean: Callable[..., bytes]
-    ask: Callable[[bytes], bytes] | None = None
-    reveals: bool = False
+    ask: Callable[[bytes], tuple[str, bytes]] | None = None
+    asks_for: tuple[str, ...] = ()
     content_type: str = "application/json"
     any_answer: bool = False
 
@@ -76,9 +77,10 @@ def _guarded(endpoint: str, dialect: Dialect, note: str) -> Route:
     return Route(method, path, Access.GUARDED, note, dialect)
 
 
-def _read_only(endpoint: str, clean: Callable[..., object], note: str) -> Route:
+def _read_only(endpoint: str, clean: Callable[..., object], note: str, *asks_for: str) -> Route:
     method, path = endpoint.split(" ")
-    return Route(method, path, Access.READ_ONLY, note, reading=Reading(partial(catalogue.cleaned, clean)))
+    reading = Reading(partial(catalogue.cleaned, clean), asks_for=asks_for)
+    return Route(method, path, Access.READ_ONLY, note, reading=reading)
 
 
 def _refused(access: Access, note: str, *endpoints: str) -> list[Route]:
@@ -105,6 +107,7 @@ TABLE: tuple[Route, ...] = (
     _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model."),
     _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models."),
     _read_only("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models."),
+    _read_only("GET /api/status", ollama_models.cloud_status, "Whether Ollama has models that run elsewhere.", "cloud"),
     _read_only("GET /api/version", ollama_models.version, "Ollama's version."),
     _read_only("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."),
     _read_only("GET /api/v0/models/{model}", lmstudio_models.lmstudio_v0_model, "One model of it."),
@@ -116,16 +119,21 @@ TABLE: tuple[Route, ...] = (
     ),
     Route(
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
-        reading=Reading(partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, reveals=True),
+        reading=Reading(partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, ("reveal",)),
     ),
     *_refused(
         Access.ADMIN,
         "It changes which models there are, or their prompts.",
         *("POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy", "DELETE /api/delete"),
-        *("POST /api/blobs/{digest}", "HEAD /api/blobs/{digest}", "POST /api/me", "POST /api/signout"),
-        *("DELETE /api/user/keys/{key}", "POST /api/v1/models/load", "POST /api/v1/models/unload"),
+        *("POST /api/blobs/{digest}", "HEAD /api/blobs/{digest}"),
+        *("POST /api/v1/models/load", "POST /api/v1/models/unload"),
         *("POST /api/v1/models/download", "GET /api/v1/models/download/status", "POST /models", "DELETE /models"),
         *("POST /models/load", "POST /models/unload", "POST /props", "POST /lora-adapters"),
+    ),
+    *_refused(
+        Access.ADMIN,
+        "It is about the account of whoever runs the model server.",
+        *("POST /api/me", "POST /api/signout", "DELETE /api/user/keys/{key}"),
     ),
     *_refused(
         Access.REFUSED,
@@ -165,7 +173,7 @@ TABLE: tuple[Route, ...] = (
     *_refused(
         Access.REFUSED,
         "It tells of the model server, or of its account, what no chat needs; ask the model server itself.",
-        *("GET /metrics", "GET /lora-adapters", "GET /models/sse", "GET /api/status"),
+        *("GET /metrics", "GET /lora-adapters", "GET /models/sse"),
         *("GET /api/experimental/model-recommendations", "GET /lmstudio-greeting"),
     ),
     *_refused(

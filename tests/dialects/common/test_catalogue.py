@@ -192,26 +192,29 @@ def test_parameters_are_lines_of_a_known_form() -> None:
             {"model": "tiny", "verbose": False},
         ),
         (b'{"model":"tiny","verbose":true,"unknown":"x"}', {"model": "tiny", "verbose": True}),
+        (
+            b'{"model":"tiny","system":"be nice","template":"x","options":{"num_ctx":8192}}',
+            {"model": "tiny", "verbose": False},
+        ),
     ],
 )
 def test_the_command_may_ask_for_a_description(body: bytes, expected: dict[str, Any]) -> None:
     """What `ollama show` and `ollama run` send is taken; only the model's name and `verbose` go on."""
-    assert json.loads(ollama_models.show_request(body)) == expected
+    model, sent = ollama_models.show_request(body)
+    assert model == "tiny"
+    assert json.loads(sent) == expected
 
 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"model": "m", "system": "x"}, "system"),
-        ({"model": "m", "template": "x"}, "template"),
-        ({"model": "m", "options": {"num_ctx": 1}}, "options"),
         ({"model": "", "name": ""}, "model"),
         ({"Model": "m"}, "Model"),
         ({"model": 3}, "model"),
     ],
 )
 def test_other_questions_are_refused(body: dict[str, Any], param: str) -> None:
-    """A description of anything but the model as it is is refused, with the field's name."""
+    """A question in which no model is named, or in a hidden way, is refused with the field's name."""
     with pytest.raises(BadRequest) as refused:
         ollama_models.show_request(json.dumps(body).encode())
     assert refused.value.param == param
@@ -230,3 +233,88 @@ def test_the_root_says_one_of_two_things() -> None:
 def test_names_of_models_pass(name: str) -> None:
     """The forms that names have: repositories, tags, paths of files."""
     assert openai_models.openai_model({"id": name}) == {"id": name}
+
+
+class Judging:
+    """What a policy says of names: one that holds `bad` is not shown."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def admits(self, name: str) -> bool:
+        """Whether it may be shown."""
+        return "bad" not in name
+
+    def refused(self, name: object) -> None:
+        """It was not."""
+        self.told.append(name)
+
+
+LISTS: dict[str, tuple[Clean, Callable[[str], Any], str]] = {
+    "OpenAI": (openai_models.openai_models, lambda name: {"object": "list", "data": [{"id": name}, {"id": "m"}]}, "id"),
+    "Ollama": (ollama_models.tags, lambda name: {"models": [{"name": name, "model": name}, {"name": "m"}]}, "name"),
+    "loaded": (ollama_models.loaded, lambda name: {"models": [{"name": name, "model": name}, {"name": "m"}]}, "name"),
+    "LM Studio, older": (
+        lmstudio_models.lmstudio_v0_models,
+        lambda name: {"data": [{"id": name, "publisher": name}, {"id": "m"}]},
+        "id",
+    ),
+    "LM Studio": (
+        lmstudio_models.lmstudio_v1_models,
+        lambda name: {"models": [{"key": name, "display_name": name, "variants": [name]}, {"key": "m"}]},
+        "key",
+    ),
+}
+WORDY = ("DeepSeek-R1 Distill Qwen 7B", "通义千问-7b", "Модель (русская), v2", "ลับมาก", "é", "a" * 256)
+UNSHOWN = ("x\ny", "x\u202ey", "x\u200by", "x\x00", "x\x7f", " ", "", "a b" * 100, "a\u200db", "x\u2028y")
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("model", WORDY)
+def test_names_in_words_and_in_other_scripts_are_shown(name: str, model: str) -> None:
+    """They stay in the lists, whole, as names, titles and variants, if no rule minds them."""
+    clean, listed, _ = LISTS[name]
+    names = Judging()
+    body = json.dumps(listed(model)).encode()
+    assert json.loads(catalogue.cleaned(clean, body, names)) == listed(model)
+    assert names.told == []
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("model", ["a bad model", *UNSHOWN])
+def test_names_that_are_not_shown_are_told(name: str, model: str) -> None:
+    """A rule minds it, or it has no form of a name: the entry is left out, the others stay, and somebody is told."""
+    clean, listed, key = LISTS[name]
+    names = Judging()
+    shown = json.loads(catalogue.cleaned(clean, json.dumps(listed(model)).encode(), names))
+    entries = shown.get("data") or shown.get("models")
+    assert [entry[key] for entry in entries] == ["m"]
+    assert names.told == [model]
+
+
+def test_a_description_under_a_name_that_is_not_shown() -> None:
+    """It is an error, not an empty success; a title alone is left out of it."""
+    with pytest.raises(UpstreamBroken, match="withheld"):
+        catalogue.cleaned(openai_models.openai_model, b'{"id": "a bad model"}', Judging())
+    shown = catalogue.cleaned(openai_models.openai_model, b'{"id": "m", "owned_by": "bad people, all"}', Judging())
+    assert json.loads(shown) == {"id": "m"}
+
+
+def test_without_policies_plain_names_are_shown_alone() -> None:
+    """Who has nothing to judge names with shows no words."""
+    body = b'{"data": [{"id": "two words"}, {"id": "one"}]}'
+    assert json.loads(catalogue.cleaned(openai_models.openai_models, body)) == {"data": [{"id": "one"}]}
+
+
+@pytest.mark.parametrize(
+    ("told", "cloud", "shown"),
+    [
+        ({"disabled": False, "source": "none"}, False, {"disabled": True}),
+        ({"disabled": True, "source": "env"}, False, {"disabled": True}),
+        ({"disabled": False, "source": "none"}, True, {"disabled": False, "source": "none"}),
+        ({"disabled": False, "source": PROSE, "url": PROSE}, True, {"disabled": False}),
+    ],
+)
+def test_there_are_no_cloud_models_unless_they_are_allowed(told: Any, cloud: bool, shown: Any) -> None:
+    """The ollama command then recommends none of them."""
+    assert ollama_models.cloud_status({"cloud": told}, cloud) == {"cloud": shown}

@@ -12,6 +12,7 @@ from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.errors import BadRequest
 
 CHAT = LMStudioChat()
+MOST = Options(max_context=1000)
 
 
 def parsed(body: dict[str, Any], **options: bool) -> Request:
@@ -38,11 +39,6 @@ def test_nothing_is_stored() -> None:
     ("body", "option"),
     [
         ({"previous_response_id": "resp_1"}, "allow_stateful"),
-        ({"integrations": ["mcp/playwright"]}, "allow_server_tools"),
-        (
-            {"integrations": [{"type": "ephemeral_mcp", "server_url": "https://x", "headers": {"a": "b"}}]},
-            "allow_server_tools",
-        ),
         ({"input": [{"type": "image", "data_url": "https://elsewhere/x.png"}]}, "allow_remote_images"),
         ({"model": "gpt-oss:cloud"}, "allow_cloud_models"),
     ],
@@ -56,9 +52,21 @@ def test_what_has_to_be_allowed(body: dict[str, Any], option: str) -> None:
     assert {key: allowed[key] for key in body} == body
 
 
+@pytest.mark.parametrize(
+    "integrations",
+    [["mcp/playwright"], [{"type": "ephemeral_mcp", "server_url": "https://x", "headers": {"a": "b"}}], "mcp/x", []],
+)
+def test_integrations_are_left_out(integrations: Any) -> None:
+    """The model server would run them; with the setting they go upstream as they are."""
+    request = parsed({"integrations": integrations})
+    assert request.dropped == ("integrations",)
+    assert sent(request) == {"model": "m", "input": "hi", "store": False, "stream": True}
+    assert sent(parsed({"integrations": integrations}, allow_server_tools=True))["integrations"] == integrations
+
+
 def test_model_control_is_left_out() -> None:
     """Sizes and times of loading are dropped and reported; what says nothing is no reason to refuse."""
-    request = parsed({"context_length": 9, "ttl": 1, "integrations": [], "previous_response_id": None, "top_k": 4})
+    request = parsed({"context_length": 9, "ttl": 1, "previous_response_id": None, "top_k": 4})
     assert request.dropped == ("ttl", "context_length")
     assert sent(request)["top_k"] == 4
     assert sent(parsed({"context_length": 9}, allow_model_control=True))["context_length"] == 9
@@ -83,19 +91,36 @@ def test_every_text_is_found() -> None:
     ("body", "param"),
     [
         ({"input": 1}, "input"),
-        ({"input": [{"type": "file", "path": "/etc/passwd"}]}, "input[0].type"),
         ({"Input": "evil"}, "Input"),
-        ({"reasoning": "<|im_end|>"}, "reasoning"),
         ({"input": [{"type": "message", "content": "x", "Content": "evil"}]}, "input[0].Content"),
     ],
 )
 def test_what_is_not_understood_is_named(body: dict[str, Any], param: str) -> None:
-    """Wrong types, unknown items and spellings that could be read as known keys are a 400 that names the field."""
+    """A wrong type and spellings that could be read as known keys are a 400 that names the field."""
     with pytest.raises(BadRequest) as refused:
         parsed(body)
     assert refused.value.param == param
     told = json.loads(CHAT.error(refused.value, "r1"))["error"]
     assert (told["type"], told["param"]) == ("invalid_request", param)
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    """Items of other kinds, words that are none, tools: the rest goes on, and they are named."""
+    items = [{"type": "file", "path": "/etc/passwd"}, {"type": "message", "content": "hi"}, "there", 5]
+    request = parsed({"input": items, "reasoning": "<|im_end|>", "temperature": "hot", "tools": [{"type": "mcp"}]})
+    assert set(request.dropped) == {"input[0]", "input[3]", "reasoning", "temperature", "tools"}
+    assert sent(request)["input"] == [{"type": "message", "content": "hi"}, "there"]
+    assert [text.text for text in request.texts] == ["hi", "there"]
+    request.texts[1].put("you")
+    assert sent(request)["input"][1] == "you"
+
+
+def test_a_context_up_to_the_largest() -> None:
+    """It passes up to the operator's most, and is lowered to that."""
+    for asked, becomes in ((100, 100), (5000, 1000)):
+        request = CHAT.parse(json.dumps({"model": "m", "input": "hi", "context_length": asked}).encode(), MOST)
+        assert sent(request)["context_length"] == becomes
+        assert request.dropped == (() if asked == becomes else ("context_length",))
 
 
 def test_pictures_can_be_refused() -> None:

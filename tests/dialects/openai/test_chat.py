@@ -264,10 +264,11 @@ def test_every_text_of_a_request() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *({"messages": []}, {"messages": None}, {"messages": [{"role": "robot", "content": "a"}]}, {"n": 0}),
+        *({"messages": []}, {"messages": None}, {"messages": [{"role": "a b", "content": "a"}]}, {"n": 0}),
         *({"MESSAGES": []}, {"messages": [{"role": "user", "content": "a", "CONTENT": "b"}]}, {"model": "m:cloud"}),
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "http://x/y.png"}]}]},
-        {"tools": [{"type": "mcp", "server_url": "http://x"}]},
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "http://x/y"}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"url": "file:///y"}}]}]},
     ],
 )
 def test_requests_that_are_refused(body: dict[str, Any]) -> None:

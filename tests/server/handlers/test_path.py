@@ -347,8 +347,8 @@ async def test_the_clients_json_is_written_anew() -> None:
         (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "JSON"),
         (b'{"messages": [{"role": "user", "content": "\xff"}]}', "JSON"),
         (b'{"messages": ' + b"[" * 5000 + b"]" * 5000 + b"}", "depth"),
-        (b'{"messages": [{"role": "wizard", "content": "x"}]}', "role"),
-        (b'{"messages": [{"role": "user", "content": "x"}], "stream": "yes"}', "stream"),
+        (b'{"messages": [{"role": "wizard\\n", "content": "x"}]}', "role"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "n": 1000}', "n must"),
     ],
 )
 async def test_bad_bodies(body: bytes, names: str) -> None:

@@ -110,7 +110,15 @@ async def test_every_closed_path_is_closed(route: Route) -> None:
 async def test_every_read_only_path_shows_what_is_known(route: Route) -> None:
     """On every read-only path only what is known of the model server's answer is shown; its own errors are not."""
     model = {"id": "tiny", "name": "tiny", "key": "tiny", "system": "a secret", "secret": "a secret"}
-    whole = {**model, "data": [model], "models": [model], "version": "1.2.3", "status": "ok", "template": "a secret"}
+    whole: dict[str, object] = {
+        **model,
+        "data": [model],
+        "models": [model],
+        "version": "1.2.3",
+        "status": "ok",
+        "template": "a secret",
+    }
+    whole |= {"cloud": {"disabled": False, "source": "none", "url": "a secret"}}
     path = route.path.replace("{model}", "tiny")
     body = b'{"model": "tiny"}' if route.method == "POST" else b""
     answers = [reply_json(whole), reply_json({"error": "a secret"}, status=500)]
@@ -144,7 +152,7 @@ async def test_a_models_system_prompt_is_shown_only_by_a_setting(allowed: bool) 
         answer = await proxy.client.post(f"{proxy.url}/api/show", json={"name": "tiny", "model": ""})
         assert answer.json() == (shown if allowed else {"details": {"family": "llama"}})
         assert upstream.requests[0].json() == {"model": "tiny", "verbose": False}
-        refused = await proxy.client.post(f"{proxy.url}/api/show", json={"model": "tiny", "template": "x"})
+        refused = await proxy.client.post(f"{proxy.url}/api/show", json={"model": 5})
         assert refused.status_code == 400
         assert isinstance(refused.json()["error"], str)
 
