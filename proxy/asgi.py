@@ -92,7 +92,7 @@ class SharedRuntime:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True)
         stores = [one for one in (store, shadow) if one is not None]
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
-        log.info(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
+        log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         return Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
 
 

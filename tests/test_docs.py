@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from proxy.cli.arguments import grammar
+from proxy.cli.arguments import grammar, parse
+from tools import architecture
 from tools.settings_table import rows
 
 ROOT = Path(__file__).parent.parent
@@ -36,11 +40,37 @@ def test_every_setting_stands_in_the_docs_as_it_is() -> None:
     assert found == list(rows()), "run: python -m tools.settings_table"
 
 
+def test_the_architecture_is_drawn_as_it_is() -> None:
+    """docs/architecture.md holds the imports that there are, and the files that a token and a policy edit enter."""
+    command = [sys.executable, "-m", "tools.architecture", "--print"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    assert printed == page, "run: python -m tools.architecture"
+
+
+def test_a_drawing_has_levels_and_no_arrow_that_follows() -> None:
+    """A room stands above all that it imports; what it reaches through another room needs no arrow."""
+    graph = {"a": frozenset("bcd"), "b": frozenset("c"), "c": frozenset(), "d": frozenset()}
+    assert architecture.levels(graph) == [["a"], ["b"], ["c", "d"]]
+    assert architecture.direct(graph) == {**graph, "a": frozenset("bd")}
+
+
 def test_every_command_stands_in_the_docs() -> None:
     """docs/settings.md names each command of safety-proxy."""
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     for command in grammar()[1]:
         assert f"`safety-proxy {command}" in text
+
+
+@pytest.mark.parametrize("path", DOCS, ids=name_of)
+def test_commands_are_spelled_right(path: Path) -> None:
+    """Every line with safety-proxy in a block of commands is one that it takes, and Python can read the Python."""
+    text = path.read_text("utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"(?:^|/bin/)safety-proxy (.*)", block, re.MULTILINE):
+            parse(shlex.split(line, comments=True))
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        compile(block, str(path), "exec")
 
 
 @pytest.mark.parametrize("path", DOCS, ids=name_of)

@@ -15,7 +15,7 @@ from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
 OUR_LOGGERS = ("proxy", "safety_proxy")  # loggers whose INFO is shown; of all others only warnings and worse
-STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class TextFormatter(logging.Formatter):

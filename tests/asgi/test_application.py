@@ -65,6 +65,15 @@ async def test_it_runs_without_sockets(policies: Path) -> None:
             assert text(events(answer.content)) == "Project [name] is"
 
 
+async def test_the_start_says_whose_limits_hold(policies: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another server's hardening applies: a warning says so, which is seen where nobody has configured the log."""
+    app = create_app(Settings(upstream="http://127.0.0.1:9", policies=policies))
+    async with running(app):
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "limits for heads, slow clients and connections are that server's own" in warning
+    assert "clients of other machines are refused (setting allow_remote_clients)" in warning
+
+
 async def test_it_starts_with_its_first_request_where_nobody_runs_a_lifespan(policies: Path) -> None:
     """httpx.ASGITransport and mounts run no lifespan; the application starts all the same, once."""
     async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream:
