@@ -42,7 +42,7 @@ class Fault(NamedTuple):
 
 
 SCAN, DFA, EDGES = "matching/scan.py", "matching/lazy_dfa.py", "matching/edges.py"
-PLAIN, FOLDED = "matching/plainwords.py", "matching/foldedwords.py"
+PLAIN, FOLDED = "matching/plainwords.py", "matching/spellings.py"
 FAULTS = [
     Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
     Fault(
