@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/matching/test_tricky_cases.py",
     "tests/matching/test_words.py",
+    "tests/matching/test_spellings.py",
     "tests/matching/test_lazy_dfa.py",
     "tests/matching/test_nfa.py",
     "tests/matching/test_charsets.py",
