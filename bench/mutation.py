@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/matching/test_tricky_cases.py",
     "tests/matching/test_words.py",
+    "tests/matching/test_spellings.py",
     "tests/matching/test_lazy_dfa.py",
     "tests/matching/test_nfa.py",
     "tests/matching/test_charsets.py",
@@ -42,7 +43,7 @@ class Fault(NamedTuple):
 
 
 SCAN, DFA, EDGES = "matching/scan.py", "matching/lazy_dfa.py", "matching/edges.py"
-PLAIN, FOLDED = "matching/plainwords.py", "matching/foldedwords.py"
+PLAIN, FOLDED = "matching/plainwords.py", "matching/spellings.py"
 FAULTS = [
     Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
     Fault(

@@ -47,7 +47,7 @@ SPACE = category("s")
 
 def _named(*names: str) -> CharSet:
     """The characters of general categories."""
-    return CharSet.of((code, code) for code in range(0x20000) if unicodedata.category(chr(code)) in names)
+    return CharSet.of((code, code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code)) in names)
 
 
 @cache

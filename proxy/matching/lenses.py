@@ -33,8 +33,12 @@ class Lens(Protocol):
         """Whether it is as if nothing had been read yet."""
 
     @property
+    def remembers(self) -> bool:
+        """Whether it ever keeps something in mind of a text when it is quiet."""
+
+    @property
     def memory(self) -> bool:
-        """What it keeps in mind of the text, when it is quiet."""
+        """Whether it does now."""
 
     @memory.setter
     def memory(self, value: bool) -> None: ...
@@ -55,6 +59,7 @@ class Lens(Protocol):
 class EscapeLens:
     """Escapes resolved."""
 
+    remembers = False
     __slots__ = ("_begun", "_escape", "_sign", "memory")
 
     def __init__(self, sign: str, escape: Callable[[str, int], Escape]) -> None:
@@ -120,6 +125,7 @@ class FloodError(ValueError):
 class FoldLens:
     """References resolved, then every unit folded."""
 
+    remembers = True
     __slots__ = ("_letter", "_references", "_strict", "_unseen")
 
     def __init__(self, strict: bool = False) -> None:

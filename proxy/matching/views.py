@@ -151,8 +151,9 @@ class _Scan:
     def restore_key(self, key: Hashable, position: int) -> int:
         """Go to the state that has this key."""
         assert self._delta is not None
-        self._lens.memory = isinstance(key, _Remembering)
-        key = key.key if isinstance(key, _Remembering) else key
+        if self._lens.remembers:
+            self._lens.memory = isinstance(key, _Remembering)
+            key = key.key if isinstance(key, _Remembering) else key
         self._seen = position - self._delta
         self._mark = self._inner.restore_key(key, self._seen)
         return self._mark + self._delta

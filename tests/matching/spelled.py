@@ -21,10 +21,11 @@ NO_SPACES = (
 )  # fmt: skip
 VOWELS = "\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3\u0ebd\uff9e\uff9f"
 LEADING = "เแโใไເແໂໃໄ\u19b5\u19b6\u19b7\u19ba\uaab5\uaab6\uaab9\uaabb\uaabc"
-INVISIBLE = (
+_HIDDEN = (
     "\u00ad\u034f\u061c\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
 )
-_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_INVISIBLE = re.compile(f"[{_HIDDEN}]")
+INVISIBLE = "\ue000I\ue001"
 
 
 def kind(char: str) -> str:
@@ -52,14 +53,27 @@ SAMPLE = sorted(
     | {*"كتب\u064e\u0640", *"שלום\u05b8", *"ກໄ\u0eb1", *"កា\u17d2", *"မြ\u103a", *"🍆❤", *"Α\u200f炸弹"}
 )
 """The characters that texts of the tests are made of."""
+FEW = frozenset("ab1 kKs\u017f\u212a\u00e9\n_Z\u00e7\u0661\u2003.\u0301\u2060")
+"""Those of most tests: a class of few characters is compiled sooner."""
+_CLASS = re.compile("\ue000(.)(.?)\ue001")
+
+
+def of_kinds(kinds: str, no_spaces: bool | None = None) -> str:
+    """A stand-in for the inside of a class of `re`: characters of a kind; of marks perhaps only of some scripts."""
+    return f"\ue000{kinds}{'' if no_spaces is None else int(no_spaces)}\ue001"
+
+
+def filled(pattern: str, few: bool) -> str:
+    """The pattern with the classes for the characters that occur."""
+    return _CLASS.sub(lambda found: _members(found[1], found[2], few), pattern)
 
 
 @cache
-def of_kinds(kinds: str, no_spaces: bool | None = None) -> str:
-    """The inside of a class of `re`: characters of these kinds; of marks perhaps only those of some scripts."""
+def _members(kinds: str, some: str, few: bool) -> str:
+    no_spaces = bool(int(some)) if some else None
     wide = (*NO_SPACES[:9], "HANGUL", "HALFWIDTH KATA")
     out: list[list[int]] = []
-    for char in SAMPLE:
+    for char in sorted(FEW) if few else SAMPLE:
         code, own = ord(char), kind(char)
         if own not in kinds:
             continue
@@ -72,7 +86,7 @@ def of_kinds(kinds: str, no_spaces: bool | None = None) -> str:
             out[-1][1] = code
         else:
             out.append([code, code])
-    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in out)
+    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in out) or "\\uffff"
 
 
 def _first(char: str, invisible: bool) -> str:
@@ -91,9 +105,18 @@ def _last(text: str, invisible: bool) -> str:
     return {"W": f"(?![{joins}{marks}{INVISIBLE}])", "S": f"(?![{marks}])"}.get(own, "")
 
 
+def plain(word: str, few: bool = False) -> str:
+    """The pattern for a word without `fold`; `few`: for texts of the characters in FEW."""
+    return filled(_plain(word), few)
+
+
+def expand(word: str, few: bool = False) -> str:
+    """The pattern for one word or phrase, over the folded text."""
+    return filled(_expand(word), few)
+
+
 @cache
-def plain(word: str) -> str:
-    """The pattern for a word without `fold`."""
+def _plain(word: str) -> str:
     word = " ".join(word.split())
     inner = "".join(_any_case(char) for char in word)
     return f"{_first(word[0], True)}{inner}{_last(word, True)}"
@@ -146,8 +169,7 @@ class _Letter(NamedTuple):
 
 
 @cache
-def expand(word: str) -> str:
-    """The pattern for one word or phrase, over the folded text."""
+def _expand(word: str) -> str:
     word = " ".join(word.split())
     folded = fold_text(word)
     letters = _letters(word)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.core.types import Action, Rule
 from proxy.matching.errors import PatternError
-from proxy.matching.foldedwords import LEET
 from proxy.matching.folding import parts
+from proxy.matching.foldsymbols import LEET
 from proxy.matching.matcher import Matcher, compile_rule
 from proxy.matching.rules import MatchRule
 from tests import laws

@@ -260,3 +260,15 @@ def test_matches_that_are_open_for_long_make_no_states() -> None:
     for _ in range(MOST_OPEN * 4):
         scan.feed("c")
     assert len(check.cache) < MOST_OPEN * 3
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_letter_that_a_mark_would_change_is_kept_in_mind(escaped: bool) -> None:
+    """A breve after a cached token makes another letter after the Cyrillic i, and is decoration after a Latin one."""
+    rule = MatchRule(Rule("p", "r", Action.REWRITE), words=("\u0438", "a"), fold=True)
+    check, plain = (Matcher([compile_rule(rule)], escaped, max_cached=cached) for cached in (MAX_CACHED, 0))
+    for letter in ("\u0438", "a", "\u0438", "a", "\u0438"):
+        for said in (["x ", letter, "\u0306", " "], ["x ", letter, " "], ["x ", letter, "\u0306 "]):
+            assert answers(check, said) == answers(plain, said)
+            changed = letter != "a" and "\u0306" in said[2]
+            assert bool(spans(answers(check, said))) is not changed

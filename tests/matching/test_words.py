@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.prompt import judge
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import MAX_ENTRY, compile_rule
 from proxy.matching.errors import PatternError
@@ -83,7 +84,7 @@ def test_no_character_waits_in_vain(seed: int, alphabet: str) -> None:
     scan = Matcher([compile_rule(rule)]).open()
     text = "".join(rng.choices(few, k=8))
     for read, char in enumerate(text, 1):
-        opened = oracle.opened(oracle.pattern_of(rule), text[:read], "".join(few) + "a", 3)
+        opened = oracle.opened(oracle.pattern_of(rule, text), text[:read], "".join(few) + "a", 3)
         assert scan.feed(char).watermark == opened
 
 
@@ -228,3 +229,13 @@ def test_what_a_list_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert scan.feed("h.").findings
     assert rule.words is not None
     assert len(rule.words._cursors) <= 3
+
+
+@pytest.mark.parametrize("joiner", ["\n", "\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_phrase_is_found_across_two_messages(joiner: str, fold: bool) -> None:
+    """Its words stand in two texts that a model reads one after the other; each loses its part."""
+    check = Matcher([compile_rule(words_rule("blue heron", fold=fold, action=Action.REWRITE))])
+    *_, judged = judge(["the blue", "heron flies", "blue", "herons"], joiner, [check])
+    assert judged is not None
+    assert judged.parts == ("the [removed]", " flies", "blue", "herons")
