@@ -17,7 +17,7 @@ from proxy.server.upstream.http1 import ResponseParser
 from proxy.server.upstream.transport import NO_TIMEOUTS, Http1Origin, Http1Response, Http1Transport, Timeouts
 from tests.server.faulty_server import FaultyServer, Peer, Script, answers, chunked, ok
 from tests.server.transports import Clock, loops, scripted, watched_loop
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, a_moment, until
 
 
 @pytest.fixture(scope="module", params=loops())
@@ -190,6 +190,8 @@ async def test_dripping_head() -> None:
             step.set()
             await until(lambda: response._buffered)
             clock.forward(34)
+        await a_moment()
+        assert asking.done()
         with pytest.raises(httpx.ReadTimeout):
             await asking
 
@@ -220,6 +222,8 @@ async def test_dripping_body() -> None:
         reading = asyncio.ensure_future(response.read_some())
         await asyncio.sleep(0)
         clock.forward(101)
+        await a_moment()
+        assert reading.done()
         with pytest.raises(httpx.ReadTimeout):
             await reading
 
