@@ -73,7 +73,8 @@ class InputText:
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)
-    sealed:  it stands in a field for a signature or for encrypted reasoning; see proxy.dialects.common.opaque
+    aside:   it stands beside what is said: nothing joins it with the texts before and behind it
+    thought: it is reasoning, whatever it is called where it stands
     """
 
     role: str
@@ -84,12 +85,13 @@ class InputText:
     newest: bool = True
     group: int = 0
     escaped: bool = False
-    sealed: bool = False
+    aside: bool = False
+    thought: bool = False
 
     @property
     def kind(self) -> Kind:
         """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
-        if self.sealed:
+        if self.thought:
             return Kind.REASONING
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
@@ -100,7 +102,7 @@ class InputText:
     @property
     def is_name(self) -> bool:
         """Whether it names something beside what is said: nothing joins it with the texts before and behind it."""
-        return self.sealed or self.param.rpartition(".")[2] in _NAMES
+        return self.aside or self.param.rpartition(".")[2] in _NAMES
 
     def put(self, text: str) -> None:
         """Write another text in its place."""
@@ -139,7 +141,7 @@ class Request:
 
     def prefills(self) -> dict[Kind, str]:
         """By kind, the texts that the model is made to continue."""
-        newest = (text for text in self.texts if text.role == "assistant" and text.newest and not text.sealed)
+        newest = (text for text in self.texts if text.role == "assistant" and text.newest and not text.aside)
         thought = "".join(text.text for text in newest if text.kind is Kind.REASONING)
         begun = {Kind.CONTENT: self.prefill, Kind.REASONING: thought}
         return {kind: text for kind, text in begun.items() if text}

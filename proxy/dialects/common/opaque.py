@@ -45,10 +45,10 @@ def decoded_text(text: str) -> str:
 def opaque_texts(value: str, role: str, param: str, container: Any, key: Any) -> list[InputText]:
     """The texts of a request's field for a blob: the string itself, and what it spells. Both are reasoning."""
     place = _Place(container, key)
-    texts = [InputText(role, value, param, place, "itself", sealed=True)]
+    texts = [InputText(role, value, param, place, "itself", aside=True, thought=True)]
     spelled = decoded_text(value)
     if spelled:
-        texts.append(InputText(role, spelled, param, place, "spelled", sealed=True))
+        texts.append(InputText(role, spelled, param, place, "spelled", aside=True, thought=True))
     return texts
 
 

@@ -87,7 +87,7 @@ def test_blobs_inside_nested_json() -> None:
     """A field for a blob is found at any depth; a blob under another key is a text like any other."""
     value = {"results": [{"encrypted_content": blob(SENTENCE.encode()), "id": blob(SENTENCE.encode())}]}
     texts = with_spelled(nested_texts(value, "tool", "content"))
-    assert [text.text for text in texts if text.sealed] == [blob(SENTENCE.encode()), SENTENCE]
+    assert [text.text for text in texts if text.thought] == [blob(SENTENCE.encode()), SENTENCE]
     next(text for text in texts if text.text == SENTENCE).put("")
     assert value == {"results": [{"encrypted_content": "", "id": blob(SENTENCE.encode())}]}
 
