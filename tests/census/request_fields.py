@@ -83,6 +83,7 @@ _RAW = "it goes around the chat template; a setting allows it"
 _TOOLS = "the model server would run tools; a setting allows it"
 _DATA = "only data: URLs are taken; a setting allows others"
 _NOT_SENT = "it names a tool that is not sent"
+_NOTHING_LEFT = "it is left out, and then nothing is left of the input"
 _STATE = "the model server remembers; a setting allows it"
 
 _SOUND: dict[str, tuple[Fate, str]] = {
@@ -122,7 +123,8 @@ EXEMPT: dict[str, tuple[Fate, str]] = {  # by its path in a request, with the do
     "conversation": (Fate.REFUSED, _STATE),
     "conversation.id": (Fate.REFUSED, _STATE),
     "input[][item_reference].id": (Fate.REFUSED, _STATE),
-    "input[][mcp_approval_response]": (Fate.REFUSED, "it is left out, and then nothing is left of the input"),
+    **dict.fromkeys(("/v1/responses input[][?]", "input[][mcp_approval_response]"), (Fate.REFUSED, _NOTHING_LEFT)),
+    "/v1/responses tool_choice[function].function.name": (Fate.JUDGED, "a function may be named in a form of chat"),
 }
 ENDINGS: dict[str, tuple[Fate, str]] = {
     ".annotations": (Fate.DROPPED, "notes on an answer are not part of a prompt"),

@@ -70,7 +70,7 @@ def go_sees(row: Row, body: bytes) -> bool:
 @pytest.mark.anyio
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.path} {row.place.path}")
 async def test_no_hidden_text_goes_upstream(row: Row) -> None:
-    """Another case, U+017F, U+212A or a key twice, at every depth: refused, or left out, or judged where Go reads it."""
+    """Another case, U+017F, U+212A or a key twice, at every depth: refused, left out, or judged where Go reads it."""
     evil, good = ({"a": text} if row.place.free else text for text in (HIDDEN, "clean"))
     count = 0
     for twist in twisted(row.request(evil), row.request(good)):

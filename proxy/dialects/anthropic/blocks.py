@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.dialects.anthropic.tools import CACHE, TOOL
 from proxy.dialects.base import InputText, Options
+from proxy.dialects.common.media import check_media
 from proxy.dialects.common.nested_texts import nested_texts
 from proxy.dialects.common.opaque import opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
@@ -34,7 +35,6 @@ from proxy.dialects.common.request_fields import (
     one_of,
 )
 from proxy.dialects.common.whole import Whole, said
-from proxy.errors import BadRequest
 
 _CITED = lenient(by_type("an object or null", object=Object({"enabled": SWITCH}), null=NULL))
 _MEDIA_TYPE = lenient(
@@ -60,7 +60,7 @@ def _text_too(take_part: Take) -> Take:
 
 def content_of(variants: Mapping[str, Take]) -> Take:
     """A string, null, or blocks of these kinds; a block that stands alone is an array of one."""
-    blocks = list_of(_text_too(kinds("type", variants)))
+    blocks = list_of(lenient(_text_too(kinds("type", variants))))
 
     def alone(value: Any, path: str, report: Report) -> Any:
         return blocks([value], path, report)
@@ -244,7 +244,7 @@ def is_shown(content: Any) -> bool:
 def _texts_of(holder: dict[str, Any], role: str, path: str, options: Options) -> Iterator[InputText]:
     kind = holder["type"]
     if kind == "image":
-        check_image(holder["source"], path, options)
+        check_media(holder["source"], path, options)
         return
     for key in (key for key in holder if key not in _UNREAD):
         for text in _texts_at(holder, key, role, f"{path}.{key}", options):
@@ -272,16 +272,3 @@ def _inner_texts(value: Any, role: str, path: str, options: Options) -> Iterator
         yield from block_texts(value, role, path, options)
     for i, block in enumerate(value if isinstance(value, list) else ()):
         yield from block_texts(block, role, f"{path}[{i}]", options)
-
-
-def check_image(source: dict[str, Any], path: str, options: Options) -> None:
-    """Pictures: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
-    if not options.allow_images:
-        raise BadRequest(f"{path}: pictures are refused by policy", path, "media_refused")
-    remote = source["type"] == "url" and not source["url"].lower().startswith("data:")
-    if remote and not options.allow_remote_images:
-        raise BadRequest(
-            f"{path}: the backend would fetch this picture; send it as base64 (setting allow_remote_images)",
-            path,
-            "remote_image",
-        )

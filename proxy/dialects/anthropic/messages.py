@@ -11,7 +11,7 @@ from proxy.core.events import Frame, Release
 from proxy.core.guard import ALL, Guard
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
-from proxy.dialects.anthropic.request import MESSAGES, drop_lost_choice, prefill, prompt_texts, wanted_format
+from proxy.dialects.anthropic.request import MESSAGES, settle_tools, prefill, prompt_texts, wanted_format
 from proxy.dialects.base import Answer, Notice, Options, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import limit
@@ -37,7 +37,7 @@ class AnthropicMessages:
         clean = MESSAGES(given, "", report)
         if not clean["messages"]:
             raise BadRequest("messages must not be empty", "messages", "missing_field")
-        drop_lost_choice(clean, given.get("tools"), report)
+        settle_tools(clean, given.get("tools"), report)
         request = Request(
             model=clean.get("model", ""),
             body=clean,

@@ -31,9 +31,9 @@ from proxy.dialects.common.request_fields import (
     lenient,
     list_of,
     one_or_more,
+    role,
     words,
 )
-from proxy.errors import BadRequest
 
 ROLES = ("user", "assistant", "system", "developer", "tool")
 
@@ -42,7 +42,7 @@ def _settings(**keys: Take) -> Take:
     return lenient(by_type("an object or null", object=Object(keys), null=NULL))
 
 
-_MESSAGE = Object({"role": STRING, "content": content_of(BLOCKS)}, ["role"])
+_MESSAGE = Object({"role": role(*ROLES), "content": content_of(BLOCKS)}, ["role"])
 _FORMAT = lenient(
     by_type(
         "an object or null",
@@ -65,7 +65,7 @@ MESSAGES = Object(
         "temperature": PASSED,
         "top_p": PASSED,
         "top_k": PASSED,
-        "tools": by_type("an array of tools", array=list_of(TOOL), null=NULL),
+        "tools": lenient(by_type("an array of tools", array=list_of(lenient(TOOL)), null=NULL)),
         "tool_choice": TOOL_CHOICE,
         "thinking": _settings(
             type=words("enabled", "disabled", "adaptive", "between_tools"),
@@ -91,12 +91,17 @@ MESSAGES = Object(
 """POST /v1/messages and /v1/messages/count_tokens."""
 
 
-def drop_lost_choice(body: dict[str, Any], given: Any, report: Report) -> None:
-    """Leave out a choice of a tool that was left out; `given` are the tools as the client sent them."""
+def settle_tools(body: dict[str, Any], given: Any, report: Report) -> None:
+    """Leave out a list of which nothing is left, and a choice of what was left out.
+
+    given: the tools as the client sent them
+    """
+    if given and body.get("tools") == []:
+        del body["tools"]
     choice = body.get("tool_choice")
     if choice and is_lost(choice, body.get("tools") or [], given):
         del body["tool_choice"]
-        report.dropped.append("tool_choice")
+        report.forget("tool_choice")
 
 
 def wanted_format(body: dict[str, Any]) -> Any:
@@ -118,8 +123,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 
 
 def _message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
-    """Every text in the messages, in reading order. Normalises roles."""
-    roles = [_role(message, i) for i, message in enumerate(messages)]
+    """Every text in the messages, in reading order."""
+    roles = [message["role"] for message in messages]
     last_answer = max((i for i, role in enumerate(roles[:-1]) if role == "assistant"), default=-1)
     found = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
     for i, texts in enumerate(found):
@@ -130,25 +135,18 @@ def _message_texts(messages: list[dict[str, Any]], options: Options) -> list[Inp
     return [text for texts in found for text in texts]
 
 
-def _role(message: dict[str, Any], i: int) -> str:
-    role = message["role"] = message["role"].lower()
-    if role not in ROLES:
-        path = f"messages[{i}].role"
-        raise BadRequest(f"{path} {role[:40]!a} is not a role; use one of {', '.join(ROLES)}", path, "invalid_role")
-    return str(role)
-
-
 def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputText]:
-    return _said_by(message["role"], message.get("content"), f"{path}.content", message, "content", options)
+    speaker = message["role"] if message["role"] in ROLES else "user"  # whom nobody knows is judged like the user
+    return _said_by(speaker, message.get("content"), f"{path}.content", message, "content", options)
 
 
-def _said_by(role: str, content: Any, path: str, container: Any, key: str, options: Options) -> list[InputText]:
+def _said_by(speaker: str, content: Any, path: str, container: Any, key: str, options: Options) -> list[InputText]:
     """The texts of a string, or of blocks."""
     if isinstance(content, str):
-        return [InputText(role, content, path, container, key)]
+        return [InputText(speaker, content, path, container, key)]
     texts: list[InputText] = []
     for j, block in enumerate(content or ()):
-        texts += block_texts(block, role, f"{path}[{j}]", options)
+        texts += block_texts(block, speaker, f"{path}[{j}]", options)
     return texts
 
 

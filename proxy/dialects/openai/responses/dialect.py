@@ -15,7 +15,7 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.responses.answer import ResponsesAnswer
 from proxy.dialects.openai.responses.request import (
     RESPONSES,
-    drop_lost_choice,
+    settle_tools,
     limit_includes,
     limit_state,
     prefill,
@@ -41,7 +41,7 @@ class OpenAIResponses:
         clean = RESPONSES(given, "", report)
         if clean["input"] == []:
             raise BadRequest("input holds no item that is known here", "input", "missing_field")
-        drop_lost_choice(clean, given.get("tools"), report)
+        settle_tools(clean, given.get("tools"), report)
         request = Request(
             model=clean.get("model", ""),
             body=clean,

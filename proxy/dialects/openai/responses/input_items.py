@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from proxy.dialects.base import InputText, Options
+from proxy.dialects.common.media import check_media
 from proxy.dialects.common.nested_texts import nested_texts
 from proxy.dialects.common.opaque import FIELDS, is_blob, opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
@@ -32,6 +33,7 @@ from proxy.dialects.common.request_fields import (
     lenient,
     list_of,
     one_of,
+    role,
 )
 from proxy.dialects.common.whole import Whole, said
 from proxy.dialects.openai.responses.tools import TOOL
@@ -58,9 +60,8 @@ _PARTS: dict[str, Take] = {
     "encrypted_content": _typed("encrypted_content", encrypted_content=STRING),
     "input_file": left_out("a file, which nobody here can read"),
 }
-_CONTENT = by_type(
-    "a string, null or an array of parts", string=STRING, null=NULL, array=list_of(kinds("type", _PARTS))
-)
+_PART = lenient(kinds("type", _PARTS))
+_CONTENT = by_type("a string, null or an array of parts", string=STRING, null=NULL, array=list_of(_PART))
 
 
 def _or(empty: Any, take_part: Take) -> Take:
@@ -84,7 +85,7 @@ def _as_source(take_part: Take) -> Take:
 
 _OUTPUT = _or(
     "",
-    by_type("a string or an array of parts", string=STRING, array=list_of(kinds("type", _PARTS)), object=anything),
+    by_type("a string or an array of parts", string=STRING, array=list_of(_PART), object=anything),
 )
 _KEPT: dict[str, Take] = {"id": OPTIONAL_STRING, "status": OPTIONAL_STRING}
 _CALLED: dict[str, Take] = {
@@ -94,7 +95,7 @@ _CALLED: dict[str, Take] = {
     "caller": anything,
     "async": SWITCH,
 }
-_TOOLS = by_type("an array of tools", array=list_of(TOOL), null=NULL)
+_TOOLS = lenient(by_type("an array of tools", array=list_of(lenient(TOOL)), null=NULL))
 
 
 def _item(*known: str, required: tuple[str, ...] = (), **keys: Take) -> Object:
@@ -120,7 +121,8 @@ class _Remembered(Object):
 
 ITEMS: dict[str, Take] = {
     "message": Object(
-        {"type": OPTIONAL_STRING, "role": STRING, "content": _CONTENT, "phase": OPTIONAL_STRING, **_KEPT}, ["role"]
+        {"type": OPTIONAL_STRING, "role": role(*ROLES), "content": _CONTENT, "phase": OPTIONAL_STRING, **_KEPT},
+        ["role"],
     ),
     "agent_message": _typed(author=OPTIONAL_STRING, recipient=OPTIONAL_STRING, content=_CONTENT, **_KEPT),
     "reasoning": _typed(summary=_CONTENT, content=_CONTENT, encrypted_content=OPTIONAL_STRING, **_KEPT),
@@ -180,7 +182,7 @@ def _named_kind(take_part: Take) -> Take:
     return take
 
 
-ITEM = _named_kind(kinds("type", ITEMS, default="message"))
+ITEM = lenient(_named_kind(kinds("type", ITEMS, default="message")))
 
 _OUTPUTS = ("tool_search_output", "program_output", "mcp_list_tools", "agent_message")
 _SHOWN = (
@@ -198,23 +200,19 @@ def is_shown(item: Mapping[str, Any]) -> bool:
     return _kind(item) in _SHOWN
 
 
-def role_of(item: dict[str, Any], path: str) -> str:
-    """Whose words an item has. Normalises the role of a message."""
+def role_of(item: Mapping[str, Any]) -> str:
+    """Whose words an item has."""
     kind = _kind(item)
     if kind == "additional_tools":
         return "system"
     if kind != "message":
         return "tool" if kind.endswith("_call_output") or kind in _OUTPUTS else "assistant"
-    role = item["role"] = item["role"].lower()
-    if role not in ROLES:
-        where = f"{path}.role"
-        raise BadRequest(f"{where} {role[:40]!a} is not a role; use one of {', '.join(ROLES)}", where, "invalid_role")
-    return str(role)
+    return item["role"] if item["role"] in ROLES else "user"  # whom nobody knows is judged like the user
 
 
-def item_texts(item: dict[str, Any], role: str, path: str, options: Options) -> list[InputText]:
+def item_texts(item: dict[str, Any], speaker: str, path: str, options: Options) -> list[InputText]:
     """Every text of an item. Those of items that the model servers skip stand aside."""
-    texts = list(_texts_of(item, role, path, options))
+    texts = list(_texts_of(item, speaker, path, options))
     kind = _kind(item)
     for text in texts:
         text.thought |= kind == "reasoning" and not text.aside
@@ -222,29 +220,29 @@ def item_texts(item: dict[str, Any], role: str, path: str, options: Options) -> 
     return texts
 
 
-def _texts_of(holder: dict[str, Any], role: str, path: str, options: Options) -> Iterator[InputText]:
+def _texts_of(holder: dict[str, Any], speaker: str, path: str, options: Options) -> Iterator[InputText]:
     """The texts of an item or of a part of one."""
     if holder.get("type") in _MEDIA:
-        _check_media(holder, path, options)
+        check_media(holder.get("image_url") or holder.get("input_audio"), path, options)
         return
     for key in (key for key in holder if key not in _UNREAD):
-        for text in _texts_at(holder, key, role, f"{path}.{key}", options):
+        for text in _texts_at(holder, key, speaker, f"{path}.{key}", options):
             text.aside |= key not in _SAID_UNDER and not _is_only_thought(holder, key)
             yield text
 
 
-def _texts_at(holder: dict[str, Any], key: str, role: str, path: str, options: Options) -> Iterable[InputText]:
+def _texts_at(holder: dict[str, Any], key: str, speaker: str, path: str, options: Options) -> Iterable[InputText]:
     """The texts under one key of an item or a part."""
     value = holder[key]
     if isinstance(value, str):
         if key in FIELDS and is_blob(value):
-            return opaque_texts(value, role, path, holder, key)
-        return [InputText(role, value, path, holder, key, escaped=key == "arguments")]
+            return opaque_texts(value, speaker, path, holder, key)
+        return [InputText(speaker, value, path, holder, key, escaped=key == "arguments")]
     if key in ("content", "summary") or (key == "output" and _has_parts(value)):
-        return _part_texts(value, role, path, options)
+        return _part_texts(value, speaker, path, options)
     if type(value) in (int, float):
-        return [InputText(role, json.dumps(value), path, holder, key)]
-    return with_spelled(nested_texts(value, role, path))
+        return [InputText(speaker, json.dumps(value), path, holder, key)]
+    return with_spelled(nested_texts(value, speaker, path))
 
 
 def _is_only_thought(holder: Mapping[str, Any], key: str) -> bool:
@@ -258,26 +256,12 @@ def _has_parts(output: Any) -> bool:
     return all(isinstance(part, dict) and part.get("type") in (*_PARTS, *_MEDIA) for part in parts)
 
 
-def _part_texts(value: Any, role: str, path: str, options: Options) -> Iterator[InputText]:
+def _part_texts(value: Any, speaker: str, path: str, options: Options) -> Iterator[InputText]:
     if isinstance(value, dict):
-        yield from _texts_of(value, role, path, options)
+        yield from _texts_of(value, speaker, path, options)
     for j, part in enumerate(value if isinstance(value, list) else ()):
-        yield from _texts_of(part, role, f"{path}[{j}]", options)
+        yield from _texts_of(part, speaker, f"{path}[{j}]", options)
 
 
 def _kind(item: Mapping[str, Any]) -> str:
     return item.get("type") or "message"
-
-
-def _check_media(part: dict[str, Any], path: str, options: Options) -> None:
-    """Pictures and sound: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
-    if not options.allow_images:
-        raise BadRequest(f"{path}: pictures and audio are refused by policy", path, "media_refused")
-    image = part.get("image_url", "data:")
-    url = image["url"] if isinstance(image, dict) else image
-    if not url.lower().startswith("data:") and not options.allow_remote_images:
-        raise BadRequest(
-            f"{path}: only data: URLs are taken, the backend would fetch anything else (setting allow_remote_images)",
-            path,
-            "remote_image",
-        )

@@ -66,7 +66,7 @@ RESPONSES = Object(
         "model": STRING,
         "input": by_type("a string or an array of items", string=STRING, array=_ITEMS, object=_alone),
         "instructions": OPTIONAL_STRING,
-        "tools": by_type("an array of tools", array=list_of(TOOL), null=NULL),
+        "tools": lenient(by_type("an array of tools", array=list_of(lenient(TOOL)), null=NULL)),
         "tool_choice": TOOL_CHOICE,
         "parallel_tool_calls": SWITCH,
         "text": _settings(
@@ -104,18 +104,23 @@ RESPONSES = Object(
 INCLUDES = ("reasoning.encrypted_content",)
 
 
-def drop_lost_choice(body: dict[str, Any], given: Any, report: Report) -> None:
-    """Leave out a choice of a tool that was left out; `given` are the tools as the client sent them."""
+def settle_tools(body: dict[str, Any], given: Any, report: Report) -> None:
+    """Leave out a list of which nothing is left, and a choice of what was left out.
+
+    given: the tools as the client sent them
+    """
+    if given and body.get("tools") == []:
+        del body["tools"]
     choice = body.get("tool_choice")
     if not choice:
         return
     kept = kept_choice(choice, body.get("tools") or [], given)
-    if kept != choice:
-        report.dropped.append("tool_choice")
     if kept is None:
         del body["tool_choice"]
-    else:
+        report.forget("tool_choice")
+    elif kept != choice:
         body["tool_choice"] = kept
+        report.dropped.append("tool_choice.tools")
 
 
 def limit_state(request: Request, options: Options) -> None:
@@ -157,8 +162,8 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 
 
 def _item_texts(items: list[dict[str, Any]], options: Options) -> list[InputText]:
-    """Every text in the items, in reading order. Normalises roles."""
-    roles = [role_of(item, f"input[{i}]") for i, item in enumerate(items)]
+    """Every text in the items, in reading order."""
+    roles = [role_of(item) for item in items]
     last_answer = max((i for i, role in enumerate(roles[:-1]) if role == "assistant"), default=-1)
     found = [item_texts(item, roles[i], f"input[{i}]", options) for i, item in enumerate(items)]
     for i, texts in enumerate(found):
