@@ -201,6 +201,28 @@ async def test_messages_around_one_that_is_not_shown_are_read_as_one(content: An
     assert HEAD.encode() not in body or TAIL.encode() not in body
 
 
+@pytest.mark.parametrize("rule", [BLOCK, REWRITE])
+async def test_what_stands_beside_a_text_does_not_part_it_from_the_next(rule: str) -> None:
+    """Citations of a text, the phase of a message, and a list of tools between two results are not read in line."""
+    cited = {"type": "text", "text": BEFORE + HEAD, "citations": [{"cited_text": "a page"}]}
+    parts = [
+        await sent(MESSAGES, rule, messages=[user(cited, {"type": "text", "text": TAIL + AFTER})]),
+        await sent(RESPONSES, rule, input=[{**user(BEFORE + HEAD), "phase": "commentary"}, user(TAIL + AFTER)]),
+        await sent(
+            RESPONSES,
+            rule,
+            input=[
+                {"type": "function_call_output", "call_id": "a", "output": BEFORE + HEAD},
+                {"type": "mcp_list_tools", "tools": [{"name": "f", "description": "a page"}]},
+                {"type": "function_call_output", "call_id": "b", "output": TAIL + AFTER},
+            ],
+        ),
+    ]
+    for body in parts:
+        assert (body == STOPPED) == (rule == BLOCK)
+        assert not leaks(body, HEAD, TAIL)
+
+
 # -- c01, r03
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}}
