@@ -97,7 +97,7 @@ _DOCUMENT = _block(
                 {"type": STRING, "content": content_of({"text": TEXT, "image": _IMAGE})},
                 ["content"],
             ),
-            "base64": left_out("a PDF, which nobody here can read"),
+            "base64": left_out("a PDF: nobody here can read it"),
             "url": left_out("the server would fetch it, and nobody here would read it"),
             "file": left_out("it lies on the server, where nobody here can read it"),
         },

@@ -11,7 +11,7 @@ from proxy.core.events import Frame, Release
 from proxy.core.guard import ALL, Guard
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
-from proxy.dialects.anthropic.request import MESSAGES, settle_tools, prefill, prompt_texts, wanted_format
+from proxy.dialects.anthropic.request import MESSAGES, prefill, prompt_texts, settle_tools, wanted_format
 from proxy.dialects.base import Answer, Notice, Options, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import limit

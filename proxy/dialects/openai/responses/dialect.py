@@ -15,11 +15,11 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.responses.answer import ResponsesAnswer
 from proxy.dialects.openai.responses.request import (
     RESPONSES,
-    settle_tools,
     limit_includes,
     limit_state,
     prefill,
     prompt_texts,
+    settle_tools,
 )
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest

@@ -47,10 +47,11 @@ def _typed(*required: str, **keys: Take) -> Whole:
 
 
 _NOTE = left_out("notes on an answer are not part of a prompt")
-_TEXT = _typed("text", text=said(STRING), annotations=_NOTE, logprobs=_NOTE, prompt_cache_breakpoint=_NOTE)
-_URL = by_type("a string or an object", string=STRING, object=Object({"url": STRING, "detail": _NOTE}, ["url"]))
-_ON_SERVER = left_out("it lies on the server, where nobody here can see it")
+_CACHED = left_out("it marks the vendor's prompt cache")
+_TEXT = _typed("text", text=said(STRING), annotations=_NOTE, logprobs=_NOTE, prompt_cache_breakpoint=_CACHED)
 _DETAIL = lenient(one_of("auto", "low", "high", "original"))
+_URL = by_type("a string or an object", string=STRING, object=Object({"url": STRING, "detail": _DETAIL}, ["url"]))
+_ON_SERVER = left_out("it lies on the server, where nobody here can see it")
 _SOUND = lenient(one_of("wav", "mp3", "flac", "ogg", "opus", "aac", "m4a", "pcm16", "webm"))
 _PARTS: dict[str, Take] = {
     **dict.fromkeys(("input_text", "output_text", "text", "summary_text", "reasoning_text"), _TEXT),
@@ -109,6 +110,17 @@ def stateful(path: str, what: str) -> BadRequest:
     return BadRequest(f"{path}: {what} is refused here; {hint}", path, "stateful")
 
 
+class _Message(Object):
+    """A message. Where all its parts were left out it says nothing: model servers want a text then."""
+
+    def __call__(self, value: Any, path: str, report: Report) -> dict[str, Any]:
+        """What is sent of the message. Raises BadRequest."""
+        clean = super().__call__(value, path, report)
+        if clean.get("content") == [] and value["content"]:
+            clean["content"] = ""
+        return clean
+
+
 class _Remembered(Object):
     """An item that the model server remembers: nobody has judged it, and without it the rest means something else."""
 
@@ -120,7 +132,7 @@ class _Remembered(Object):
 
 
 ITEMS: dict[str, Take] = {
-    "message": Object(
+    "message": _Message(
         {"type": OPTIONAL_STRING, "role": role(*ROLES), "content": _CONTENT, "phase": OPTIONAL_STRING, **_KEPT},
         ["role"],
     ),

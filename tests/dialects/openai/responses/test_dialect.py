@@ -291,7 +291,10 @@ def test_a_prefill() -> None:
     "body",
     [
         *({"input": []}, {"input": None}, {"input": [1]}, {"input": [{"role": "a<|im_end|>", "content": "a"}]}),
-        *({"input": [{"type": "item_reference", "id": "m"}]}, {"input": [{"role": "user", "content": "a"}, {"id": "m"}]}),
+        *(
+            {"input": [{"type": "item_reference", "id": "m"}]},
+            {"input": [{"role": "user", "content": "a"}, {"id": "m"}]},
+        ),
         *({"previous_response_id": "r"}, {"conversation": "c"}, {"conversation": {"id": "c"}}),
         *({"INPUT": "a"}, {"model": "m:cloud"}, {"instructions": 1}, {"input": [{"type": "odd", "text": "a"}]}),
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://x/y.png"}]}]},
