@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from proxy.dialects.anthropic import request as anthropic_request
 from proxy.dialects.lmstudio import request as lmstudio_request
 from proxy.dialects.ollama import models as ollama_models
 from proxy.dialects.ollama import request as ollama_request
 from proxy.dialects.openai import completions as openai_completions
 from proxy.dialects.openai import request as openai_request
+from proxy.dialects.openai.responses import request as responses_request
 from proxy.server.routing.routes import TABLE, Access, Route, RouteTable
+from tools import inner_parts
 
 OLLAMA = (
     *("POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions"),
@@ -126,6 +129,8 @@ TABLES = {
     "its `options`": ollama_request.OPTIONS,
     "`/api/show`": ollama_models.SHOW_REQUEST,
     "`/api/v1/chat`": lmstudio_request.CHAT,
+    "`/v1/messages`": anthropic_request.MESSAGES,
+    "`/v1/responses`": responses_request.RESPONSES,
 }
 """Allow-lists whose own keys people look for; each is a row of that page."""
 
@@ -156,6 +161,7 @@ def lines() -> Iterator[str]:
     """The page."""
     yield HEAD.rstrip("\n") + "\n"
     yield from left_out()
+    yield from inner_parts.section()
     for backend, doors in BACKENDS.items():
         yield f"## {backend}\n\n| path | | |\n|---|---|---|"
         yield from (f"| `{door}` | {WORDS[row(door).access]} | {row(door).note} |" for door in doors)
@@ -164,11 +170,12 @@ def lines() -> Iterator[str]:
     yield "## The proxy's own, and others\n\n| path | | |\n|---|---|---|"
     others = (route for route in TABLE if (route.method, route.path) not in known)
     yield from (f"| `{route.method} {route.path}` | {WORDS[route.access]} | {route.note} |" for route in others)
+    yield ""
 
 
 def page() -> str:
     """The page as one text."""
-    return "\n".join(lines()) + "\n"
+    return "\n".join(lines()).rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":

@@ -56,12 +56,12 @@ class Options:
 
 
 _IN_MESSAGE = re.compile(r"(?:messages|input)\b")
-_ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b")
+_ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b|input\[\d+\]\.(?:actions?|operation|code)\b")
 _KINDS = {
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
     "refusal": Kind.REFUSAL,
 }
-_NAMES = frozenset(("name", "tool_name", "id", "tool_call_id", "tool_use_id", "call_id", "status", "signature"))
+_NAMES = frozenset(("name", "tool_name", "id", "tool_call_id", "tool_use_id", "call_id", "status"))
 
 
 @dataclass(slots=True)
@@ -73,6 +73,8 @@ class InputText:
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)
+    aside:   it stands beside what is said: nothing joins it with the texts before and behind it
+    thought: it is reasoning, whatever it is called where it stands
     """
 
     role: str
@@ -83,10 +85,14 @@ class InputText:
     newest: bool = True
     group: int = 0
     escaped: bool = False
+    aside: bool = False
+    thought: bool = False
 
     @property
     def kind(self) -> Kind:
         """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
+        if self.thought:
+            return Kind.REASONING
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
         if not _IN_MESSAGE.match(self.param):  # a tool or an argument of the template may call its texts as it likes
@@ -96,7 +102,7 @@ class InputText:
     @property
     def is_name(self) -> bool:
         """Whether it names something beside what is said: nothing joins it with the texts before and behind it."""
-        return self.param.rpartition(".")[2] in _NAMES
+        return self.aside or self.param.rpartition(".")[2] in _NAMES
 
     def put(self, text: str) -> None:
         """Write another text in its place."""
@@ -135,8 +141,9 @@ class Request:
 
     def prefills(self) -> dict[Kind, str]:
         """By kind, the texts that the model is made to continue."""
-        prefilled = (t for t in self.texts if t.role == "assistant" and t.newest and t.kind is Kind.REASONING)
-        begun = {Kind.CONTENT: self.prefill, Kind.REASONING: "".join(t.text for t in prefilled)}
+        newest = (text for text in self.texts if text.role == "assistant" and text.newest and not text.aside)
+        thought = "".join(text.text for text in newest if text.kind is Kind.REASONING)
+        begun = {Kind.CONTENT: self.prefill, Kind.REASONING: thought}
         return {kind: text for kind, text in begun.items() if text}
 
 

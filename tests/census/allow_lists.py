@@ -23,6 +23,7 @@ SAMPLES: dict[str, Any] = {
     "data_url": "data:image/png;base64,aGk=",
     "arguments": "{}",
     "type": "text",
+    "execution": "client",
 }
 """Values of keys that are not just any text."""
 

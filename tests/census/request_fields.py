@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from proxy.dialects.anthropic import request as anthropic_request
 from proxy.dialects.base import Dialect
-from proxy.dialects.common.request_fields import Object, tagged
+from proxy.dialects.common.request_fields import Object
 from proxy.dialects.lmstudio import request as lmstudio_request
 from proxy.dialects.ollama import embeddings as ollama_embeddings
 from proxy.dialects.ollama import request as ollama_request
@@ -54,19 +54,8 @@ def _in(key: str, more: dict[str, Any]) -> Build:
 
 
 _TALK: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
-_RESPONSES = Asked(
-    openai_responses_request.RESPONSES,
-    {"model": "m", "input": "hi"},
-    (
-        ("input[]", tagged("type", openai_responses_request._ITEMS), _in("input", {})),
-        ("tools[]", tagged("type", {"function": openai_responses_request._TOOL}), _in("tools", {"input": "hi"})),
-    ),
-)
-_MESSAGES = Asked(
-    anthropic_request.MESSAGES,
-    {"model": "m", "max_tokens": 9, **_TALK},
-    (("tools[]", anthropic_request._TOOL, _in("tools", _TALK)),),
-)
+_RESPONSES = Asked(openai_responses_request.RESPONSES, {"model": "m", "input": "hi"})
+_MESSAGES = Asked(anthropic_request.MESSAGES, {"model": "m", "max_tokens": 9, **_TALK})
 ASKED: dict[str, Asked] = {
     "/v1/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
     "/v1/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
@@ -91,10 +80,10 @@ _SETTING = "a setting that no chat template shows"
 _ROLE = "a role is one of a few words"
 _PIN = "it would keep a model in memory; a setting allows it"
 _RAW = "it goes around the chat template; a setting allows it"
-_OWN = "it is read through an allow-list of its own"
 _TOOLS = "the model server would run tools; a setting allows it"
 _DATA = "only data: URLs are taken; a setting allows others"
 _NOT_SENT = "it names a tool that is not sent"
+_NOTHING_LEFT = "it is left out, and then nothing is left of the input"
 _STATE = "the model server remembers; a setting allows it"
 
 _SOUND: dict[str, tuple[Fate, str]] = {
@@ -115,14 +104,12 @@ EXEMPT: dict[str, tuple[Fate, str]] = {  # by its path in a request, with the do
         ),
         (Fate.NOT_READ, _SETTING),
     ),
-    **dict.fromkeys(("tool_choice.name",), (Fate.NOT_READ, _SETTING)),
     **{f"tool_choice[{kind}].{kind}.name": (Fate.DROPPED, _NOT_SENT) for kind in ("function", "custom")},
     **{
         f"tool_choice[allowed_tools].allowed_tools.tools[][{kind}].{kind}.name": (Fate.DROPPED, _NOT_SENT)
         for kind in ("function", "custom")
     },
     "chat_template_kwargs.KEY": (Fate.NOT_READ, _SETTING),
-    "thinking.display": (Fate.NOT_READ, _SETTING),
     **dict.fromkeys(
         ("/v1/messages messages[].role", "/v1/messages/count_tokens messages[].role"), (Fate.REFUSED, _ROLE)
     ),
@@ -135,18 +122,19 @@ EXEMPT: dict[str, tuple[Fate, str]] = {  # by its path in a request, with the do
     "previous_response_id": (Fate.REFUSED, _STATE),
     "conversation": (Fate.REFUSED, _STATE),
     "conversation.id": (Fate.REFUSED, _STATE),
-    "input[]": (Fate.REFUSED, _OWN),
-    "tools[]": (Fate.REFUSED, _OWN),
-    "tools[].type": (Fate.REFUSED, _TOOLS),
+    "input[][item_reference].id": (Fate.REFUSED, _STATE),
+    **dict.fromkeys(("/v1/responses input[][?]", "input[][mcp_approval_response]"), (Fate.REFUSED, _NOTHING_LEFT)),
+    "/v1/responses tool_choice[function].function.name": (Fate.JUDGED, "a function may be named in a form of chat"),
 }
 ENDINGS: dict[str, tuple[Fate, str]] = {
     ".annotations": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
     ".logprobs": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
-    "[image].source[base64].media_type": (Fate.NOT_READ, _MEDIA),
     "[image].source[base64].data": (Fate.NOT_READ, _MEDIA),
     "[image].source[url].url": (Fate.REFUSED, _DATA),
     "[input_image].image_url": (Fate.REFUSED, _DATA),
-    "[input_image].detail": (Fate.NOT_READ, _SETTING),
+    "[input_image].image_url.url": (Fate.REFUSED, _DATA),
+    "[computer_screenshot].image_url": (Fate.REFUSED, _DATA),
+    "[computer_screenshot].image_url.url": (Fate.REFUSED, _DATA),
     **{f"[{kind}].{kind}.{key}": fate for kind in ("input_audio", "input_video") for key, fate in _SOUND.items()},
     "[image_url].image_url": (Fate.REFUSED, _DATA),
     "[image_url].image_url.url": (Fate.REFUSED, _DATA),

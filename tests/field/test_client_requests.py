@@ -16,15 +16,10 @@ from proxy.dialects.base import Options, Request
 from proxy.server.routing.routes import TABLE
 
 HERE = Path(__file__).parent
-PATHS = ("/v1/chat/completions", "/v1/embeddings", "/api/chat", "/api/embed")
+FILES = sorted((HERE / "requests").glob("*.json"))
 DIALECTS = {route.path: route.dialect for route in TABLE if route.dialect is not None}
 OWN = {"stream", "stream_options", "truncate"}
 """Keys that the proxy sets itself: it always asks for a stream, and that no long prompt be cut."""
-
-
-def files() -> list[Path]:
-    """The requests on these paths."""
-    return [file for file in sorted((HERE / "requests").glob("*.json")) if captured(file)["path"] in PATHS]
 
 
 def captured(file: Path) -> dict[str, Any]:
@@ -41,13 +36,9 @@ def parsed(sent: dict[str, Any]) -> Request:
 def told() -> dict[tuple[str, str], set[str]]:
     """What docs/clients.md says is left out of the requests of each client, on each path."""
     page = (HERE.parents[1] / "docs" / "clients.md").read_text("utf-8")
-    table = page.partition("<!-- left out -->")[2].partition("<!-- end -->")[0]
-    rows = re.findall(r"^\| (\S+) (\S+) \| `(\S+)` \| (.*?) \|", table, re.MULTILINE)
-    return {
-        (f"{client} {version}", path): set(re.findall(r"`([^`]+)`", keys))
-        for client, version, path, keys in rows
-        if path in PATHS
-    }
+    tables = "".join(re.findall(r"<!-- left out -->(.*?)<!-- end -->", page, re.DOTALL))
+    rows = re.findall(r"^\| (\S+) (\S+) \| `(\S+)` \| (.*?) \|", tables, re.MULTILINE)
+    return {(f"{client} {version}", path): set(re.findall(r"`([^`]+)`", keys)) for client, version, path, keys in rows}
 
 
 def without(value: Any, dropped: set[str], path: str = "") -> Any:
@@ -56,11 +47,27 @@ def without(value: Any, dropped: set[str], path: str = "") -> Any:
         parts = {k: (f"{path}.{k}" if path else k, v) for k, v in value.items()}
         return {k: without(v, dropped, where) for k, (where, v) in parts.items() if where not in dropped}
     if isinstance(value, list):
-        return [without(v, dropped, f"{path}[{i}]") for i, v in enumerate(value)]
+        items = [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+        return [without(v, dropped, where) for where, v in items if where not in dropped]
     return value
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: file.stem)
+def named(path: str, body: Any) -> str:
+    """A part that was left out, as the docs call it: with the kind of an item in the place of its number."""
+    name = ""
+    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        body = body[key] if key else body[int(index)]
+        kind = body.get("type", "") if isinstance(body, dict) else ""
+        name += f".{key}" if key else f"[{kind}]"
+    return name.removeprefix(".")
+
+
+def left_out(sent: dict[str, Any]) -> set[str]:
+    """All that is left out of a request, as the docs call it."""
+    return {named(path, sent["body"]) for path in parsed(sent).dropped}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_request_passes(file: Path) -> None:
     """All of it goes on unchanged, less what is named as left out."""
     sent = captured(file)
@@ -72,19 +79,19 @@ def test_the_request_passes(file: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_is_left_out_stands_in_the_docs(file: Path) -> None:
     """The client's row in docs/clients.md names every key that is left out of the request."""
     sent = captured(file)
     rows = told()
-    assert set(parsed(sent).dropped) <= rows[f"{sent['client']} {sent['version']}", sent["path"]]
+    assert left_out(sent) <= rows[f"{sent['client']} {sent['version']}", sent["path"]]
 
 
 def test_the_docs_name_nothing_else() -> None:
     """Every row belongs to a client of which there is a request, and every key in it is left out of one."""
-    left_out: dict[tuple[str, str], set[str]] = {}
-    for file in files():
+    found: dict[tuple[str, str], set[str]] = {}
+    for file in FILES:
         sent = captured(file)
         client = f"{sent['client']} {sent['version']}", sent["path"]
-        left_out.setdefault(client, set()).update(parsed(sent).dropped)
-    assert told() == left_out
+        found.setdefault(client, set()).update(left_out(sent))
+    assert told() == found

@@ -11,7 +11,7 @@ from proxy.core.events import Frame, Release
 from proxy.core.guard import ALL, Guard
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
-from proxy.dialects.anthropic.request import MESSAGES, clean_tools, prefill, prompt_texts, wanted_format
+from proxy.dialects.anthropic.request import MESSAGES, prefill, prompt_texts, settle_tools, wanted_format
 from proxy.dialects.base import Answer, Notice, Options, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import limit
@@ -33,17 +33,17 @@ class AnthropicMessages:
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, roles normalised, texts located."""
-        report = Report()
-        clean = MESSAGES(parse_request(body), "", report)
+        report, given = Report(options), parse_request(body)
+        clean = MESSAGES(given, "", report)
         if not clean["messages"]:
             raise BadRequest("messages must not be empty", "messages", "missing_field")
-        clean_tools(clean, options, report)
+        settle_tools(clean, given.get("tools"), report)
         request = Request(
             model=clean.get("model", ""),
             body=clean,
             path=self.path,
             stream=bool(clean.get("stream")),
-            texts=prompt_texts(clean, options),
+            texts=[*report.texts, *prompt_texts(clean, options)],
             json_content=bool(wanted_format(clean)),
             prefill=prefill(clean),
             dropped=tuple(report.dropped),

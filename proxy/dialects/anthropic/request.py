@@ -7,145 +7,101 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.dialects.anthropic.blocks import BLOCKS, TEXT, block_texts, content_of, is_shown
+from proxy.dialects.anthropic.tools import TOOL, TOOL_CHOICE, is_lost
 from proxy.dialects.base import InputText, Options
-from proxy.dialects.common.nested_texts import nested_texts, schema_texts
+from proxy.dialects.common.limits import CONTROL
+from proxy.dialects.common.nested_texts import schema_texts
 from proxy.dialects.common.request_fields import (
-    BOOLEAN,
-    INTEGER,
+    COUNT,
     NULL,
-    NUMBER,
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
-    OPTIONAL_NUMBER,
-    OPTIONAL_STRING,
+    PASSED,
     STRING,
+    SWITCH,
     Object,
     Report,
     Take,
+    allowed,
     anything,
     by_type,
+    judged,
+    kinds,
+    left_out,
+    lenient,
     list_of,
-    map_of,
-    one_of,
-    tagged,
+    one_or_more,
+    role,
+    words,
 )
 from proxy.dialects.common.turns import conversation_texts
-from proxy.errors import BadRequest
 
-ROLES = ("user", "assistant", "system")
+ROLES = ("user", "assistant", "system", "developer", "tool")
 
-_CACHE = by_type(
-    "an object or null", object=Object({"type": one_of("ephemeral"), "ttl": one_of("5m", "1h")}), null=NULL
+
+def _settings(**keys: Take) -> Take:
+    return lenient(by_type("an object or null", object=Object(keys), null=NULL))
+
+
+_MESSAGE = Object({"role": role(*ROLES), "content": content_of(BLOCKS)}, ["role"])
+_FORMAT = lenient(
+    by_type(
+        "an object or null",
+        object=kinds("type", {"json_schema": Object({"type": STRING, "schema": anything})}),
+        null=NULL,
+    )
 )
-_SOURCE = tagged(
-    "type",
-    {
-        "base64": Object({"type": STRING, "media_type": STRING, "data": STRING}, ["data"]),
-        "url": Object({"type": STRING, "url": STRING}, ["url"]),
-    },
-)
-
-
-def _block(required: str, **keys: Take) -> Object:
-    return Object({"type": STRING, "cache_control": _CACHE, **keys}, [required])
-
-
-_TEXT = _block("text", text=STRING)
-_IMAGE = _block("source", source=_SOURCE)
-_RESULT = by_type(
-    "a string, null or an array of blocks",
-    string=STRING,
-    null=NULL,
-    array=list_of(tagged("type", {"text": _TEXT, "image": _IMAGE})),
-)
-_BLOCKS: dict[str, Object] = {
-    "text": _TEXT,
-    "image": _IMAGE,
-    "tool_use": _block("name", id=STRING, name=STRING, input=map_of(anything)),
-    "tool_result": _block("tool_use_id", tool_use_id=STRING, content=_RESULT, is_error=OPTIONAL_BOOLEAN),
-    "thinking": _block("thinking", thinking=STRING, signature=OPTIONAL_STRING),
-    "redacted_thinking": _block("data", data=STRING),
-}
-_MESSAGE = Object(
-    {
-        "role": STRING,
-        "content": by_type("a string or an array of blocks", string=STRING, array=list_of(tagged("type", _BLOCKS))),
-    },
-    ["role", "content"],
-)
-_TOOL = Object(
-    {
-        "type": by_type("a string or null", string=STRING, null=NULL),
-        "name": STRING,
-        "description": OPTIONAL_STRING,
-        "input_schema": anything,
-        "strict": OPTIONAL_BOOLEAN,
-        "cache_control": _CACHE,
-    },
-    ["name"],
-)
-_FORMAT = by_type("an object or null", object=Object({"type": STRING, "schema": anything}, ["type"]), null=NULL)
+_ACCOUNT = left_out("it is for the vendor's own servers: accounts, prices, places")
+_HISTORY = left_out("it has the vendor's servers shorten the history; the client sends it whole to a local one")
+_STATE = left_out("it names what the server would remember, and nobody here has read")
 
 MESSAGES = Object(
     {
         "model": STRING,
         "messages": list_of(_MESSAGE),
-        "system": by_type(
-            "a string or an array of text blocks",
-            string=STRING,
-            array=list_of(tagged("type", {"text": _TEXT})),
-            null=NULL,
+        "system": content_of({"text": TEXT}),
+        "max_tokens": COUNT,
+        "stop_sequences": lenient(by_type("an array", array=list_of(STRING), string=one_or_more(STRING), null=NULL)),
+        "stream": SWITCH,
+        "temperature": PASSED,
+        "top_p": PASSED,
+        "top_k": PASSED,
+        "tools": lenient(by_type("an array of tools", array=list_of(lenient(TOOL)), null=NULL)),
+        "tool_choice": TOOL_CHOICE,
+        "thinking": _settings(
+            type=words("enabled", "disabled", "adaptive", "between_tools"),
+            budget_tokens=PASSED,
+            display=words("summarized", "omitted", "updates"),
         ),
-        "max_tokens": OPTIONAL_INTEGER,
-        "stop_sequences": by_type("an array of strings", array=list_of(STRING), null=NULL),
-        "stream": OPTIONAL_BOOLEAN,
-        "temperature": OPTIONAL_NUMBER,
-        "top_p": OPTIONAL_NUMBER,
-        "top_k": OPTIONAL_INTEGER,
-        "tools": by_type("an array of tools", array=list_of(anything), null=NULL),
-        "tool_choice": by_type(
-            "an object",
-            object=Object(
-                {
-                    "type": one_of("auto", "any", "tool", "none"),
-                    "name": STRING,
-                    "disable_parallel_tool_use": BOOLEAN,
-                },
-                ["type"],
-            ),
-            null=NULL,
+        "output_config": _settings(
+            format=_FORMAT,
+            effort=words("low", "medium", "high", "xhigh", "max"),
+            task_budget=_settings(type=words("tokens"), total=PASSED, remaining=PASSED),
         ),
-        "thinking": by_type(
-            "an object",
-            object=Object(
-                {"type": one_of("enabled", "disabled", "adaptive"), "budget_tokens": INTEGER, "display": STRING},
-                ["type"],
-            ),
-            null=NULL,
-        ),
-        "output_config": by_type("an object", object=Object({"format": _FORMAT, "effort": OPTIONAL_STRING}), null=NULL),
         "output_format": _FORMAT,
-        "keep_alive": by_type("a string or a number", string=STRING, number=NUMBER, null=NULL),
-        "ttl": OPTIONAL_NUMBER,
+        **CONTROL,
+        "mcp_servers": allowed("allow_server_tools", judged()),
+        "container": allowed("allow_server_tools", judged()),
+        **dict.fromkeys(("metadata", "service_tier", "inference_geo", "speed", "billing_policy"), _ACCOUNT),
+        **dict.fromkeys(("user_profile_id", "workspace_id", "fallbacks", "fallback_credit_token", "betas"), _ACCOUNT),
+        **dict.fromkeys(("context_management", "compaction", "cache_control"), _HISTORY),
+        **dict.fromkeys(("thread", "diagnostics"), _STATE),
     },
     ["messages"],
 )
-"""POST /v1/messages and /v1/messages/count_tokens; metadata and service_tier are none of a local server's business."""
+"""POST /v1/messages and /v1/messages/count_tokens."""
 
 
-def clean_tools(body: dict[str, Any], options: Options, report: Report) -> None:
-    """Tools that the client runs are read through the allow-list; those of the server need the operator's leave."""
-    tools = body.get("tools") or []
-    for i, tool in enumerate(tools):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind in (None, "custom"):
-            tools[i] = _TOOL(tool, f"tools[{i}]", report)
-        elif not options.allow_server_tools:
-            raise BadRequest(
-                f"tools[{i}]: a tool that the model server runs itself is refused (setting allow_server_tools)",
-                f"tools[{i}].type",
-                "server_tool",
-            )
+def settle_tools(body: dict[str, Any], given: Any, report: Report) -> None:
+    """Leave out a list of which nothing is left, and a choice of what was left out.
+
+    given: the tools as the client sent them
+    """
+    if given and body.get("tools") == []:
+        del body["tools"]
+    choice = body.get("tool_choice")
+    if choice and is_lost(choice, body.get("tools") or [], given):
+        del body["tool_choice"]
+        report.forget("tool_choice")
 
 
 def wanted_format(body: dict[str, Any]) -> Any:
@@ -156,73 +112,37 @@ def wanted_format(body: dict[str, Any]) -> Any:
 def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
     """Every text that the model will read: tools and forms, the system text, then the messages."""
     own = [(f"tools[{i}]", tool) for i, tool in enumerate(body.get("tools") or ())]
-    own += [(key, body.get(key)) for key in ("output_config", "output_format")]
+    own += [("output_config.format", (body.get("output_config") or {}).get("format"))]
+    own += [("output_format", body.get("output_format"))]
     texts = schema_texts(own)
-    if isinstance(body.get("system"), str):
-        texts.append(InputText("system", body["system"], "system", body, "system"))
-    for i, block in enumerate(body["system"] if isinstance(body.get("system"), list) else ()):
-        texts.append(InputText("system", block["text"], f"system[{i}].text", block, "text"))
+    choice = body.get("tool_choice") or {}
+    if "name" in choice:
+        texts.append(InputText("system", choice["name"], "tool_choice.name", choice, "name", group=-1 - len(texts)))
+    texts += _said_by("system", body.get("system"), "system", body, "system", options)
     return texts + _message_texts(body["messages"], options)
 
 
 def _message_texts(messages: list[dict[str, Any]], options: Options) -> list[InputText]:
-    """Every text in the messages, in reading order. Normalises roles."""
-    roles = [_role(message, i) for i, message in enumerate(messages)]
-    texts = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
-    return conversation_texts(roles, texts, group=1)
-
-
-def _role(message: dict[str, Any], i: int) -> str:
-    role = message["role"] = message["role"].lower()
-    if role not in ROLES:
-        path = f"messages[{i}].role"
-        raise BadRequest(f"{path} {role[:40]!a} is not a role; use one of {', '.join(ROLES)}", path, "invalid_role")
-    return str(role)
+    """Every text in the messages, in reading order."""
+    roles = [message["role"] for message in messages]
+    found = [_texts(message, f"messages[{i}]", options) for i, message in enumerate(messages)]
+    shown = [is_shown(message.get("content")) for message in messages]
+    return conversation_texts(roles, found, group=1, shown=shown)
 
 
 def _texts(message: dict[str, Any], path: str, options: Options) -> list[InputText]:
-    role, content = message["role"], message["content"]
+    speaker = message["role"] if message["role"] in ROLES else "user"  # whom nobody knows is judged like the user
+    return _said_by(speaker, message.get("content"), f"{path}.content", message, "content", options)
+
+
+def _said_by(speaker: str, content: Any, path: str, container: Any, key: str, options: Options) -> list[InputText]:
+    """The texts of a string, or of blocks."""
     if isinstance(content, str):
-        return [InputText(role, content, f"{path}.content", message, "content")]
+        return [InputText(speaker, content, path, container, key)]
     texts: list[InputText] = []
-    for j, block in enumerate(content):
-        texts += _block_texts(block, role, f"{path}.content[{j}]", options)
+    for j, block in enumerate(content or ()):
+        texts += block_texts(block, speaker, f"{path}[{j}]", options)
     return texts
-
-
-def _block_texts(block: dict[str, Any], role: str, path: str, options: Options) -> list[InputText]:
-    if block["type"] == "image":
-        check_image(block["source"], path, options)
-        return []
-    if block["type"] == "tool_result":
-        return _result_texts(block, path, options)
-    keys = [key for key in ("text", "thinking", "signature", "data", "id", "name") if isinstance(block.get(key), str)]
-    texts = [InputText(role, block[key], f"{path}.{key}", block, key) for key in keys]
-    return texts + nested_texts(block.get("input"), role, f"{path}.input")
-
-
-def _result_texts(block: dict[str, Any], path: str, options: Options) -> list[InputText]:
-    """What a tool answered: text of the role `tool`, whoever's message it stands in."""
-    texts = [InputText("tool", block["tool_use_id"], f"{path}.tool_use_id", block, "tool_use_id")]
-    content = block.get("content")
-    if isinstance(content, str):
-        texts.append(InputText("tool", content, f"{path}.content", block, "content"))
-    for k, part in enumerate(content if isinstance(content, list) else ()):
-        texts += _block_texts(part, "tool", f"{path}.content[{k}]", options)
-    return texts
-
-
-def check_image(source: dict[str, Any], path: str, options: Options) -> None:
-    """Pictures: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
-    if not options.allow_images:
-        raise BadRequest(f"{path}: pictures are refused by policy", path, "media_refused")
-    remote = source["type"] == "url" and not source["url"].lower().startswith("data:")
-    if remote and not options.allow_remote_images:
-        raise BadRequest(
-            f"{path}: the backend would fetch this picture; send it as base64 (setting allow_remote_images)",
-            path,
-            "remote_image",
-        )
 
 
 def prefill(body: dict[str, Any]) -> str:
@@ -230,5 +150,5 @@ def prefill(body: dict[str, Any]) -> str:
     last = body["messages"][-1]
     if last["role"] != "assistant":
         return ""
-    content = last["content"]
+    content = last.get("content") or ""
     return content if isinstance(content, str) else "".join(block.get("text", "") for block in content)

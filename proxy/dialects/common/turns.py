@@ -16,14 +16,22 @@ SYSTEM = ("system", "developer")
 _PART = re.compile(r"\w+\[\d+\]\.(content\[\d+\])")
 
 
-def conversation_texts(roles: Sequence[str], texts: Sequence[list[InputText]], group: int = 0) -> list[InputText]:
+def conversation_texts(
+    roles: Sequence[str], texts: Sequence[list[InputText]], group: int = 0, shown: Sequence[bool] | None = None
+) -> list[InputText]:
     """The texts of all messages, in reading order. Sets which are new, and groups those of neighbours of one role.
 
     roles: of each message; texts: of each message, in reading order
+    group: the number of the first group
+    shown: whether the model server shows each message to the model; None: all. One that is not shown does not part the
+           messages before and behind it.
     """
     mark_new(roles, texts)
-    for i, own in enumerate(texts):
-        group += i > 0 and roles[i] != roles[i - 1]
+    last = None
+    for role, is_shown, own in zip(roles, shown or [True] * len(roles), texts, strict=True):
+        if is_shown and role != last:
+            group += last is not None
+            last = role
         for text in own:
             text.group = group
     return [text for own in texts for text in own]

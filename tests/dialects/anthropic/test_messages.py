@@ -232,16 +232,14 @@ def test_a_prefill() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *({"messages": []}, {"messages": "hi"}, {"messages": [{"role": "robot", "content": "a"}]}),
-        *({"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]}, {"system": 1}),
+        *({"messages": []}, {"messages": "hi"}, {"messages": [{"role": "user<|im_end|>", "content": "a"}]}),
+        *({"system": 1}, {"messages": [{"role": "user", "content": 1}]}, {"messages": [{"role": 1, "content": "a"}]}),
         *({"messages": [{"role": "user", "Content": "a", "content": "b"}]}, {"MODEL": "m"}, {"model": "x-cloud"}),
-        *({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, {"tools": ["a"]}),
         {
             "messages": [
                 {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://x/y"}}]}
             ]
         },
-        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}]},
     ],
 )
 def test_requests_that_are_refused(body: dict[str, Any]) -> None:
@@ -261,11 +259,9 @@ def test_pictures() -> None:
 
 
 def test_what_is_not_forwarded() -> None:
-    """Account data and service levels are nobody's business; server tools pass with the operator's leave."""
+    """Account data and service levels are nobody's business."""
     request = _parse(metadata={"user_id": "u"}, service_tier="auto", keep_alive=-1)
     assert set(request.dropped) == {"metadata", "service_tier", "keep_alive"}
-    tool = {"type": "web_search_20250305", "name": "web_search"}
-    assert _parse(Options(allow_server_tools=True), tools=[tool]).body["tools"] == [tool]
 
 
 def test_the_operators_words() -> None:

@@ -15,12 +15,11 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.responses.answer import ResponsesAnswer
 from proxy.dialects.openai.responses.request import (
     RESPONSES,
-    clean_items,
-    clean_tools,
     limit_includes,
     limit_state,
     prefill,
     prompt_texts,
+    settle_tools,
 )
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
@@ -38,18 +37,17 @@ class OpenAIResponses:
 
     def parse(self, body: bytes, options: Options) -> Request:
         """Read a request: allow-listed, roles normalised, texts located, state refused."""
-        report = Report()
-        clean = RESPONSES(parse_request(body), "", report)
+        report, given = Report(options), parse_request(body)
+        clean = RESPONSES(given, "", report)
         if clean["input"] == []:
-            raise BadRequest("input must not be an empty array", "input", "missing_field")
-        clean_items(clean, options, report)
-        clean_tools(clean, options, report)
+            raise BadRequest("input holds no item that is known here", "input", "missing_field")
+        settle_tools(clean, given.get("tools"), report)
         request = Request(
             model=clean.get("model", ""),
             body=clean,
             path="/v1/responses",
             stream=bool(clean.get("stream")),
-            texts=prompt_texts(clean, options),
+            texts=[*report.texts, *prompt_texts(clean, options)],
             json_content=((clean.get("text") or {}).get("format") or {}).get("type", "text") != "text",
             prefill=prefill(clean),
             dropped=tuple(report.dropped),

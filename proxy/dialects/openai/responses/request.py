@@ -12,147 +12,115 @@ from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.nested_texts import schema_texts
 from proxy.dialects.common.request_fields import (
+    COUNT,
     NULL,
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
-    OPTIONAL_NUMBER,
     OPTIONAL_STRING,
+    PASSED,
     STRING,
+    SWITCH,
     Object,
     Report,
     Take,
+    allowed,
     anything,
     by_type,
+    judged,
+    kinds,
+    left_out,
+    lenient,
     list_of,
-    one_of,
-    tagged,
+    one_or_more,
+    words,
 )
 from proxy.dialects.common.turns import conversation_texts
-from proxy.errors import BadRequest
-
-ROLES = ("system", "developer", "user", "assistant")
-
-
-def _typed(required: str, **keys: Take) -> Object:
-    return Object({"type": STRING, **keys}, [required])
+from proxy.dialects.openai.responses.input_items import ITEM, is_shown, item_texts, role_of, stateful
+from proxy.dialects.openai.responses.tools import TOOL, TOOL_CHOICE, kept_choice
 
 
-_TEXT = _typed("text", text=STRING, annotations=anything, logprobs=anything)
-_PARTS: dict[str, Object] = {
-    "input_text": _TEXT,
-    "output_text": _TEXT,
-    "text": _TEXT,
-    "refusal": _typed("refusal", refusal=STRING),
-    "input_image": _typed("image_url", image_url=STRING, detail=OPTIONAL_STRING),
-    "input_audio": _typed("input_audio", input_audio=Object({"data": STRING, "format": STRING}, ["data"])),
+def _settings(**keys: Take) -> Take:
+    return lenient(by_type("an object or null", object=Object(keys), null=NULL))
+
+
+_FORMAT: dict[str, Take] = {
+    "type": STRING,
+    "name": OPTIONAL_STRING,
+    "description": OPTIONAL_STRING,
+    "schema": anything,
+    "strict": SWITCH,
 }
-_CONTENT = by_type("a string or an array of parts", string=STRING, array=list_of(tagged("type", _PARTS)))
-_OUTPUT = by_type(
-    "a string or an array of parts",
-    string=STRING,
-    array=list_of(tagged("type", {k: _PARTS[k] for k in ("input_text", "output_text", "text", "input_image")})),
-)
-_KEPT = {"id": OPTIONAL_STRING, "status": OPTIONAL_STRING}
-_REASONING = {
-    "summary": by_type("an array", array=list_of(tagged("type", {"summary_text": _TEXT})), null=NULL),
-    "content": by_type("an array", array=list_of(tagged("type", {"reasoning_text": _TEXT, "text": _TEXT})), null=NULL),
-    "encrypted_content": OPTIONAL_STRING,
-}
-_ITEMS: dict[str, Object] = {
-    "message": Object({"type": STRING, "role": STRING, "content": _CONTENT, **_KEPT}, ["role", "content"]),
-    "function_call": _typed("name", call_id=STRING, name=STRING, arguments=STRING, **_KEPT),
-    "function_call_output": _typed("output", call_id=STRING, output=_OUTPUT, **_KEPT),
-    "reasoning": Object({"type": STRING, **_REASONING, **_KEPT}),
-}
-_REFERENCE = Object({"type": STRING, "id": STRING}, ["id"])
-_TOOL = _typed("name", name=STRING, description=OPTIONAL_STRING, parameters=anything, strict=OPTIONAL_BOOLEAN)
-_FORMAT = Object(
-    {
-        "type": one_of("text", "json_object", "json_schema"),
-        "name": OPTIONAL_STRING,
-        "description": OPTIONAL_STRING,
-        "schema": anything,
-        "strict": OPTIONAL_BOOLEAN,
-    },
-    ["type"],
-)
-_SUMMARY = by_type("a string", string=one_of("auto", "concise", "detailed"), null=NULL)
-_VERBOSITY = by_type("a string", string=one_of("low", "medium", "high"), null=NULL)
-_EFFORT = by_type("a string", string=one_of("none", "minimal", "low", "medium", "high", "xhigh"), null=NULL)
+_FORMATS = dict.fromkeys(("text", "json_object", "json_schema"), Object(_FORMAT))
+_SUMMARY = words("auto", "concise", "detailed")
+_ITEMS = list_of(ITEM)
 
 
-def _nullable(fields: Object) -> Take:
-    return by_type("an object or null", object=fields, null=NULL)
+def _alone(value: Any, path: str, report: Report) -> Any:
+    """An item that stands alone in the place of an array."""
+    return _ITEMS([value], path, report)
 
+
+_ACCOUNT = left_out("it is for the vendor's own servers: accounts, prices, caches")
+_STATE = allowed("allow_stateful", judged())
 
 RESPONSES = Object(
     {
         "model": STRING,
-        "input": by_type("a string or an array of items", string=STRING, array=list_of(anything)),
+        "input": by_type("a string or an array of items", string=STRING, array=_ITEMS, object=_alone),
         "instructions": OPTIONAL_STRING,
-        "tools": by_type("an array of tools", array=list_of(anything), null=NULL),
-        "tool_choice": by_type(
-            "a string or an object",
-            string=one_of("none", "auto", "required"),
-            object=Object({"type": one_of("function"), "name": STRING}, ["type", "name"]),
-            null=NULL,
+        "tools": lenient(by_type("an array of tools", array=list_of(lenient(TOOL)), null=NULL)),
+        "tool_choice": TOOL_CHOICE,
+        "parallel_tool_calls": SWITCH,
+        "text": _settings(
+            format=lenient(by_type("an object or null", object=kinds("type", _FORMATS), null=NULL)),
+            verbosity=words("low", "medium", "high"),
         ),
-        "parallel_tool_calls": OPTIONAL_BOOLEAN,
-        "text": _nullable(Object({"format": _nullable(_FORMAT), "verbosity": _VERBOSITY})),
-        "reasoning": _nullable(Object({"effort": _EFFORT, "summary": _SUMMARY, "generate_summary": _SUMMARY})),
-        "temperature": OPTIONAL_NUMBER,
-        "top_p": OPTIONAL_NUMBER,
-        "top_k": OPTIONAL_INTEGER,
-        "seed": OPTIONAL_INTEGER,
-        "presence_penalty": OPTIONAL_NUMBER,
-        "frequency_penalty": OPTIONAL_NUMBER,
-        "max_output_tokens": OPTIONAL_INTEGER,
-        "max_tool_calls": OPTIONAL_INTEGER,
-        "top_logprobs": OPTIONAL_INTEGER,
-        "truncation": by_type("a string", string=one_of("auto", "disabled"), null=NULL),
-        "include": by_type("an array of strings", array=list_of(STRING), null=NULL),
-        "store": OPTIONAL_BOOLEAN,
-        "background": OPTIONAL_BOOLEAN,
+        "reasoning": _settings(
+            effort=words("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+            summary=_SUMMARY,
+            generate_summary=_SUMMARY,
+            context=words("auto", "current_turn", "all_turns"),
+            mode=words("standard", "pro"),
+        ),
+        **dict.fromkeys(("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty"), PASSED),
+        **dict.fromkeys(("seed", "max_output_tokens", "max_tool_calls", "top_logprobs"), COUNT),
+        "truncation": words("auto", "disabled"),
+        "include": lenient(by_type("an array", array=list_of(STRING), string=one_or_more(STRING), null=NULL)),
+        "store": SWITCH,
+        "background": allowed("allow_stateful", SWITCH),
         "previous_response_id": OPTIONAL_STRING,
         "conversation": by_type("a string or an object", string=STRING, object=Object({"id": STRING}), null=NULL),
-        "stream": OPTIONAL_BOOLEAN,
-        "stream_options": _nullable(Object({"include_obfuscation": OPTIONAL_BOOLEAN})),
+        "prompt": _STATE,
+        "stream": SWITCH,
+        "stream_options": _settings(include_obfuscation=SWITCH),
         **CONTROL,
+        **dict.fromkeys(("metadata", "client_metadata", "user", "safety_identifier", "service_tier"), _ACCOUNT),
+        **dict.fromkeys(("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"), _ACCOUNT),
+        **dict.fromkeys(("access_programs", "moderation", "background_options", "image"), _ACCOUNT),
+        "context_management": left_out("it has the vendor's servers shorten the history"),
     },
     ["input"],
 )
-"""POST /v1/responses; metadata, user, service_tier and the like are none of a local server's business."""
+"""POST /v1/responses."""
 
 INCLUDES = ("reasoning.encrypted_content",)
 
 
-def clean_items(body: dict[str, Any], options: Options, report: Report) -> None:
-    """Items through their own allow-lists. A message may leave its type out."""
-    items = body["input"]
-    for i, item in enumerate(items if isinstance(items, list) else ()):
-        path = f"input[{i}]"
-        if isinstance(item, dict) and "type" not in item and "role" in item:
-            items[i] = _ITEMS["message"](item, path, report)
-        elif isinstance(item, dict) and item.get("type") == "item_reference":
-            if not options.allow_stateful:
-                raise _stateful(path, "an item that the backend remembers")
-            items[i] = _REFERENCE(item, path, report)
-        else:
-            items[i] = tagged("type", _ITEMS)(item, path, report)
+def settle_tools(body: dict[str, Any], given: Any, report: Report) -> None:
+    """Leave out a list of which nothing is left, and a choice of what was left out.
 
-
-def clean_tools(body: dict[str, Any], options: Options, report: Report) -> None:
-    """Functions, which the client runs, are read through the allow-list; what the server runs needs leave."""
-    tools = body.get("tools") or []
-    for i, tool in enumerate(tools):
-        if not isinstance(tool, dict) or tool.get("type") == "function":
-            tools[i] = _TOOL(tool, f"tools[{i}]", report)
-        elif not options.allow_server_tools:
-            raise BadRequest(
-                f"tools[{i}]: only functions are taken; other tools run on the server (setting allow_server_tools)",
-                f"tools[{i}].type",
-                "server_tool",
-            )
+    given: the tools as the client sent them
+    """
+    if given and body.get("tools") == []:
+        del body["tools"]
+    choice = body.get("tool_choice")
+    if not choice:
+        return
+    kept = kept_choice(choice, body.get("tools") or [], given)
+    if kept is None:
+        del body["tool_choice"]
+        report.forget("tool_choice")
+    elif kept != choice:
+        body["tool_choice"] = kept
+        report.dropped.append("tool_choice.tools")
 
 
 def limit_state(request: Request, options: Options) -> None:
@@ -162,17 +130,10 @@ def limit_state(request: Request, options: Options) -> None:
     body = request.body
     for key in ("previous_response_id", "conversation"):
         if body.pop(key, None):
-            raise _stateful(key, key)
-    if body.pop("background", None):
-        raise _stateful("background", "an answer in the background")
+            raise stateful(key, key)
     if body.get("store"):
         request.removed += ("store",)
     body["store"] = False
-
-
-def _stateful(path: str, what: str) -> BadRequest:
-    hint = "send the whole input (setting allow_stateful)"
-    return BadRequest(f"{path}: {what} is refused here; {hint}", path, "stateful")
 
 
 def limit_includes(request: Request) -> None:
@@ -189,7 +150,10 @@ def limit_includes(request: Request) -> None:
 def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
     """Every text that the model will read: tools and the form of the answer, the instructions, then the input."""
     own = [(f"tools[{i}]", tool) for i, tool in enumerate(body.get("tools") or ())]
-    texts = schema_texts((*own, ("text.format", (body.get("text") or {}).get("format"))))
+    choice = body.get("tool_choice")
+    own += [("text.format", (body.get("text") or {}).get("format"))]
+    own += [("tool_choice", choice if isinstance(choice, dict) else None)]
+    texts = schema_texts(own)
     if body.get("instructions"):
         texts.append(InputText("system", body["instructions"], "instructions", body, "instructions"))
     if isinstance(body["input"], str):
@@ -198,58 +162,10 @@ def prompt_texts(body: dict[str, Any], options: Options) -> list[InputText]:
 
 
 def _item_texts(items: list[dict[str, Any]], options: Options) -> list[InputText]:
-    """Every text in the items, in reading order. Normalises roles."""
-    roles = [_role(item, i) for i, item in enumerate(items)]
-    texts = [_texts(item, roles[i], f"input[{i}]", options) for i, item in enumerate(items)]
-    return conversation_texts(roles, texts, group=1)
-
-
-def _role(item: dict[str, Any], i: int) -> str:
-    if item.get("type", "message") != "message":
-        return "tool" if item["type"] == "function_call_output" else "assistant"
-    role = item["role"] = item["role"].lower()
-    if role not in ROLES:
-        path = f"input[{i}].role"
-        raise BadRequest(f"{path} {role[:40]!a} is not a role; use one of {', '.join(ROLES)}", path, "invalid_role")
-    return str(role)
-
-
-def _texts(item: dict[str, Any], role: str, path: str, options: Options) -> list[InputText]:
-    texts: list[InputText] = []
-    for key in ("summary", "content", "output"):
-        value = item.get(key)
-        if isinstance(value, str):
-            texts.append(InputText(role, value, f"{path}.{key}", item, key))
-        for j, part in enumerate(value if isinstance(value, list) else ()):
-            texts += _part_texts(part, role, f"{path}.{key}[{j}]", options)
-    for key in ("encrypted_content", "call_id", "name", "id", "status"):
-        if isinstance(item.get(key), str):
-            texts.append(InputText(role, item[key], f"{path}.{key}", item, key))
-    if isinstance(item.get("arguments"), str):
-        texts.append(InputText(role, item["arguments"], f"{path}.arguments", item, "arguments", escaped=True))
-    return texts
-
-
-def _part_texts(part: dict[str, Any], role: str, path: str, options: Options) -> list[InputText]:
-    part.pop("annotations", None)
-    part.pop("logprobs", None)
-    if part["type"] in ("input_image", "input_audio"):
-        _check_media(part, path, options)
-    keys = [key for key in ("text", "refusal") if key in part]
-    return [InputText(role, part[key], f"{path}.{key}", part, key) for key in keys]
-
-
-def _check_media(part: dict[str, Any], path: str, options: Options) -> None:
-    """Pictures and sound: refused by policy, or, when they lie elsewhere, because the backend would fetch them."""
-    if not options.allow_images:
-        raise BadRequest(f"{path}: pictures and audio are refused by policy", path, "media_refused")
-    url = part.get("image_url", "data:")
-    if not url.lower().startswith("data:") and not options.allow_remote_images:
-        raise BadRequest(
-            f"{path}: only data: URLs are taken, the backend would fetch anything else (setting allow_remote_images)",
-            path,
-            "remote_image",
-        )
+    """Every text in the items, in reading order."""
+    roles = [role_of(item) for item in items]
+    found = [item_texts(item, roles[i], f"input[{i}]", options) for i, item in enumerate(items)]
+    return conversation_texts(roles, found, group=1, shown=[is_shown(item) for item in items])
 
 
 def prefill(body: Mapping[str, Any]) -> str:
@@ -258,5 +174,5 @@ def prefill(body: Mapping[str, Any]) -> str:
     last = items[-1] if isinstance(items, list) and items else {}
     if last.get("role") != "assistant":
         return ""
-    content = last["content"]
+    content = last.get("content") or ""
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

@@ -29,7 +29,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "truncation": ("auto", "disabled"),
     "service_tier": ("auto", "default", "flex", "priority", "scale"),
 }
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "auto", "concise", "detailed")
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "auto", "concise", "detailed")
 _REASONS = ("max_output_tokens", "content_filter")
 
 
@@ -82,9 +82,12 @@ def _text(item: Any, request: Request) -> Any:
 
 
 def _reasoning(item: Any, request: Request) -> Any:
+    """Known words, and those of the client's own request, which were judged."""
     if not isinstance(item, dict):
         return None
-    return {k: v for k, v in item.items() if k in ("effort", "summary") and (v is None or v in _EFFORTS)}
+    own = request.body.get("reasoning") or {}
+    told = {key: value for key, value in item.items() if key in ("effort", "summary")}
+    return {key: value for key, value in told.items() if value in (None, *_EFFORTS, own.get(key))}
 
 
 def _details(item: Any, word: Word) -> Any:
