@@ -56,7 +56,7 @@ class SharedRuntime:
             self._starting = self._starting or asyncio.Lock()
             async with self._starting:
                 if self._runtime is None:
-                    self._runtime = await self._start()
+                    self._runtime = await self._start_or_stop()
         return self._runtime
 
     async def acquire(self) -> None:
@@ -81,6 +81,14 @@ class SharedRuntime:
             runtime.interrupt()
             await runtime.aclose()
         self._stack.close()
+
+    async def _start_or_stop(self) -> Runtime:
+        """A start that fails leaves nothing running: the next request tries again."""
+        try:
+            return await self._start()
+        except BaseException:
+            self._stack.close()
+            raise
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
