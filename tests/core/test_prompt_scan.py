@@ -143,6 +143,19 @@ def test_a_block_that_ends_beyond_the_earlier_texts() -> None:
     assert scan.blocked is not None
 
 
+@pytest.mark.parametrize("joiner", [" ", "\n\n"])
+@pytest.mark.parametrize("last", ["ab", "x ab"])
+def test_a_block_that_is_seen_behind_the_earlier_texts(joiner: str, last: str) -> None:
+    """A word is known to be whole when its text ends, or something else follows: it blocks the earlier texts alone."""
+    word = Matcher([compile_rule(MatchRule(Rule("test", "ab", Action.BLOCK), words=("ab",)))])
+    scan = PromptScan(["c", last, "d"], joiner, [word], earlier=2)
+    for _ in (*scan.run(), *scan.run_earlier()):
+        pass
+    assert scan.past_earlier
+    assert scan.blocked is not None
+    assert (scan.blocked.part, scan.blocked_parts) == (1, range(1, 2))
+
+
 def test_a_block_of_nothing_but_what_joins_the_texts() -> None:
     """It belongs to the text that follows."""
     scan = PromptScan(["a", "b"], "\n\n", literals("\n\n"))

@@ -68,6 +68,13 @@ def test_a_part_without_words_is_not_what_was_said_last() -> None:
         assert new_in(OpenAIChat(), messages=[{"role": "user", "content": content}]) - {" "} == {"b"}
 
 
+def test_an_empty_text_behind_a_tools_result() -> None:
+    """It is of the user and follows the result, so that is of an earlier turn."""
+    result = {"type": "tool_result", "tool_use_id": "i", "content": "b"}
+    messages = [{"role": "user", "content": [result, {"type": "text", "text": " "}]}]
+    assert new_in(AnthropicMessages(), messages=messages) == set()
+
+
 def test_a_message_with_nothing_but_a_picture() -> None:
     """It is what the user said last, so all texts before it are of earlier turns."""
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
