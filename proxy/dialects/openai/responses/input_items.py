@@ -171,7 +171,10 @@ ITEMS: dict[str, Take] = {
     "mcp_list_tools": _item("tools", "error", server_label=OPTIONAL_STRING),
     "mcp_call": _item("error", "output", name=STRING, arguments=_as_source(STRING), server_label=OPTIONAL_STRING),
     "mcp_approval_request": _item(name=STRING, arguments=_as_source(STRING), server_label=OPTIONAL_STRING),
-    "mcp_approval_response": allowed("allow_server_tools", anything),
+    "mcp_approval_response": allowed(
+        "allow_server_tools",
+        _typed(approval_request_id=STRING, approve=SWITCH, reason=OPTIONAL_STRING, id=OPTIONAL_STRING),
+    ),
     "program": _item("code", fingerprint=OPTIONAL_STRING),
     "program_output": _item("result"),
     "compaction": _typed(encrypted_content=OPTIONAL_STRING, **_KEPT),
@@ -204,6 +207,12 @@ _SHOWN = (
 _UNREAD = ("type", "role", "detail")
 _SAID_UNDER = ("content", "summary", "text", "refusal", "output", "input", "arguments")
 """Keys of what is said in an item; the rest stands aside."""
+_OF_PARTS = {
+    **dict.fromkeys(("message", "agent_message", "reasoning"), ("content", "summary")),
+    **dict.fromkeys(("function_call_output", "custom_tool_call_output", "local_shell_call_output"), ("output",)),
+    **dict.fromkeys(("apply_patch_call_output", "computer_call_output"), ("output",)),
+}
+"""By kind of item, the keys under which its table has parts."""
 _MEDIA = ("input_image", "input_audio", "computer_screenshot")
 
 
@@ -250,7 +259,7 @@ def _texts_at(holder: dict[str, Any], key: str, speaker: str, path: str, options
         if key in FIELDS and is_blob(value):
             return opaque_texts(value, speaker, path, holder, key)
         return [InputText(speaker, value, path, holder, key, escaped=key == "arguments")]
-    if key in ("content", "summary") or (key == "output" and _has_parts(value)):
+    if _is_of_parts(holder, key):
         return _part_texts(value, speaker, path, options)
     if type(value) in (int, float):
         return [InputText(speaker, json.dumps(value), path, holder, key)]
@@ -262,10 +271,10 @@ def _is_only_thought(holder: Mapping[str, Any], key: str) -> bool:
     return key == "encrypted_content" and not holder.get("summary") and not holder.get("content")
 
 
-def _has_parts(output: Any) -> bool:
-    """Whether an output is made of parts; a shell's is made of its streams."""
-    parts = output if isinstance(output, list) else [output]
-    return all(isinstance(part, dict) and part.get("type") in (*_PARTS, *_MEDIA) for part in parts)
+def _is_of_parts(holder: Mapping[str, Any], key: str) -> bool:
+    """Whether a value has been read as parts: in any other, what calls itself a picture may hold a text."""
+    kind = _kind(holder)
+    return key in _OF_PARTS.get(kind, ()) and (isinstance(holder[key], list) or kind == "computer_call_output")
 
 
 def _part_texts(value: Any, speaker: str, path: str, options: Options) -> Iterator[InputText]:
