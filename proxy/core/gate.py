@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -13,7 +11,6 @@ from proxy.core.types import Action, Finding, Replacement, Rule
 TAG_BYTES = 4
 MAX_RELEASED = 1024  # last characters of the released text that are kept
 MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
-ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
 
 
 class Gate:
@@ -27,7 +24,6 @@ class Gate:
         "_at",
         "_base",
         "_checks",
-        "_escaped",
         "_held",
         "_latest",
         "_over",
@@ -41,9 +37,9 @@ class Gate:
         "reported",
     )
 
-    def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
-        """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
-        self._escaped = escaped
+    direct = True  # text that is shown goes out as it is
+
+    def __init__(self, checks: Iterable[Check]) -> None:
         self._checks = sorted(checks, key=_holds)
         self._scans: tuple[Scan, ...] = tuple([check.open() for check in self._checks])
         self._width = 1  # scans of each check
@@ -125,7 +121,7 @@ class Gate:
                     mark = end
         if self.blocked is not None:
             return self._cut(text, min(mark, self.blocked.start))
-        if not self._segments and not self._primed_held:
+        if self.direct and not self._segments and not self._primed_held:
             if mark == end and not self._held:
                 self._base = end
                 self._released.append(text)
@@ -195,36 +191,45 @@ class Gate:
         for segment in segments:
             if segment.start > mark:
                 break
-            out.append(self._take(segment.start))
+            out.append(self._show(*self._take(segment.start)))
             if segment.insert:
                 if segment.end > mark:
                     break
-                out.append(self._with_insert(self._take(segment.end), segment.insert))
+                out.append(self._with_insert(*self._take(segment.end), segment.insert))
             else:
-                segment.swallow(self._take(segment.end))
+                segment.swallow(self._drop(*self._take(segment.end)))
                 if segment.end > mark:
                     break
                 out.append(self._label(segment))
             done += 1
         del segments[:done]
         if not segments or segments[0].start > mark:
-            out.append(self._take(mark))
+            out.append(self._show(*self._take(mark)))
         self._held, self._at = self._held[self._at :], 0
         return "".join(out)
 
-    def _take(self, to: int) -> str:
-        """The held text up to offset `to`. `_sweep` drops it once at its end: each drop copies all the rest."""
+    def _take(self, to: int) -> tuple[str, int]:
+        """The held text up to offset `to`, and how many of its first characters came from the client.
+
+        `_sweep` drops it once at its end: each drop copies all the rest.
+        """
         n = to - self._base
         if n <= 0:
-            return ""
+            return "", 0
         text = self._held[self._at : self._at + n]
         self._at += len(text)
         self._base += len(text)
-        if self._primed_held:
-            known = min(self._primed_held, len(text))
-            self._primed_held -= known
-            return text[known:]
-        return text
+        known = min(self._primed_held, len(text))
+        self._primed_held -= known
+        return text, known
+
+    def _show(self, text: str, known: int) -> str:
+        """What goes out of text that may be shown."""
+        return text[known:] if known else text
+
+    def _drop(self, text: str, known: int) -> str:
+        """What a reader would have read in text that is hidden."""
+        return text[known:] if known else text
 
     def _cut(self, text: str, at: int) -> str:
         """A block: release the text before `at` that is decided, drop everything else."""
@@ -235,15 +240,14 @@ class Gate:
         self._segments.clear()
         return out
 
-    def _with_insert(self, text: str, insert: str) -> str:
-        """The text with `insert` after its first character, which in JSON source may be an escape."""
-        first = ESCAPE.match(text) if self._escaped else None
-        n = first.end() if first else 1
-        return text[:n] + insert + text[n:]
+    def _with_insert(self, text: str, known: int, insert: str) -> str:
+        """The text with `insert` after its first character."""
+        text = text[known:]
+        return text[:1] + insert + text[1:]
 
     def _label(self, segment: _Segment) -> str:
-        label = segment.label()
-        return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
+        """What stands in the place of a hidden span."""
+        return segment.label(segment.end - segment.start)
 
 
 def _holds(check: Check) -> bool:
@@ -298,9 +302,9 @@ class _Segment:
             self._hidden = self._hidden or blake2b()
             self._hidden.update(text.encode("utf-8", "surrogatepass"))
 
-    def label(self) -> str:
-        """What stands in its place."""
-        return "" if self.rule is None else _stand_in(self.rule.replacement, self.end - self.start, self._hidden)
+    def label(self, length: int) -> str:
+        """What stands in its place; `length`: the characters of it that a reader would have read."""
+        return "" if self.rule is None else _stand_in(self.rule.replacement, length, self._hidden)
 
 
 def _stand_in(replacement: Replacement, length: int, hidden: blake2b | None) -> str:

@@ -9,6 +9,7 @@ from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate, json_checks
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text
@@ -139,6 +140,11 @@ class Guard:
         gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
         return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
 
+    def closing(self, choice: int) -> tuple[TextDelta, ...]:
+        """What makes the JSON of a choice whole where it ends here; nothing where there is nothing to close."""
+        gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))
+        return tuple([TextDelta(channel, gate.closing) for channel, gate in gates if gate.closing])
+
     @property
     def held(self) -> int:
         """Characters that wait for a verdict, in all channels."""
@@ -171,10 +177,10 @@ class Guard:
         if self._speaking.get(choice) is kind:
             return ()
         self._speaking[choice] = kind
-        waiting = [
+        waiting = [  # a JSON source is one text, whatever comes in between
             (other, gate)
             for other, gate in self._gates.items()
-            if other.choice == choice and other.kind is not kind and isinstance(gate, Gate) and gate.held
+            if other.choice == choice and other.kind is not kind and type(gate) is Gate and gate.held
         ]
         flushed = [TextDelta(other, self._settle(other, gate)) for other, gate in waiting]
         for other, _ in waiting:
@@ -229,31 +235,38 @@ class Guard:
         if kind is Kind.TOOL_ARGUMENTS:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(lambda escaped: self._plan.checks(kind, escaped))
-        escaped = self._json_content and kind is Kind.CONTENT
         prefill = self._prefills.get(kind)
         goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
         if prefill is not None and not goes_on:
-            gate = Gate(self._plan.checks(kind, escaped), escaped)
+            gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
-        return self._open_after_preceding(channel, escaped)
+        return self._open_after_preceding(channel)
 
-    def _open_after_preceding(self, channel: Channel, escaped: bool) -> Gate:
+    def _fresh(self, kind: Kind) -> Gate:
+        if self._json_content and kind is Kind.CONTENT:
+            return JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
+        return Gate(self._plan.checks(kind))
+
+    def _open_after_preceding(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text, and go on where the channel was settled."""
-        gate = self._primed_gate(channel, escaped)
+        gate = self._primed_gate(channel)
         settled = next((gate for other, gate in reversed(self._opened) if other == channel), None)
         if isinstance(settled, Gate):
             gate.go_on(settled)
         return gate
 
-    def _primed_gate(self, channel: Channel, escaped: bool) -> Gate:
+    def _primed_gate(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
         preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
         while True:
-            gate = Gate(self._plan.checks(channel.kind, escaped), escaped)
+            gate = self._fresh(channel.kind)
             if not preceding:
                 return gate
-            gate.prime(preceding)
+            if isinstance(gate, JsonGate):
+                gate.prime(preceding, begins=False)
+            else:
+                gate.prime(preceding)
             if gate.blocked is None:
                 return gate
             preceding = preceding[max(gate.blocked.end, 1) :]

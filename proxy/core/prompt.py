@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from proxy.core.check import Check, Progress, Resumable, Scan
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Action, Finding, Rule
 
 SLICE = 8192  # code points judged before other streams may run
@@ -172,11 +173,14 @@ class PromptScan:
                     self._share(finding, shares)
             yield SLICE
         for i, part_shares in shares.items():
-            gate, text, out = Gate([_FixedFindings(part_shares)], self._escaped), self.parts[i], list[str]()
+            fixed = [_FixedFindings(part_shares)]
+            gate = JsonGate(fixed) if self._escaped else Gate(fixed)
+            text, out = self.parts[i], list[str]()
             for at in range(0, len(text), SLICE):
                 out.append(gate.feed(text[at : at + SLICE]))
                 yield SLICE
-            self.parts[i] = "".join((*out, gate.feed("", final=True)))
+            rewritten = "".join((*out, gate.feed("", final=True)))
+            self.parts[i] = text if rewritten == text else rewritten  # of JSON, structure cannot be hidden
 
     def _next_text(self) -> str:
         """The next parts, as many as fit in one stride; a longer part comes alone.

@@ -253,12 +253,14 @@ class Answer(ABC):
         """The whole answer, for a client that does not stream; only when `failed` is None."""
 
     def notice_for(self, choice: int) -> str:
-        """What a person is to read where a rule has ended a choice; "" where it would do harm or says nothing.
+        """What is written where a rule has ended a choice: a sentence for people, or what makes JSON whole.
 
-        There is none inside JSON that a program reads, nor when the rule ends the answer like an ordinary one.
+        There is none in JSON, since a program reads it, nor when the rule ends the answer like an ordinary one.
         """
         finding = self.guard.blocked_choices[choice]
-        if self.request.json_content or finding.rule.ending is not Ending.FILTERED:
+        if self.request.json_content:
+            return "".join([text for _, text in self.guard.closing(choice)])
+        if finding.rule.ending is not Ending.FILTERED:
             return ""
         return ("\n\n" if self.guard.has_released_text(choice) else "") + self.notice(finding)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -98,12 +97,6 @@ def test_a_hash_gives_equal_tags_for_equal_values_and_keys() -> None:
     assert tag("bomb", b"k1") == tag("bomb", b"k1", "b", "om", "b")
     assert tag("bomb", b"k1").startswith("[word:")
     assert len({tag("bomb", b"k1"), tag("bomb", b"k2"), tag("tomb", b"k1")}) == 3
-
-
-def test_labels_in_json_text_are_escaped() -> None:
-    """In text that is JSON source a label is written as part of a JSON string."""
-    gate = Gate([rewrite("bomb", 'a "quoted"\nlabel')], escaped=True)
-    assert json.loads(gate.feed('{"k": "bomb"}', final=True)) == {"k": 'a "quoted"\nlabel'}
 
 
 def test_a_prefill_is_judged_and_never_sent_again() -> None:

@@ -190,7 +190,7 @@ def test_a_check_that_raises_ends_the_answer() -> None:
 
 
 def test_json_content_is_judged_by_the_checks_for_json() -> None:
-    """When the client asked for JSON, content is judged as JSON source; other text is not."""
+    """When the client asked for JSON, content is judged as JSON source and by its values; other text is not."""
     asked: list[tuple[Kind, bool]] = []
 
     class Plan:
@@ -203,7 +203,7 @@ def test_json_content_is_judged_by_the_checks_for_json() -> None:
     guard = Guard(Plan(), json_content=True)
     guard.release(says(CONTENT, "{}"))
     guard.release(says(REASONING, "x"))
-    assert asked == [(Kind.CONTENT, True), (Kind.REASONING, False)]
+    assert asked == [(Kind.CONTENT, False), (Kind.CONTENT, True), (Kind.REASONING, False)]
 
 
 def test_output_is_judged_from_the_beginning_of_the_prefill() -> None:

@@ -480,10 +480,10 @@ class Conformance:
         assert answer.feed(body) == b""
 
     def test_no_notice_in_json(self, streams_to_client: bool) -> None:
-        """Content that a program reads as JSON has no notice put into it; the end says what happened."""
+        """Content that a program reads as JSON has no notice put into it: it is closed, and the end tells the rest."""
         body = self.wire.speak(letters(self.wire.content, '{"a": "' + BAD + '"}'))
         told = self._told([body], block(BAD), stream=streams_to_client, **self.wire.json_mode())
-        assert told.of(self.wire.content) == '{"a": "'
+        assert told.of(self.wire.content) == '{"a": ""}'
         assert told.finish == {0: self.wire.blocked}
 
     # -- an upstream that fails

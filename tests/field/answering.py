@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
 from proxy.dialects.base import Answer, Dialect, Options
+from proxy.policy.policyset import PolicySet
 from tests.leaks.attack import EMAIL, policies
 
 QUIET = "{id: quiet, pattern: 'matches nothing at all', action: block}"
@@ -34,12 +36,17 @@ def carried(
 ) -> Got:
     """An exchange: pieces are the model server's stream, bytes its one body. `stream` in the request says who asks."""
     asked = dialect.parse(json.dumps(request).encode(), options or Options())
-    plan = policies(*rules).plan(Direction.OUTPUT, model=asked.model)
+    plan = _policies(*rules).plan(Direction.OUTPUT, model=asked.model)
     answer = dialect.answer(asked, Guard(plan, asked.json_content, asked.prefills()), _notice)
     out = answer.whole(sent) if isinstance(sent, bytes) else b"".join([*map(answer.feed, sent), answer.finish()])
     if asked.stream:
         return Got(answer, out)
     return Got(answer, b"" if answer.failed else answer.result())
+
+
+@cache
+def _policies(*rules: str) -> PolicySet:
+    return policies(*rules)
 
 
 def _notice(finding: Finding) -> str:

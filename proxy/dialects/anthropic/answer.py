@@ -323,10 +323,13 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _ending(self) -> Iterator[Event]:
         """A rule has ended the answer: open blocks are closed, the notice is a block of its own, then the reason."""
+        closing = dict(self.guard.closing(0))
         for block in self._blocks:
             if block is not None and block.open and block.place >= 0:
+                if block.channel in closing:
+                    yield block.text(closing[block.channel])
                 yield block.stopped()
-        notice = self.notice_for(0)
+        notice = "" if self.request.json_content else self.notice_for(0)
         if notice:
             block = Block("text", Channel(0, Kind.CONTENT), self._next_place())
             yield from (block.begun({"type": "text", "text": ""}), block.text(notice), block.stopped())

@@ -299,7 +299,7 @@ class ResponsesAnswer(NamedEventsAnswer):
 
     def _cut_off(self) -> Iterator[Event]:
         """A rule has ended the answer."""
-        yield from self._output.close(self.notice_for(0))
+        yield from self._output.close(self.notice_for(0), apart=not self.request.json_content)
         status, reason = LAST[self.guard.blocked_choices[0].rule.ending]
         default = {"id": "resp_0", "object": "response", "created_at": 0, "model": self.request.model}
         response = {

@@ -195,8 +195,11 @@ class Output:
             yield {"type": f"response.{stem}.done", **at, key: whole[key]}
         yield {"type": "response.output_item.done", **self.at(item), "item": whole}
 
-    def close(self, notice: str) -> Iterator[Event]:
-        """All that is open ends with what was shown. The notice goes into the open text, or is a message of its own."""
+    def close(self, notice: str, apart: bool) -> Iterator[Event]:
+        """All that is open ends with what was shown.
+
+        The notice goes into the open text; where there is none it is a message of its own, if it may stand `apart`.
+        """
         for item in [item for item in self._items if item.place >= 0 and not item.over]:
             for _, part in sorted(item.parts.items()):
                 if notice and part.takes_notice:
@@ -204,7 +207,7 @@ class Output:
                     notice = ""
                 yield from self._close_part(part)
             yield from self._close_item(item)
-        if notice:
+        if notice and apart:
             yield from self._say_apart(notice)
 
     def released(self) -> list[Event]:
