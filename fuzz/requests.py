@@ -91,11 +91,12 @@ def check_moderations(number: int, odd: int, happens: Sequence[Accident]) -> Non
 def check_show(number: int, odd: int, happens: Sequence[Accident]) -> None:
     """A model's name and one flag go upstream, or nothing."""
     try:
-        sent = json.loads(ollama_models.show_request(_some(SHOWS, number, odd, happens)))
+        model, body = ollama_models.show_request(_some(SHOWS, number, odd, happens))
     except ClientError:
         return
+    sent = json.loads(body)
     assert set(sent) == {"model", "verbose"}
-    assert isinstance(sent["model"], str)
+    assert sent["model"] == model
 
 
 def _some(seeds: Sequence[bytes], number: int, odd: int, happens: Sequence[Accident]) -> bytes:
