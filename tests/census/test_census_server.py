@@ -209,6 +209,7 @@ def lists() -> Iterator[bytes]:
         }
         around = {"data": [model, nested, full], "models": [model, nested, full], "version": "1.2", "status": "ok"}
         yield json.dumps({**nested, **around}).encode()
+        yield json.dumps({**nested, **around, "cloud": {**full, "disabled": False}}).encode()
         yield json.dumps({**model, **around, "loaded_instances": [full, {"id": "a", "config": full}]}).encode()
     for key in ("id", "name", "key", "version", "status", "data", "models"):
         model = {"id": "tiny", "name": "tiny", "key": "tiny", key: prose}

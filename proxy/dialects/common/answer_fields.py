@@ -12,6 +12,7 @@ The counterpart of `request_fields`: nobody is to blame for what does not fit, s
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -90,6 +91,7 @@ class WordsOfName(str):
 
 
 MAX_NAME = 256  # characters
+JOINERS = "\u200c\u200d"  # format characters that Persian and the scripts of India spell with
 PLAIN_NAME = text(r"[\w./:@+\-~\\#=]{1,256}|(?:/|~|[A-Za-z]:\\)[\w./:@+\-~\\()\[\],#= ]{1,256}\.gguf")
 
 
@@ -100,8 +102,12 @@ def NAME(value: Any) -> Any:  # noqa: N802  (a shape, as WORD is)
     """
     if PLAIN_NAME(value) is not LEFT_OUT or not isinstance(value, str):
         return PLAIN_NAME(value)
-    has_form = 0 < len(value) <= MAX_NAME and value.isprintable() and not value.isspace()
+    has_form = 0 < len(value) <= MAX_NAME and not value.isspace() and all(map(_may_stand_in_name, value))
     return WordsOfName(value) if has_form else LEFT_OUT
+
+
+def _may_stand_in_name(character: str) -> bool:
+    return character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"
 
 
 WORD = text(r"[\w.+\-]{0,64}")

@@ -7,12 +7,13 @@ from proxy.dialects.common.answer_fields import PLAIN_NAME, number, record
 from proxy.dialects.common.embeddings import INPUT, VECTORS, EmbeddingsDialect, vector
 from proxy.dialects.common.limits import CONTROL, limit
 from proxy.dialects.common.request_fields import (
+    COUNT,
     NULL,
-    OPTIONAL_BOOLEAN,
-    OPTIONAL_INTEGER,
     STRING,
+    SWITCH,
     Object,
     by_type,
+    lenient,
 )
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.request import OPTIONS, without_loading
@@ -20,10 +21,10 @@ from proxy.errors import ClientError, UpstreamError
 
 _OLLAMA = {
     "model": STRING,
-    "options": by_type("an object", object=OPTIONS, null=NULL),
+    "options": lenient(by_type("an object", object=OPTIONS, null=NULL)),
     "keep_alive": CONTROL["keep_alive"],
-    "truncate": OPTIONAL_BOOLEAN,
-    "dimensions": OPTIONAL_INTEGER,
+    "truncate": SWITCH,
+    "dimensions": COUNT,
 }
 _EMBED = Object({**_OLLAMA, "input": INPUT}, ["model", "input"])
 _OLD = Object({**_OLLAMA, "prompt": STRING}, ["model", "prompt"])

@@ -28,6 +28,7 @@ from proxy.dialects.common.request_fields import (
     left_out,
     lenient,
     list_of,
+    one_or_more,
     role,
     words,
 )
@@ -78,7 +79,7 @@ _CALL = Object(
     },
     ["function"],
 )
-_IMAGES = by_type("an array of base64 strings", array=list_of(STRING), null=NULL)
+_IMAGES = by_type("an array of base64 strings", array=list_of(STRING), string=one_or_more(STRING), null=NULL)
 _MESSAGE = Object(
     {
         "role": role(*ROLES),

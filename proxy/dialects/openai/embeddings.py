@@ -6,11 +6,12 @@ from proxy.dialects.common.answer_fields import PLAIN_NAME, array, either, null,
 from proxy.dialects.common.embeddings import INPUT, EmbeddingsDialect, vector
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.request_fields import (
+    COUNT,
     NULL,
-    OPTIONAL_INTEGER,
     STRING,
     Object,
     by_type,
+    lenient,
     one_of,
 )
 from proxy.dialects.openai import errors as openai_errors
@@ -20,8 +21,8 @@ _OPENAI = Object(
     {
         "model": STRING,
         "input": INPUT,
-        "encoding_format": by_type('"float" or "base64"', string=one_of("float", "base64"), null=NULL),
-        "dimensions": OPTIONAL_INTEGER,
+        "encoding_format": lenient(by_type('"float" or "base64"', string=one_of("float", "base64"), null=NULL)),
+        "dimensions": COUNT,
         **CONTROL,
     },
     ["input"],

@@ -265,8 +265,30 @@ LISTS: dict[str, tuple[Clean, Callable[[str], Any], str]] = {
         "key",
     ),
 }
-WORDY = ("DeepSeek-R1 Distill Qwen 7B", "通义千问-7b", "Модель (русская), v2", "ลับมาก", "é", "a" * 256)
-UNSHOWN = ("x\ny", "x\u202ey", "x\u200by", "x\x00", "x\x7f", " ", "", "a b" * 100, "a\u200db", "x\u2028y")
+WORDY = (
+    "DeepSeek-R1 Distill Qwen 7B",
+    "通义千问-7b",
+    "Модель (русская), v2",
+    "ลับมาก",
+    "é",
+    "a" * 256,
+    "می\u200cخواهم",
+    "日本\u3000一",
+    "Qwen🦙",
+)
+UNSHOWN = (
+    "x\ny",
+    "x\u202ey",
+    "x\u200by",
+    "x\u2066y\u2069",
+    "x\x00",
+    "x\x7f",
+    " ",
+    "",
+    "a b" * 100,
+    "x\u00ady",
+    "x\u2028y",
+)
 
 
 @pytest.mark.parametrize("name", LISTS)

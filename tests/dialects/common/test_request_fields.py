@@ -82,7 +82,7 @@ def test_a_switch_that_says_nothing_clear_is_left_out(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [(2, 2), (2.0, 2), ("2", 2), (None, None), (2.5, LeftOut), (True, LeftOut)]
+    ("value", "meant"), [(2, 2), (2.0, 2), ("2", 2), (None, None), (2.5, LeftOut), (True, LeftOut), (1e300, LeftOut)]
 )
 def test_a_count_is_sent_as_the_whole_number_that_is_meant(value: Any, meant: Any) -> None:
     """2.0 and "2" are 2; what is no whole number is left out."""
