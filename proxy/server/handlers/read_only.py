@@ -1,4 +1,4 @@
-"""Lists and descriptions: asked from the model server, parsed, allow-listed, written anew."""
+"""Lists and descriptions of models: fetched from the model server, parsed, allow-listed, written anew."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from proxy.server.upstream.client import (
     to_upstream_error,
 )
 from proxy.server.upstream.headers import UpstreamHeaders
-from proxy.server.upstream.response import UpstreamRefused, plain_answer, read_all
+from proxy.server.upstream.response import UpstreamRefused, describe_response, read_all
 from proxy.server.upstream.transport import Headers
 
 log = logging.getLogger("safety_proxy.server")
 
-MAX_BYTES = 8 * 1024 * 1024  # bytes of a list
+MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
 TIMEOUT = 30.0  # seconds; no model has to be loaded for a list
 
 
@@ -41,7 +41,7 @@ class ReadOnlyHandler:
         self._logged: dict[str, str] = {}  # the failure that was logged last, by path, until one is served
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
-        """One request."""
+        """Serve one request."""
         timeouts = ExchangeTimeouts(request, self._watchdog)
         timeouts.upstream_timeout = min(TIMEOUT, timeouts.upstream_timeout)
         try:
@@ -77,9 +77,9 @@ class ReadOnlyHandler:
         return route.reading.clean(data, **flags)
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
-        """One line, and none for what is the same again: apps ask for lists all the time.
+        """Log one line, unless it is the last one again: apps ask for lists all the time.
 
-        That there is no such model is no failure of the model server.
+        A model that is not there is no failure of the model server.
         """
         route = match.route
         assert route is not None
@@ -95,7 +95,7 @@ class ReadOnlyHandler:
         return await request.read(config.max_body, config.body_timeout)
 
     async def _fetch(self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes) -> bytes:
-        """The model server's response body. Its own words about errors are not passed on: nothing has judged them."""
+        """The body of the model server's response. Its error messages are not passed on: no rule has judged them."""
         response: UpstreamResponse | None = None
         try:
             response = await self._upstream.open(method, path, headers, body)
@@ -108,14 +108,14 @@ class ReadOnlyHandler:
         if reading.any_answer and response.status < 500:
             return data
         if response.status >= 400:
-            raise UpstreamRefused(plain_answer(response), response)
+            raise UpstreamRefused(describe_response(response), response)
         if response.status != 200:
-            raise UpstreamBroken(plain_answer(response), "protocol")
+            raise UpstreamBroken(describe_response(response), "protocol")
         return data
 
 
 def _quoted(rest: str) -> str:
-    """The end of a path: a name with slashes, but nothing that leads elsewhere."""
+    """The end of a path: a name, perhaps with slashes, but nothing that leads elsewhere."""
     if rest and any(part in ("", ".", "..") for part in rest.split("/")):
         raise NotServed("This is not the name of a model", code="unknown_path")
     return quote(rest, safe="/:@")
