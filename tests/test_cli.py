@@ -134,7 +134,7 @@ def value(lines: list[str], label: str) -> str:
 def test_a_mistake_is_one_line_and_exit_code_2(
     args: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says what is wrong and how to mend it; there is no traceback and no page of usage."""
+    """It says what is wrong and how to fix it; there is no traceback and no page of usage."""
     assert main(args) == 2
     said = capsys.readouterr()
     assert said.out == ""

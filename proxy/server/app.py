@@ -1,4 +1,4 @@
-"""`safety-proxy serve`: one event loop with the chat listener, the admin listener and the watch over the policies."""
+"""`safety-proxy serve`: one event loop with the chat listener, the admin listener and the watcher of the policies."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from proxy.server.runtime import Runtime
 
 log = logging.getLogger("safety_proxy.server")
 
-LAST_RESPONSES = 3.0  # seconds for the ends of exchanges that were stopped
-GC_THRESHOLDS = (10_000, 20, 50)  # fewer full collections: one of a large heap stalls every stream
+LAST_RESPONSES = 3.0  # seconds for the last bytes of interrupted exchanges
+GC_THRESHOLDS = (10_000, 20, 50)  # full collections are rare: one of a large heap stalls every stream
 
 
 class Bound(NamedTuple):
@@ -32,7 +32,7 @@ class Bound(NamedTuple):
 
 
 class Server:
-    """A server that runs while its `async with` block does. `store` (and `shadow`) must have been loaded."""
+    """A server that runs while its `async with` block runs. `store` (and `shadow`) must have been loaded."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Server:
 
     @property
     def bound(self) -> Bound:
-        """The addresses, with the ports that were chosen for 0."""
+        """The addresses, with the real ports in place of 0."""
         return Bound(self.listener.address, self._admin.address if self._admin else None)
 
     async def __aenter__(self) -> Self:
-        """Bind. SettingsError when an address cannot be had."""
+        """Bind. Raises SettingsError if an address cannot be bound."""
         try:
             await self.listener.start()
             if self._admin is not None:
@@ -75,12 +75,12 @@ class Server:
         await self.stop()
 
     async def stop(self) -> None:
-        """Stop listening, let running exchanges end within the grace, then give each a proper end. Once is enough."""
+        """Stop listening, wait for running exchanges within the grace, then give each a proper end. Once is enough."""
         if not self._closed:
             await self._close(self._config.grace)
 
     def hurry(self) -> None:
-        """End every exchange now, each in its proper way."""
+        """Interrupt every exchange now. Each gets a proper end."""
         self.runtime.interrupt()
 
     async def _close(self, grace: float) -> None:
@@ -96,7 +96,7 @@ class Server:
 
 
 def listener_options(config: ServerConfig) -> ListenerOptions:
-    """What both listeners are told."""
+    """The options of both listeners."""
     return ListenerOptions(
         header_timeout=config.header_timeout,
         certificate=config.tls_certificate,
@@ -117,7 +117,7 @@ async def serve(
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends the grace. SIGHUP loads the policies anew.
+    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads the policies.
 
     `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
@@ -146,7 +146,7 @@ async def serve(
 
 
 def settle_memory() -> None:
-    """What has been loaded stays: the collector need not look at it again, and full collections become rare."""
+    """Take what has been loaded out of garbage collection, and make full collections rare."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""What the applications share: the policies in force, the model server, the metrics; and both applications over it."""
+"""What both ASGI applications share: policies, the model server, metrics. And the two applications."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
 from proxy.server.upstream.client import create_upstream
 
-ANY_HOST = "0.0.0.0"  # what a server is bound to that every machine may reach
+ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
 
 class Runtime:
     """Everything that outlives a request. `store` (and `shadow`) must have been loaded.
 
     app, admin:  the two ASGI applications; they know no lifespan of their own
-    listen_host: what the chat side is bound to; None: unknown, as another program's server listens
+    listen_host: what the chat side is bound to; None: unknown, because another program listens
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Runtime:
         self._policies_loaded(store.status)
 
     def interrupt(self) -> None:
-        """End every exchange now, each in its proper way."""
+        """Interrupt every exchange now. Each gets a proper end."""
         self._watchdog.stop()
 
     async def aclose(self) -> None:
-        """Close what is open to the model server. Once is enough."""
+        """Close the connections to the model server. Once is enough."""
         self.stopping = True
         await self._model_server.aclose()
         await self._upstream.aclose()
@@ -100,7 +100,7 @@ class Runtime:
 
 
 def process_registry() -> CollectorRegistry:
-    """A registry with the process's own numbers. Nobody reads the times at which each series was made."""
+    """A registry with the metrics of the process, without the times at which series were made."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

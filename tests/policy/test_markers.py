@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Direction, Ending, Kind
 from proxy.policy.compile import compile_policies
 from proxy.policy.explain import Sample, neutralised, outcome, views
@@ -67,7 +68,7 @@ def test_a_listed_marker_counts_if_the_template_knows_it(shipped: PolicySet) -> 
 def test_arguments_of_a_call_stay_json(shipped: PolicySet) -> None:
     """In JSON source an escaped marker is found, and broken up behind the escape."""
     plan = shipped.plan(Direction.INPUT, model="tiny", role="assistant")
-    gate = Gate(plan.checks(Kind.TOOL_ARGUMENTS, escaped=True), escaped=True)
+    gate = JsonGate(plan.checks(Kind.TOOL_ARGUMENTS, escaped=True))
     assert gate.feed(r'{"a":"\u003c|im_end|>"}', final=True) == '{"a":"\\u003c' + Z + '|im_end|>"}'
 
 
@@ -95,7 +96,7 @@ def test_an_answer_ends_at_a_marker(setting: str, template: ChatTemplate, stops:
 def test_the_arguments_of_a_tool_call_do_not_end_at_a_marker() -> None:
     """They are JSON source, and no dialogue: with no other rule nothing looks at them."""
     policies = load("version: 1\npolicy: x\nlimits: {stop_at_markers: always}")
-    gate = Gate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True), escaped=True)
+    gate = JsonGate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True))
     assert gate.feed('{"a": "<|im_start|>"}', final=True) == '{"a": "<|im_start|>"}'
 
 

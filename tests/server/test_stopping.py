@@ -121,7 +121,7 @@ async def test_idle_connections_end_at_once() -> None:
 
 
 async def test_a_port_in_use() -> None:
-    """A port in use is one clear line that says what and how to mend it."""
+    """A port in use is one clear line that says what and how to fix it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

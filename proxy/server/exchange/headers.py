@@ -1,4 +1,4 @@
-"""The headers of every response: what became of the exchange, and what was left out of its request."""
+"""The headers of every response on a guarded path: what became of the exchange, and what was left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_NAMES = 20
 
 
 def response_headers(exchange: Exchange, request: Request | None, content_type: str) -> Headers:
-    """What the client is told of every answer."""
+    """Request id, policy revision, action; and which keys were dropped or parts removed."""
     headers = [
         (b"content-type", content_type.encode("latin-1")),
         (b"x-safety-proxy-request-id", exchange.id.encode()),
@@ -32,7 +32,7 @@ def response_headers(exchange: Exchange, request: Request | None, content_type: 
 
 
 def header_value(keys: Iterable[str]) -> bytes:
-    """Keys from a client's JSON as a header's value: nothing in them can break out of it."""
+    """Keys of a client's JSON as a header's value. Nothing in them can break out of it."""
     listed = list(keys)
     shown = [NOT_PLAIN.sub("?", key[:60]) for key in listed[:MAX_NAMES]]
     return ", ".join([*shown, *(["..."] if len(listed) > MAX_NAMES else [])]).encode("ascii")

@@ -1,4 +1,4 @@
-"""The policies that an exchange begins with, and keeps: those in force, and beside them those that only watch."""
+"""The policies of one exchange: those in force when it begins, and the shadow policies beside them. It keeps them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from proxy.core.types import Direction, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
 
-MAX_CACHED = 1000  # answers kept; names of models come from clients, so there may be any number of them
+MAX_CACHED = 1000  # plans; names of models come from clients, so there may be any number of them
 
 
 class Store(Protocol):
-    """Where the set in force is; `proxy.policy.store.PolicyStore` in practice."""
+    """Holds the set in force: `proxy.policy.store.PolicyStore`."""
 
     @property
     def current(self) -> PolicySet:
@@ -20,7 +20,7 @@ class Store(Protocol):
 
 
 class Snapshot:
-    """Two sets as one. Plans are made once, so that their compiled checks are shared by all exchanges."""
+    """Both sets as one. A plan is made once, so all exchanges share its compiled checks."""
 
     def __init__(self, policies: PolicySet, shadow: PolicySet | None = None) -> None:
         self.policies = policies
@@ -32,7 +32,7 @@ class Snapshot:
         self._combined: dict[tuple[Plan, Plan], Plan] = {}
 
     def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
-        """The checks for a text; `template` is what is cached of the model's chat template."""
+        """The checks for a text. `template`: what is known of the model's chat template."""
         key = (direction, model, role, template)
         cached = self._plans.get(key)
         if cached is None:
@@ -42,7 +42,7 @@ class Snapshot:
         return cached
 
     def system_prompt(self, model: str) -> tuple[str, str]:
-        """The operator's words before and after the client's system text; both may be empty."""
+        """The operator's texts before and after the client's system text. Both may be empty."""
         cached = self._prompts.get(model)
         if cached is None:
             cached = self.policies.system_prompt(model)
@@ -63,7 +63,7 @@ class Snapshot:
         return cached
 
     def message_for(self, rule: Rule, direction: Direction) -> str:
-        """What a person reads in the place of what the rule stopped."""
+        """What a person reads in place of what the rule stopped."""
         return self.policies.message_for(rule, direction)
 
 
@@ -76,7 +76,7 @@ class ActivePolicies:
         self._latest: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """The sets that are in force just now."""
+        """The sets that are in force now."""
         policies = self._store.current
         shadow = self._shadow.current if self._shadow is not None else None
         latest = self._latest

@@ -1,4 +1,4 @@
-"""What happened in one exchange: plain numbers while it runs, read once by whoever counts when it is over."""
+"""What happened in one exchange: plain numbers while it runs, which observers read once at its end."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer. Times are of time.perf_counter(), 0.0 while the thing has not happened.
+    """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
-    revision:       of the policies that this exchange began with, and keeps
-    request_read:   the whole body is here
-    sent_upstream:  everything is judged; the request goes out
+    revision:       of the policies in force when this exchange began; it keeps them
+    request_read:   the whole body has arrived
+    sent_upstream:  the prompt has been judged, and the request is sent
     upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
-    max_held:      most characters that waited for a verdict at once; held_seconds: how long any did, in all
-    held_since:     since when some wait now
-    events:         frames of model text that came from the model server; most send one a token
+    max_held:       most characters that waited for a verdict at once; held_seconds: how long any waited, in all
+    held_since:     since when characters wait; 0.0: none does
+    events:         frames of model text; most model servers send one for each token
     found:          every finding, by direction: input, history, output, reasoning, tool_call
-    markers:        chat template markers that were neutralised in the prompt, by family
-    prompt_cut:     the model server counted so few tokens that it must have cut the prompt
+    markers:        chat template markers in the prompt that became plain text, by family
+    prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
-    asked:          what the model server was asked, for the log: method and URL
+    asked:          the method and URL of the request to the model server, for the log
     upstream_reason: why the model server failed, as a word for metrics
     """
 
@@ -80,20 +80,20 @@ class Exchange:
     upstream_reason: str = ""
 
     def note(self, direction: str, finding: Finding) -> None:
-        """Add a finding. One that rewrites makes this a rewritten exchange."""
+        """Add a finding. A rewrite makes this a rewritten exchange."""
         self.found.append((direction, finding))
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
 
     def record_first_sent(self, now: float) -> None:
-        """Bytes of an answer have gone to the client, and no model text before them."""
+        """Bytes have been sent to the client, and no model text before them."""
         self.client_bytes = self.client_bytes or now
         if self.upstream_text:
             self.client_text = now
 
     def record_held(self, held: int, now: float) -> None:
-        """So many characters of the answer wait for a verdict."""
+        """So many characters of the answer wait for a verdict now."""
         if held > self.max_held:
             self.max_held = held
         if self.held_since and not held:
@@ -104,7 +104,7 @@ class Exchange:
 
     @property
     def action(self) -> str:
-        """For a header: the strongest thing that a rule has done so far: allow, flag, rewrite or block."""
+        """The strongest action of any rule so far, for a header: allow, flag, rewrite or block."""
         if self.outcome is Outcome.BLOCKED:
             return "block"
         if self.outcome is Outcome.REWRITTEN:
@@ -113,24 +113,24 @@ class Exchange:
 
     @property
     def added_to_first_text(self) -> float | None:
-        """Seconds that the proxy itself added before the client saw the first text; None when none came."""
+        """Seconds that the proxy added before the client got the first text; None: no text came."""
         if not (self.client_text and self.sent_upstream):
             return None
         return (self.sent_upstream - self.request_read) + (self.client_text - self.upstream_text)
 
 
 class Observer(Protocol):
-    """Who counts exchanges, or logs them."""
+    """Counts exchanges, or logs them."""
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
 
     def end(self, exchange: Exchange) -> None:
-        """It is over, and will not change any more."""
+        """It has ended and will not change any more."""
 
 
 def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
-    """The answer is over: count what the guard saw, and say how it ended unless that has been said."""
+    """The answer has ended: record what the guard saw, and the outcome if none is recorded yet."""
     exchange.events = answer.events
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
@@ -147,6 +147,6 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
 
 
 def log_failure(exchange: Exchange, error: UpstreamError) -> None:
-    """One line: what the model server was asked, and what went wrong."""
+    """Log one line: what the model server was asked, and what went wrong."""
     asked = f"{exchange.asked}: " if exchange.asked else ""
     log.warning("request %s: %s%s (%s)", exchange.id, asked, error.for_log, error.__cause__ or error.reason)

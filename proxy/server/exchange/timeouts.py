@@ -1,6 +1,6 @@
-"""What may interrupt an exchange: the client goes, one side says nothing for too long, the proxy stops.
+"""What interrupts an exchange: the client leaves, one side sends or reads nothing for too long, the proxy stops.
 
-One clock looks at all exchanges; there is nothing for each of them, and nothing for each event.
+One clock checks all exchanges. So there is no timer for each exchange, and nothing for each event.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.server.config import ServerConfig
 from proxy.server.http.request import RequestContext
 
-MIN_TICK, MAX_TICK = 0.002, 0.5  # seconds between two looks: so much later than asked for may a time-out be
-TICKS_PER_TIMEOUT = 10  # looks in the shortest time-out
+MIN_TICK, MAX_TICK = 0.002, 0.5  # seconds between two checks; a time-out may be so much late
+TICKS_PER_TIMEOUT = 10  # checks within the shortest time-out
 
 Heartbeat = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Watchdog:
-    """Those of all exchanges that run, and the clock that looks at them while there are any."""
+    """The clock that checks the timeouts of all running exchanges."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.first_byte_timeout = config.first_byte_timeout
@@ -34,17 +34,17 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, timeouts: ExchangeTimeouts) -> None:
-        """One more."""
+        """An exchange has begun."""
         self._running.add(timeouts)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._tick, self._check_all)
 
     def discard(self, timeouts: ExchangeTimeouts) -> None:
-        """It is over."""
+        """It has ended."""
         self._running.discard(timeouts)
 
     def stop(self) -> None:
-        """End every exchange, each in its proper way."""
+        """Interrupt every exchange. Each gets a proper end."""
         for timeouts in list(self._running):
             timeouts.interrupt(Interrupt.STOPPING)
 
@@ -67,10 +67,10 @@ class Interrupt(Enum):
 
 
 class ExchangeTimeouts:
-    """Cancels the task that it was made in; `reason` then says why.
+    """The timeouts of one exchange. They cancel the task in which this object was made; `reason` then says why.
 
     last_received:    when the upstream sent its last byte (time.perf_counter()), set by the reader; 0.0: not asked
-    upstream_timeout: seconds for which the upstream may say nothing
+    upstream_timeout: seconds in which the upstream may send nothing
     """
 
     __slots__ = (
@@ -102,29 +102,29 @@ class ExchangeTimeouts:
         watchdog.add(self)
 
     def watch_client(self, on_disconnect: Callable[[], None] | None = None) -> None:
-        """See the client go from now on: its body has been read. `on_disconnect` is called at once when it does, before
-        the exchange's task gets to run."""
+        """Notice from now on when the client leaves: its body has been read. `on_disconnect` is then called at once,
+        before the exchange's task runs."""
         self._on_disconnect = on_disconnect
         self._request.on_disconnect(self._client_disconnected)
 
     def watch_upstream(self, heartbeat: Heartbeat | None) -> None:
-        """Count the time in which nothing comes from now on; `heartbeat` is run when nothing went out for too long."""
+        """Watch from now on how long nothing comes. `heartbeat` runs when the client was sent nothing for too long."""
         self.last_received = perf_counter()
         self._heartbeat = heartbeat
 
     def first_byte_received(self) -> None:
-        """The upstream has said its first byte: from now on it may be silent for less long."""
+        """The upstream has sent its first byte. From now on it may be silent for a shorter time."""
         self.upstream_timeout = self._watchdog.idle_timeout
 
     def interrupt(self, reason: Interrupt) -> None:
-        """Cancel the exchange: once, and only while it runs."""
+        """Cancel the exchange, once, and only while it runs."""
         if not self._closed and self.reason is None:
             self.reason = reason
             self._task.cancel()
 
     @property
     def error(self) -> UpstreamError | None:
-        """What the client is told of an interruption; None: it is not there to read it."""
+        """What the client is told of an interruption; None: nothing, because it has left."""
         if self.reason is Interrupt.STOPPING:
             return UpstreamError("The proxy is shutting down; ask again", "stopping", 503)
         if self.reason is Interrupt.UPSTREAM_SILENT:
@@ -132,13 +132,13 @@ class ExchangeTimeouts:
         return None
 
     def uncancel(self) -> None:
-        """Go on after the cancellation, to end the exchange properly. Raises it again if it was not ours."""
+        """Undo the cancellation, to end the exchange properly. Raises it again if it came from elsewhere."""
         if self.reason is None:
             raise asyncio.CancelledError
         self._task.uncancel()
 
     def close(self) -> None:
-        """The exchange is over. What refers back to it is let go of, lest only the garbage collector can free it."""
+        """The exchange has ended. Drop what refers back to it, so that it is freed without the garbage collector."""
         self._closed = True
         self._request.on_disconnect(None)
         self._heartbeat = self._on_disconnect = None
@@ -147,7 +147,7 @@ class ExchangeTimeouts:
             self._heartbeat_task.cancel()
 
     def check(self, now: float) -> None:
-        """Whether something is due."""
+        """Interrupt the exchange, or send a heartbeat, if that is due."""
         request, watchdog = self._request, self._watchdog
         if request.sending:
             if now >= request.sending + watchdog.idle_timeout:

@@ -1,8 +1,8 @@
-"""One guarded exchange: read and judge the request, ask the model server, stream its response back. `_forward` is the
-loop that carries every event.
+"""One guarded exchange: read and judge the request, ask the model server, stream its answer back. `_forward` is the
+loop through which every event goes.
 
-Whatever goes wrong, the client gets a proper end: an error body before the head has been sent, an error event after.
-The upstream is closed at once when a rule ends the answer, when the client goes, and when anything fails.
+Whatever goes wrong, the client gets a proper end: an error body if no head has been sent yet, else an error event.
+The upstream is closed at once when a rule ends the answer, when the client leaves, and when anything fails.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-CONVERSATION = ("messages", "prompt", "input")  # of a request's body: what only the model server reads
-LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes to a client when the exchange was interrupted
+CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
+LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
 class Models(NamedTuple):
-    """What the model server tells of its models."""
+    """What is known of the model server's models."""
 
     templates: ChatTemplates
     contexts: ContextLengths
@@ -59,7 +59,7 @@ class Models(NamedTuple):
 
 
 class GuardedHandler:
-    """What all exchanges share."""
+    """Serves guarded paths. Holds what all exchanges share."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class GuardedHandler:
         self.where = shown_url(config.upstream)
 
     def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
-        """One exchange from its first byte to its last."""
+        """Serve one exchange."""
         assert match.route is not None
         return GuardedExchange(self, match.route, context).run()
 
 
 class GuardedExchange:
-    """One exchange at work."""
+    """One exchange, from its first byte to its last."""
 
     __slots__ = (
         "_answer",
@@ -123,7 +123,7 @@ class GuardedExchange:
         self.exchange = Exchange(route.path, self._policies.revision, context.id)
 
     async def run(self) -> None:
-        """Serve it; every way in which it can end is here."""
+        """Serve it. Every way in which it can end is here."""
         exchange = self.exchange
         for observer in self._handler.observers:
             observer.begin(exchange)
@@ -153,7 +153,7 @@ class GuardedExchange:
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._record_outcome()
-        self._answer = None  # it refers back to this object: no work is left for the garbage collector
+        self._answer = None  # it refers back to this object: so both are freed without the garbage collector
         for observer in self._handler.observers:
             observer.end(self.exchange)
 
@@ -181,7 +181,7 @@ class GuardedExchange:
             await self._reply_whole(answer)
 
     async def _read(self) -> Request:
-        """The request, understood."""
+        """Read and parse the request."""
         config = self._config
         body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
@@ -199,7 +199,7 @@ class GuardedExchange:
         return request
 
     def _options_for(self, model: str) -> Options:
-        """What the operator has allowed, as far as the policies let it stand."""
+        """The operator's options, less what the policies forbid for this model."""
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
             self._template = self._handler.models.templates.get(model)
@@ -226,7 +226,7 @@ class GuardedExchange:
             self._dialect.instruct(request, before, after)
 
     def _drop_request(self, request: Request) -> None:
-        """Free what has gone upstream while the response comes: a conversation may be long."""
+        """Free what has been sent upstream: a conversation may be long, and the answer may take minutes."""
         for key in CONVERSATION:
             request.body.pop(key, None)
         request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
@@ -266,15 +266,15 @@ class GuardedExchange:
     # The response
 
     async def _stream_response(self, response: UpstreamResponse, answer: Answer) -> None:
-        """Send the answer as it comes, and its end; then leave the model server."""
+        """Send the answer as it comes, then its end."""
         end = await self._forward(response, answer)
         self._release_upstream(answer)
         if self.exchange.stream:
             await self._send(end, last=True)
 
     async def _forward(self, response: UpstreamResponse, answer: Answer) -> bytes:
-        """Forward events until the answer is complete; the bytes that end it. `_on_data` does the work, once for each
-        read; here is what has to be waited for."""
+        """Forward events until the answer is complete; returns the bytes that end it. `_on_data` does the work of each
+        read. Here is what has to be awaited."""
         try:
             while True:
                 unsent = await response.pump(self._on_data)
@@ -290,7 +290,7 @@ class GuardedExchange:
             return answer.finish(to_upstream_error(error, after_head=True))
 
     def _on_data(self, data: bytes) -> bytes | None:
-        """Judge what was read and write it to the client. Bytes: the answer is done, or these have to be waited for."""
+        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
         self.timeouts.last_received = now = perf_counter()
@@ -309,7 +309,7 @@ class GuardedExchange:
         return None
 
     def _record_timing(self, answer: Answer, now: float) -> None:
-        """What is not the same after each read: what came first, and how much waits for a verdict."""
+        """Record what does not happen at each read: first bytes, first text, and how much text is held."""
         exchange = self.exchange
         if not exchange.upstream_bytes:
             exchange.upstream_bytes = now
@@ -340,14 +340,14 @@ class GuardedExchange:
         self._context.start(200, headers + STREAM_HEADERS)
 
     async def _heartbeat(self) -> None:
-        """A comment, so that nobody on the way thinks the connection dead. It commits the answer to status 200."""
+        """Send a comment, so that nothing takes the connection for dead. It commits the response to status 200."""
         if not self._context.started:
             self._start()
         if not self._context.ended:
             await self._context.send(self._dialect.keep_alive)
 
     async def _send_whole(self, response: UpstreamResponse, answer: Answer) -> None:
-        """The model server answered with one body all the same: through the same gates."""
+        """The model server did not stream. Its one body goes through the same gates."""
         try:
             body = await upstream_response.read_all(response, self._config.max_answer)
         except TRANSPORT_ERRORS as error:
@@ -359,7 +359,7 @@ class GuardedExchange:
             await self._send(out, last=True)
 
     def _release_upstream(self, answer: Answer) -> None:
-        """The answer is done: stop the model if a rule or an error ended it, else keep the connection."""
+        """The answer is done. If a rule or an error ended it, close the connection to stop the model; else keep it."""
         if answer.guard.blocked_choices or answer.failed:
             self._abort_upstream()
         elif self._response is not None:
@@ -380,7 +380,7 @@ class GuardedExchange:
     # Other ends
 
     async def _refuse_prompt(self, finding: Finding) -> None:
-        """A rule refuses the prompt: 400, which no client sends again by itself."""
+        """A rule refuses the prompt: 400, which clients do not retry."""
         self.exchange.outcome = Outcome.BLOCKED
         body = self._dialect.blocked(self._prompt_notice(finding), self.exchange.id)
         await self._reply(400, body)
@@ -394,7 +394,7 @@ class GuardedExchange:
         await self._context.reply(status, headers + (extra or []), body)
 
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
-        """An error body, or an error event when the head has been sent."""
+        """Send an error body, or an error event if the head has been sent."""
         self._abort_upstream()
         log_failure(self.exchange, error)
         self.exchange.outcome = outcome
@@ -425,7 +425,7 @@ class GuardedExchange:
             response.abort()
 
     def _record_outcome(self) -> None:
-        """What the guard saw, into the exchange; once."""
+        """Record what the guard saw, once."""
         guard, self._guard = self._guard, None
         answer, exchange = self._answer, self.exchange
         if guard is not None and answer is not None:

@@ -1,4 +1,4 @@
-"""POST /v1/moderations: the loaded policies say what they find in a text. Nothing goes upstream."""
+"""POST /v1/moderations: what the loaded policies find in a text. Nothing is sent to the model server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from proxy.server.routing.routes import RouteMatch
 
 
 class ModerationsHandler:
-    """Serves it. A rule counts whatever direction its policy is for: nobody knows who wrote the text."""
+    """Serves it. Rules of both directions count, because nobody knows who wrote the text."""
 
     def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
         self._config = config
         self._policies = policies
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
-        """One request."""
+        """Serve one request."""
         try:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:

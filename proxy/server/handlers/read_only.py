@@ -1,4 +1,4 @@
-"""Lists and descriptions: asked from the model server, parsed, allow-listed, written anew."""
+"""Lists and descriptions of models: fetched from the model server, parsed, allow-listed, written anew."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from proxy.server.upstream.client import (
     to_upstream_error,
 )
 from proxy.server.upstream.headers import UpstreamHeaders
-from proxy.server.upstream.response import UpstreamRefused, plain_answer, read_all
+from proxy.server.upstream.response import UpstreamRefused, describe_response, read_all
 from proxy.server.upstream.transport import Headers
 
 log = logging.getLogger("safety_proxy.server")
 
-MAX_BYTES = 8 * 1024 * 1024  # bytes of a list
+MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
 MAX_NAME = 256  # characters of a model's name in a message
 TIMEOUT = 30.0  # seconds; no model has to be loaded for a list
 
@@ -46,7 +46,7 @@ class ReadOnlyHandler:
         self._logged: dict[str, str] = {}  # the failure that was logged last, by path, until one is served
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
-        """One request."""
+        """Serve one request."""
         timeouts = ExchangeTimeouts(request, self._watchdog)
         timeouts.upstream_timeout = min(TIMEOUT, timeouts.upstream_timeout)
         try:
@@ -83,9 +83,9 @@ class ReadOnlyHandler:
         return reading.clean(data, names=self._names, **{word: self._permissions[word] for word in reading.asks_for})
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
-        """One line, and none for what is the same again: apps ask for lists all the time.
+        """Log one line, unless it is the last one again: apps ask for lists all the time.
 
-        That there is no such model is no failure of the model server.
+        A model that is not there is no failure of the model server.
         """
         route = match.route
         assert route is not None
@@ -103,7 +103,7 @@ class ReadOnlyHandler:
     async def _fetch(
         self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes, model: str
     ) -> bytes:
-        """The model server's response body. Its own words about errors are not passed on: nothing has judged them.
+        """The body of the model server's response. Its error messages are not passed on: no rule has judged them.
 
         But that there is no such model is said in Ollama's words, which its command looks for.
         """
@@ -121,14 +121,14 @@ class ReadOnlyHandler:
         if response.status == 404 and model:
             raise UpstreamRefused(missing(model[:MAX_NAME]), response)
         if response.status >= 400:
-            raise UpstreamRefused(plain_answer(response), response)
+            raise UpstreamRefused(describe_response(response), response)
         if response.status != 200:
-            raise UpstreamBroken(plain_answer(response), "protocol")
+            raise UpstreamBroken(describe_response(response), "protocol")
         return data
 
 
 def _quoted(rest: str) -> str:
-    """The end of a path: a name with slashes, but nothing that leads elsewhere."""
+    """The end of a path: a name, perhaps with slashes, but nothing that leads elsewhere."""
     if rest and any(part in ("", ".", "..") for part in rest.split("/")):
         raise NotServed("This is not the name of a model", code="unknown_path")
     return quote(rest, safe="/:@")

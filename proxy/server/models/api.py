@@ -1,4 +1,4 @@
-"""What the model server tells of itself, asked beside the requests of clients and never in their way."""
+"""Requests to the model server about its models. They run beside the requests of clients."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamRes
 from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import read_all
 
-TIMEOUT = 5.0  # seconds for an data
-MAX_BYTES = 8 * 1024 * 1024  # bytes of one
+TIMEOUT = 5.0  # seconds for a response
+MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
 
 
 class ModelServerApi:
-    """Asks for JSON objects. Whatever goes wrong, the data is an empty one."""
+    """Asks for JSON objects. If anything goes wrong, the result is an empty one."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -29,26 +29,26 @@ class ModelServerApi:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, path: str) -> dict[str, Any]:
-        """The object at a path."""
+        """GET a path."""
         return await self._ask(b"GET", path, b"")
 
     async def post(self, path: str, body: object) -> dict[str, Any]:
-        """What is answered to a body."""
+        """POST a body to a path."""
         return await self._ask(b"POST", path, orjson.dumps(body))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something in the background, until the server ends."""
+        """Run a coroutine in the background. It is cancelled when the server stops."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def wait_idle(self) -> None:
-        """Wait for everything that was started."""
+        """Wait until nothing runs in the background."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Give up what is under way."""
+        """Cancel what runs in the background."""
         for task in self._tasks:
             task.cancel()
         await self.wait_idle()
@@ -69,7 +69,7 @@ class ModelServerApi:
 
 
 def find_entry(listed: dict[str, Any], key: str, model: str, *names: str) -> dict[str, Any]:
-    """What a list of models says of one; `names` are the keys that may hold its name."""
+    """The entry of one model in a list of models. `names`: the keys that may hold its name. Empty if there is none."""
     models = listed.get(key)
     for found in models if isinstance(models, list) else ():
         if isinstance(found, dict) and any(

@@ -1,10 +1,10 @@
-"""What the model server tells of a model's chat template: which markers mean something to it, and whether it has one.
+"""The chat templates of models, as the model server shows them: whether a model has one, and which markers it uses.
 
 Ollama: GET /api/tags for the digest, POST /api/show once for each digest (Ollama, docs/api.md).
-llama.cpp: GET /props (llama.cpp, tools/server/README.md). LM Studio tells nothing of templates.
+llama.cpp: GET /props (llama.cpp, tools/server/README.md). LM Studio does not show templates.
 
-A request uses what is known when it comes. It starts a look when that is not fresh any more, and never waits for it:
-until it is known, all markers count.
+A request uses what is known when it arrives. If that is old, a refresh starts in the background, and the request does
+not wait for it. While a template is unknown, all markers count.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.models.api import ModelServerApi, find_entry
 
-REFRESH_AFTER = 30.0  # seconds for which what is known is not asked anew
-EXPIRES_AFTER = 600.0  # seconds after which it is not believed any more
+REFRESH_AFTER = 30.0  # seconds after which a template is fetched again
+EXPIRES_AFTER = 600.0  # seconds after which a template counts as unknown
 MAX_MODELS = 100
 
 NO_TEMPLATE = "{{ .Prompt }}"
-"""What Ollama shows of a model without a chat template."""
+"""What Ollama shows for a model without a chat template."""
 LLAMA_CPP_DEFAULT = (
     "{%- for message in messages -%}\n"
     "  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}\n"
@@ -34,13 +34,13 @@ LLAMA_CPP_DEFAULT = (
     "  {{- '<|im_start|>assistant\n' -}}\n"
     "{%- endif -%}"
 )
-"""What llama.cpp takes for a model without one (common/chat.cpp, CHATML_TEMPLATE_SRC)."""
+"""What llama.cpp uses for a model without one (common/chat.cpp, CHATML_TEMPLATE_SRC)."""
 SENTENCE_PIECE = ("llama",)
 """tokenizer.ggml.model of tokenizers whose texts end with `</s>`, or with Gemma's word for it."""
 END_TOKENS = frozenset(("<s>", "</s>", "<bos>", "<eos>", "[BOS]", "[EOS]", "[EOT]"))
-"""What may begin or end a text and stands in no template, where `bos_token` and `eos_token` mean it."""
+"""Tokens that may begin or end a text. A template names them as `bos_token` and `eos_token`."""
 RENDERED = ChatTemplate(None, exists=True)
-"""A model of which nobody tells the template, but that it has one."""
+"""A model that has a template, but one that the model server does not show."""
 _NAMES_END_TOKENS = re.compile(r"\b[be]os_token\b")
 
 
@@ -52,17 +52,17 @@ class _Entry:
 
 
 class ChatTemplates:
-    """Remembers models by name, and asks again when the digest has changed."""
+    """A cache by model name. A template is fetched again when the model's digest has changed."""
 
     def __init__(self, api: ModelServerApi, clock: Callable[[], float] = monotonic) -> None:
         self._api = api
         self._clock = clock
         self._known: dict[str, _Entry] = {}
         self._refreshing = False
-        self._is_ollama = False  # as of the last look
+        self._is_ollama = False  # as of the last refresh
 
     def get(self, name: str) -> ChatTemplate:
-        """What is known now. Starts a look in the background when it is time for one."""
+        """The template, as far as it is known now. Starts a refresh in the background when it is due."""
         model = normalise_model(name)
         known = self._known.get(model)
         age = EXPIRES_AFTER if known is None else self._clock() - known.fetched_at
@@ -76,7 +76,7 @@ class ChatTemplates:
             digest, template = await self._fetch(model, name)
             self._known.pop(model, None)
             while len(self._known) >= MAX_MODELS:
-                del self._known[next(iter(self._known))]  # the one looked at longest ago
+                del self._known[next(iter(self._known))]  # the one fetched longest ago
             self._known[model] = _Entry(template, digest, self._clock())
         finally:
             self._refreshing = False
@@ -98,7 +98,7 @@ class ChatTemplates:
 
 
 def from_llama_cpp(props: dict[str, Any]) -> ChatTemplate:
-    """What GET /props says. A base model is served with a default template, which is none of its own."""
+    """From GET /props. llama.cpp shows its own default template for a model that has none."""
     template = props["chat_template"]
     ends = frozenset(t for key in ("bos_token", "eos_token") if (t := props.get(key)) in LISTED)
     if "eos_token" not in props:
@@ -108,18 +108,15 @@ def from_llama_cpp(props: dict[str, Any]) -> ChatTemplate:
 
 
 def from_ollama(shown: dict[str, Any]) -> ChatTemplate:
-    """What POST /api/show says. It tells no token's text: where `</s>` may end a text, it is taken to."""
+    """From POST /api/show. It does not show the text of tokens, so `</s>` counts wherever it may end a text."""
     template = shown.get("template")
     if not isinstance(template, str):
         return UNKNOWN
-    if shown.get("renderer"):  # the template is in Ollama's own code (model/renderers), and what is shown is not it
+    if shown.get("renderer"):  # Ollama renders it in its own code (model/renderers), and shows another one
         return RENDERED
     info, parameters = shown.get("model_info"), shown.get("parameters")
     tokenizer = info.get("tokenizer.ggml.model") if isinstance(info, dict) else None
-    ends = (
-        END_TOKENS
-        if tokenizer is None or tokenizer in SENTENCE_PIECE or _NAMES_END_TOKENS.search(template)
-        else frozenset()
-    )
+    uses_ends = tokenizer is None or tokenizer in SENTENCE_PIECE or _NAMES_END_TOKENS.search(template)
+    ends = END_TOKENS if uses_ends else frozenset()
     stops = standing_in(parameters) if isinstance(parameters, str) else frozenset()
     return ChatTemplate(standing_in(template) | stops | ends, template.strip() != NO_TEMPLATE)

@@ -1,11 +1,11 @@
-"""Prompts that are longer than the model's context: refused where the model server would cut them without a word.
+"""Prompts that are longer than the model's context. They are refused if the model server would cut them silently.
 
-Ollama cuts the head off, with the operator's words in it, and answers with status 200. /api/chat and /api/generate have
-a switch against that; its other dialects have none. So the length in force is read (Ollama: GET /api/ps, llama.cpp:
-/props, LM Studio: /api/v0/models), and how many characters a token has is learnt from what answers say they counted.
+Ollama cuts off the head, with the operator's words in it, and answers with status 200. /api/chat and /api/generate have
+a switch against that, its other dialects have none. So the proxy reads the length in force (Ollama: GET /api/ps,
+llama.cpp: /props, LM Studio: /api/v0/models), and learns the characters of a token from the counts in answers.
 
-An estimate must never stand in the way of a prompt that fits: a token is taken to have at least as many characters as
-in any answer so far, and never fewer than MIN_CHARS_PER_TOKEN; and only what is then still over by a margin is refused.
+A prompt that fits must never be refused. So the estimate is low: a token has as many characters as the most in any
+answer so far, and at least MIN_CHARS_PER_TOKEN. And a prompt is refused only if the estimate is over by a margin.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CUT_SILENTLY = frozenset(
     ("openai_chat", "openai_completions", "openai_responses", "anthropic_messages", "lmstudio_v0_chat", "lmstudio_chat")
 )
 """Dialects that have no switch against cutting."""
-MIN_CHARS_PER_TOKEN = 4.0  # characters of a token: prose has more in most languages, but for those with large alphabets
-MAX_CHARS_PER_TOKEN = 12.0  # no tokenizer packs a whole prompt tighter
-SHORT_PROMPT = 2_000  # characters: shorter prompts fit in every context, and teach nothing about tokens
-CUT_SHARE = 0.5  # of the estimate: an answer that counted so few tokens was made from a part of the prompt
-REFRESH_AFTER = 10.0  # seconds
-FIRST_WAIT = 0.25  # seconds that a long prompt waits for a length that nobody knows yet
+MIN_CHARS_PER_TOKEN = 4.0  # in most languages prose has more; those with large alphabets have fewer
+MAX_CHARS_PER_TOKEN = 12.0  # no tokenizer packs a whole prompt tighter than that
+SHORT_PROMPT = 2_000  # characters: a shorter prompt fits into every context, and tells nothing about tokens
+CUT_SHARE = 0.5  # of the estimate: if an answer counted fewer tokens, the prompt was cut
+REFRESH_AFTER = 10.0  # seconds after which a length is read again
+FIRST_WAIT = 0.25  # seconds that a long prompt waits for a length that is not known yet
 MAX_MODELS = 100
 
 
@@ -40,11 +40,11 @@ MAX_MODELS = 100
 class _Model:
     length: int = 0  # tokens; 0: unknown
     asked_at: float = float("-inf")
-    chars_per_token: float = MIN_CHARS_PER_TOKEN  # of a token, at most
+    chars_per_token: float = MIN_CHARS_PER_TOKEN  # the most in any answer
 
 
 class ContextLengths:
-    """What is known of each model's context. `margin`: how far over the length an estimate must be; 0: never refuse."""
+    """The context lengths of models. `margin`: refuse when the estimate is so many times the length; 0: never."""
 
     def __init__(self, api: ModelServerApi, margin: float, clock: Callable[[], float] = monotonic) -> None:
         self._api = api
@@ -53,7 +53,7 @@ class ContextLengths:
         self._models: dict[str, _Model] = {}
 
     async def check(self, name: str, characters: int) -> None:
-        """Raises PromptTooLong when the prompt is surely longer than the context."""
+        """Raises PromptTooLong if the prompt is surely longer than the context."""
         if not self._margin or characters < SHORT_PROMPT:
             return
         model = self._model(name)
@@ -63,13 +63,13 @@ class ContextLengths:
             raise PromptTooLong.with_counts(estimate, model.length)
 
     def learn(self, name: str, characters: int, tokens: int) -> bool:
-        """What an answer counted of a prompt. True when it was so little that the prompt must have been cut."""
+        """Learn from the tokens that an answer counted in a prompt. True if they are so few that the prompt was cut."""
         if characters < SHORT_PROMPT or tokens <= 0:
             return False
         model = self._model(name)
         if tokens < CUT_SHARE * characters / model.chars_per_token:
             log.warning(
-                "model %.80r read %d tokens of a prompt with about %d: its context is %s, and the rest was cut off",
+                "model %.80r read %d tokens of a prompt of about %d: its context is %s, and the rest was cut off",
                 *(name, tokens, characters / model.chars_per_token, model.length or "unknown"),
             )
             return True
@@ -80,12 +80,12 @@ class ContextLengths:
         key = normalise_model(name)
         model = self._models.pop(key, None) or _Model()
         while len(self._models) >= MAX_MODELS:
-            del self._models[next(iter(self._models))]  # the one asked for longest ago
+            del self._models[next(iter(self._models))]  # the one used longest ago
         self._models[key] = model
         return model
 
     async def _refresh(self, model: _Model, key: str) -> None:
-        """Ask for the length when it is time; wait a little only when there is none at all."""
+        """Read the length if it is due. Wait for it a little if none is known."""
         now = self._clock()
         if now - model.asked_at < REFRESH_AFTER:
             return

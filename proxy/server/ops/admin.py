@@ -1,4 +1,4 @@
-"""The admin listener: metrics, probes, status, reload. For operators; nothing of it is on the chat listener."""
+"""The operators' ASGI application: metrics, probes, status, reload. The chat listener serves none of it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Admin:
-    """Its answers.
+    """The application, as `app`.
 
-    ready: whether new requests are wanted
+    ready: whether the proxy accepts new requests
     host:  what the listener is bound to; None: unknown
     """
 
@@ -58,7 +58,7 @@ class Admin:
         )
 
     def _refuse_web_pages(self, endpoint: Endpoint) -> Endpoint:
-        """Web pages have no business here, and no name that merely resolves to this machine is answered."""
+        """Refuse web pages, and names that only resolve to this machine (DNS rebinding)."""
 
         async def endpoint_if_local(request: Request) -> Response:
             if "origin" in request.headers or not self._web.serves(request.headers.get("host", "")):
@@ -78,8 +78,8 @@ class Admin:
         return PlainTextResponse("ok\n")
 
     async def _readiness(self, _: Request) -> Response:
-        """Readiness: policies are loaded, and the proxy is not about to stop. A model server that is down is no reason:
-        clients then get a quick, clear 502."""
+        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down. Clients then get
+        a quick, clear 502."""
         if self._ready():
             return PlainTextResponse("ready\n")
         return PlainTextResponse("stopping\n", 503)
@@ -98,7 +98,7 @@ class Admin:
         return JSONResponse(status)
 
     async def _reload(self, _: Request) -> Response:
-        """Read the policies again; 422 and the reasons when they cannot be used, and the old ones stay."""
+        """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""
         stores = [store for store in (self._store, self._shadow) if store is not None]
         good = all([await store.reload() for store in stores])
         outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}

@@ -1,6 +1,6 @@
-"""The log of what the rules did: a line for each exchange in which one found something, without any text of it.
+"""The log of what rules found: a line for each exchange in which one found something, without any text of the exchange.
 
-And one for each exchange in which a check failed, by the place of the failure: what an exception says may hold text.
+If a check failed, one more line names the place of the failure, not the exception's message: that may hold text.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections import Counter
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
 
-MAX_RULES = 20  # named in one line, and as many places of failures
+MAX_RULES = 20  # named in one line; and so many places of failures
 
 log = logging.getLogger("safety_proxy.decisions")
 
 
 class DecisionLog:
-    """An observer of exchanges. The request's id is the one that the client has in headers, notices and errors."""
+    """An observer of exchanges. The client sees the same request id in headers, notices and errors."""
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
 
     def end(self, exchange: Exchange) -> None:
-        """It is over: name the rules that found something, where, and how often; and the checks that failed."""
+        """Log the rules that found something, where and how often, and the checks that failed."""
         if exchange.found:
             log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
         if exchange.check_errors:
@@ -37,7 +37,7 @@ def _fields(exchange: Exchange) -> dict[str, str]:
 
 
 def _rules(exchange: Exchange) -> Counter[str]:
-    """A prompt may have a hundred thousand matches: few of them are of rules that need a name each."""
+    """Counts by direction and rule. A prompt may have 100,000 matches, so names are made once for each rule."""
     counts: Counter[str] = Counter()
     for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.found).items():
         counts[_describe(direction, rule)] += times
@@ -50,7 +50,7 @@ def _describe(direction: str, rule: Rule) -> str:
 
 
 def _location(error: Exception) -> str:
-    """Which kind of failure it is, and the line of the program that raised it."""
+    """The kind of failure, and the line of the program that raised it."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

@@ -5,9 +5,9 @@ Finished exchanges are counted in batches, and before each scrape. That costs a 
 Labels are closed sets, except names of models, policies and rules. Those are capped: a name that comes too late counts
 as `_other`.
 
-A series that does not exist cannot rise: Prometheus takes the first value that it sees for where a counter began, and
-an alert on `increase` would miss the first failure. So whatever can be known at the start begins at 0 there, and what
-has a model in it begins at 0 when the model is first named.
+Prometheus takes the first value of a series for its beginning. So an alert on `increase` would miss a first failure if
+that made its series appear. Series that can be known at the start begin at 0 there, and those of a model when the model
+is first named.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ DURATION = tuple(0.01 * 2**n for n in range(16))
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
 OLD_ACTIONS = {**ACTIONS, Action.REWRITE: "modify"}
-"""What policy_actions_total calls them. That metric is the old one of findings_total and goes with version 0.2."""
-CUT_SHORT = (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED)  # of whose answers the model made text for nobody
+"""Their names in policy_actions_total, the old metric of findings_total. It goes with version 0.2."""
+CUT_SHORT = (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED)  # the model computed text that nobody got
 UNREAD = (Outcome.REJECTED, Outcome.CLIENT_CANCELLED, Outcome.UPSTREAM_ERROR, Outcome.PROXY_ERROR)
-"""What a request can come to before it is known for which model it is."""
+"""How a request can end before its model is known."""
 MAX_UNCOUNTED = 64  # finished exchanges that wait to be counted
 NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -88,7 +88,7 @@ class Metrics:
     """All of them, in the registry that was passed in."""
 
     def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str] = GUARDED_PATHS) -> None:
-        """`endpoints`: those whose requests are counted."""
+        """`endpoints`: the paths whose requests are counted."""
         self.registry = registry
         self._under_way: dict[str, int] = defaultdict(int)
         self._finished: deque[Exchange] = deque()
@@ -151,7 +151,7 @@ class Metrics:
                 self._requests(endpoint, "", outcome.value, "false")
 
     def _name(self, endpoint: str, model: str, stream: str) -> None:
-        """What such a request can come to, at 0 if it is the first one."""
+        """Begin the series of each way in which such a request can end at 0, if this is the first one."""
         if (endpoint, model, stream) not in self._named:
             self._named.add((endpoint, model, stream))
             self._cut_prompts(model)
@@ -175,7 +175,7 @@ class Metrics:
         self._under_way[exchange.endpoint] += 1
 
     def end(self, exchange: Exchange) -> None:
-        """It is over, and will be counted with the next batch or scrape."""
+        """It has ended. The next batch or scrape counts it."""
         self._under_way[exchange.endpoint] -= 1
         self._finished.append(exchange)
         if len(self._finished) >= MAX_UNCOUNTED or exchange.found or exchange.check_errors:  # these may be large
@@ -223,7 +223,7 @@ class Metrics:
 
     def _count_times(self, exchange: Exchange, model: str) -> None:
         added = exchange.added_to_first_text
-        if added is not None and exchange.stream:  # a whole answer comes when it is complete: no delay of a first text
+        if added is not None and exchange.stream:  # an answer that is not streamed has no first text
             self._added(model).observe(added)
             self._client_first(model).observe(exchange.client_text - exchange.began)
             self._upstream_first(model).observe(exchange.upstream_text - exchange.sent_upstream)
@@ -233,7 +233,7 @@ class Metrics:
             self._hold_time().observe(exchange.held_seconds)
 
     def policies_loaded(self, status: Status, names: Iterable[str]) -> None:
-        """Policies were loaded, or could not be."""
+        """A load of the policies has succeeded or failed."""
         self._reloads("success").inc(max(status.loads - self._last_status.loads, 0))
         self._reloads("failure").inc(max(status.failures - self._last_status.failures, 0))
         self._last_status = status
@@ -245,7 +245,7 @@ class Metrics:
 
 
 class _Unlabelled:
-    """A metric without labels, as one that has no label values."""
+    """A metric without labels, with the interface of one that has some."""
 
     def __init__(self, metric: Any) -> None:
         self._metric = metric

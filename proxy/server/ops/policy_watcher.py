@@ -1,7 +1,7 @@
-"""What makes a running proxy look at its policies again: a watch on the directory, a slow poll, and SIGHUP.
+"""What reloads the policies of a running proxy: a watch on the directory, a slow poll, and SIGHUP.
 
-The watch is on the directory, since editors, Kubernetes and config managers replace files instead of writing into them.
-The poll compares contents, for file systems that do not tell of changes, and for a directory that was itself replaced.
+The watch is on the directory, because editors, Kubernetes and config managers replace files instead of writing to them.
+The poll compares contents. It serves file systems that do not report changes, and directories that are replaced.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class PolicyWatcher:
     """Keeps stores in step with their directories until it is cancelled."""
 
     def __init__(self, stores: Sequence[PolicyStore], poll: float = POLL_INTERVAL, watch: bool = True) -> None:
-        """`poll`: seconds between two looks; `watch=False` leaves it at that."""
+        """`poll`: seconds between two polls. `watch=False`: poll only."""
         self._stores = stores
         self._poll = poll
         self._watch = watch
         self._reload_requested = asyncio.Event()
 
     async def run(self) -> None:
-        """ExchangeTimeouts, poll and wait for SIGHUP, for ever."""
+        """Watch, poll and wait for requests to reload, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reload_on_request())
             for store in self._stores:
@@ -49,7 +49,7 @@ class PolicyWatcher:
 
     @contextmanager
     def reload_on_sighup(self) -> Generator[None, None, None]:
-        """Make SIGHUP mean `request_reload`, where there is such a signal; its default action would end the process."""
+        """SIGHUP requests a reload while the block runs. Its default action is to end the process. Windows has none."""
         number = getattr(signal, "SIGHUP", None)
         if number is None:
             yield
@@ -78,7 +78,7 @@ class PolicyWatcher:
                 replaced.set()
 
     async def _watch_directory(self, store: PolicyStore, replaced: asyncio.Event) -> None:
-        """One watch after the other; a new one when the directory is another than the one that is watched."""
+        """Watch the directory; if it is replaced, watch the new one."""
         while True:
             replaced.clear()
             first_refresh = asyncio.create_task(store.refresh())  # runs once the watch is in place

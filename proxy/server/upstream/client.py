@@ -1,4 +1,4 @@
-"""The model server: one small interface over two transports, and its failures in our own words."""
+"""The client of the model server: one interface over two transports, and their failures as errors of ours."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from proxy.server.config import ServerConfig
 from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, OnData, Timeouts
 
 WRITE_TIMEOUT = 60.0  # seconds in which the model server takes no byte of a request
-END_TIMEOUT = 1.0  # seconds that the end of an answer may take after its last event
+END_TIMEOUT = 1.0  # seconds that the end of a response may take after its last event
 
 TransportError = httpx.TransportError | httpx.StreamError
 TRANSPORT_ERRORS = (httpx.TransportError, httpx.StreamError)
 
 
 class UpstreamResponse(Protocol):
-    """An answer whose head has arrived. For one reader."""
+    """A response whose head has arrived. For one reader."""
 
     @property
     def status(self) -> int:
-        """Of the final answer, never 1xx."""
+        """Of the final response, never 1xx."""
 
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -38,30 +38,30 @@ class UpstreamResponse(Protocol):
         """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
 
     async def pump(self, on_data: OnData) -> bytes | None:
-        """Hand on what arrives. Returns what `on_data` returned as soon as that is not None; None at the end. Raises
-        TRANSPORT_ERRORS."""
+        """Call `on_data` with what arrives. Returns what it returned as soon as that is not None; None at the end.
+        Raises TRANSPORT_ERRORS."""
 
     def abort(self) -> None:
-        """Close the connection at once, unless the answer has ended; never waits."""
+        """Close the connection at once, unless the response has ended. Never waits."""
 
 
 class Upstream(Protocol):
     """The model server that requests go to."""
 
     def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> Awaitable[UpstreamResponse]:
-        """Send a request and wait for the answer's head. Raises TRANSPORT_ERRORS."""
+        """Send a request and wait for the response's head. Raises TRANSPORT_ERRORS."""
 
     async def aclose(self) -> None:
         """Close every connection."""
 
 
 def shown_url(upstream: str) -> str:
-    """The model server's base URL for logs and operators: without a password, or a slash at its end."""
+    """The model server's base URL for logs and operators, without a password and without a slash at its end."""
     return str(httpx.URL(upstream).copy_with(userinfo=b"")).rstrip("/")
 
 
 def create_upstream(config: ServerConfig) -> Upstream:
-    """The configured model server. Nothing is opened yet."""
+    """A client of the configured model server. No connection is opened yet."""
     url = httpx.URL(config.upstream)
     if config.transport == "own" and url.scheme == "http":
         return DirectUpstream(url, config)
@@ -69,7 +69,7 @@ def create_upstream(config: ServerConfig) -> Upstream:
 
 
 class DirectUpstream:
-    """Our own transport, without httpx's layers: about 150 us less for each request."""
+    """Over our own transport, without httpx's layers: about 150 us less for each request."""
 
     def __init__(self, url: httpx.URL, config: ServerConfig) -> None:
         self._transport = Http1Transport()
@@ -87,7 +87,7 @@ class DirectUpstream:
 
 
 class HttpxUpstream:
-    """Through httpx, for https. A connection is used once: bytes after an answer must not become part of the next."""
+    """Through httpx, for https. A connection is used once, so bytes after a response cannot become the next one."""
 
     def __init__(self, url: httpx.URL, config: ServerConfig) -> None:
         self._url = url.copy_with(raw_path=b"/")
@@ -109,7 +109,7 @@ class HttpxUpstream:
 
 
 class HttpxResponse:
-    """An httpx answer, raw: nothing is decoded."""
+    """An httpx response, raw: nothing is decoded."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
@@ -142,13 +142,13 @@ class HttpxResponse:
 
 
 def keep_or_abort(response: UpstreamResponse) -> None:
-    """Everything that matters has been read: the connection is kept if the answer's end comes soon, else closed."""
+    """Everything that matters has been read. The connection is kept if the response ends soon, else closed."""
     if not response.complete:
         asyncio.get_running_loop().call_later(END_TIMEOUT, response.abort)
 
 
 def to_upstream_error(error: Exception, after_head: bool = False) -> UpstreamError:
-    """A transport's error as ours, without addresses: clients read it. `begun`: the answer's head had come."""
+    """A transport's error as ours, without addresses, because clients read it. `after_head`: the head had arrived."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
     if isinstance(error, httpx.TimeoutException):

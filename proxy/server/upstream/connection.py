@@ -1,8 +1,8 @@
-"""One connection to an upstream, and the answer that is being read from it.
+"""One connection to an upstream, and the response that is being read from it.
 
-No task and no queue: bytes go from the socket's callback into the answer's buffer, and a reader who waits is woken.
-One clock per exchange, not one per read. While an answer is being read its connection belongs to it alone; complete,
-the connection goes back to its pool at once; given up or broken, it is aborted at once.
+There is no task and no queue: bytes go from the socket's callback into the response's buffer, and a waiting reader is
+woken. There is one clock for each exchange, not one for each read. A response has its connection alone. When it is
+complete, the connection goes back to the pool. When it is given up or breaks, the connection is aborted at once.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import httpx
 from proxy.server.upstream.http1 import ResponseParser
 
 OnData = Callable[[bytes], bytes | None]
-"""Takes what has arrived. None: go on; bytes: stop, and hand them to whoever waits."""
+"""Takes what has arrived. None: go on. Bytes: stop, and hand them to the waiting reader."""
 
 MAX_BUFFERED = 256 * 1024
-"""Bytes of an answer that may lie unread before the socket is read no more. One read (at most as much) comes on top."""
+"""Bytes of a response that may lie unread before reading pauses. One more read (at most as much) may come on top."""
 
 FAIR_READ = 64 * 1024
-"""Bytes in one read after which the other sockets have their turn: libuv would read a socket that is always full 32
-times in a row, with all that is made of it, before it looks at another one."""
+"""Bytes in one read after which other sockets get their turn. libuv would read a socket that is always full 32 times
+in a row before it reads another one."""
 
 
 class Timeouts(NamedTuple):
-    """Seconds, None for ever. `read` bounds the wait for the whole head and each wait for body bytes; `write` bounds
+    """Seconds; None: no limit. `read` bounds the wait for the whole head and each wait for body bytes. `write` bounds
     the time in which no byte of the request leaves."""
 
     connect: float | None = None
@@ -36,7 +36,7 @@ class Timeouts(NamedTuple):
 
 
 class Http1Response:
-    """An answer: its head is here, its body comes as it arrives. For one reader at a time.
+    """A response whose head has arrived. Its body can be read as it arrives, by one reader at a time.
 
     Close it (`aclose`, or `abort` where one cannot await), whether or not it was read to its end.
     """
@@ -55,7 +55,7 @@ class Http1Response:
 
     @property
     def status(self) -> int:
-        """200 or above: interim answers are passed over."""
+        """200 or above: interim responses are skipped."""
         return self._parser.status
 
     @property
@@ -85,14 +85,14 @@ class Http1Response:
 
     @property
     def received(self) -> bool:
-        """At least one byte of an answer, were it an interim one, has arrived."""
+        """At least one byte has arrived, perhaps of an interim response."""
         return self._parser.received
 
     async def read_some(self) -> bytes:
         """All body bytes that have arrived since the last call, at least one; b"" at the end.
 
         Raises `httpx.RemoteProtocolError` (cut short, not HTTP), `httpx.ReadError` (connection reset),
-        `httpx.ReadTimeout`, `httpx.StreamClosed` (after `aclose`). A call that is cancelled gives the answer up.
+        `httpx.ReadTimeout`, `httpx.StreamClosed` (after `aclose`). Cancelling a call gives the response up.
         """
         parser = self._parser
         chunks = parser.chunks
@@ -107,10 +107,10 @@ class Http1Response:
         return self._take()
 
     async def pump(self, on_data: OnData) -> bytes | None:
-        """Hand on what arrives as it arrives, in the socket's own callback: waking a task costs more than the rest.
+        """Call `on_data` with what arrives, in the socket's own callback: to wake a task costs more than all the rest.
 
-        Returns what `on_data` returned as soon as that is not None; None at the end of the response. Raises what
-        `read_some` raises, and what `on_data` does.
+        Returns what `on_data` returned as soon as that is not None, and None at the end of the response. Raises what
+        `read_some` raises, and what `on_data` raises.
         """
         parser = self._parser
         while True:
@@ -126,7 +126,7 @@ class Http1Response:
                 return stop
 
     async def _pump_callbacks(self, on_data: OnData) -> bytes | None:
-        """Until `on_data` says stop, or something else has happened."""
+        """Wait until `on_data` has said stop, or something else has happened."""
         self._since = self._loop.time()
         self._on_data = on_data
         try:
@@ -135,7 +135,7 @@ class Http1Response:
             self._on_data = None
 
     def _take(self) -> bytes:
-        """What lies unread, no longer kept."""
+        """Take what lies unread."""
         chunks = self._parser.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -143,11 +143,11 @@ class Http1Response:
         return data
 
     async def aclose(self) -> None:
-        """Gives up what has not arrived yet and drops what was not read. Never waits."""
+        """Give up what has not arrived and drop what was not read. Never waits."""
         self.abort()
 
     def abort(self) -> None:
-        """`aclose` for callers that cannot await. An unfinished answer takes its connection with it, at once."""
+        """`aclose` for callers that cannot await. The connection of an unfinished response is closed at once."""
         if self._parser.done and not self._parser.chunks:
             return
         self._parser.chunks.clear()
@@ -156,16 +156,16 @@ class Http1Response:
             self._connection.fail(self._error)
 
     async def wait_for_head(self) -> None:
-        """Waits for the head. For the pool; nobody else sees an answer without one."""
+        """Wait for the head. Only the pool sees a response without one."""
         while not self._parser.head_done:
             if self._error is not None:
                 raise self._error
             await self._wait_for_data()
 
     async def _wait_for_data(self) -> bytes | None:
-        """What `wake` was told."""
+        """Wait for `wake`, and return what it was given."""
         if self._waiter is not None:
-            raise RuntimeError("this answer has a reader already")
+            raise RuntimeError("this response has a reader already")
         self._waiter = self._loop.create_future()
         try:
             return await self._waiter
@@ -183,9 +183,9 @@ class Http1Response:
     # What the connection calls.
 
     def body_received(self, size: int) -> bool:
-        """Bytes have been parsed. True when so many lie unread that no more should come.
+        """Bytes of the body have been parsed. True if so many lie unread that reading should pause.
 
-        Every event of every stream comes through here, so it is one function, and not five.
+        Every event of every stream comes through here, so it is one function and not five.
         """
         on_data, chunks = self._on_data, self._parser.chunks
         if on_data is None or not chunks:
@@ -199,7 +199,7 @@ class Http1Response:
         self._since = self._loop.time()
         try:
             stop = on_data(data)
-        except Exception as error:  # nothing more may come after it
+        except Exception as error:  # nothing may come after it
             assert self._connection is not None
             self._connection.fail(error)
             return False
@@ -209,27 +209,27 @@ class Http1Response:
         return False
 
     def wake(self, stop: bytes | None = None) -> None:
-        """Something has changed for the reader, if one waits; `stop` is what `pump` is to return."""
+        """Something has changed for a waiting reader. `stop`: what `pump` returns."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(stop)
 
     def finish(self, error: Exception | None = None) -> None:
-        """The connection is no longer this answer's: the end has arrived, or `error` has come instead of it."""
+        """The end has arrived, or `error` instead of it. The connection no longer belongs to this response."""
         self._connection = None
         self._error = error
         self._parser.close()
         self.wake()
 
     def time_left(self, limit: float) -> float:
-        """Of a wait that may last `limit` seconds; all of it while nobody waits."""
+        """What is left of a wait of at most `limit` seconds; all of it while nobody waits."""
         if self._waiter is None:
             return limit
         return self._since + limit - self._loop.time()
 
 
 class Connection(asyncio.Protocol):
-    """A socket: idle, or carrying one exchange. `on_idle` gets it back, `on_lost` hears of its end, perhaps twice."""
+    """A socket, idle or with one exchange. `on_idle` gets it back; `on_lost` is told when it ends, perhaps twice."""
 
     def __init__(self, on_idle: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
         self._on_idle = on_idle
@@ -240,15 +240,15 @@ class Connection(asyncio.Protocol):
         self._parser: ResponseParser | None = None
         self._timeouts = Timeouts()
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = 0  # bytes of the request that the socket had not taken when last looked at
+        self._unsent = 0  # bytes of the request that the socket had not taken at the last check
 
     @property
     def usable(self) -> bool:
-        """Open, as far as anybody has noticed."""
+        """Open, as far as is known."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes, timeouts: Timeouts, *, to_head: bool = False) -> Http1Response:
-        """Starts an exchange on an idle connection; the answer's head is still to be waited for."""
+        """Start an exchange on an idle connection. The response's head has still to be waited for."""
         assert self._transport is not None
         self._parser = ResponseParser(to_head=to_head)
         self._response = response = Http1Response(self, self._parser, self._loop)
@@ -259,19 +259,19 @@ class Connection(asyncio.Protocol):
         return response
 
     def fail(self, error: Exception) -> None:
-        """Ends the exchange, if there is one, with an error, and the connection at once."""
+        """End the exchange, if there is one, with an error, and close the connection at once."""
         if self._response is not None:
             self._detach_response().finish(error)
         self.abort()
 
     def abort(self) -> None:
-        """Closes the socket without waiting for anything."""
+        """Close the socket without waiting for anything."""
         self._on_lost(self)
         if self._transport is not None:
             self._transport.abort()
 
     def resume_reading(self) -> None:
-        """The reader has caught up."""
+        """Read on: the reader has caught up."""
         if self.usable:
             assert self._transport is not None
             self._transport.resume_reading()
@@ -279,12 +279,12 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Every byte that the socket does not take at once pauses writing, so that its wait can be bounded."""
+        """Writing pauses for every byte that the socket does not take at once, so the wait for it can be bounded."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the answer; bytes that nobody asked for end the connection, lest they answer the next request."""
+        """Bytes of the response. Bytes without a request end the connection, or they would answer the next request."""
         parser, response = self._parser, self._response
         if parser is None or response is None:
             self.abort()
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
             self.resume_reading()
 
     def eof_received(self) -> None:
-        """The server will send no more: the end of some answers, a cut in all others."""
+        """The server sends no more. Some responses end so; all others are cut."""
         if self._parser is None:
             self.abort()
             return
@@ -324,7 +324,7 @@ class Connection(asyncio.Protocol):
             self._finish_response(reusable=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed. An exchange that is still under way has been cut by a reset."""
+        """The socket is closed. If an exchange was under way, it was cut by a reset."""
         if self._response is not None:
             error = httpx.ReadError(f"the connection to the server was lost: {exc or 'closed'}")
             error.__cause__ = exc
@@ -339,7 +339,7 @@ class Connection(asyncio.Protocol):
             self._start_timer(self._timeouts.write)
 
     def resume_writing(self) -> None:
-        """All of the request has left: now its answer is waited for."""
+        """All of the request has left. Now the response is waited for."""
         self._unsent = 0
         if self._response is not None:
             self._start_timer(self._timeouts.read)

@@ -1,7 +1,6 @@
-"""What a request to the model server carries: our own headers, and of the client's only what is listed.
+"""The headers of a request to the model server: our own, and of the client's only those that are listed.
 
-What is not listed does not pass. So `X-Conversation-Id`, with which llama.cpp keeps a raw copy of an answer, never
-reaches it.
+So `X-Conversation-Id`, for which llama.cpp keeps a raw copy of an answer, never reaches it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _STATEFUL = re.compile(rb"conv|stream|model|autoload|slot|key|token", re.IGNOREC
 
 
 class UpstreamHeaders:
-    """What a request carries upstream: our own headers, and of the client's only what is listed."""
+    """Makes the headers of requests to the model server."""
 
     def __init__(self, key: str | None, pass_credentials: bool) -> None:
         self._fixed: Headers = [
@@ -37,7 +36,7 @@ class UpstreamHeaders:
         self._passed = TRACING | (CREDENTIALS if pass_credentials and key is None else frozenset())
 
     def build(self, client: Iterable[tuple[bytes, bytes]], accept: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """For one request; `accept` is what the dialect reads. Most requests get the very same tuple."""
+        """For one request. `accept`: what the dialect reads. Most requests get the same tuple."""
         fixed = self._by_accept.get(accept)
         if fixed is None:
             fixed = self._by_accept[accept] = (*self._fixed, (b"accept", accept))
@@ -48,7 +47,7 @@ class UpstreamHeaders:
 def plain_query(query: bytes) -> bytes:
     """The part of a request's query that goes upstream: short plain pairs, for gateways that route by them.
 
-    Model servers take none on the guarded paths, but for names that reach into stored streams or load models.
+    On the guarded paths model servers know only names that reach into stored streams or load models. Those are dropped.
     """
     if not query or len(query) > QUERY_LIMIT:
         return b""

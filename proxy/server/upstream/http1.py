@@ -1,8 +1,8 @@
-"""HTTP/1.1 as bytes, without any I/O: a request written, an answer read (RFC 9112).
+"""HTTP/1.1 as bytes, without any I/O: a request written, a response read (RFC 9112).
 
-`encode_request` refuses whatever could forge a second header or a second request. `ResponseParser` wraps llhttp
-(httptools) and adds what a client must know on top of it: interim answers, the answer to HEAD, bounds, and whether an
-end of the connection is the end of the answer or a cut.
+`encode_request` refuses what could forge a second header or a second request. `ResponseParser` wraps llhttp (httptools)
+and adds what a client has to know: interim responses, the response to HEAD, bounds, and whether the connection ended
+where the response ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_HEAD = 64 * 1024
-"""Most bytes of header fields (interim answers included), of trailer fields, and of all else between body bytes."""
+"""The most bytes of header fields (with interim responses), of trailer fields, and of all else between body bytes."""
 
 _token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _target = re.compile(rb"[!-~]+").fullmatch
@@ -28,9 +28,9 @@ _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 def encode_request(method: bytes, target: bytes, authority: bytes, headers: Headers, body: bytes) -> bytes:
     """The whole request in one piece, framed by content-length.
 
-    `target` is the path with its query; `authority` becomes the Host unless `headers` has one. A tuple of headers is
-    taken to be that of many requests: what is made of it is kept. So secrets of clients belong into a list.
-    Raises `httpx.LocalProtocolError` for anything that could not be one request with just these headers.
+    `target` is the path with its query. `authority` becomes the Host unless `headers` has one. The encoding of a tuple
+    of headers is cached, since many requests have the same one. So put secrets of clients into a list.
+    Raises `httpx.LocalProtocolError` for what would not be one request with just these headers.
     """
     encode = _cached_head if type(headers) is tuple else _head
     head, framing = encode(method, target, authority, headers)
@@ -42,7 +42,7 @@ def encode_request(method: bytes, target: bytes, authority: bytes, headers: Head
 
 
 def _head(method: bytes, target: bytes, authority: bytes, headers: Headers) -> tuple[bytes, Headers]:
-    """A request's head but for its framing, and what `headers` say of that."""
+    """A request's head without its framing, and the framing headers that were given."""
     if _token(method) is None or _target(target) is None:
         raise httpx.LocalProtocolError(f"request line {method!r} {target!r}: want a method token and a visible path")
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
@@ -69,7 +69,7 @@ _cached_head = lru_cache(maxsize=64)(_head)
 
 
 def _check_framing(name: bytes, value: bytes, body: bytes) -> None:
-    """The transport frames the request itself; a caller's header may only say the same."""
+    """The transport frames the request itself. A caller's header may only say the same."""
     if name != b"content-length" or value != b"%d" % len(body):
         raise httpx.LocalProtocolError(
             f"header {name!r}: {value!r} does not fit a body of {len(body)} bytes; leave it out"
@@ -77,10 +77,10 @@ def _check_framing(name: bytes, value: bytes, body: bytes) -> None:
 
 
 class ResponseParser:
-    """One answer, read from whatever pieces arrive; not to be fed after `done`.
+    """One response, read from whatever pieces arrive. Do not feed it after `done`.
 
-    `chunks` holds the body bytes that nobody has taken yet; the owner empties it. Header names are in lower case;
-    trailers are read over. An empty line right after the answer is passed over, as between messages (RFC 9112 2.2).
+    `chunks` holds the body bytes that nobody has taken yet; the owner empties it. Header names are in lower case.
+    Trailers are skipped, and so is an empty line right after the response, as between messages (RFC 9112 2.2).
     """
 
     __slots__ = (
@@ -110,16 +110,16 @@ class ResponseParser:
         self.received = False  # at least one byte came
         self.head_done = False
         self.done = False
-        self.ends_by_close = False  # only the end of the connection ends the body
+        self.ends_by_close = False  # the body ends only with the connection
         self.reusable = False  # the connection may serve another request once this is done
-        self.on_body = self.chunks.append  # httptools calls it for each piece: nothing is cheaper to call
+        self.on_body = self.chunks.append  # httptools calls it for each piece; nothing is cheaper
         self._to_head = to_head
         self._size = 0  # of the header fields so far, then of the trailers
         self._overhead = 0  # bytes since the last progress: neither body nor the end of the headers
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Reads on. Raises `httpx.RemoteProtocolError`; body that came before the fault stays in `chunks`."""
+        """Read on. Raises `httpx.RemoteProtocolError`; body before the fault stays in `chunks`."""
         self.received = True
         had_head = self.head_done
         try:
@@ -127,7 +127,7 @@ class ResponseParser:
         except httptools.HttpParserError as error:
             if not self.done:
                 raise _protocol_error(error) from error
-            self.reusable = False  # bytes after the end
+            self.reusable = False  # bytes came after the end
         if self._to_head and self.head_done:
             self.chunks.clear()
         if self.chunks or had_head != self.head_done:
@@ -137,18 +137,18 @@ class ResponseParser:
             self._check_limit(self._overhead)
 
     def feed_eof(self) -> None:
-        """The connection has ended. Raises `httpx.RemoteProtocolError` unless that is how this answer ends."""
+        """The connection has ended. Raises `httpx.RemoteProtocolError` unless this response ends so."""
         if self.ends_by_close:
             self.done = True
         elif not self.received:
-            raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+            raise httpx.RemoteProtocolError("the server closed the connection without a response")
         else:
             raise httpx.RemoteProtocolError(
-                f"the server closed the connection within the answer's {self._part('body')}"
+                f"the server closed the connection within the response's {self._part('body')}"
             )
 
     def close(self) -> None:
-        """Lets go of the parser, which refers back to this object: no work is left for the garbage collector."""
+        """Drop the parser, which refers back to this object, so that the garbage collector has nothing to do."""
         del self._parser
 
     def _part(self, after_head: str) -> str:
@@ -156,14 +156,14 @@ class ResponseParser:
 
     def _check_limit(self, size: int) -> None:
         if size > MAX_HEAD:
-            raise httpx.RemoteProtocolError(f"the answer's {self._part('trailers')} are longer than {MAX_HEAD} bytes")
+            raise httpx.RemoteProtocolError(f"the response's {self._part('trailers')} are longer than {MAX_HEAD} bytes")
 
-    # Called by httptools. An error raised here stops the parser and is the context of the one it raises then.
+    # Called by httptools. An error raised here stops the parser, and is the context of the error that it raises then.
 
     def on_message_begin(self) -> None:
-        """Refuses a second message after the answer; one after an interim answer is the answer."""
+        """Refuse a second message after the response. A message after an interim response is the response."""
         if self.done:
-            raise httpx.RemoteProtocolError("bytes after the end of the answer")
+            raise httpx.RemoteProtocolError("bytes after the end of the response")
 
     def on_status(self, reason: bytes) -> None:
         """The reason phrase; may come in pieces."""
@@ -177,7 +177,7 @@ class ResponseParser:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """The end of the headers, of the answer or of an interim one."""
+        """The end of the headers, of the response or of an interim one."""
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self._skip_interim()
@@ -185,12 +185,12 @@ class ResponseParser:
         self._check_framing()
         self.head_done = True
         self._size = 0
-        # llhttp cannot be told of HEAD and may wait for a body: such a connection is not used again.
+        # llhttp does not know of HEAD and may wait for a body: such a connection is not used again.
         self.done = self._to_head
         self.reusable = self._parser.should_keep_alive() and not self._to_head
 
     def on_message_complete(self) -> None:
-        """The end of the body, of the answer or of an interim one."""
+        """The end of the body, of the response or of an interim one."""
         self.done = self.head_done
 
     def _skip_interim(self) -> None:
@@ -202,7 +202,7 @@ class ResponseParser:
     def _check_framing(self) -> None:
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            raise httpx.RemoteProtocolError(f"the answer is HTTP/{version}, not HTTP/1.1")
+            raise httpx.RemoteProtocolError(f"the response is HTTP/{version}, not HTTP/1.1")
         self.http_version = b"HTTP/" + version.encode()
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
@@ -217,4 +217,4 @@ def _protocol_error(error: Exception) -> httpx.RemoteProtocolError:
     """The error that a callback raised, or llhttp's own."""
     if isinstance(error.__context__, httpx.RemoteProtocolError):
         return error.__context__
-    return httpx.RemoteProtocolError(f"the answer is not HTTP/1.1: {error}")
+    return httpx.RemoteProtocolError(f"the response is not HTTP/1.1: {error}")

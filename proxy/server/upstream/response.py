@@ -1,4 +1,4 @@
-"""Whether the model server's answer is one that can be guarded, and what to make of it when it is not."""
+"""Whether a response of the model server can be guarded, and which error it is if not."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ STREAM_TYPES = frozenset((b"text/event-stream", b"application/x-ndjson"))
 WHOLE_TYPE = b"application/json"
 MAX_ERROR_TEXT = 64 * 1024
 WITHHELD = "The model server refused the request; its words are withheld by policy"
-PAGE = b"text/html"  # what no model server of these dialects sends
+PAGE = b"text/html"  # no model server of these dialects sends it
 
 TOO_LONG = re.compile(r"request \((\d{1,9}) tokens\) exceeds the available context size \((\d{1,9}) tokens\)", re.ASCII)
-"""How llama.cpp refuses a long prompt, and Ollama with it (llama.cpp, tools/server/server-context.cpp)."""
+"""How llama.cpp, and so Ollama, refuses a long prompt (llama.cpp, tools/server/server-context.cpp)."""
 
 
 class Shape(Enum):
-    """How a good answer comes."""
+    """The forms of a good response: a stream, or one body."""
 
     STREAM = auto()
     WHOLE = auto()
 
 
 class UpstreamRefused(UpstreamError):
-    """The model server's own 4xx or 5xx; `headers` of it go on to the client."""
+    """A 4xx or 5xx of the model server. Its `headers` go on to the client."""
 
     def __init__(self, message: str, response: UpstreamResponse) -> None:
         super().__init__(message, reason_of(response.status), response.status)
         self.headers = forwarded_headers(response.headers)
-        self._plain = plain_answer(response)
+        self._plain = describe_response(response)
 
     @property
     def for_log(self) -> str:
-        """Without its words; see UpstreamError."""
+        """Without the model server's words; see UpstreamError."""
         return self._plain
 
 
@@ -49,8 +49,8 @@ def reason_of(status: int) -> str:
     return f"status_{status // 100}xx"
 
 
-def plain_answer(response: UpstreamResponse) -> str:
-    """What an answer is of which nothing else can be said: its status, and whether it is a page for people."""
+def describe_response(response: UpstreamResponse) -> str:
+    """A response of which nothing else is known: its status, and whether it is a web page."""
     said = f"The model server answered with status {response.status}"
     return f"{said} and a web page: something else may be at its address" if _content_type(response) == PAGE else said
 
@@ -61,7 +61,7 @@ def _content_type(response: UpstreamResponse) -> bytes:
 
 
 async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> Shape:
-    """The shape of a good answer. Raises UpstreamRefused for its own errors, UpstreamBroken for all else."""
+    """The shape of a good response. Raises UpstreamRefused for errors of the model server, else UpstreamBroken."""
     header = dict(response.headers)
     encoding = header.get(b"content-encoding", b"identity").strip().lower()
     if encoding != b"identity":
@@ -69,14 +69,14 @@ async def check(response: UpstreamResponse, dialect: Dialect, guard: Guard) -> S
     if response.status >= 400:
         raise await _read_error(response, dialect, guard)
     if response.status != 200:
-        raise UpstreamBroken(plain_answer(response), reason_of(response.status))
+        raise UpstreamBroken(describe_response(response), reason_of(response.status))
     kind = _content_type(response)
     if kind in STREAM_TYPES:
         return Shape.STREAM
     if kind == WHOLE_TYPE:
         return Shape.WHOLE
     if kind == PAGE:
-        raise UpstreamBroken(plain_answer(response), "protocol")
+        raise UpstreamBroken(describe_response(response), "protocol")
     raise UpstreamBroken("The model server answered with something that is neither a stream nor JSON", "protocol")
 
 
@@ -90,7 +90,7 @@ async def _read_error(response: UpstreamResponse, dialect: Dialect, guard: Guard
     if too_long is not None:
         return PromptTooLong.with_counts(int(too_long[1]), int(too_long[2]), exact=True)
     if not message:
-        message = plain_answer(response)
+        message = describe_response(response)
     elif not guard.admits(message):
         message = WITHHELD
     return UpstreamRefused(message, response)
@@ -100,12 +100,12 @@ _DELAY = re.compile(rb"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4}
 
 
 def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Those of the model server's headers that a client gets."""
+    """The headers of the model server's response that the client gets."""
     return [(name, value) for name, value in headers if name in FROM_UPSTREAM and _DELAY.fullmatch(value)]
 
 
 async def read_all(response: UpstreamResponse, limit: int) -> bytes:
-    """The whole body. Raises UpstreamBroken when it is longer than `limit`."""
+    """The whole body. Raises UpstreamBroken if it is longer than `limit`."""
     chunks: list[bytes] = []
     size = 0
     while data := await response.read_some():

@@ -1,15 +1,15 @@
-"""HTTP/1.1 to a model server over plain TCP: a transport under httpx, and the same without httpx's layers.
+"""HTTP/1.1 to a model server over plain TCP: as a transport for httpx, and the same without httpx's layers.
 
     transport = Http1Transport()
     client = httpx.AsyncClient(transport=transport)           # everything httpx can do
     origin = transport.origin("http://127.0.0.1:11434")       # the hot path
-    answer = await origin.request(b"POST", b"/api/chat", headers, body, Timeouts(connect=5, read=600, write=30))
+    response = await origin.request(b"POST", b"/api/chat", headers, body, Timeouts(connect=5, read=600, write=30))
     try:
-        while data := await answer.read_some(): ...
+        while data := await response.read_some(): ...
     finally:
-        await answer.aclose()
+        await response.aclose()
 
-There is no limit on connections: every stream holds one for as long as it lasts, and a limit would stop the next.
+There is no limit on connections. Every stream holds one as long as it lasts, and a limit would stop the next stream.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ __all__ = ["Headers", "Http1Origin", "Http1Response", "Http1Transport", "OnData"
 NO_TIMEOUTS = Timeouts()
 
 KEEPALIVE_EXPIRY = 4.0
-"""Seconds; llama.cpp's server closes idle connections after 5, and the client should be the first to do so."""
+"""Seconds. llama.cpp's server closes idle connections after 5, and the client should close first."""
 
 
 class Http1Origin:
-    """One scheme, host and port, and the connections to it. Got from `Http1Transport.origin`."""
+    """One host and port, and the connections to it. Made by `Http1Transport.origin`."""
 
     def __init__(self, host: bytes, port: int, keepalive_expiry: float) -> None:
         self._host = host.decode("ascii")
         self._port = port
         self._authority = (b"[%b]" if b":" in host else b"%b") % host + (b"" if port == 80 else b":%d" % port)
         self._expiry = keepalive_expiry
-        self._idle: dict[Connection, float] = {}  # since when; the longest idle first
+        self._idle: dict[Connection, float] = {}  # idle since; the longest idle first
         self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -46,10 +46,10 @@ class Http1Origin:
     async def request(
         self, method: bytes, target: bytes, headers: Headers = (), body: bytes = b"", timeouts: Timeouts = NO_TIMEOUTS
     ) -> Http1Response:
-        """Sends a request and waits for the head of its answer; `target` is the path with its query.
+        """Send a request and wait for the head of its response. `target`: the path with its query.
 
-        A connection that turns out to have been closed while it was idle is replaced once, by a fresh one, and only
-        when not one byte of an answer came. Raises `httpx.LocalProtocolError` (a request that may not be sent),
+        If a connection was closed while it was idle, the request is sent once more, on a fresh one, but only if not one
+        byte of a response came. Raises `httpx.LocalProtocolError` (a request that may not be sent),
         `ConnectError`, `ConnectTimeout`, `WriteTimeout`, `ReadTimeout`, `ReadError`, `RemoteProtocolError`.
         """
         request = encode_request(method, target, self._authority, headers, body)
@@ -75,7 +75,7 @@ class Http1Origin:
         return len(self._connections)
 
     def close(self) -> None:
-        """Aborts every connection, also those in use; their readers get `httpx.CloseError`."""
+        """Abort every connection, also those in use. Their readers get `httpx.CloseError`."""
         self._closed = True
         for connection in list(self._connections):
             connection.fail(httpx.CloseError("the transport was closed"))
@@ -103,7 +103,7 @@ class Http1Origin:
         if self._closed:
             raise RuntimeError("this transport is closed; requests need a new one")
 
-    # Idle connections. The last one that came back goes out first, so that the others can expire.
+    # Idle connections. The last one that came back is used first, so that the others can expire.
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -124,7 +124,7 @@ class Http1Origin:
         self._connections.discard(connection)
 
     def _sweep(self) -> None:
-        """Closes what has been idle for too long, and comes back when the next one will have been."""
+        """Close what has been idle for too long. Runs again when the next one is due."""
         self._sweeper = None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -140,7 +140,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
     """For `httpx.AsyncClient(transport=...)`: http:// by `Http1Origin`, https:// by httpx's own transport.
 
     Request bodies must be whole (bytes, json, form data), never streams. `ends_by_close` is in the extensions of a
-    response. httpx's `pool` timeout means nothing here: nobody waits for a connection that another one holds.
+    response. httpx's `pool` timeout has no effect: nobody waits for a connection.
     """
 
     def __init__(self, *, keepalive_expiry: float = KEEPALIVE_EXPIRY) -> None:
@@ -149,7 +149,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         self._tls: httpx.AsyncHTTPTransport | None = None
 
     def origin(self, url: httpx.URL | str) -> Http1Origin:
-        """The origin of an http:// URL: keep it, and call it without httpx's layers.
+        """The origin of an http:// URL. Keep it and call it without httpx's layers.
 
         Raises `httpx.UnsupportedProtocol` for any other scheme.
         """
@@ -184,7 +184,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Aborts every connection. Answers that are still being read raise `httpx.CloseError`."""
+        """Abort every connection. Responses that are still being read raise `httpx.CloseError`."""
         for origin in self._origins.values():
             origin.close()
         if self._tls is not None:
@@ -198,7 +198,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """`read_some` as httpx wants it: one chunk per read of the socket."""
+    """`read_some` as httpx wants it: one chunk for each read of the socket."""
 
     def __init__(self, response: Http1Response) -> None:
         self._response = response

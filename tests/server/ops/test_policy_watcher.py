@@ -144,7 +144,7 @@ async def test_a_list_of_words_that_changes(tmp_path: Path) -> None:
         await loads.until(lambda: store.current.revision != before)
 
 
-async def test_a_broken_file_and_its_mend(tmp_path: Path) -> None:
+async def test_a_broken_file_and_its_fix(tmp_path: Path) -> None:
     """The old set stays until the file is right again."""
     (tmp_path / "a.yaml").write_text(policy("bomb"))
     async with following(tmp_path) as (store, loads, _):
