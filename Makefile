@@ -3,11 +3,14 @@ PYTHON ?= python3
 RUN    := .venv
 DEV    := .venv-dev
 PEERS  := .venv-peers
-PIP     = -m pip --disable-pip-version-check install --quiet
+define CHECK_PYTHON
+command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
+endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fuzz bench bench-gate bench-peers lock clean
+.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -19,14 +22,19 @@ demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 	@$(RUN)/bin/safety-proxy demo $(ARGS)
 
 test: check      ## check, then the whole test suite
+	@$(DEV)/bin/python -m tests.sdk.npm
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(DEV)/ready    ## ruff, mypy --strict, layer test, hadolint
+check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint
 	@$(DEV)/bin/ruff check --no-cache .
 	@$(DEV)/bin/ruff format --check --no-cache --quiet . || { echo "run: $(DEV)/bin/ruff format ."; exit 1; }
 	@$(DEV)/bin/mypy
+	@for system in win32 darwin; do $(DEV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system proxy || exit 1; done
 	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
 	@$(DEV)/bin/hadolint Dockerfile
+
+stock-uvicorn: $(DEV)/ready ## what uvicorn lacks without our protocol class: the front's tests, printed, not judged
+	@$(DEV)/bin/python -m tests.stock_uvicorn
 
 fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for all decoders, FUZZ_EXAMPLES times the matcher's)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5} $(DEV)/bin/python -m pytest -q tests/matching/test_exactness.py
@@ -40,7 +48,7 @@ bench-gate: $(DEV)/ready ## a minute of it, for CI: fails when the proxy has bec
 
 bench-peers:     ## LiteLLM for the bench, into an environment of its own (large; some minutes)
 	@$(PYTHON) -m venv $(PEERS)
-	@$(PEERS)/bin/python $(PIP) -r bench/peers.txt
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peers.txt
 
 lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
@@ -51,16 +59,11 @@ clean:           ## remove the virtual environments and caches
 	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
-	@echo "installing into $(RUN) (once) ..."
-	@$(PYTHON) -m venv $(RUN)
-	@$(RUN)/bin/python $(PIP) --require-hashes -r requirements/run.lock
-	@$(RUN)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(RUN) requirements/run.lock
 	@touch $@
 
 $(DEV)/ready: requirements/dev.lock pyproject.toml
-	@echo "installing into $(DEV) (once, a minute or two) ..."
-	@$(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP) --require-hashes -r requirements/dev.lock
-	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(DEV) requirements/dev.lock
 	@touch $@

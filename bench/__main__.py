@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.report import report
-from bench.runs import run, say
+from bench.runs import run, show_progress
 from bench.scenarios import FEW, SCENARIOS
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     chosen = [s for s in SCENARIOS if (s.key in options.only if options.only else s.quick or not options.quick)]
     rounds = options.rounds or (1 if options.quick else 3)
     figures = run(chosen, rounds, FEW if options.quick else None)
-    say("")
+    show_progress("")
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(figures)), encoding="utf-8")
     print(report(figures))

@@ -76,7 +76,7 @@ guardrails:
 """
 
 
-class NotHere(Exception):
+class Unavailable(Exception):
     """A contestant cannot take part on this machine; the message says why."""
 
 
@@ -119,7 +119,7 @@ def nginx(upstream_port: int, folder: Path) -> Generator[Running]:
     """One worker that hands on what comes: the least that a proxy can cost."""
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
-        raise NotHere("nginx is not installed (Debian's package nginx-light is enough)")
+        raise Unavailable("nginx is not installed (Debian's package nginx-light is enough)")
     folder.mkdir()
     port = free_port()
     user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};" if os.geteuid() == 0 else ""
@@ -168,7 +168,7 @@ def litellm(guard: bool, upstream_port: int, folder: Path) -> Generator[Running]
     """LiteLLM's proxy from `make bench-peers`, with its own content filter or without."""
     program = PEERS / "bin" / "litellm"
     if not program.exists():
-        raise NotHere("LiteLLM is not installed (make bench-peers)")
+        raise Unavailable("LiteLLM is not installed (make bench-peers)")
     folder.mkdir()
     port = free_port()
     config = folder / "litellm.yaml"
@@ -218,7 +218,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, seconds: float, log: 
             return
         time.sleep(0.05)
     said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-    raise NotHere(f"{Path(process.args[0]).name} did not start: {said[0][:200]}")  # type: ignore[index,arg-type]
+    raise Unavailable(f"{Path(process.args[0]).name} did not start: {said[0][:200]}")  # type: ignore[index,arg-type]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

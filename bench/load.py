@@ -133,12 +133,12 @@ class Run:
         self.left = plan.streams
         self.delays: list[int] = []
         self.arrivals: list[int] = []
-        self.firsts: list[int] = []
+        self.first_texts: list[int] = []
         self.over = asyncio.Event()
         self._idle_kib = resident_kib(plan.pids)
         self._kib = 0
 
-    async def carry_out(self) -> Result:
+    async def execute(self) -> Result:
         """Connect, ask, wait for the answers."""
         loop = asyncio.get_running_loop()
         made = [
@@ -192,7 +192,7 @@ class Run:
             cpu_share=span.cpu / wall,
             waited=span.waited / wall,
             delay=_summary(delays, (0.5, 0.9, 0.99, 1)),
-            first=_summary(sorted(self.firsts), (0.5, 0.9, 1)),
+            first=_summary(sorted(self.first_texts), (0.5, 0.9, 1)),
             stalls=sum(d > STALL_NS for d in delays),
             worst_ms=_worst(within, span),
             kib_a_stream=(self._kib - self._idle_kib) / plan.streams if self._kib else 0.0,
@@ -220,7 +220,7 @@ class Stream(asyncio.Protocol):
         self._run = run
         self._left = run.plan.requests
         self._loop = asyncio.get_running_loop()
-        self._asked = 0
+        self._asked_at = 0
         self._now = 0
         self._seen = 0  # events of this answer
         self._rest = b""  # of an event that is not complete yet
@@ -232,7 +232,7 @@ class Stream(asyncio.Protocol):
 
     def ask(self) -> None:
         """Send a request."""
-        self._asked = time.monotonic_ns()
+        self._asked_at = time.monotonic_ns()
         self._seen = 0
         self._transport.write(self._run.request)
 
@@ -258,15 +258,15 @@ class Stream(asyncio.Protocol):
         if not count:
             return
         if not self._seen:
-            run.firsts.append(self._now - self._asked)
+            run.first_texts.append(self._now - self._asked_at)
             run.stream_begun()
         self._seen += count
         run.events += count
         run.untouched += data.count(EVENT_BEGINS)
         if run.stamped:
-            self._note_delays(data)
+            self._record_delays(data)
 
-    def _note_delays(self, data: bytes) -> None:
+    def _record_delays(self, data: bytes) -> None:
         now, run = self._now, self._run
         for stamp in STAMP.findall(data):
             sent = int(stamp)
@@ -280,7 +280,7 @@ class Stream(asyncio.Protocol):
         if self._parser.get_status_code() == 200 and (self._seen or not run.plan.stream):
             run.served += 1
         if not run.plan.stream:
-            run.firsts.append(self._now - self._asked)
+            run.first_texts.append(self._now - self._asked_at)
         self._left -= 1
         if not self._left:
             self._end()
@@ -327,7 +327,7 @@ def main() -> None:
     plan = Plan(**vars(arguments().parse_args()))
 
     async def run() -> dict[str, Any]:
-        return asdict(await Run(plan).carry_out())
+        return asdict(await Run(plan).execute())
 
     gc.disable()  # a pause here would look like a delay of the proxy
     print(orjson.dumps(uvloop.run(run())).decode(), flush=True)

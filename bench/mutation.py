@@ -22,8 +22,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     "tests/matching/test_tricky_cases.py",
-    "tests/matching/test_keywords.py",
-    "tests/matching/test_automaton.py",
+    "tests/matching/test_words.py",
+    "tests/matching/test_spellings.py",
+    "tests/matching/test_lazy_dfa.py",
     "tests/matching/test_nfa.py",
     "tests/matching/test_charsets.py",
     "tests/matching/test_matcher.py",
@@ -41,25 +42,20 @@ class Fault(NamedTuple):
     wrong: str
 
 
-SCAN, AUTOMATON, WORDS = "matching/scan.py", "matching/automaton.py", "matching/keywords.py"
+SCAN, DFA, EDGES = "matching/scan.py", "matching/lazy_dfa.py", "matching/edges.py"
+PLAIN, FOLDED = "matching/plainwords.py", "matching/spellings.py"
 FAULTS = [
-    Fault(
-        "a word's start is off by one",
-        SCAN,
-        "self._found(number, position - length,",
-        "self._found(number, position - length + 1,",
-    ),
     Fault("a match's end is off by one", SCAN, "number].limit), position + 1)", "number].limit), position)"),
     Fault(
         "left context is lost: nothing was before",
-        AUTOMATON,
+        DFA,
         "known = before & self._behind",
         "known = frozenset[CharSet]()",
     ),
-    Fault("the younger start is reported", AUTOMATON, "            if rule not in out:\n", "            if True:\n"),
+    Fault("the younger start is reported", DFA, "            if rule not in out:\n", "            if True:\n"),
     Fault(
         "text does not wait for open matches",
-        AUTOMATON,
+        DFA,
         "for c, register in oldest if c.holds)",
         "for c, register in oldest if not c.holds)",
     ),
@@ -84,24 +80,24 @@ FAULTS = [
     Fault(
         "of blocks that tie, the last one is named",
         SCAN,
-        "number = min((number for number, _ in blocked.blocks), key=self._pass.rank)",
-        "number = max((number for number, _ in blocked.blocks), key=self._pass.rank)",
+        "number = min((number for number, _ in blocked.blocks), key=self._program.rank)",
+        "number = max((number for number, _ in blocked.blocks), key=self._program.rank)",
     ),
     Fault(
         "a block lets out what was still open",
         SCAN,
-        "self._announced = min(start, place.watermark())",
+        "self._announced = min(start, cursor.watermark())",
         "self._announced = start",
     ),
     Fault("hopeless items are not pruned", "matching/nfa.py", "live = _live(reached)", "live = reached"),
-    Fault("a certain match waits for look-ahead", AUTOMATON, "        _decide(items, after)\n", ""),
+    Fault("a certain match waits for look-ahead", DFA, "        _decide(items, after)\n", ""),
     Fault(
         "shortest also gives up what begins at the end",
-        AUTOMATON,
+        DFA,
         "self._cut(moves, ended, old)",
         "self._cut(moves, ended, len(moves))",
     ),
-    Fault("shortest does not begin anew", AUTOMATON, "self._cut(moves, ended, len(moves))", "moves"),
+    Fault("shortest does not begin anew", DFA, "self._cut(moves, ended, len(moves))", "moves"),
     Fault(
         "a validator is asked about the longest candidate only",
         SCAN,
@@ -110,7 +106,7 @@ FAULTS = [
     ),
     Fault(
         "an older start stands in for one that a validator may want",
-        AUTOMATON,
+        DFA,
         "and not group.hold_class.every_start",
         "and group is not None",
     ),
@@ -120,23 +116,19 @@ FAULTS = [
         "[-length:] if length",
         "[-length + 1 :] if length",
     ),
-    Fault("words have no boundary at their end", WORDS, 'end = "" if entry[-1] == MARK else MARK', 'end = ""'),
     Fault(
-        "a word within a longer one's beginning is not seen",
-        WORDS,
-        "self.ends: tuple[End, ...] = own + shorter",
-        "self.ends: tuple[End, ...] = own",
+        "words have no edge at their end",
+        PLAIN,
+        "reached.items.append(self.end(AFTER[kind]()))",
+        "return Reached(reached.items, True)",
     ),
+    Fault("a mark does not belong to its word", EDGES, "~(joining() | marks() | INVISIBLE)", "~joining()"),
+    Fault("a space stands for one character of white space only", PLAIN, "run < MOST_SPACES", "run < 1"),
     Fault(
-        "text does not wait for a word that begins in another",
-        WORDS,
-        "0 if fail is None else fail.live",
-        "0",
+        "a longer entry hides a shorter one", PLAIN, "if not complete:", "if within[1] - within[0] > 1 or not complete:"
     ),
-    Fault("a flag's words hold text", WORDS, "any(part.words.holds and", "any("),
-    Fault(
-        "NUL in the text is taken for a boundary", WORDS, "self.root if char == MARK else", "self.root if False else"
-    ),
+    Fault("a substitute may stand alone at the end", FOLDED, "seen.tail == 0 or (", "seen.tail < 3 or ("),
+    Fault("separated letters may stand beside letters", FOLDED, "3: -1, 4: -1", "3: 3, 4: 4"),
     Fault(
         "matches that touch are joined",
         "matching/report.py",
@@ -155,7 +147,7 @@ FAULTS = [
         "if over >= 0 and hold_class",
         "if over > 0 and hold_class",
     ),
-    Fault("a block that came too late is not taken back", SCAN, "if block_at < place.position:", "if False:"),
+    Fault("a block that came too late is not taken back", SCAN, "if block_at < cursor.position:", "if False:"),
     Fault(
         "the Kelvin sign is no k",
         "matching/charsets.py",

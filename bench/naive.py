@@ -27,8 +27,8 @@ def application(upstream: str) -> Starlette:
     async def chat(request: Request) -> Response:
         body = await request.json()
         if not body.get("stream"):
-            answer = await client.post("/v1/chat/completions", json=body)
-            return JSONResponse(answer.json(), answer.status_code)
+            response = await client.post("/v1/chat/completions", json=body)
+            return JSONResponse(response.json(), response.status_code)
         sent = client.build_request("POST", "/v1/chat/completions", json=body)
         streamed = await client.send(sent, stream=True)
         return StreamingResponse(events(streamed), streamed.status_code, media_type="text/event-stream")
@@ -36,16 +36,16 @@ def application(upstream: str) -> Starlette:
     return Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
 
 
-async def events(answer: httpx.Response) -> AsyncIterator[str]:
+async def events(response: httpx.Response) -> AsyncIterator[str]:
     """Each event parsed and dumped."""
     try:
-        async for line in answer.aiter_lines():
+        async for line in response.aiter_lines():
             if line == "data: [DONE]":
                 yield "data: [DONE]\n\n"
             elif line.startswith("data: "):
                 yield f"data: {json.dumps(json.loads(line[6:]))}\n\n"
     finally:
-        await answer.aclose()
+        await response.aclose()
 
 
 def main() -> None:

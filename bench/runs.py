@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from bench.clocks import cpu_ns
-from bench.contestants import CONTESTANTS, HUNDRED, OURS, REPOSITORY, NotHere, Running, upstream
+from bench.contestants import CONTESTANTS, HUNDRED, OURS, REPOSITORY, Running, Unavailable, upstream
 from bench.load import Result, command
 from bench.scenarios import FIRST_STEPS, WARM_UP, Kind, Scenario
 from bench.wire import Pace, prompt
@@ -69,10 +69,10 @@ def _start(
     for number, (name, start) in enumerate(CONTESTANTS.items()):
         if name not in wanted:
             continue
-        say(f"starting {name}")
+        show_progress(f"starting {name}")
         try:
             contestant = stack.enter_context(start(port, folder / str(number)))
-        except NotHere as reason:
+        except Unavailable as reason:
             figures.notes.append(f"{name}: left out. {reason}")
         else:
             measure(WARM_UP if name in OURS else FIRST_STEPS, contestant)
@@ -85,7 +85,7 @@ def _round(scenario: Scenario, running: dict[str, Running], source: Running, fig
     turn = number % len(taking_part) if taking_part else 0
     results = figures.results.setdefault(scenario.key, {})
     for contestant in taking_part[turn:] + taking_part[:turn]:
-        say(f"round {number + 1}, {scenario.title}: {contestant.name}")
+        show_progress(f"round {number + 1}, {scenario.title}: {contestant.name}")
         began, used = time.monotonic_ns(), cpu_ns(source.pids)
         result = measure(scenario, contestant)
         share = (cpu_ns(source.pids) - used) / (time.monotonic_ns() - began)
@@ -144,7 +144,7 @@ def _ask_at_length(contestant: Running) -> None:
         answer.read()
 
 
-def say(text: str) -> None:
+def show_progress(text: str) -> None:
     """Where the bench stands, on a terminal."""
     if sys.stderr.isatty():
         with contextlib.suppress(OSError):

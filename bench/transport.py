@@ -24,7 +24,7 @@ import httpx_aiohttp
 import uvloop
 
 from bench.machine import machine
-from proxy.server.transport import Http1Transport
+from proxy.server.upstream.transport import Http1Transport
 
 STREAMS, RATE, EVENTS = 64, 50, 60
 SETTLE = 0.4  # seconds between a stream's head and its first event: all streams are open by then

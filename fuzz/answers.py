@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.damage import Accident, accidents, cuts, damaged, numbers, pieces
+from fuzz.mutations import Mutation, cuts, mutate, mutations, numbers, split
 from tests.census.answer_fields import Field
 from tests.census.doors import DOORS, Door
 from tests.census.driving import RULES, Carried, carry
@@ -52,28 +52,28 @@ class Seeds:
         return written(field.whole, field.inside[0] + TEXT + field.inside[1])
 
 
-def check_of(door: Door) -> Callable[[], None]:
+def make_check(door: Door) -> Callable[[], None]:
     """The driver for one path."""
     seeds = Seeds(door)
 
-    @given(numbers, numbers, accidents, cuts, st.sampled_from(RULES), st.booleans(), st.booleans())
+    @given(numbers, numbers, mutations, cuts, st.sampled_from(RULES), st.booleans(), st.booleans())
     def check(
         number: int,
         cut: int,
-        happens: Sequence[Accident],
+        applied: Sequence[Mutation],
         at: Sequence[int],
         rule: str,
         stream: bool,
         whole: bool,
     ) -> None:
         frames = [seeds.body(number)] if whole else seeds.stream(number, cut)
-        data = damaged(frames, seeds.frames, happens)
+        data = mutate(frames, seeds.frames, applied)
         if whole:
             _check(carry(door, data, rule, stream=stream))
             return
-        got = carry(door, pieces(data, ()), rule, stream=stream)
+        got = carry(door, split(data, ()), rule, stream=stream)
         _check(got)
-        again = carry(door, pieces(data, at), rule, stream=stream)
+        again = carry(door, split(data, at), rule, stream=stream)
         assert list(documents(again.out)) == list(documents(got.out)), "what arrives depends on the cuts"
 
     return check
@@ -87,4 +87,4 @@ def _check(got: Carried) -> None:
         json.loads(got.out)
 
 
-CHECKS: dict[str, Callable[[], None]] = {f"answers: {door.path}": check_of(door) for door in DOORS}
+CHECKS: dict[str, Callable[[], None]] = {f"answers: {door.path}": make_check(door) for door in DOORS}

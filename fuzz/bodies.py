@@ -13,10 +13,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.damage import Accident, accidents, damaged
-from proxy.dialects.jsonbody import MAX_DEPTH, has_duplicates, parse_request, parse_upstream
+from fuzz.mutations import Mutation, mutate, mutations
+from proxy.dialects.wire.json_body import MAX_DEPTH, has_duplicates, parse_request, parse_upstream
 from proxy.errors import ClientError, UpstreamBroken
-from proxy.server.body import decode
+from proxy.server.http.body import decode
 
 SEEDS = (
     *(
@@ -56,10 +56,10 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
-@given(bodies, accidents)
-def check_request_json(parts: Sequence[bytes], happens: Sequence[Accident]) -> None:
+@given(bodies, mutations)
+def check_request_json(parts: Sequence[bytes], applied: Sequence[Mutation]) -> None:
     """What is taken says the same to a strict reader, has no key twice and is not too deep; all else is refused."""
-    data = damaged(parts, TOKENS, happens)
+    data = mutate(parts, TOKENS, applied)
     try:
         value = parse_request(data)
     except ClientError:
@@ -68,10 +68,10 @@ def check_request_json(parts: Sequence[bytes], happens: Sequence[Accident]) -> N
     assert _depth(value) <= MAX_DEPTH
 
 
-@given(bodies, accidents)
-def check_upstream_json(parts: Sequence[bytes], happens: Sequence[Accident]) -> None:
+@given(bodies, mutations)
+def check_upstream_json(parts: Sequence[bytes], applied: Sequence[Mutation]) -> None:
     """An event is an object that a strict reader reads too, and a key that stands twice is noticed."""
-    data = damaged(parts, TOKENS, happens)
+    data = mutate(parts, TOKENS, applied)
     try:
         value = parse_upstream(data)
     except UpstreamBroken:
@@ -107,14 +107,14 @@ LIMIT = 4096
 bodies_of_any_size = st.one_of(st.binary(max_size=200), st.integers(0, 3 * LIMIT).map(lambda size: b"a" * size))
 
 
-@given(bodies_of_any_size, st.sampled_from(ENCODERS), accidents)
+@given(bodies_of_any_size, st.sampled_from(ENCODERS), mutations)
 def check_content_encoding(
-    data: bytes, encoder: tuple[bytes, Callable[[bytes], bytes]], happens: Sequence[Accident]
+    data: bytes, encoder: tuple[bytes, Callable[[bytes], bytes]], applied: Sequence[Mutation]
 ) -> None:
     """A good body comes back whole, a larger one than allowed or a damaged one is refused, and nothing else happens."""
     name, encode = encoder
     sent = encode(data)
-    harmed = damaged([sent], (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", sent), happens)
+    harmed = mutate([sent], (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", sent), applied)
     try:
         got = decode(harmed, name, LIMIT)
     except ClientError:

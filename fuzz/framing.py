@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.damage import ODD_BYTES, Accident, accidents, cuts, damaged, pieces
-from proxy.dialects import ndjson, sse
+from fuzz.mutations import ODD_BYTES, Mutation, cuts, mutate, mutations, split
+from proxy.dialects.wire import ndjson, sse
 
 LINE = re.compile(rb"\r\n|\n|\r")
 FRAGMENTS = (
@@ -48,24 +48,24 @@ def reference(data: bytes) -> list[tuple[bytes | None, bytes]]:
     return events
 
 
-@given(fragments, accidents, cuts)
-def check_sse(parts: Sequence[bytes], happens: Sequence[Accident], at: Sequence[int]) -> None:
+@given(fragments, mutations, cuts)
+def check_sse(parts: Sequence[bytes], applied: Sequence[Mutation], at: Sequence[int]) -> None:
     """However the stream is cut, the same events come, those that the reference reads, and no byte twice."""
-    data = damaged(parts, FRAGMENTS, happens)
+    data = mutate(parts, FRAGMENTS, applied)
     whole = list(sse.events(data))
     parser = sse.Parser()
-    got = [event for piece in pieces(data, at) for event in parser.feed(piece)] + parser.finish()
+    got = [event for piece in split(data, at) for event in parser.feed(piece)] + parser.finish()
     assert [(e.data, e.name) for e in got] == [(e.data, e.name) for e in whole]
     assert [(e.data, e.name) for e in whole if e.data is not None or e.name] == reference(data)
     assert len(b"".join(event.raw for event in got)) <= len(data)
 
 
-@given(fragments, accidents, cuts)
-def check_ndjson(parts: Sequence[bytes], happens: Sequence[Accident], at: Sequence[int]) -> None:
+@given(fragments, mutations, cuts)
+def check_ndjson(parts: Sequence[bytes], applied: Sequence[Mutation], at: Sequence[int]) -> None:
     """However the stream is cut, the lines are those of the whole, without blank ones."""
-    data = damaged(parts, FRAGMENTS, happens)
+    data = mutate(parts, FRAGMENTS, applied)
     parser = ndjson.Parser()
-    got = [line for piece in pieces(data, at) for line in parser.feed(piece)] + parser.finish()
+    got = [line for piece in split(data, at) for line in parser.feed(piece)] + parser.finish()
     assert got == [line + b"\n" for line in data.split(b"\n") if line.strip()]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from hypothesis import given
 
-from fuzz.damage import Accident, accidents, damaged, mistyped, numbers
-from proxy.dialects import catalogue, moderations
+from fuzz.mutations import Mutation, mutate, mutations, numbers, with_odd_value
 from proxy.dialects.base import Dialect, Options
+from proxy.dialects.ollama import models as ollama_models
+from proxy.dialects.openai import moderations
 from proxy.errors import ClientError
 from tests.census.doors import DOORS
 from tests.census.driving import BLOCK
@@ -44,15 +45,15 @@ def texts_again(dialect: Dialect, sent: bytes) -> list[str]:
     return [text.text for text in dialect.parse(again, Options(allow_stateful=True)).texts]
 
 
-def check_of(path: str, dialect: Dialect) -> Callable[[], None]:
+def make_check(path: str, dialect: Dialect) -> Callable[[], None]:
     """The driver for one path."""
     places = [row for row in rows() if row.path == path]
 
-    @given(numbers, numbers, numbers, accidents)
-    def check(one: int, two: int, odd: int, happens: Sequence[Accident]) -> None:
+    @given(numbers, numbers, numbers, mutations)
+    def check(one: int, two: int, odd: int, applied: Sequence[Mutation]) -> None:
         request = {**_of(places, one, "clean"), **_of(places, two, TEXT)}
-        value = mistyped(request, odd) if odd % 2 else request
-        body = damaged([json.dumps(value, ensure_ascii=odd % 3 == 0).encode()], (), happens)
+        value = with_odd_value(request, odd) if odd % 2 else request
+        body = mutate([json.dumps(value, ensure_ascii=odd % 3 == 0).encode()], (), applied)
         sent = asyncio.run(asked(dialect, body, BLOCK))
         if sent in (REFUSED, STOPPED):
             return
@@ -75,35 +76,36 @@ ASKS = (b'{"input":"a"}', b'{"input":["a","b"]}', b'{"input":[{"type":"text","te
 SHOWS = (b'{"model":"m"}', b'{"name":"m","model":"","verbose":true,"system":"","options":null}')
 
 
-@given(numbers, numbers, accidents)
-def check_moderations(number: int, odd: int, happens: Sequence[Accident]) -> None:
+@given(numbers, numbers, mutations)
+def check_moderations(number: int, odd: int, applied: Sequence[Mutation]) -> None:
     """Some inputs with texts in them, or a refusal."""
     try:
-        request = moderations.parse(_some(ASKS, number, odd, happens))
+        request = moderations.parse(_some(ASKS, number, odd, applied))
     except ClientError:
         return
     assert request.inputs
     assert all(isinstance(text, str) for parts in request.inputs for text in parts)
 
 
-@given(numbers, numbers, accidents)
-def check_show(number: int, odd: int, happens: Sequence[Accident]) -> None:
+@given(numbers, numbers, mutations)
+def check_show(number: int, odd: int, applied: Sequence[Mutation]) -> None:
     """A model's name and one flag go upstream, or nothing."""
     try:
-        sent = json.loads(catalogue.show_request(_some(SHOWS, number, odd, happens)))
+        model, body = ollama_models.show_request(_some(SHOWS, number, odd, applied))
     except ClientError:
         return
+    sent = json.loads(body)
     assert set(sent) == {"model", "verbose"}
-    assert isinstance(sent["model"], str)
+    assert sent["model"] == model
 
 
-def _some(seeds: Sequence[bytes], number: int, odd: int, happens: Sequence[Accident]) -> bytes:
+def _some(seeds: Sequence[bytes], number: int, odd: int, applied: Sequence[Mutation]) -> bytes:
     value = json.loads(seeds[number % len(seeds)])
-    return damaged([json.dumps(mistyped(value, odd) if odd % 2 else value).encode()], (), happens)
+    return mutate([json.dumps(with_odd_value(value, odd) if odd % 2 else value).encode()], (), applied)
 
 
 CHECKS: dict[str, Callable[[], None]] = {
-    **{f"requests: {door.path}": check_of(door.path, door.dialect) for door in DOORS},
+    **{f"requests: {door.path}": make_check(door.path, door.dialect) for door in DOORS},
     "requests: /v1/moderations": check_moderations,
     "requests: /api/show": check_show,
 }

@@ -1,31 +1,31 @@
-"""Every error of the program, by whom it blames.
+"""Every error of the program, by what it blames.
 
 ProxyError
 ├── ClientError          the request: answered in the dialect's shape with `status`
-│   ├── BadRequest       400  malformed, a wrong type, something refused; `param` names the field
+│   ├── BadRequest       400  malformed, a wrong type, or refused; `param` names the field
 │   ├── PromptTooLong    400  more tokens than the model's context takes
 │   ├── TooLarge         413  body over the limit
 │   ├── NotServed        404  a path or model that is not offered
 │   └── Unsupported      415  a content encoding that cannot be read
-├── PolicyError          a policy file: what is wrong, where, and how to mend it
+├── PolicyError          a policy file: what is wrong, where, and how to fix it
 ├── SettingsError        a flag, an environment variable or safety-proxy.toml; exit code 2
 └── UpstreamError        the model server: `status` is what the client gets
     ├── UpstreamUnreachable   502
     ├── UpstreamTimeout       504
-    └── UpstreamBroken        502  not HTTP, not the dialect, or an answer that stops in the middle
+    └── UpstreamBroken        502  not HTTP, not the dialect, or a response that stops in the middle
 """
 
 from __future__ import annotations
 
 
 class ProxyError(Exception):
-    """The root. Its text is meant for people and never holds matched or model text."""
+    """The root. Its text is for people and never holds text of a prompt or an answer."""
 
 
 class ClientError(ProxyError):
     """The client's request cannot be served.
 
-    param: the field to blame, as a path into the body (`messages[2].content`)
+    param: the field that is wrong, as a path into the body (`messages[2].content`)
     code:  a short word for programs (`content_filter`, `invalid_json`)
     """
 
@@ -46,14 +46,14 @@ class BadRequest(ClientError):
 
 
 class PromptTooLong(ClientError):
-    """The prompt does not fit into the model's context. The code is the one that OpenAI's clients know."""
+    """The prompt does not fit into the model's context. OpenAI's clients know the code."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, None, "context_length_exceeded")
 
     @classmethod
-    def about(cls, tokens: int, length: int, exact: bool = False) -> PromptTooLong:
-        """With the numbers; `exact`: they were counted, not estimated."""
+    def with_counts(cls, tokens: int, length: int, exact: bool = False) -> PromptTooLong:
+        """With the numbers in its text. `exact`: the tokens were counted, not estimated."""
         count = tokens if exact else f"about {tokens}"
         return cls(f"The prompt is too long: it has {count} tokens, and the model's context takes {length}; shorten it")
 
@@ -77,7 +77,7 @@ class Unsupported(ClientError):
 
 
 class PolicyError(ProxyError):
-    """One or more things are wrong in the policy files; `problems` are complete lines with place and mend."""
+    """One or more things are wrong in the policy files; `problems` are whole lines with place, reason and fix."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -88,10 +88,17 @@ class SettingsError(ProxyError):
     """A setting is unknown or cannot be used."""
 
 
+UPSTREAM_REASONS = (
+    *("connect", "timeout", "protocol", "truncated", "too_long", "error_event"),
+    *("status_2xx", "status_3xx", "status_4xx", "status_5xx", "stopping"),
+)
+"""Why a model server fails, in words for metrics; docs/metrics.md says what each means."""
+
+
 class UpstreamError(ProxyError):
     """The model server failed.
 
-    reason: a short word for metrics (connect, timeout, status_5xx, error_event, protocol, truncated)
+    reason: one of UPSTREAM_REASONS; `internal` where the fault is the proxy's own
     """
 
     status = 502
@@ -104,20 +111,19 @@ class UpstreamError(ProxyError):
 
     @property
     def for_log(self) -> str:
-        """Its text, but the model server's own words are left out: they may quote the prompt (llama.cpp does)."""
-        theirs = self.reason.startswith(("status_", "error_event"))
-        return "the model server reported an error" if theirs else str(self)
+        """Its text without the words of the model server, which may quote the prompt (llama.cpp does)."""
+        return "the model server reported an error" if self.reason == "error_event" else str(self)
 
 
 class UpstreamUnreachable(UpstreamError):
-    """Nobody answers at the upstream's address."""
+    """Nothing answers at the upstream's address."""
 
 
 class UpstreamTimeout(UpstreamError):
-    """The upstream said nothing for too long."""
+    """The upstream sent nothing for too long."""
 
     status = 504
 
 
 class UpstreamBroken(UpstreamError):
-    """The upstream's answer is not what it should be, or stops in the middle."""
+    """The upstream's response is not what it should be, or stops in the middle."""

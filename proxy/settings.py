@@ -23,7 +23,7 @@ PREFIX = "SAFETY_PROXY_"
 FILE_NAME = "safety-proxy.toml"
 SHIPPED = Path(__file__).with_name("policies").resolve()
 DEMO_POLICIES = Path(__file__).parent / "demo" / "policies"
-NOT_OURS = (
+IGNORED_VARIABLES = (
     re.compile(  # what Kubernetes and Docker put into a container beside a service named safety-proxy; test switches
         r"SAFETY_PROXY_(TEST_.*|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP)(_.*)?)"
     )
@@ -42,7 +42,12 @@ def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool 
 class Settings:
     """What an operator can say. Times in seconds, sizes in bytes."""
 
-    listen: Address = _setting("127.0.0.1:11435", values.address, "HOST:PORT", "where chat apps connect")
+    listen: Address = _setting(
+        "127.0.0.1:11435",
+        values.address,
+        "HOST:PORT",
+        "where chat apps connect; or unix:/path, or fd:N for an inherited socket",
+    )
     admin: Address | None = _setting(
         "127.0.0.1:9435", values.optional_address, "HOST:PORT", "where /metrics, /healthz and /readyz are; off: nowhere"
     )
@@ -86,6 +91,16 @@ class Settings:
         values.margin,
         "FACTOR",
         "a prompt estimated at so many times the model's context is refused where it would be cut unseen; 0: never",
+    )
+    tls_certificate: Path | None = _setting(None, values.folder, "FILE", "PEM certificate: both listeners speak https")
+    tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is another file")
+    tls_key_password: str | None = _setting(None, values.text, "PASSWORD", "password of the key", secret=True)
+    proxy_headers_from: tuple[str, ...] = _setting(
+        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
+    )
+    root_path: str = _setting("", values.root_path, "PATH", "path below which a reverse proxy shows the proxy")
+    allow_remote_clients: bool = _setting(
+        "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"
     )
     origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
     hosts: tuple[str, ...] = _setting(
@@ -139,6 +154,12 @@ class Settings:
     allow_model_control: bool = _setting(
         "false", values.boolean, "BOOL", "keep_alive, ttl, context sizes: pinning and evicting models"
     )
+    max_context: int = _setting(
+        "0",
+        values.tokens,
+        "TOKENS",
+        "the largest context that a request may ask for (num_ctx, context_length); more is lowered to it; 0: none",
+    )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 
@@ -146,22 +167,22 @@ class Settings:
 ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings)}
 
 
-class Effective(NamedTuple):
+class EffectiveSettings(NamedTuple):
     """The settings in force, and for each where it came from."""
 
     settings: Settings
-    origins: dict[str, str]
+    sources: dict[str, str]
 
     def lines(self) -> Iterator[tuple[str, str, str]]:
         """Name, value and origin of every setting, defaults as the help spells them; secrets are not shown."""
         for name, row in ROWS.items():
-            value, origin = getattr(self.settings, name), self.origins[name]
-            hidden = row.metadata["secret"] and value is not None
-            usual = origin == "default" and not isinstance(value, Path)
-            yield name, "(hidden)" if hidden else row.metadata["default"] if usual else _shown(value), origin
+            value, source = getattr(self.settings, name), self.sources[name]
+            is_hidden = row.metadata["secret"] and value is not None
+            is_default = source == "default" and not isinstance(value, Path)
+            yield name, "(hidden)" if is_hidden else row.metadata["default"] if is_default else _spelled(value), source
 
 
-def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> Effective:
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> EffectiveSettings:
     """Put the settings together.
 
     flags:  what stood on the command line, by setting name; only what was given
@@ -175,12 +196,12 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | 
         dict(_from_file(config or environ.get(f"{PREFIX}CONFIG"))),
     ]
     found: dict[str, Any] = {}
-    origins = dict.fromkeys(ROWS, "default")
+    sources = dict.fromkeys(ROWS, "default")
     for layer in reversed(layers):
-        for name, (origin, value) in layer.items():
-            found[name] = _read(name, value, origin)
-            origins[name] = origin
-    return Effective(Settings(**found), origins)
+        for name, (source, value) in layer.items():
+            found[name] = _read(name, value, source)
+            sources[name] = source
+    return EffectiveSettings(Settings(**found), sources)
 
 
 def flag(name: str) -> str:
@@ -199,15 +220,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _read(name: str, value: Any, origin: str) -> Any:
+def _read(name: str, value: Any, source: str) -> Any:
     row = ROWS[name]
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        raise SettingsError(f"{origin} is not UTF-8 text")
+        raise SettingsError(f"{source} is not UTF-8 text")
     try:
         return row.metadata["read"](value)
     except ValueError as error:
-        shown = "" if row.metadata["secret"] else f" (it is {_shown(value)!r})"
-        raise SettingsError(f"{origin} {error}{shown}") from None
+        shown = "" if row.metadata["secret"] else f" (it is {_spelled(value)!r})"
+        raise SettingsError(f"{source} {error}{shown}") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -226,7 +247,7 @@ def _reject_unknown_variables(environ: Mapping[str, str]) -> None:
     for name, row in ROWS.items():
         known += [variable(name), *([f"{variable(name)}_FILE"] if row.metadata["secret"] else [])]
     for key in sorted(environ):
-        if key.startswith(PREFIX) and key not in known and not NOT_OURS.fullmatch(key):
+        if key.startswith(PREFIX) and key not in known and not IGNORED_VARIABLES.fullmatch(key):
             raise SettingsError(f"variable {key} is no setting{nearest(key, known)} (safety-proxy config lists them)")
 
 
@@ -234,7 +255,7 @@ def _secret(key: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"variable {key}: {path} cannot be read: {_why(error)}") from None
+        raise SettingsError(f"variable {key}: {path} cannot be read: {_reason(error)}") from None
 
 
 def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -244,7 +265,7 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {_why(error)}") from None
+        raise SettingsError(f"{path} cannot be read: {_reason(error)}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
@@ -255,11 +276,11 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
         yield key, (f"{path}: {key}", value)
 
 
-def _why(error: OSError | UnicodeDecodeError) -> str:
+def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
-def _shown(value: Any) -> str:
+def _spelled(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

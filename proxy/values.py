@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,20 +15,43 @@ Read = Callable[[Any], Any]
 
 
 class Address(NamedTuple):
-    """Where to listen. Port 0: any free one."""
+    """Where to listen. Port 0: any free one.
+
+    host: a host; or `unix:/path` for a unix socket, or `fd:N` for a socket that was inherited (the port is then 0)
+    """
 
     host: str
     port: int
 
+    @property
+    def is_socket(self) -> bool:
+        """It is no host, but a unix socket or one that was inherited."""
+        return self.host.startswith(("unix:", "fd:"))
+
     def __str__(self) -> str:
+        if self.is_socket:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Only this machine can reach it. Of a socket that was inherited that is not known, and taken for so."""
+        if self.is_socket:
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 def address(value: Any) -> Address:
-    """`HOST:PORT`, `[IPV6]:PORT` or `:PORT` (this machine only)."""
-    host, colon, port = str(value).strip().rpartition(":")
+    """`HOST:PORT`, `[IPV6]:PORT`, `:PORT` (this machine only), `unix:/path`, or `fd:N`."""
+    text = str(value).strip()
+    if re.fullmatch(r"unix:/.+|fd:\d{1,6}", text, re.ASCII):
+        return Address(text, 0)
+    host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("takes HOST:PORT, such as 127.0.0.1:11435")
+        raise ValueError("takes HOST:PORT, such as 127.0.0.1:11435, or unix:/path")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("takes an IPv6 address in brackets, such as [::1]:11435")
     return Address(host.strip("[]") or "127.0.0.1", int(port))
@@ -46,6 +69,8 @@ def upstream(value: Any) -> str:
     is dialled on loopback. A path is kept, but for a final /v1, which is part of every request's own path.
     """
     text = str(value).strip().strip("\"'").strip()
+    if text == "demo":
+        return text
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "http", text
@@ -93,6 +118,14 @@ def folder(value: Any) -> Path:
     return Path(text(value)).expanduser()
 
 
+def root_path(value: Any) -> str:
+    """A path such as /guard, or nothing."""
+    path = str(value).strip().rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path, re.ASCII):
+        raise ValueError("takes a path such as /guard")
+    return path
+
+
 def boolean(value: Any) -> bool:
     """true or false; 1, 0, yes, no, on, off too."""
     word = str(value).strip().lower()
@@ -125,6 +158,13 @@ def margin(value: Any) -> float:
     if match is None or isinstance(value, bool) or 0 < float(match[0]) < 1:
         raise ValueError("takes 0, or a factor from 1 on such as 1.5")
     return float(match[0])
+
+
+def tokens(value: Any) -> int:
+    """A number of tokens; 0 for none."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII):
+        raise ValueError("takes a number of tokens, such as 32768, or 0")
+    return int(str(value).strip())
 
 
 def names(value: Any) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import gc
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 LONGEST: Final = (
     "tests/matching/test_exactness.py",
@@ -14,6 +15,15 @@ LONGEST: Final = (
     "tests/census/test_census_answers.py",
 )
 """They run first, each on one worker: else the last of them runs alone while the other worker is done."""
+
+# How long an example takes says how busy the machine is, and nothing of what the example is about.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of these tests."""
+    parser.addoption("--stock-uvicorn", action="store_true", help="the front's tests on uvicorn without our protocol")
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,21 @@ from functools import cache, lru_cache
 
 from proxy.core.types import Action
 from proxy.matching.rules import MatchRule, Verdict
+from tests.matching import spelled
 
 Span = tuple[int, int]
 Block = tuple[Verdict, int, MatchRule]  # when and where it falls, the least start of what blocks there, the first rule
 FAR = 1 << 60
-BEYOND = "\n_Z\u00e7\u0661\u2003."  # what may follow a text, besides the alphabet of the test
+BEYOND = "\n_Z\u00e7\u0661\u2003.\u0301\u2060"  # what may follow a text, besides the alphabet of the test
 
 
-def pattern_of(rule: MatchRule) -> str:
-    """The pattern that a rule stands for; words are whole words in any case."""
+def pattern_of(rule: MatchRule, text: str = "") -> str:
+    """The pattern that a rule stands for in a text; with `fold`, in the folded text."""
     if rule.pattern is not None:
         return rule.pattern
-    return rf"(?i:\b(?:{'|'.join(re.escape(word) for word in rule.words or ())})\b)"
+    few = spelled.FEW.issuperset("".join((text, *(rule.words or ()))))
+    spell = spelled.expand if rule.fold else spelled.plain
+    return "|".join(spell(word, few) for word in rule.words or ())
 
 
 @lru_cache(maxsize=50_000)
@@ -42,7 +45,7 @@ def is_match(pattern: str, text: str, span: Span) -> bool:
 
 def matches(rule: MatchRule, text: str) -> list[Span]:
     """All matches of a rule; with `shortest` only the first to end, then the first after it, and so on."""
-    pattern = pattern_of(rule)
+    pattern = pattern_of(rule, text)
     every = [s for s in itertools.combinations(range(len(text) + 1), 2) if is_match(pattern, text, s)]
     if rule.validate is not None:
         every = [(start, end) for start, end in every if rule.validate(text[start:end])]

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.waiting import PATIENCE
+
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PROGRAM: Final = (sys.executable, "-m", "proxy")
-START_SECONDS: Final = 20.0
-STOP_SECONDS: Final = 15.0
+STOP_SECONDS: Final = PATIENCE
 BASE_URL: Final = re.compile(r"^\s*base_url\s+(http://\S+)/v1\s*$")
 ADMIN_URL: Final = re.compile(r"^\s*admin\s+(http://\S+?)/?\s*$")
 
@@ -28,7 +29,7 @@ class ProxyProcess:
     """A running proxy: `with ProxyProcess(upstream=llama.url, policies=folder) as proxy: httpx.get(proxy.url)`.
 
     `arguments` are added to the command, `environment` to this process's (without its SAFETY_PROXY_* variables).
-    Leaving the block sends SIGTERM and raises ProxyProcessError if the proxy does not end with exit code 0 in 15 s.
+    Leaving the block sends SIGTERM and raises ProxyProcessError if the proxy does not end with exit code 0.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ProxyProcess:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), name="the proxy's output")
         self._reader.start()
-        self._ready.wait(START_SECONDS)
+        self._ready.wait(PATIENCE)
         if not (self.url and self.admin_url):
             self._end(self._process.kill)
             raise ProxyProcessError(f"the proxy did not print its base_url and admin addresses\n{self.log_text()}")

@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from proxy import __version__
 from proxy.cli import main
 from proxy.demo.backend import DemoBackend
 from tests import plain_http
-from tests.plain_http import NO_TLS
+from tests.policies import COPIES
+from tests.waiting import PATIENCE
 
-PATIENCE = 30.0  # seconds for a process to start or to end
-ALONE = "import proxy.cli.discovery as d; d.KNOWN = (); import sys; from proxy.cli import main; sys.exit(main())"
+ALONE = f"import proxy.startup.discovery as d; d.KNOWN = (); d.PATIENCE = {PATIENCE}; "
+ALONE += "import sys; from proxy.cli import main; sys.exit(main())"
 FREE = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 POLICY = """
 version: 1
@@ -134,7 +134,7 @@ def value(lines: list[str], label: str) -> str:
 def test_a_mistake_is_one_line_and_exit_code_2(
     args: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says what is wrong and how to mend it; there is no traceback and no page of usage."""
+    """It says what is wrong and how to fix it; there is no traceback and no page of usage."""
     assert main(args) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -196,7 +196,7 @@ def test_without_a_model_server_the_demo_model_answers_and_everything_says_so(po
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", base_url)
         assert "demo model: scripted answers, since no model server was found" in value(lines, "upstream")
         assert value(lines, "policies") == "house (1 rule)"
-        with httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with plain_http.client(trust_env=False) as client:
             body = {"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}
             answer = client.post(f"{base_url}/chat/completions", json=body).json()
             assert "I am the demo model" in answer["choices"][0]["message"]["content"]
@@ -230,9 +230,10 @@ def test_a_hash_key_may_have_any_length(monkeypatch: pytest.MonkeyPatch) -> None
     """A long key works like a short one, and the tag stays the same over restarts."""
     monkeypatch.setenv("SAFETY_PROXY_HASH_KEY", "x" * 200)
     body = {"model": "demo", "messages": [{"role": "user", "content": "Show me how to deploy with a key."}]}
+    pace = ("--policies", COPIES, "--demo-pace", "0")
     tags = []
     for _ in range(2):
-        with serving("--demo-pace", "0") as (_, lines), httpx.Client(trust_env=False, verify=NO_TLS) as client:
+        with serving(*pace) as (_, lines), plain_http.client(trust_env=False) as client:
             answer = client.post(f"{value(lines, 'base_url')}/chat/completions", json=body).text
             tags += re.findall(r"\[api_key:\w+\]", answer)
     assert len(tags) == 2
@@ -301,12 +302,12 @@ def test_the_demo_needs_no_terminal_and_no_network() -> None:
     assert "Project Zorblax" not in "".join(guarded)
     assert "Project Zorblax" in got.out
     assert re.search(r"^demo/words\.codename +blocked +Project Zorblax ", got.out, re.MULTILINE)
-    assert re.search(r"^demo/pii\.email +rewrote +bob\.miller@example\.com ", got.out, re.MULTILINE)
+    assert re.search(r"^demo/pii\.email +rewritten +bob\.miller@example\.com ", got.out, re.MULTILINE)
 
 
 def test_the_demo_takes_a_prompt_and_shows_a_refusal() -> None:
     """A prompt that a rule blocks never reaches the model."""
-    got = run("demo", "--speed", "0", "Tell", "me", "about", "zorblaxium")
+    got = run("demo", "--speed", "0", "--policies", COPIES, "Tell", "me", "about", "zorblaxium")
     assert "> Tell me about zorblaxium" in got.out
     assert "[400] That project is not discussed here." in got.out
     assert "after 0 of " in got.out

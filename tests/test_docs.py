@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from proxy.cli.arguments import grammar
-from proxy.settings import ROWS, flag, variable
+from proxy.cli.arguments import grammar, parse
+from tools import architecture
+from tools.settings_table import rows
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -24,13 +27,6 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def rows() -> Iterator[str]:
-    """The table of docs/settings.md, as the settings themselves give it."""
-    for name, row in ROWS.items():
-        about = row.metadata
-        yield f"| `{name}` | `{flag(name)}` | `{variable(name)}` | {about['default']} | {about['help']} |"
-
-
 def anchors(path: Path) -> set[str]:
     """The fragments that a document's headings offer, spelled as GitHub spells them."""
     heads = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
@@ -41,7 +37,22 @@ def test_every_setting_stands_in_the_docs_as_it_is() -> None:
     """docs/settings.md has exactly one row for each setting: its flag, variable, default and meaning."""
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     found = [line for line in text.splitlines() if re.match(r"\| `\w+` \| `--", line)]
-    assert found == list(rows()), "the table has to be:\n" + "\n".join(rows())
+    assert found == list(rows()), "run: python -m tools.settings_table"
+
+
+def test_the_architecture_is_drawn_as_it_is() -> None:
+    """docs/architecture.md holds the imports that there are, and the files that a token and a policy edit enter."""
+    command = [sys.executable, "-m", "tools.architecture", "--print"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    assert printed == page, "run: python -m tools.architecture"
+
+
+def test_a_drawing_has_levels_and_no_arrow_that_follows() -> None:
+    """A room stands above all that it imports; what it reaches through another room needs no arrow."""
+    graph = {"a": frozenset("bcd"), "b": frozenset("c"), "c": frozenset(), "d": frozenset()}
+    assert architecture.levels(graph) == [["a"], ["b"], ["c", "d"]]
+    assert architecture.direct(graph) == {**graph, "a": frozenset("bd")}
 
 
 def test_every_command_stands_in_the_docs() -> None:
@@ -49,6 +60,17 @@ def test_every_command_stands_in_the_docs() -> None:
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     for command in grammar()[1]:
         assert f"`safety-proxy {command}" in text
+
+
+@pytest.mark.parametrize("path", DOCS, ids=name_of)
+def test_commands_are_spelled_right(path: Path) -> None:
+    """Every line with safety-proxy in a block of commands is one that it takes, and Python can read the Python."""
+    text = path.read_text("utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"(?:^|/bin/)safety-proxy (.*)", block, re.MULTILINE):
+            parse(shlex.split(line, comments=True))
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        compile(block, str(path), "exec")
 
 
 @pytest.mark.parametrize("path", DOCS, ids=name_of)

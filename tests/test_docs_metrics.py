@@ -9,8 +9,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from proxy.server.exchange import Outcome
-from proxy.server.metrics import PREFIX, Metrics
+from proxy.server.exchange.record import Outcome
+from proxy.server.ops.metrics import PREFIX, BeforeScrape, Metrics
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
 ROW = re.compile(r"^\| `(safety_proxy_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -22,6 +22,8 @@ def metrics() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     registry = CollectorRegistry()
     Metrics(registry)
     for metric in list(registry._collector_to_names):
+        if isinstance(metric, BeforeScrape):
+            continue
         assert isinstance(metric, MetricWrapperBase)
         ending = "_total" if metric._type == "counter" else ""
         yield metric._name + ending, str(metric._type), tuple(metric._labelnames)

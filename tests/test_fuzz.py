@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 
-from fuzz.damage import Accident, accidents, damaged, numbers
+from fuzz.mutations import Mutation, mutate, mutations, numbers
 from fuzz.run import CHECKS, main, run_all
 from tests.census.doors import DOORS
 
@@ -68,8 +68,8 @@ def test_drivers_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
 def test_damage_does_happen() -> None:
     """Accidents change frames, values in their JSON, and bytes; without any the input stays as it is."""
     frames = [b'data: {"a":[1,{"b":"x"}]}\n\n', b"data: [DONE]\n\n"]
-    assert damaged(frames, (), []) == b"".join(frames)
+    assert mutate(frames, (), []) == b"".join(frames)
     for kind in (*range(6), *range(60, 66)):
-        strategy = st.tuples(st.just(kind), numbers, numbers).map(lambda t: [Accident(*t)])
-        find(strategy, lambda happens: damaged(frames, frames, happens) != b"".join(frames))
-    assert find(accidents, lambda happens: len(happens) > 1)
+        strategy = st.tuples(st.just(kind), numbers, numbers).map(lambda t: [Mutation(*t)])
+        find(strategy, lambda applied: mutate(frames, frames, applied) != b"".join(frames))
+    assert find(mutations, lambda applied: len(applied) > 1)

@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import graphlib
+import itertools
+import re
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEVELS = (
-    ("errors",),
-    ("core",),
-    ("matching",),
-    ("checks", "dialects"),
-    ("policy", "alignment"),
-    ("server", "values"),
-    ("demo", "settings"),
-    ("cli",),
-    ("__main__",),
-)
-RANK = {room: rank for rank, rooms in enumerate(LEVELS) for room in rooms}
+REST = "*"
+"""All modules and folders of a package that no level names."""
+
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (
+        ("errors",),
+        ("core",),
+        ("matching",),
+        ("checks", "dialects"),
+        ("policy",),
+        ("server", "values"),
+        ("demo", "settings"),
+        ("startup",),
+        ("asgi", "cli"),
+        ("__main__",),
+    ),
+    "dialects": (
+        ("wire",),
+        ("base",),
+        ("common",),
+        ("openai", "anthropic", "ollama"),
+        ("lmstudio",),
+    ),
+    "server": (
+        ("http",),
+        ("config",),
+        ("upstream", "exchange"),
+        ("models", "routing"),
+        ("handlers", "ops"),
+        ("runtime",),
+        ("app",),
+    ),
+    "dialects.openai": (
+        (REST,),
+        ("responses",),
+    ),
+}
+"""The levels of a package, the lowest first; each has the names of modules and folders in it. "" is `proxy` itself."""
+
+APART = {
+    ("dialects.lmstudio", "dialects.anthropic"),
+    ("dialects.lmstudio", "dialects.ollama"),
+}
+"""Rooms of which the first may not import the second, though it is above it."""
 
 PURE = ("errors", "core", "matching", "checks", "dialects")
 ALSO_PURE = ("demo.script",)
@@ -79,9 +114,29 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def room_of(module: str) -> str:
-    """The room of a module below `proxy`."""
-    return module.split(".")[0]
+def room_of(module: str, package: str = "") -> str:
+    """The room of a module in a package that it is in: the first part of its name there, or REST."""
+    below = module.removeprefix(f"{package}.") if package else module
+    room = below.split(".")[0]
+    return room if room in rank_of(package) or REST not in rank_of(package) else REST
+
+
+def rank_of(package: str) -> dict[str, int]:
+    """The rooms of a package with their levels."""
+    return {room: rank for rank, rooms in enumerate(ROOMS[package]) for room in rooms}
+
+
+def is_inside(name: str, package: str) -> bool:
+    """Whether a module is a package, or stands in it."""
+    return name == package or name.startswith(f"{package}.")
+
+
+def package_of_both(module: str, name: str) -> str | None:
+    """The innermost package that both stand in; None when one of them is that package."""
+    if is_inside(module, name) or is_inside(name, module):
+        return None
+    parts = zip(module.split("."), name.split("."), strict=False)
+    return ".".join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], parts))
 
 
 def is_pure(module: str) -> bool:
@@ -97,17 +152,51 @@ def is_impure(name: str) -> bool:
 
 def layer_faults(module: str, source: str) -> list[str]:
     """Imports of a module that go up, or sideways into another room of the same level."""
-    rank = RANK[room_of(module)]
     faults = []
     for name, line in imports(ast.parse(source)):
         if not name.startswith("proxy.") or name == "proxy.__version__":
             continue
-        room = room_of(name.removeprefix("proxy."))
-        if room not in RANK:
-            faults.append(f"proxy.{module}:{line}: {name} has no place in LEVELS")
-        elif room != room_of(module) and RANK[room] >= rank:
-            faults.append(f"proxy.{module}:{line}: imports {name}, which is not below it")
+        reason = layer_fault(module, name.removeprefix("proxy."))
+        if reason:
+            faults.append(f"proxy.{module}:{line}: {name} {reason}")
     return faults
+
+
+def layer_fault(module: str, name: str) -> str:
+    """Why a module may not import another; "" when it may."""
+    package = package_of_both(module, name)
+    if package not in ROOMS:
+        return ""
+    ranks, own, other = rank_of(package), room_of(module, package), room_of(name, package)
+    if other not in ranks:
+        return "has no place in ROOMS"
+    if own != other and ranks[other] >= ranks[own]:
+        return "is not below it"
+    if any(is_inside(module, one) and is_inside(name, two) for one, two in APART):
+        return "is below it, but a stranger to it (APART)"
+    return ""
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """The first modules found that import each other in a circle, wherever in their code they do; [] for none."""
+    graph = {module: _imported(source, sources) - {module} for module, source in sources.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as found:
+        return list(found.args[1])
+    return []
+
+
+def _imported(source: str, known: Container[str]) -> set[str]:
+    """The modules that a module imports; `from a import b` is the module `a.b`, where there is one, and else `a`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name.removeprefix("proxy.") in known else str(node.module) for name in inner}
+    return {name.removeprefix("proxy.") for name in found if name.startswith("proxy.")}
 
 
 def purity_faults(module: str, source: str) -> list[str]:
@@ -142,9 +231,29 @@ def test_the_inner_rooms_are_pure(module: str) -> None:
     assert not purity_faults(module, MODULES[module].read_text("utf-8"))
 
 
-def test_every_room_has_a_level() -> None:
-    """A new room has to be given its place before it can be used."""
-    assert {room_of(m) for m in MODULES if m} <= set(RANK)
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_a_level(package: str) -> None:
+    """A new room has to be given its place before it can be used, and a place has a room."""
+    inside = [m for m in MODULES if m != package and (not package or is_inside(m, package))]
+    assert {room_of(m, package) for m in inside} == set(rank_of(package))
+
+
+def test_no_modules_import_each_other() -> None:
+    """There is no circle between modules, not even through one inside a function or for types only."""
+    assert circle({module: path.read_text("utf-8") for module, path in MODULES.items()}) == []
+
+
+PACKAGES = sorted(path.parent for path in (ROOT / "proxy").rglob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_folder_says_what_it_is(package: Path) -> None:
+    """Its `__init__` tells in a few lines what it is, what it refuses, and a file in it to begin with."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    assert re.search(r"\brefuses?\b|\bnever\b", text)
+    begin = re.search(r"Begin with `?([\w/]+)", text)
+    assert begin is not None
+    assert (package / f"{begin[1]}.py").exists()
 
 
 def test_the_package_itself_imports_nothing() -> None:
@@ -159,7 +268,15 @@ def test_the_package_itself_imports_nothing() -> None:
         ("core.gate", "from proxy.server import app"),
         ("core.gate", "import proxy.errors\nfrom proxy.policy.schema import Rule"),
         ("checks.words", "from proxy.dialects import base"),
-        ("dialects.sse", "from proxy import checks"),
+        ("dialects.base", "from proxy import checks"),
+        ("dialects.wire.sse", "from proxy.dialects import base"),
+        ("dialects.common.limits", "from proxy.dialects.openai.request import CHAT"),
+        ("dialects.openai.chat", "from proxy.dialects.ollama import line"),
+        ("dialects.openai.chat", "from proxy.dialects.openai.responses import dialect"),
+        ("dialects.openai.chat", "import proxy.dialects.lmstudio.chat"),
+        ("dialects.lmstudio.chat", "from proxy.dialects import ollama"),
+        ("dialects.lmstudio.chat", "def late():\n    from proxy.dialects.anthropic.messages import AnthropicMessages"),
+        ("dialects.openai.chat", "from proxy.dialects.nowhere import x"),
         ("server.app", "def late():\n    from proxy.cli import main"),
         ("errors", "from proxy.core import types"),
         ("core.gate", "from proxy.nowhere import x"),
@@ -178,7 +295,7 @@ def test_an_import_up_or_sideways_is_found(module: str, source: str) -> None:
         ("core.gate", "import orjson"),
         ("checks.words", "words = open('list.txt')"),
         ("matching.nfa", "async def feed(): ..."),
-        ("dialects.sse", "def f(path):\n    return path.read_text()"),
+        ("dialects.wire.sse", "def f(path):\n    return path.read_text()"),
         ("checks.words", "import os.path"),
         ("core.gate", "from urllib.request import urlopen"),
     ],
@@ -191,13 +308,39 @@ def test_impurity_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("dialects.sse", "import orjson\nfrom proxy.core.gate import Gate"),
+        ("dialects.wire.sse", "import orjson\nfrom proxy.core.gate import Gate"),
+        ("dialects.openai.responses.answer", "from proxy.dialects.openai.chunk import TEXT_KINDS"),
+        ("dialects.openai.chat", "from proxy.dialects.openai import request\nfrom proxy.dialects import base"),
+        ("dialects.lmstudio.chat", "from proxy.dialects.openai.chat import OpenAIChat"),
         ("core.arguments", "import json\nfrom proxy.core import types"),
         ("server.app", "from proxy import __version__\nfrom proxy.policy import store"),
     ],
 )
 def test_what_is_allowed_is_not_found(module: str, source: str) -> None:
-    """orjson in dialects, json in core, and every room below stay allowed."""
+    """orjson in dialects, json in core, the own room and every room below stay allowed."""
     assert not layer_faults(module, source)
     if is_pure(module):
         assert not purity_faults(module, source)
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"core.a": "from proxy.core import b", "core.b": "import proxy.core.a"},
+        {"core.a": "from proxy.core.b import B", "core.b": "def late():\n    from proxy.core.a import A"},
+        {
+            "core.a": "if TYPE_CHECKING:\n    from proxy.core.b import B",
+            "core.b": "from proxy.core.c import C",
+            "core.c": "from proxy.core.a import A",
+        },
+    ],
+)
+def test_a_circle_is_found(sources: dict[str, str]) -> None:
+    """Of two modules or of three, inside functions and for types only."""
+    assert set(circle(sources)) == set(sources)
+
+
+def test_what_is_no_circle_is_not_found() -> None:
+    """Two ways to one module are no circle, nor is a name that only looks like a module's."""
+    two_ways = {"core": "", "core.a": "from proxy.core import b, c", "core.b": "from proxy.core.c import a"}
+    assert circle({**two_ways, "core.c": "from proxy.errors import core"}) == []

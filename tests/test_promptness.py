@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests import promptness
 from tests.promptness import AT_ONCE, TRIES, LateError, assert_at_once, timely
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine on which nobody has to wait."""
+    (tmp_path / "schedstat").write_text("1 0 1")
+    monkeypatch.setattr(promptness, "SCHEDULING", tmp_path / "schedstat")
+
+
+def test_time_in_which_nobody_let_us_run_is_no_lateness(tmp_path: Path) -> None:
+    """The kernel counts it."""
+    waits = iter([0, 2])
+
+    @timely
+    def promise() -> None:
+        waited = int((next(waits) + 1) * 1e9)
+        (tmp_path / "schedstat").write_text(f"1 {waited} 1")
+        assert_at_once(AT_ONCE + 1.5)
+
+    promise()
+    assert list(waits) == []
 
 
 @pytest.mark.parametrize("late", range(TRIES + 1))

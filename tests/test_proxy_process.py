@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy_process import ProxyProcess, ProxyProcessError
+from tests.waiting import PATIENCE
 
 BANNER = """
 import os, signal, sys, threading
@@ -47,10 +48,14 @@ def test_a_proxy_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ProxyProcess(upstream="x", policies=tmp_path).__enter__()
 
 
-@pytest.mark.parametrize(("end", "code"), [("; raise SystemExit(3)", "code 3"), ("; signal.pause()", "code -9")])
-def test_an_end_that_is_not_clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str, code: str) -> None:
+@pytest.mark.parametrize(
+    ("end", "code", "seconds"), [("; raise SystemExit(3)", "code 3", PATIENCE), ("; signal.pause()", "code -9", 0.3)]
+)
+def test_an_end_that_is_not_clean(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str, code: str, seconds: float
+) -> None:
     """An exit code other than 0, and a proxy that does not end on SIGTERM, fail the test."""
-    monkeypatch.setattr("tests.proxy_process.STOP_SECONDS", 0.3)
+    monkeypatch.setattr("tests.proxy_process.STOP_SECONDS", seconds)
     _program(monkeypatch, BANNER + CLEAN_END + end)
     proxy = ProxyProcess(upstream="x", policies=tmp_path).__enter__()
     with pytest.raises(ProxyProcessError, match=code):

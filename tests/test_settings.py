@@ -33,17 +33,17 @@ def test_a_flag_wins_over_the_environment_that_wins_over_the_file_that_wins_over
     """Each layer is asked in turn, and the effective settings say which one answered."""
     Path("safety-proxy.toml").write_text('history = "block"\nlog_format = "json"\ngrace = 5\n', "utf-8")
     environ = {"SAFETY_PROXY_LOG_FORMAT": "text", "SAFETY_PROXY_GRACE": "6"}
-    settings, origins = resolve({"grace": "7"}, environ)
+    settings, sources = resolve({"grace": "7"}, environ)
     assert (settings.history, settings.log_format, settings.grace, settings.max_body) == (
         "block",
         "text",
         7.0,
         32 << 20,
     )
-    assert origins["history"] == "safety-proxy.toml: history"
-    assert origins["log_format"] == "variable SAFETY_PROXY_LOG_FORMAT"
-    assert origins["grace"] == "flag --grace"
-    assert origins["max_body"] == "default"
+    assert sources["history"] == "safety-proxy.toml: history"
+    assert sources["log_format"] == "variable SAFETY_PROXY_LOG_FORMAT"
+    assert sources["grace"] == "flag --grace"
+    assert sources["max_body"] == "default"
 
 
 def test_a_file_may_be_named(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     path.write_text("  s3cret\n", "utf-8")
     found = resolve({}, {"SAFETY_PROXY_UPSTREAM_KEY_FILE": str(path)})
     assert found.settings.upstream_key == "s3cret"
-    assert found.origins["upstream_key"] == "variable SAFETY_PROXY_UPSTREAM_KEY_FILE"
+    assert found.sources["upstream_key"] == "variable SAFETY_PROXY_UPSTREAM_KEY_FILE"
 
 
 def test_a_secret_is_never_shown() -> None:
@@ -96,10 +96,10 @@ def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
     """The table gives each row a flag, a variable and a key, and they agree."""
     for name, row in ROWS.items():
-        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2"}.get(
+        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2", "TOKENS": "9"}.get(
             row.metadata["metavar"], "127.0.0.1:5"
         )
-        value = {"history": "block", "transport": "own"}.get(name, value)
+        value = {"history": "block", "transport": "own", "root_path": "/guard"}.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")
         ways = (
             resolve({name: value}, {}),
@@ -107,7 +107,7 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
             resolve({}, {}, str(tmp_path / "x.toml")),
         )
         assert len({getattr(way.settings, name) for way in ways}) == 1
-        assert [way.origins[name].split()[0] for way in ways] == ["flag", "variable", str(tmp_path / "x.toml:")]
+        assert [way.sources[name].split()[0] for way in ways] == ["flag", "variable", str(tmp_path / "x.toml:")]
 
 
 # -- what is said of a wrong one
@@ -141,8 +141,13 @@ def test_variables_of_kubernetes_and_of_test_switches_are_not_ours() -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "expected"),
     [
-        ({"listen": "nonsense"}, {}, "flag --listen takes HOST:PORT, such as 127.0.0.1:11435 (it is 'nonsense')"),
+        (
+            {"listen": "nonsense"},
+            {},
+            "flag --listen takes HOST:PORT, such as 127.0.0.1:11435, or unix:/path (it is 'nonsense')",
+        ),
         ({"max_body": "big"}, {}, "flag --max-body takes a number of bytes, such as 33554432 or 32MiB (it is 'big')"),
+        ({"max_context": "8k"}, {}, "flag --max-context takes a number of tokens, such as 32768, or 0 (it is '8k')"),
         ({}, {"SAFETY_PROXY_HISTORY": "keep"}, "variable SAFETY_PROXY_HISTORY takes replace or block (it is 'keep')"),
         ({}, {"SAFETY_PROXY_HASH_KEY": "\udcff"}, "variable SAFETY_PROXY_HASH_KEY is not UTF-8 text"),
         ({"upstream": "ftp://x"}, {}, "takes http:// or https:// URLs, a host, or HOST:PORT"),

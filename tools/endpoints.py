@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.server.routes import TABLE, Access, Route, Table
+from proxy.dialects.anthropic import request as anthropic_request
+from proxy.dialects.lmstudio import request as lmstudio_request
+from proxy.dialects.ollama import models as ollama_models
+from proxy.dialects.ollama import request as ollama_request
+from proxy.dialects.openai import completions as openai_completions
+from proxy.dialects.openai import request as openai_request
+from proxy.dialects.openai.responses import request as responses_request
+from proxy.server.routing.routes import TABLE, Access, Route, RouteTable
+from tools import inner_parts
 
 OLLAMA = (
     *("POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions"),
@@ -59,7 +67,7 @@ WORDS = {
 HEAD = """# Endpoints
 
 Every path that Ollama, LM Studio and llama.cpp offer, and what the proxy makes of it. `python -m tools.endpoints`
-prints this page from the table in `proxy/server/routes.py`; a path that stands nowhere in it is answered with 404, and
+prints this page from the table in `proxy/server/routing/routes.py`. A path that is not in it is answered with 404, and
 nothing goes to the model server.
 
 | word | meaning |
@@ -75,26 +83,85 @@ browsers (CORS). WebSockets are refused with 400 on every path.
 
 What no rule looks at on the paths that are open:
 
-* **Names of models** in requests and in read-only lists, with their publishers and the names to display. They pass when
-  they have the form of a name; prose does not.
-* **Pictures and sound** in prompts: nobody here reads them. A policy may refuse them.
+* **Names of models** that are one plain word, in requests and in read-only lists. A name with spaces or in another
+  script is shown if no rule minds it, and if it has no control, format or bidirectional characters and at most 256
+  characters; a name that is not shown is said in the log, once.
+* **Pictures, sound and film** in prompts: nobody here reads them. A policy may refuse them.
 * **Stop sequences, samplers** and the like: the model server compares or obeys them, and no chat template shows them to
   the model.
+
+## What becomes of a request's parts
+
+Each dialect has a table of what may stand in a request, at any depth. What stands there is one of:
+
+| word | meaning | such as |
+|---|---|---|
+| judged and passed | a rule sees every text in it | messages, tools of the client, schemas, `chat_template_kwargs` |
+| | | and words that a template may show: `reasoning_effort`, `verbosity`, an unknown role |
+| passed | it has nothing that a rule could find | numbers, switches, names of samplers, `reasoning_format` |
+| left out | the rest makes sense without it | what stands in no table, a value of another form |
+| refused | 400: the rest makes none, or nobody can read it | broken JSON, token ids as a prompt, keys in another case |
+
+What is left out is named in `x-safety-proxy-dropped`.
+
+Parts are left out first; then exactly what is sent is judged. Left out unless a setting allows it:
+
+| part | setting |
+|---|---|
+| tools that the client does not run (with a server's address, `type: mcp`, `web_search`) | `allow_server_tools` |
+| a `tool_choice` that names such a tool, `integrations`, `web_search_options` | `allow_server_tools` |
+| `keep_alive`, `ttl`, Ollama's options that load a model anew, `shift` | `allow_model_control` |
+| an endless `num_predict`, and `truncate: true`, which cuts the head off a long prompt | `allow_model_control` |
+| `options.num_ctx`, `context_length`: up to the setting they pass, over it they are lowered to it | `max_context` |
+| `logprobs` (named in `x-safety-proxy-removed`) | `logprobs` |
+
+Refused unless a setting allows it, since the rest would mean something else: `raw`, `template`, `context`, `suffix`
+(`allow_raw_prompts`), `previous_response_id` (`allow_stateful`), pictures and sound that lie elsewhere
+(`allow_remote_images`), models that run elsewhere, which Ollama tells of under any name (`allow_cloud_models`).
+
+Known keys that are never sent:
+
 """
+TABLES = {
+    "`/v1/chat/completions`, `/v1/completions`": openai_request.CHAT,
+    "`/v1/completions`": openai_completions.COMPLETIONS,
+    "`/api/chat`": ollama_request.CHAT,
+    "its `options`": ollama_request.OPTIONS,
+    "`/api/show`": ollama_models.SHOW_REQUEST,
+    "`/api/v1/chat`": lmstudio_request.CHAT,
+    "`/v1/messages`": anthropic_request.MESSAGES,
+    "`/v1/responses`": responses_request.RESPONSES,
+}
+"""Allow-lists whose own keys people look for; each is a row of that page."""
 
 
 def row(door: str) -> Route:
     """What the table says of a path of a model server. KeyError when it does not speak of it."""
     method, path = door.split(" ")
-    found = Table().find(method, path.replace("{", "").replace("}", "")).route
+    found = RouteTable().find(method, path.replace("{", "").replace("}", "")).route
     if found is None:
-        raise KeyError(f"{door} has no row in proxy/server/routes.py")
+        raise KeyError(f"{door} has no row in proxy/server/routing/routes.py")
     return found
+
+
+def left_out() -> Iterator[str]:
+    """The table of keys that are never sent: a row for each reason of a path."""
+    yield "| path | keys | because |\n|---|---|---|"
+    shared = openai_request.CHAT.always_left_out()
+    for path, table in TABLES.items():
+        reasons: dict[str, list[str]] = {}
+        for key, reason in table.always_left_out().items():
+            if table is not openai_completions.COMPLETIONS or key not in shared:
+                reasons.setdefault(reason, []).append(f"`{key}`")
+        yield from (f"| {path} | {', '.join(keys)} | {reason} |" for reason, keys in reasons.items())
+    yield ""
 
 
 def lines() -> Iterator[str]:
     """The page."""
-    yield HEAD
+    yield HEAD.rstrip("\n") + "\n"
+    yield from left_out()
+    yield from inner_parts.section()
     for backend, doors in BACKENDS.items():
         yield f"## {backend}\n\n| path | | |\n|---|---|---|"
         yield from (f"| `{door}` | {WORDS[row(door).access]} | {row(door).note} |" for door in doors)
@@ -103,11 +170,12 @@ def lines() -> Iterator[str]:
     yield "## The proxy's own, and others\n\n| path | | |\n|---|---|---|"
     others = (route for route in TABLE if (route.method, route.path) not in known)
     yield from (f"| `{route.method} {route.path}` | {WORDS[route.access]} | {route.note} |" for route in others)
+    yield ""
 
 
 def page() -> str:
     """The page as one text."""
-    return "\n".join(lines()) + "\n"
+    return "\n".join(lines()).rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":

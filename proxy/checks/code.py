@@ -64,14 +64,14 @@ class CodeScan:
         """The whole state."""
         return self._position, self._rest, self._indent, self._fence
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """What the answers to all that may follow depend on; None when that is long."""
         return (self._rest, self._indent, self._fence) if len(self._rest) <= MOST_OPEN else None
 
-    def resume(self, place: Hashable, position: int) -> None:
+    def restore_key(self, key: Hashable, position: int) -> None:
         """Stand there again, so many characters into a text."""
-        assert isinstance(place, tuple)
-        self._rest, self._indent, self._fence = place
+        assert isinstance(key, tuple)
+        self._rest, self._indent, self._fence = key
         self._position = position - len(self._rest)
 
     def restore(self, state: tuple[int, str, bool, Fence | None]) -> None:

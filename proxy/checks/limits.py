@@ -1,12 +1,12 @@
-"""Bounds on an answer: how long it may get, and how often it may say the same. Nothing waits for either."""
+"""Limits on an answer: its length, and how often it may repeat itself. No text waits for either."""
 
 from __future__ import annotations
 
 from proxy.core.check import Progress
 from proxy.core.types import Finding, Rule
 
-STRIDE = 64  # a loop is looked for each time that so many characters have come
-NEEDLE = 16  # characters that point at where the text may have repeated itself
+STRIDE = 64  # characters between two searches for a loop
+NEEDLE = 16  # characters at the end of the text that are searched for further back
 
 
 class LengthLimit:
@@ -43,10 +43,10 @@ class _LengthScan:
 
 
 class RepetitionLimit:
-    """Ends a text whose last part is one piece again and again, as a model does that is stuck in a loop.
+    """Ends a text that repeats one piece again and again, as a model does that is stuck in a loop.
 
-    It is one when the last `characters` characters, and the last `most` pieces, are the same piece of at most `longest`
-    characters in a row. Noticed at the next multiple of STRIDE characters, wherever the text was cut into chunks.
+    It is a loop when the last `characters` characters, and the last `most` pieces, are one piece of at most `longest`
+    characters in a row. It is found at the next multiple of STRIDE characters, however the text was chunked.
     """
 
     hold = 0
@@ -60,7 +60,7 @@ class RepetitionLimit:
         self.needle = max(1, min(NEEDLE, *(self.run(period) - period for period in range(1, longest + 1))))
 
     def run(self, period: int) -> int:
-        """How long a run of pieces of `period` characters has to be."""
+        """The length from which a run of pieces of `period` characters is a loop."""
         return max(period * self.most, self.characters)
 
     def open(self) -> _RepetitionScan:
@@ -74,21 +74,21 @@ class _RepetitionScan:
     def __init__(self, limit: RepetitionLimit) -> None:
         self._limit = limit
         self._read = 0
-        self._tail = ""  # as much as a run may need
-        self._fresh: list[str] = []  # what came since the last look
+        self._tail = ""  # as much of the text as a run may need
+        self._fresh: list[str] = []  # text since the last search
         self._end: int | None = None  # where a loop was found
 
     def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on; look whenever a multiple of STRIDE is passed."""
+        """Read on; search whenever a multiple of STRIDE is passed."""
         before = self._read
         self._read += len(text)
         if self._end is not None:
             return Progress(self._end if self._limit.rule.holds else self._read)
         self._fresh.append(text)
         first = before - before % STRIDE + STRIDE
-        return Progress(self._read) if self._read < first else self._look(first)
+        return Progress(self._read) if self._read < first else self._search(first)
 
-    def _look(self, first: int) -> Progress:
+    def _search(self, first: int) -> Progress:
         text = self._tail + "".join(self._fresh)
         self._fresh.clear()
         offset = self._read - len(text)
@@ -101,7 +101,7 @@ class _RepetitionScan:
         return Progress(self._read)
 
     def _loops(self, text: str, end: int) -> bool:
-        """Whether text[:end] ends in a run. A period is a distance at which the last few characters stood before."""
+        """Whether text[:end] ends in a run. Each earlier copy of its last characters gives a possible period."""
         limit = self._limit
         start = end - limit.needle
         if start < 0:

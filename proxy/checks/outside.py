@@ -177,25 +177,25 @@ class OutsideScan:
         self._code.restore(code)
         self._position, self._spans, self._found, self._shown, self.verdict = own
 
-    def place(self) -> Hashable | None:
-        """Those of the inner pass and of the code, when nothing that was found waits."""
+    def state_key(self) -> Hashable | None:
+        """The keys of the inner pass and of the code, while no finding waits."""
         if self._found or self.verdict is not None:
             return None
-        inner, code = self._inner.place(), self._code.place()
+        inner, code = self._inner.state_key(), self._code.state_key()
         if inner is None or code is None:
             return None
         here = self._position
         spans = tuple((start - here, end - here) for start, end in self._spans)
         return (inner, code, spans, self._shown) if len(spans) <= MOST_SPANS else None
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
-        assert isinstance(place, tuple)
-        inner, code, spans, self._shown = place
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
+        assert isinstance(key, tuple)
+        inner, code, spans, self._shown = key
         self._position = position
         self._spans = tuple((start + position, end + position) for start, end in spans)
-        mark = self._inner.resume(inner, position)
-        self._code.resume(code, position)
+        mark = self._inner.restore_key(inner, position)
+        self._code.restore_key(code, position)
         return mark if self._pass.rule.holds else position
 
 

@@ -1,4 +1,8 @@
-"""The command `safety-proxy`: what a person types (arguments), and what then happens (serve, demo, config)."""
+"""The command `safety-proxy`: what a person types, and what then happens on the terminal.
+
+It refuses unknown commands, flags and settings, and names the nearest one. A failure is one line and exit code 2.
+Begin with `arguments`, the grammar; `serve`, `demo` and `config` are its commands.
+"""
 
 from proxy.cli.arguments import main
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TextIO
 
 from proxy import __version__
-from proxy.cli.discovery import Backend
+from proxy.startup.discovery import Backend
 from proxy.values import Address
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -24,35 +24,58 @@ class Loaded(NamedTuple):
 
 
 def lines(
-    listen: Address, admin: Address | None, backend: Backend, loaded: Loaded, shadow: Loaded | None = None
+    listen: Address,
+    admin: Address | None,
+    backend: Backend,
+    loaded: Loaded,
+    shadow: Loaded | None = None,
+    scheme: str = "http",
 ) -> Iterator[tuple[str, str]]:
     """Label and text of each line; a line without a label continues the one before."""
-    base = f"{dialled(listen)}/v1"
+    base = f"{dialled(listen, scheme)}/v1"
     yield "base_url", base
-    if listen.host in EVERYWHERE:
+    if listen.is_socket:
+        yield "", f"listening on {listen}"
+    elif not listen.is_local:
         yield "", f"listening on {listen}: other machines can reach it"
-    yield "admin", dialled(admin) if admin else "off"
+    yield "admin", _admin(admin, scheme)
+    if admin and not admin.is_local:
+        yield "", open_admin(admin)
     yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
-    if not backend.answers:
-        yield "", "does not answer yet; requests get 502 until it does"
+    if backend.trouble:
+        yield "", backend.trouble
     yield "policies", _names(loaded) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
         yield "shadow", f"{_names(shadow) or 'none'}: counted and logged, changes nothing"
-    yield "try", curl(base, backend)
+    yield "try", curl(base, backend, listen)
 
 
-def curl(base_url: str, backend: Backend) -> str:
+def _admin(address: Address | None, scheme: str) -> str:
+    if address is None:
+        return "off"
+    return str(address) if address.is_socket else dialled(address, scheme)
+
+
+def open_admin(admin: Address) -> str:
+    """What everybody who can reach the admin listener can do."""
+    return f"listening on {admin}: other machines can reach it, and it has no password (metrics, status, reload)"
+
+
+def curl(base_url: str, backend: Backend, listen: Address) -> str:
     """A command that streams an answer."""
+    socket = f"--unix-socket {shlex.quote(listen.host[5:])} " if listen.host.startswith("unix:") else ""
     message = {"role": "user", "content": backend.prompt}
     ask = {"model": backend.model or "MODEL", "stream": True, "messages": [message]}
     body = shlex.quote(json.dumps(ask, separators=(",", ":")))
-    return f"curl -N {base_url}/chat/completions -d {body}"
+    return f"curl -N {socket}{base_url}/chat/completions -d {body}"
 
 
-def dialled(address: Address) -> str:
-    """The URL under which a client on this machine reaches a listener."""
-    return f"http://{Address(EVERYWHERE.get(address.host, address.host), address.port)}"
+def dialled(address: Address, scheme: str = "http") -> str:
+    """The URL under which a client on this machine reaches a listener; through a unix socket any name will do."""
+    if address.is_socket:
+        return f"{scheme}://localhost"
+    return f"{scheme}://{Address(EVERYWHERE.get(address.host, address.host), address.port)}"
 
 
 def write(out: TextIO, rows: Iterator[tuple[str, str]]) -> None:

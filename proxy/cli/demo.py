@@ -14,32 +14,32 @@ from time import monotonic
 from typing import Any, TextIO
 
 import httpx
-import uvloop
 
 from proxy.cli.banner import bold
-from proxy.cli.policies import load
+from proxy.cli.event_loop import run
 from proxy.core.types import Action, Direction, Finding
 from proxy.demo import script
 from proxy.demo.backend import DemoBackend
-from proxy.demo.stage import Stage, stage, summary
+from proxy.demo.display import Display, display_for, summary
 from proxy.errors import SettingsError
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
-from proxy.server.exchange import Exchange
+from proxy.server.exchange.record import Exchange
 from proxy.settings import DEMO_POLICIES
+from proxy.startup.policies import load
 
-PACE = 0.06  # seconds from token to token at speed 1: about as fast as people read
-FRAME = 0.03  # seconds between two drawings
-HEAD = ("rule", "action", "what", "held at most", "longest wait", "model stopped")
-DID = {Action.FLAG: "flagged", Action.REWRITE: "rewrote", Action.BLOCK: "blocked"}
+TOKEN_INTERVAL = 0.06  # seconds from token to token at speed 1: about as fast as people read
+REDRAW_INTERVAL = 0.03  # seconds between two drawings of the texts
+COLUMNS = ("rule", "action", "what", "held at most", "longest wait", "model stopped")
+ACTIONS = {Action.FLAG: "flagged", Action.REWRITE: "rewritten", Action.BLOCK: "blocked"}
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Play the scenes, or one prompt. Raises SettingsError and PolicyError."""
+    """Run the prompts of the script, or one of your own. Raises SettingsError and PolicyError."""
     speed = _speed(args.speed)
-    prompts = [" ".join(args.prompt)] if args.prompt else [scene.prompt for scene in script.SCENES]
+    prompts = [" ".join(args.prompt)] if args.prompt else [answer.prompt for answer in script.ANSWERS]
     folder = Path(args.policies).expanduser() if args.policies else DEMO_POLICIES
-    uvloop.run(_play(prompts, PACE / speed if speed else 0.0, folder, sys.stdout))
+    run(_run_demo(prompts, TOKEN_INTERVAL / speed if speed else 0.0, folder, sys.stdout))
     return 0
 
 
@@ -54,98 +54,98 @@ def _speed(text: str) -> float:
 
 
 @dataclass
-class Take:
-    """A prompt and what became of the answer.
+class Trial:
+    """A prompt, and both sides of its answer.
 
-    said:    the model's tokens, as they left it
-    shown:   what the client has got
-    waiting: since when the client has got nothing although the model has said something; 0.0 if it has (monotonic)
-    longest: the longest such wait, in seconds
+    tokens:        what the model has sent
+    received:      the text that the client has received
+    waiting_since: when the model sent the first token of which the client has nothing yet (monotonic); 0.0: none waits
+    longest_wait:  the longest such wait, in seconds
     """
 
     prompt: str
-    said: list[str] = field(default_factory=list)
-    shown: str = ""
-    waiting: float = 0.0
-    longest: float = 0.0
+    tokens: list[str] = field(default_factory=list)
+    received: str = ""
+    waiting_since: float = 0.0
+    longest_wait: float = 0.0
     exchange: Exchange | None = None
 
-    def say(self, piece: str) -> None:
-        """The model has said a token."""
-        self.said.append(piece)
-        self.waiting = self.waiting or monotonic()
+    def token_sent(self, token: str) -> None:
+        """The model has sent a token."""
+        self.tokens.append(token)
+        self.waiting_since = self.waiting_since or monotonic()
 
-    def show(self, text: str) -> None:
-        """The client has got text."""
-        self.shown += text
-        if text and self.waiting:
-            self.longest = max(self.longest, monotonic() - self.waiting)
-            self.waiting = 0.0
+    def text_received(self, text: str) -> None:
+        """The client has received text."""
+        self.received += text
+        if text and self.waiting_since:
+            self.longest_wait = max(self.longest_wait, monotonic() - self.waiting_since)
+            self.waiting_since = 0.0
 
     @property
     def raw(self) -> str:
-        """What the model has said so far."""
-        return "".join(self.said)
+        """What the model has sent so far."""
+        return "".join(self.tokens)
 
 
-class Witness:
-    """Sees what the model says and how each exchange ends, for one take after the other."""
+class TrialRecorder:
+    """Records what the model sends and how each exchange ends, for one trial after the other."""
 
     def __init__(self) -> None:
-        self.take = Take("")
-        self.over = asyncio.Event()
+        self.current = Trial("")
+        self.finished = asyncio.Event()
 
-    def follow(self, take: Take) -> None:
-        """From now on everything belongs to this take."""
-        self.take = take
-        self.over.clear()
+    def follow(self, trial: Trial) -> None:
+        """From now on everything belongs to this trial."""
+        self.current = trial
+        self.finished.clear()
 
-    def said(self, piece: str) -> None:
-        """The model has said a token; called in its thread."""
-        self.take.say(piece)
+    def token_sent(self, token: str) -> None:
+        """The model has sent a token; called in its thread."""
+        self.current.token_sent(token)
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
 
     def end(self, exchange: Exchange) -> None:
         """It is over, and knows what was held and which rules acted."""
-        self.take.exchange = exchange
-        self.over.set()
+        self.current.exchange = exchange
+        self.finished.set()
 
 
-async def _play(prompts: Sequence[str], pace: float, folder: Path, out: TextIO) -> None:
+async def _run_demo(prompts: Sequence[str], pace: float, folder: Path, out: TextIO) -> None:
     store = await load(folder)
-    takes = [Take(prompt) for prompt in prompts]
-    witness = Witness()
-    with DemoBackend(pace, witness.said) as backend:
+    trials = [Trial(prompt) for prompt in prompts]
+    recorder = TrialRecorder()
+    with DemoBackend(pace, recorder.token_sent) as backend:
         config = ServerConfig(upstream=backend.url, listen=("127.0.0.1", 0), admin=None)
-        async with Server(config, store, observers=[witness]) as server:
-            for take in takes:
-                witness.follow(take)
-                out.write(bold(f"> {take.prompt}", out) + "\n\n")
-                await _perform(take, f"http://127.0.0.1:{server.bound.listen[1]}", stage(out))
-                await witness.over.wait()
+        async with Server(config, store, observers=[recorder]) as server:
+            for trial in trials:
+                recorder.follow(trial)
+                out.write(bold(f"> {trial.prompt}", out) + "\n\n")
+                await _run_trial(trial, f"http://127.0.0.1:{server.bound.listen[1]}", display_for(out))
+                await recorder.finished.wait()
                 out.write("\n")
-    out.write(summary(out, HEAD, [row for take in takes for row in _rows(take)]))
+    out.write(summary(out, COLUMNS, [row for trial in trials for row in _rows(trial)]))
     names = ", ".join(policy.name for policy in store.current.policies)
     out.write(f"\npolicies {names} of {folder}, revision {store.current.revision[:12]}\n")
 
 
-async def _perform(take: Take, url: str, on: Stage) -> None:
+async def _run_trial(trial: Trial, url: str, display: Display) -> None:
     """Ask through the proxy and show both texts until the answer has ended."""
-    drawing = asyncio.create_task(_draw(take, on))
+    drawing = asyncio.create_task(_draw(trial, display))
     try:
-        async for text in _ask(url, take.prompt):
-            take.show(text)
+        async for text in _ask(url, trial.prompt):
+            trial.text_received(text)
     finally:
         drawing.cancel()
-    on.close(take.raw, take.shown)
+    display.close(trial.raw, trial.received)
 
 
-async def _draw(take: Take, on: Stage) -> None:
+async def _draw(trial: Trial, display: Display) -> None:
     while True:
-        on.show(take.raw, take.shown)
-        await asyncio.sleep(FRAME)
+        display.show(trial.raw, trial.received)
+        await asyncio.sleep(REDRAW_INTERVAL)
 
 
 async def _ask(url: str, prompt: str) -> AsyncIterator[str]:
@@ -173,17 +173,17 @@ async def _events(reads: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
                 yield json.loads(event.removeprefix(b"data: "))
 
 
-def _rows(take: Take) -> Iterator[tuple[str, ...]]:
+def _rows(trial: Trial) -> Iterator[tuple[str, ...]]:
     """A line for each finding; what holds for the whole answer stands on the first."""
-    assert take.exchange is not None
-    whole = sum(1 for _ in script.pieces(script.scene_for(take.prompt).answer))
-    stopped = f"after {len(take.said)} of {whole} tokens" if len(take.said) < whole else "no"
-    rest = (f"{take.exchange.held_most} characters", f"{take.longest * 1000:.0f} ms", stopped)
-    if not take.exchange.found:
+    assert trial.exchange is not None
+    whole = sum(1 for _ in script.tokens(script.answer_for(trial.prompt).answer))
+    stopped = f"after {len(trial.tokens)} of {whole} tokens" if len(trial.tokens) < whole else "no"
+    rest = (f"{trial.exchange.max_held} characters", f"{trial.longest_wait * 1000:.0f} ms", stopped)
+    if not trial.exchange.found:
         yield ("none", "-", "-", *rest)
-    for direction, finding in take.exchange.found:
-        text = take.prompt if direction == Direction.INPUT else take.raw
-        yield (finding.rule.name, DID[finding.rule.action], _excerpt(text, finding), *rest)
+    for direction, finding in trial.exchange.found:
+        text = trial.prompt if direction == Direction.INPUT else trial.raw
+        yield (finding.rule.name, ACTIONS[finding.rule.action], _excerpt(text, finding), *rest)
         rest = ("", "", "")
 
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
-OURS = ("proxy", "safety_proxy")  # loggers whose INFO is shown; of all others only warnings and worse
-USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+OUR_LOGGERS = ("proxy", "safety_proxy")  # loggers whose INFO is shown; of all others only warnings and worse
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """`2026-11-24 14:44:21 INFO message`; a message of several lines becomes several lines that all begin so."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -30,7 +30,7 @@ class Text(logging.Formatter):
         return "\n".join(f"{head} {line}" for line in message.splitlines() or [""])
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """An object a line: time (UTC, RFC 3339), level, logger, message, exception, and what else the event carries."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -48,7 +48,7 @@ class Json(logging.Formatter):
         return json.dumps(event, ensure_ascii=False, default=str)
 
 
-class _Unchanged(QueueHandler):
+class _InProcessHandler(QueueHandler):
     """Hands records over as they are; they do not leave the process."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
@@ -57,15 +57,15 @@ class _Unchanged(QueueHandler):
 
 
 @contextmanager
-def logging_to(out: TextIO, form: str) -> Generator[None, None, None]:
+def logging_to(out: TextIO, log_format: str) -> Generator[None, None, None]:
     """Log to `out` in the form `text` or `json` until the block ends; what was logged in it is then written."""
     writer = logging.StreamHandler(out)
-    writer.setFormatter(Json() if form == "json" else Text())
+    writer.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    handler = _Unchanged(records)
+    handler = _InProcessHandler(records)
     root = logging.getLogger()
     root.addHandler(handler)
-    for name in OURS:
+    for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
     listener = QueueListener(records, writer)
     listener.start()
@@ -77,4 +77,4 @@ def logging_to(out: TextIO, form: str) -> Generator[None, None, None]:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in USUAL}
+    return {key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS}

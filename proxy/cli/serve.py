@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import fields
-from typing import Any
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-import uvloop
-
 from proxy.cli import banner
-from proxy.cli.config import effective
-from proxy.cli.discovery import KNOWN, Backend, find, look_at
+from proxy.cli.config import effective_settings
+from proxy.cli.event_loop import run
 from proxy.cli.logs import logging_to
-from proxy.cli.policies import load
 from proxy.demo.backend import DemoBackend
-from proxy.demo.script import MODEL, SCENES
-from proxy.dialects.base import Options
+from proxy.demo.script import ANSWERS, MODEL
 from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
-from proxy.server.config import ServerConfig
-from proxy.server.decisions import DecisionLog
-from proxy.settings import DEMO_POLICIES, ROWS, SHIPPED, Settings
+from proxy.server.ops.decision_log import DecisionLog
+from proxy.settings import SHIPPED, EffectiveSettings, Settings
+from proxy.startup.configuration import server_config
+from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
+from proxy.startup.policies import load, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -36,25 +35,29 @@ log = logging.getLogger("safety_proxy.server")
 
 def serve(args: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C. Raises SettingsError and PolicyError for whatever stops the start."""
-    settings = effective(args).settings
-    _refuse_circles(settings)
+    settings = _inherit_sockets(effective_settings(args), os.environ)
+    _refuse_loops(settings)
     with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
-        uvloop.run(_serve(settings, stack))
+        run(_serve(settings, stack))
     return 0
 
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     key, empty = settings.hash_key, settings.allow_empty
-    default = settings.policies == SHIPPED
-    store = None if default else await load(settings.policies, hash_key=key, allow_empty=empty)
+    is_default = settings.policies == SHIPPED
+    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty)
     shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
     backend = _backend(settings, stack)
-    store = store or await load(DEMO_POLICIES if backend.is_demo else SHIPPED, hash_key=key, allow_empty=empty)
+    if store is None:  # which ones apply by default depends on the model server
+        store = await load(policy_folder(settings, is_demo=backend.is_demo), hash_key=key, allow_empty=empty)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
+        if admin and not admin.is_local:
+            log.warning("admin: %s", banner.open_admin(admin))
         watching = _loaded(shadow) if shadow else None
-        banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching))
+        scheme = "https" if settings.tls_certificate else "http"
+        banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching, scheme))
 
     config = server_config(settings, backend.url)
     await run_server(config, store, shadow, observers=[DecisionLog()], ready=ready)
@@ -66,37 +69,47 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
     return banner.Loaded(names, str(store.directory), current.revision)
 
 
-def server_config(settings: Settings, upstream: str) -> ServerConfig:
-    """The server's part of the settings: what bears the same name."""
-    options = Options(**_shared(Options, settings))
-    return ServerConfig(**{**_shared(ServerConfig, settings), "upstream": upstream, "options": options})
-
-
-def _shared(kind: type[Any], settings: Settings) -> dict[str, Any]:
-    return {row.name: getattr(settings, row.name) for row in fields(kind) if row.name in ROWS}
-
-
 def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that was named, or one that is found, or the demo model."""
+    if settings.upstream == DEMO:
+        return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
-        return look_at(settings.upstream, key=settings.upstream_key)
+        return named(settings.upstream, settings.upstream_key)
     found = find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)
         return found
-    demo = stack.enter_context(DemoBackend(settings.demo_pace))
+    demo = _start_demo(settings, stack, "demo model: scripted answers, since no model server was found")
     looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
     log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
-    what = "demo model: scripted answers, since no model server was found"
-    return Backend(what, demo.url, MODEL, prompt=SCENES[-1].prompt, is_demo=True)
+    return demo
 
 
-def _refuse_circles(settings: Settings) -> None:
+def _start_demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
+    demo = stack.enter_context(DemoBackend(settings.demo_pace))
+    return Backend(what, demo.url, MODEL, prompt=ANSWERS[-1].prompt, is_demo=True)
+
+
+def _inherit_sockets(found: EffectiveSettings, environ: Mapping[str, str]) -> Settings:
+    """The settings with the sockets that a service manager hands over (sd_listen_fds(3)): the first is the chat
+    listener, a second one the admin listener. What was said of an address explicitly stays."""
+    settings = found.settings
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return settings
+    count = int(environ.get("LISTEN_FDS") or 0)
+    if count >= 1 and found.sources["listen"] == "default":
+        settings = replace(settings, listen=Address("fd:3", 0))
+    if count >= 2 and found.sources["admin"] == "default":
+        settings = replace(settings, admin=Address("fd:4", 0))
+    return settings
+
+
+def _refuse_loops(settings: Settings) -> None:
     """The proxy as its own model server would ask itself for ever; two listeners cannot share an address."""
     listen, admin = settings.listen, settings.admin
     if admin == listen and listen.port:
         raise SettingsError(f"listen and admin are both {listen}; they need two ports")
-    if settings.upstream is None:
+    if settings.upstream in (None, DEMO):
         return
     url = urlsplit(settings.upstream)
     own = (*LOOPBACK, listen.host) if listen.host in (*LOOPBACK, *banner.EVERYWHERE) else (listen.host,)

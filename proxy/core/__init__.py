@@ -1,4 +1,4 @@
-"""The heart: what a check may say (check), how text waits for its verdict (gate), and one exchange as a whole (guard).
+"""What a check may report (check), how text is held until it is decided (gate), one exchange (guard), prompts (prompt).
 
-Everything here is pure: text in, text out, no clock, no files, no sockets.
+It refuses anything but text in and text out: no clock, no files, no sockets. Begin with check.py, then gate.py.
 """

@@ -1,4 +1,4 @@
-"""What passes between a dialect and the guard: frames of the upstream's stream, and what may go out of each."""
+"""What a dialect and the guard exchange: frames of the upstream's stream, and the release for each frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from proxy.core.types import Channel
 
 
-class Piece(NamedTuple):
-    """Model text in a frame, or held text that is now released."""
+class TextDelta(NamedTuple):
+    """Model text in a frame, or held text that is flushed."""
 
     channel: Channel
     text: str
@@ -20,17 +20,17 @@ class Piece(NamedTuple):
 class Frame:
     """One event of the upstream's stream, as far as the guard has to know it.
 
-    raw:      its bytes with their terminator; forwarded as they are when nothing had to be done
-    pieces:   all model text in it, in the order in which a client reads it
+    raw:      its bytes with their terminator; forwarded as they are if nothing has to be changed
+    deltas:   all model text in it, in the order in which a client reads it
     closes:   channels that end with this frame
     finishes: choices that end with this frame; -1: all of them
     body:     the dialect's own parsed form
-    slot:     where in `raw` the inside of its one text's JSON string stands, if another may simply be put there
-    events:   how many events it stands for
+    slot:     start and end in `raw` of its one text, inside the quotes, if another text may simply be written there
+    events:   how many of the upstream's events it contains
     """
 
     raw: bytes
-    pieces: tuple[Piece, ...] = ()
+    deltas: tuple[TextDelta, ...] = ()
     closes: tuple[Channel, ...] = ()
     finishes: tuple[int, ...] = ()
     body: Any = None
@@ -38,25 +38,30 @@ class Frame:
     events: int = 1
 
     @property
-    def says_more(self) -> bool:
-        """Whether it says something in one channel, and does nothing else."""
-        return len(self.pieces) == 1 and bool(self.pieces[0].text) and not (self.finishes or self.closes)
+    def is_one_delta(self) -> bool:
+        """Whether it has one text delta and nothing else."""
+        ends_something = bool(self.finishes or self.closes)
+        return len(self.deltas) == 1 and bool(self.deltas[0].text) and not ends_something
 
     @classmethod
-    def together(cls, raw: bytes, pieces: Sequence[Piece]) -> Frame:
-        """As many events as pieces, with slots in one channel, of an answer that is put together: their bytes are not
-        sent, so those of one, `raw`, do for all."""
-        return cls(raw, tuple(pieces), slot=(0, 0), events=len(pieces))
+    def merged(cls, raw: bytes, deltas: Sequence[TextDelta]) -> Frame:
+        """Several events of one channel as one frame, one delta for each event. For an answer that is not streamed: its
+        bytes are not sent, so `raw` may be those of one event."""
+        return cls(raw, tuple(deltas), slot=(0, 0), events=len(deltas))
 
 
-class Passage(NamedTuple):
-    """What may go out of a frame that could not pass as it is.
+class Release(NamedTuple):
+    """What is sent for a frame that cannot pass unchanged.
 
-    texts: for each of the frame's pieces what may be shown now
-    tails: held text of channels that end with this frame, to be sent before the frame's end
-    cuts:  choices that a rule ended in this frame
+    texts:           for each of the frame's deltas the text that is released now
+    flushed:         held text of channels that end with this frame, to be sent before the frame's end
+    blocked_choices: choices that a rule blocked in this frame
+    earlier:         held text of another kind, to be sent before the frame: thinking ends before the answer begins
+    unchanged:       after what is `earlier` the frame itself may be sent
     """
 
     texts: tuple[str, ...]
-    tails: tuple[Piece, ...] = ()
-    cuts: tuple[int, ...] = ()
+    flushed: tuple[TextDelta, ...] = ()
+    blocked_choices: tuple[int, ...] = ()
+    earlier: tuple[TextDelta, ...] = ()
+    unchanged: bool = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -11,55 +9,55 @@ from proxy.core.check import Check, Progress, Scan
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
-SAID = 1024  # characters of what was released last that are remembered
-PIECES = 32  # in which they may lie about
-ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)  # of one character (RFC 8259, section 7)
+MAX_RELEASED = 1024  # last characters of the released text that are kept
+MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
 
 
 class Gate:
-    """Text in, text out: what may be shown, in order, with every hidden span replaced by one label.
+    """Text in, text out: what is released, in order, with every hidden span replaced by one label.
 
-    Scans that never hold (hold == 0) are read first: where one of them blocks, the text is cut before the others see
-    more of it, so that the result does not depend on how the text was chunked.
+    Scans that never hold (hold == 0) are read first. Where one of them blocks, the text is cut before the others see
+    more of it. So the result does not depend on how the text was chunked.
     """
 
     __slots__ = (
         "_at",
         "_base",
         "_checks",
-        "_escaped",
         "_held",
         "_latest",
         "_over",
         "_primed",
-        "_said",
+        "_primed_held",
+        "_released",
         "_scans",
         "_segments",
-        "_unseen",
+        "_width",
         "blocked",
         "reported",
     )
 
-    def __init__(self, checks: Iterable[Check], escaped: bool = False) -> None:
-        """`escaped`: the text is JSON source, so labels are written as part of a JSON string (RFC 8259, section 7)."""
-        self._escaped = escaped
+    direct = True  # text that is shown goes out as it is
+
+    def __init__(self, checks: Iterable[Check]) -> None:
         self._checks = sorted(checks, key=_holds)
         self._scans: tuple[Scan, ...] = tuple([check.open() for check in self._checks])
-        self._at = 0  # characters of _held that are taken already, while `_sweep` works
-        self._held = ""  # text not released and not yet dropped, from offset _base on
+        self._width = 1  # scans of each check
+        self._at = 0  # characters of _held that `_sweep` has already taken
+        self._held = ""  # text that is neither released nor dropped; it begins at offset _base
         self._base = 0
         self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
-        self._primed = 0  # how much of the text was the client's own
-        self._unseen = 0  # characters at the head of _held that the client has already
-        self._said: list[str] = []
+        self._primed = 0  # characters that came from the client (`prime`)
+        self._primed_held = 0  # characters at the start of _held that came from the client
+        self._released: list[str] = []
         self._over = False
         self.blocked: Finding | None = None
-        self.reported: list[Finding] = []  # what the scans said; a match that grew stands once, as long as it got
-        self._latest: dict[Rule, int] = {}  # where in it a rule's last finding stands
+        self.reported: list[Finding] = []  # all findings; a match that grew is one finding with its full length
+        self._latest: dict[Rule, int] = {}  # index in `reported` of each rule's last finding
 
     @property
     def findings(self) -> list[Finding]:
-        """What rules found, for whoever counts."""
+        """The rules' findings, for metrics and logs."""
         return [f for f in self.reported if not f.extends]
 
     @property
@@ -68,33 +66,48 @@ class Gate:
         return len(self._held)
 
     def prime(self, text: str) -> None:
-        """Text that the client has already and the model goes on from: judged with what follows, never sent again.
+        """Read text that the client already has and the model continues. It is judged with what follows, never sent.
 
-        Matches that lie in it altogether are let be: they were judged where they came from. A block is kept.
-        What follows is judged by itself as well: an app may show it alone, where a word begins at its first letter.
+        A match that lies wholly in it is ignored: it was judged where it came from. A block is kept.
+        What follows is also judged alone: an app may show it alone, and then a word begins at its first letter.
         """
         self.feed(text)
-        self._unseen = len(self._held)
-        self._primed = self._base + self._unseen
+        self._primed_held = len(self._held)
+        self._primed = self._base + self._primed_held
         alone = (_Shifted(check.open(), self._primed) for check in self._checks)
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
-        self._said.clear()
+        self._width = 2
+        self._released.clear()
         self._segments.clear()
         self.reported.clear()
         self._latest.clear()
 
-    @property
-    def said(self) -> str:
-        """The end of what has been released."""
-        return "".join(self._said)[-SAID:]
+    def settle(self) -> str:
+        """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
+        everything = self._scans
+        width = self._width
+        holding = [i for i, check in enumerate(self._checks) if check.hold != 0]
+        self._scans = tuple(scan for i in holding for scan in everything[i * width : (i + 1) * width])
+        out = self.feed("", final=True)
+        self._scans = everything
+        return out
+
+    def go_on(self, settled: Gate) -> None:
+        """This gate reads what follows the text of a settled one. Scans that never hold, such as limits, read on."""
+        scans = list(self._scans)
+        by = self._primed - settled._base
+        for i, check in enumerate(self._checks):
+            if check.hold == 0:
+                scans[i * self._width] = _shifted(settled._scans[i * settled._width], by)
+        self._scans = tuple(scans)
 
     @property
-    def started(self) -> bool:
-        """Whether any of the text has been released or hidden."""
-        return self._base > self._primed
+    def released(self) -> str:
+        """The end of the released text."""
+        return "".join(self._released)[-MAX_RELEASED:]
 
     def feed(self, text: str, final: bool = False) -> str:
-        """Read on; return what may go out now. The same object comes back when nothing had to be done."""
+        """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
         if self._over:
             return ""
         end = mark = self._base + len(self._held) + len(text)
@@ -108,12 +121,12 @@ class Gate:
                     mark = end
         if self.blocked is not None:
             return self._cut(text, min(mark, self.blocked.start))
-        if not self._segments and not self._unseen:
+        if self.direct and not self._segments and not self._primed_held:
             if mark == end and not self._held:
                 self._base = end
-                self._said.append(text)
-                if len(self._said) > PIECES:
-                    self._said = [self.said]
+                self._released.append(text)
+                if len(self._released) > MAX_CHUNKS:
+                    self._released = [self.released]
                 return text
             held = self._held + text if self._held else text
             n = mark - self._base
@@ -123,13 +136,13 @@ class Gate:
             self._held += text
             out = self._sweep(mark)
         if out:
-            self._said.append(out)
-            if len(self._said) > PIECES:
-                self._said = [self.said]
+            self._released.append(out)
+            if len(self._released) > MAX_CHUNKS:
+                self._released = [self.released]
         return out
 
     def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:
-        """Take in findings; after a block, cut the text where the verdict fell."""
+        """Store findings; after a block, cut the text at the end of the blocking finding."""
         for finding in findings:
             rule = finding.rule
             self._report(finding)
@@ -152,7 +165,7 @@ class Gate:
                 self.reported[last] = known._replace(start=start, end=end)
                 return
             if known.start <= finding.start and finding.end <= known.end:
-                return  # the same, seen in another view of the text
+                return  # the same match, found in another view of the text
         self._latest[finding.rule] = len(self.reported)
         self.reported.append(finding)
 
@@ -160,7 +173,7 @@ class Gate:
         """Add a span; spans that share a character become one, spans that only touch stay two."""
         start, end, rule, extends = finding
         if extends and rule.replacement.insert:
-            return  # it is broken up where it begins
+            return  # the text is inserted at the start of the match only
         new = _Segment(start, end, None if extends else rule)
         segments = self._segments
         i = len(segments)
@@ -171,61 +184,70 @@ class Gate:
         segments.insert(i, new)
 
     def _sweep(self, mark: int) -> str:
-        """Release what lies before `mark`, label the spans that end there, drop hidden text as early as can be."""
+        """Release the text before `mark`, label the spans that end there, drop hidden text as early as possible."""
         out: list[str] = []
         segments = self._segments
         done = 0
         for segment in segments:
             if segment.start > mark:
                 break
-            out.append(self._take(segment.start))
+            out.append(self._show(*self._take(segment.start)))
             if segment.insert:
                 if segment.end > mark:
                     break
-                out.append(self._broken_up(self._take(segment.end), segment.insert))
+                out.append(self._with_insert(*self._take(segment.end), segment.insert))
             else:
-                segment.swallow(self._take(segment.end))
+                segment.swallow(self._drop(*self._take(segment.end)))
                 if segment.end > mark:
                     break
                 out.append(self._label(segment))
             done += 1
         del segments[:done]
         if not segments or segments[0].start > mark:
-            out.append(self._take(mark))
+            out.append(self._show(*self._take(mark)))
         self._held, self._at = self._held[self._at :], 0
         return "".join(out)
 
-    def _take(self, to: int) -> str:
-        """The held text up to offset `to`. `_sweep` lets go of it, once: each time would be a copy of all the rest."""
+    def _take(self, to: int) -> tuple[str, int]:
+        """The held text up to offset `to`, and how many of its first characters came from the client.
+
+        `_sweep` drops it once at its end: each drop copies all the rest.
+        """
         n = to - self._base
         if n <= 0:
-            return ""
+            return "", 0
         text = self._held[self._at : self._at + n]
         self._at += len(text)
         self._base += len(text)
-        if self._unseen:
-            known = min(self._unseen, len(text))
-            self._unseen -= known
-            return text[known:]
-        return text
+        known = min(self._primed_held, len(text))
+        self._primed_held -= known
+        return text, known
+
+    def _show(self, text: str, known: int) -> str:
+        """What goes out of text that may be shown."""
+        return text[known:] if known else text
+
+    def _drop(self, text: str, known: int) -> str:
+        """What a reader would have read in text that is hidden."""
+        return text[known:] if known else text
 
     def _cut(self, text: str, at: int) -> str:
-        """A block: everything decided before `at` goes out, everything else is gone."""
+        """A block: release the text before `at` that is decided, drop everything else."""
         self._held += text
         out = self._sweep(at)
+        self._released.append(out)
         self._held = ""
         self._segments.clear()
         return out
 
-    def _broken_up(self, text: str, insert: str) -> str:
-        """With something put behind its first character, which in JSON source may be an escape."""
-        first = ESCAPE.match(text) if self._escaped else None
-        n = first.end() if first else 1
-        return text[:n] + insert + text[n:]
+    def _with_insert(self, text: str, known: int, insert: str) -> str:
+        """The text with `insert` after its first character."""
+        text = text[known:]
+        return text[:1] + insert + text[1:]
 
     def _label(self, segment: _Segment) -> str:
-        label = segment.label()
-        return json.dumps(label, ensure_ascii=False)[1:-1] if self._escaped else label
+        """What stands in the place of a hidden span."""
+        return segment.label(segment.end - segment.start)
 
 
 def _holds(check: Check) -> bool:
@@ -233,7 +255,7 @@ def _holds(check: Check) -> bool:
 
 
 class _Shifted:
-    """A scan of a text that begins at an offset of the gate's."""
+    """A scan of a text that begins at an offset of the gate's text."""
 
     __slots__ = ("_by", "_scan")
 
@@ -247,10 +269,14 @@ class _Shifted:
         return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
 
 
-class _Segment:
-    """A hidden span that may still grow. `rule` is the one that names it: the first in file order; None: no label.
+def _shifted(scan: Scan, by: int) -> _Shifted:
+    return _Shifted(scan._scan, scan._by + by) if isinstance(scan, _Shifted) else _Shifted(scan, by)
 
-    insert: when not empty, nothing is hidden: this is put into the span
+
+class _Segment:
+    """A hidden span that may still grow. `rule` gives the label: the first rule in file order; None: no label.
+
+    insert: if not empty, nothing is hidden; this text is inserted into the span
     """
 
     __slots__ = ("_hidden", "end", "insert", "rule", "start")
@@ -263,7 +289,7 @@ class _Segment:
     def merged(self, other: _Segment) -> _Segment:
         """This span and an overlapping newer one as one. Only the earliest span of a gate has swallowed text."""
         if bool(self.insert) is not bool(other.insert):
-            return other if self.insert else self  # what is hidden in part is broken up by that
+            return other if self.insert else self  # hiding wins: it breaks up the match too
         self.start, self.end = min(self.start, other.start), max(self.end, other.end)
         if self.rule is None or (other.rule is not None and other.rule.order < self.rule.order):
             self.rule = other.rule or self.rule
@@ -276,9 +302,9 @@ class _Segment:
             self._hidden = self._hidden or blake2b()
             self._hidden.update(text.encode("utf-8", "surrogatepass"))
 
-    def label(self) -> str:
-        """What stands in its place."""
-        return "" if self.rule is None else _stand_in(self.rule.replacement, self.end - self.start, self._hidden)
+    def label(self, length: int) -> str:
+        """What stands in its place; `length`: the characters of it that a reader would have read."""
+        return "" if self.rule is None else _stand_in(self.rule.replacement, length, self._hidden)
 
 
 def _stand_in(replacement: Replacement, length: int, hidden: blake2b | None) -> str:

@@ -1,22 +1,23 @@
-"""One exchange: its gates, what has been cut, and what to tell afterwards."""
+"""One exchange: its gates, the choices that are blocked, and what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate, json_checks
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
-WHOLE = (".name", ".id")  # channels of a tool call that are judged as plain text
+PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text
 CHECK_FAILED = Rule("internal", "check_failed", Action.BLOCK)
 NO_DIGITS = dict.fromkeys(map(ord, "0123456789."))
-LEAD = 1024  # characters of the text before a channel that are kept in mind
+MAX_PRECEDING = 1024  # characters of the text before a channel that its checks read first
 NO_PREFILLS: Mapping[Kind, str] = {}
-ADMITTED = 512  # names that a plan remembers
+MAX_ADMITTED = 512  # short texts that a plan remembers
 ALL = -1  # in Frame.finishes: every choice
 
 
@@ -49,67 +50,77 @@ class AnyGate(Protocol):
 
 
 class Guard:
-    """Feeds each channel's text to its gate and says what may go out of a frame.
+    """Feeds each channel's text to its gate and decides what is released of a frame.
 
     json_content: the client asked for JSON, so content is judged decoded as well as raw
-    prefills:     the beginning of the answer, given by the client, by kind: text is judged from there on
-    leads:        by choice: text that apps show before the content (a prompt to be completed), for phrases that begin
-                  in it
+    prefills:     the beginning of the answer by kind, given by the client: judged together with what follows
+    preceding_texts: by choice: text that apps show before the content (a prompt to be completed), because a phrase
+                  can begin in it
 
-    Text of one kind that comes in several channels (content blocks) is shown as one, so a channel begins with the end
-    of the one before it in mind. A check that raises ends the choice like a block: fail closed.
+    Apps show text of one kind in several channels (content blocks) as one text. So the checks of a channel first read
+    the end of the channel before it. What a channel still holds when another kind of text follows (the answer after the
+    thinking) is decided and released first. A check that raises blocks the choice: fail closed.
     """
 
     def __init__(self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS) -> None:
         self._plan = plan
         self._prefills = prefills
-        self.leads: Mapping[int, str] = {}
+        self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
-        self._latest: Channel | None = None
+        self._opened: list[tuple[Channel, AnyGate]] = []  # all gates, those of channels that went on anew too
+        self._speaking: dict[int, Kind] = {}  # the kind of the last text of each choice
+        self._latest: Channel | None = None  # of the last text
         self._latest_gate: AnyGate | None = None
         self._closed: set[Channel] = set()
-        self._fresh: list[int] = []  # choices cut since the last passage
-        self.cuts: dict[int, Finding] = {}
+        self._newly_blocked: list[int] = []  # choices blocked since the last release
+        self.blocked_choices: dict[int, Finding] = {}
         self.errors: list[Exception] = []
         self.failed: list[tuple[Channel, Finding]] = []  # what stands for a check that raised
 
-    def passage(self, frame: Frame) -> Passage | None:
-        """What may go out of the frame; None: all of it, as it is."""
-        pieces = frame.pieces
-        if len(pieces) == 1 and not frame.closes and not frame.finishes:
-            return self.more(*pieces[0])
-        texts = tuple(self._feed(channel, text) for channel, text in frame.pieces)
-        tails = tuple(self._close(frame))
-        cuts = self._new_cuts()
-        same = all(
-            out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # nothing of a call passes before it is complete
-            for out, (channel, text) in zip(texts, frame.pieces, strict=True)
+    def release(self, frame: Frame) -> Release | None:
+        """What is sent for the frame; None: the frame itself, unchanged."""
+        deltas = frame.deltas
+        if len(deltas) == 1 and not frame.closes and not frame.finishes:
+            return self.release_delta(*deltas[0])
+        texts, earlier = self._feed_all(deltas)
+        flushed = tuple(self._close(frame))
+        blocked_choices = self._take_newly_blocked()
+        texts_unchanged = all(
+            out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # a call is not released before it is complete
+            for out, (channel, text) in zip(texts, deltas, strict=True)
         )
-        if same and not (tails or cuts or self._touches_cut(frame)):
+        ends_changed = flushed or blocked_choices or self._touches_blocked_choice(frame)
+        unchanged = texts_unchanged and not ends_changed
+        if unchanged and not earlier:
             return None
-        return Passage(texts, tails, cuts)
+        return Release(texts, flushed, blocked_choices, earlier, unchanged)
 
-    def more(self, channel: Channel, text: str) -> Passage | None:
-        """What may go out of a frame that says this and nothing else; None: all of it."""
+    def release_delta(self, channel: Channel, text: str) -> Release | None:
+        """What is sent for a frame with this one delta; None: the frame itself, unchanged."""
         gate = self._latest_gate
-        if gate is None or channel is not self._latest or self.cuts or self._closed:
-            out = self._feed(channel, text)
+        all_open = not self.blocked_choices and not self._closed
+        if all_open and gate is not None and channel is self._latest:  # the short way, for most deltas of a stream
+            out = self._feed_gate(channel, gate, text, False)
+            earlier: tuple[TextDelta, ...] = ()
         else:
-            out = self._fed(channel, gate, text, False)
-        if out is text and channel.choice not in self.cuts and channel.kind is not Kind.TOOL_ARGUMENTS:
+            earlier = self._turn_to(channel) if text else ()
+            out = self._feed(channel, text)
+        held_whole = channel.kind is Kind.TOOL_ARGUMENTS
+        unchanged = out is text and not held_whole and channel.choice not in self.blocked_choices
+        if unchanged and not earlier:
             return None
-        return Passage((out,), (), self._new_cuts())
+        return Release((out,), (), self._take_newly_blocked(), earlier, unchanged)
 
-    def finish(self) -> tuple[tuple[Piece, ...], tuple[int, ...]]:
-        """The upstream has ended: what was still held, and the choices cut by that."""
-        tails = tuple(self._flush(list(self._gates)))
-        return tails, self._new_cuts()
+    def finish(self) -> tuple[tuple[TextDelta, ...], tuple[int, ...]]:
+        """The upstream has ended: the flushed text, and the choices that are blocked by that."""
+        flushed = tuple(self._flush(list(self._gates)))
+        return flushed, self._take_newly_blocked()
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
-        known = self._plan.admitted
-        if (kind, text) in known:
+        admitted = self._plan.admitted
+        if (kind, text) in admitted:
             return True
         try:
             scans = [check.open().feed(text, final=True) for check in self._plan.checks(kind)]
@@ -119,15 +130,20 @@ class Guard:
         found = [finding for progress in scans for finding in progress.findings]
         if found:
             return not any(finding.rule.holds for finding in found)
-        if len(known) >= ADMITTED:
-            known.clear()
-        known.add((kind, text))
+        if len(admitted) >= MAX_ADMITTED:
+            admitted.clear()
+        admitted.add((kind, text))
         return True
 
-    def spoke(self, choice: int) -> bool:
-        """Whether a client has seen content of this choice."""
-        gates = (g for c, g in self._gates.items() if c.choice == choice and c.kind is Kind.CONTENT)
-        return any(isinstance(gate, Gate) and gate.started for gate in gates)
+    def has_released_text(self, choice: int) -> bool:
+        """Whether content of this choice has been released to the client in which a person sees something."""
+        gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
+        return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
+
+    def closing(self, choice: int) -> tuple[TextDelta, ...]:
+        """What makes the JSON of a choice whole where it ends here; nothing where there is nothing to close."""
+        gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))
+        return tuple([TextDelta(channel, gate.closing) for channel, gate in gates if gate.closing])
 
     @property
     def held(self) -> int:
@@ -135,92 +151,168 @@ class Guard:
         return sum(gate.held for gate in self._gates.values())
 
     def findings(self) -> Iterator[tuple[Channel, Finding]]:
-        """Everything that rules reported, channel by channel."""
-        for channel, gate in self._gates.items():
+        """All findings, channel by channel."""
+        for channel, gate in self._opened:
             for finding in gate.findings:
                 yield channel, finding
         yield from self.failed
+
+    def _feed_all(self, deltas: Sequence[TextDelta]) -> tuple[tuple[str, ...], tuple[TextDelta, ...]]:
+        """The text that is released for each delta, and what has to be sent before all of them."""
+        texts: list[str] = []
+        earlier: list[TextDelta] = []
+        for channel, text in deltas:
+            for flushed in self._turn_to(channel) if text else ():
+                own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
+                if own:
+                    texts[own[-1]] += flushed.text
+                else:
+                    earlier.append(flushed)
+            texts.append(self._feed(channel, text))
+        return tuple(texts), tuple(earlier)
+
+    def _turn_to(self, channel: Channel) -> tuple[TextDelta, ...]:
+        """What other kinds of text in the choice still hold, decided: this channel's text follows them."""
+        choice, kind, _ = channel
+        if self._speaking.get(choice) is kind:
+            return ()
+        self._speaking[choice] = kind
+        waiting = [  # a JSON source is one text, whatever comes in between
+            (other, gate)
+            for other, gate in self._gates.items()
+            if other.choice == choice and other.kind is not kind and type(gate) is Gate and gate.held
+        ]
+        flushed = [TextDelta(other, self._settle(other, gate)) for other, gate in waiting]
+        for other, _ in waiting:
+            del self._gates[other]  # if it goes on, then in a gate that has read the end of this one
+        return tuple(delta for delta in flushed if delta.text)
 
     def _feed(self, channel: Channel, text: str, final: bool = False) -> str:
         gate = self._gates.get(channel)
         if gate is None:
             gate = self._gates[channel] = self._open(channel)
-        if channel.choice in self.cuts or channel in self._closed:
+            self._opened.append((channel, gate))
+        if channel.choice in self.blocked_choices or channel in self._closed:
             return ""
-        self._latest, self._latest_gate = channel, gate
-        return self._fed(channel, gate, text, final)
+        if text:
+            self._latest, self._latest_gate = channel, gate
+        return self._feed_gate(channel, gate, text, final)
 
-    def _fed(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
+    def _feed_gate(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
         try:
             out = gate.feed(text, final)
         except Exception as error:
-            self.errors.append(error)
-            gate.blocked = Finding(0, 0, CHECK_FAILED)
-            self.failed.append((channel, gate.blocked))
-            out = ""
+            out = self._check_failed(channel, gate, error)
         if gate.blocked is not None:
-            self.cuts[channel.choice] = gate.blocked
-            self._fresh.append(channel.choice)
+            self._block(channel.choice, gate.blocked)
         return out
+
+    def _settle(self, channel: Channel, gate: Gate) -> str:
+        """What a gate holds, decided before another kind of text."""
+        if channel.choice in self.blocked_choices:
+            return ""
+        try:
+            out = gate.settle()
+        except Exception as error:
+            out = self._check_failed(channel, gate, error)
+        if gate.blocked is not None:
+            self._block(channel.choice, gate.blocked)
+        return out
+
+    def _check_failed(self, channel: Channel, gate: AnyGate, error: Exception) -> str:
+        """A check has raised: fail closed."""
+        self.errors.append(error)
+        gate.blocked = Finding(0, 0, CHECK_FAILED)
+        self.failed.append((channel, gate.blocked))
+        return ""
+
+    def _block(self, choice: int, finding: Finding) -> None:
+        self.blocked_choices[choice] = finding
+        self._newly_blocked.append(choice)
 
     def _open(self, channel: Channel) -> AnyGate:
         kind = channel.kind
         if kind is Kind.TOOL_ARGUMENTS:
-            call = WholeGate if channel.name.endswith(WHOLE) else ArgumentsGate
+            call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(lambda escaped: self._plan.checks(kind, escaped))
-        escaped = self._json_content and kind is Kind.CONTENT
         prefill = self._prefills.get(kind)
-        if prefill is not None:
-            gate = Gate(self._plan.checks(kind, escaped), escaped)
+        goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
+        if prefill is not None and not goes_on:
+            gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
-        return self._led(channel, escaped)
+        return self._open_after_preceding(channel)
 
-    def _led(self, channel: Channel, escaped: bool) -> Gate:
-        """A gate that knows how the text before it ended. Blocks that lie in that text are not this channel's."""
-        lead = self._lead(channel)[-LEAD:]
+    def _fresh(self, kind: Kind) -> Gate:
+        if self._json_content and kind is Kind.CONTENT:
+            return JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
+        return Gate(self._plan.checks(kind))
+
+    def _open_after_preceding(self, channel: Channel) -> Gate:
+        """A gate whose checks have read the preceding text, and go on where the channel was settled."""
+        gate = self._primed_gate(channel)
+        settled = next((gate for other, gate in reversed(self._opened) if other == channel), None)
+        if isinstance(settled, Gate):
+            gate.go_on(settled)
+        return gate
+
+    def _primed_gate(self, channel: Channel) -> Gate:
+        """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
+        preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
         while True:
-            gate = Gate(self._plan.checks(channel.kind, escaped), escaped)
-            if not lead:
+            gate = self._fresh(channel.kind)
+            if not preceding:
                 return gate
-            gate.prime(lead)
+            if isinstance(gate, JsonGate):
+                gate.prime(preceding, begins=False)
+            else:
+                gate.prime(preceding)
             if gate.blocked is None:
                 return gate
-            lead = lead[max(gate.blocked.end, 1) :]
+            preceding = preceding[max(gate.blocked.end, 1) :]
 
-    def _lead(self, channel: Channel) -> str:
-        """What a client reads right before this channel's text."""
-        for other, gate in reversed(self._gates.items()):
-            if _run(other) == _run(channel) and isinstance(gate, Gate):
-                return gate.said
-        return self.leads.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+    def _preceding_text(self, channel: Channel) -> str:
+        """The text that a client shows directly before this channel's text."""
+        parts: list[str] = []
+        missing = MAX_PRECEDING
+        for other, gate in reversed(self._opened):
+            if _shown_as(other) == _shown_as(channel) and isinstance(gate, Gate):
+                parts.append(gate.released)
+                missing -= len(parts[-1])
+                if missing <= 0:
+                    break
+        else:
+            begun = self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+            parts.append(self._prefills.get(channel.kind, begun))
+        return "".join(reversed(parts))
 
-    def _close(self, frame: Frame) -> Iterator[Piece]:
+    def _close(self, frame: Frame) -> Iterator[TextDelta]:
         """The held text of the channels that end with this frame."""
         for choice in frame.finishes:
             yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
         yield from self._flush(frame.closes)
 
-    def _flush(self, channels: Iterable[Channel]) -> Iterator[Piece]:
+    def _flush(self, channels: Iterable[Channel]) -> Iterator[TextDelta]:
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
                 text = self._feed(channel, "", final=True)
                 self._closed.add(channel)
                 if text:
-                    yield Piece(channel, text)
+                    yield TextDelta(channel, text)
 
-    def _new_cuts(self) -> tuple[int, ...]:
-        if not self._fresh:
+    def _take_newly_blocked(self) -> tuple[int, ...]:
+        if not self._newly_blocked:
             return ()
-        fresh, self._fresh = tuple(self._fresh), []
+        fresh, self._newly_blocked = tuple(self._newly_blocked), []
         return fresh
 
-    def _touches_cut(self, frame: Frame) -> bool:
-        return bool(self.cuts) and any(
-            choice in self.cuts for choice in (*frame.finishes, *(piece.channel.choice for piece in frame.pieces))
+    def _touches_blocked_choice(self, frame: Frame) -> bool:
+        return bool(self.blocked_choices) and any(
+            choice in self.blocked_choices
+            for choice in (*frame.finishes, *(delta.channel.choice for delta in frame.deltas))
         )
 
 
-def _run(channel: Channel) -> tuple[int, Kind, str]:
-    """Channels that are shown as one text: they differ in a number only, that of a block or an item."""
+def _shown_as(channel: Channel) -> tuple[int, Kind, str]:
+    """Equal for channels that apps show as one text: they differ only in the number of a block or an item."""
     return channel.choice, channel.kind, channel.name.translate(NO_DIGITS)

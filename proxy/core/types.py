@@ -1,4 +1,4 @@
-"""The nouns that every layer shares."""
+"""The types that every layer shares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Action(IntEnum):
 
 
 class Direction(StrEnum):
-    """Whose text it is: what the client sent, or what the model said."""
+    """Whose text it is: the client's (input) or the model's (output)."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -79,6 +79,8 @@ class Rule:
     """One rule of a policy, as far as the core has to know it. Compared by identity.
 
     order:    place over all loaded policies in file order; of rules whose matches merge, the least gives the label
+    message:  for a BLOCK rule: the notice where an answer ends; "" for the default
+    prompt_message: the same where a prompt is refused
     ending:   for a BLOCK rule: how the answer ends
     enforced: False in monitor and shadow mode: findings are reported and change nothing, and nothing waits for them
     """
@@ -89,6 +91,7 @@ class Rule:
     order: int = 0
     replacement: Replacement = REMOVED
     message: str = ""
+    prompt_message: str = ""
     enforced: bool = True
     ending: Ending = Ending.FILTERED
 

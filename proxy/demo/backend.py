@@ -5,36 +5,37 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self
 
 import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from proxy.demo import script
-from proxy.errors import ClientError
-from proxy.server.body import ClientGone
-from proxy.server.client import Client
-from proxy.server.listener import Listener
+from proxy.server.http.listener import Listener
 
-SECONDS = 10.0  # for a start, a request's head or body, and a stop
+START_TIMEOUT = 30.0  # seconds for a start and for a stop
 MAX_BODY = 1 << 20  # bytes of a request
-Said = Callable[[str], None]
+OnToken = Callable[[str], None]
 
 
 class DemoBackend:
     """The server in a thread of its own, on a free port of the loopback. A context manager.
 
-    pace: seconds from token to token; 0: as fast as the client reads
-    said: is told each token of a streamed answer when it is sent, in the server's thread
+    pace:     seconds from token to token; 0: as fast as the client reads
+    on_token: is told each token of a streamed answer when it is sent, in the server's thread
     """
 
-    def __init__(self, pace: float = 0.04, said: Said = lambda piece: None) -> None:
+    def __init__(self, pace: float = 0.04, on_token: OnToken = lambda token: None) -> None:
         self._pace = pace
-        self._said = said
+        self._on_token = on_token
         self._bound: list[int] = []
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._end = asyncio.Event()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="demo-model", daemon=True)
 
     @property
@@ -45,72 +46,77 @@ class DemoBackend:
     def __enter__(self) -> Self:
         """Start, and wait until it listens."""
         self._thread.start()
-        if not self._ready.wait(SECONDS):
+        if not self._ready.wait(START_TIMEOUT):
             raise RuntimeError("the demo model did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop, and cut what still runs."""
         if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(SECONDS)
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(START_TIMEOUT)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        listener = Listener(self._serve, ("127.0.0.1", 0), SECONDS)
+        listener = Listener(self._app(), ("127.0.0.1", 0))
         await listener.start()
         self._bound.append(listener.address[1])
         self._ready.set()
-        await self._end.wait()
+        await self._stop.wait()
         listener.close()
         await listener.finish(0)
 
-    async def _serve(self, client: Client) -> None:
+    def _app(self) -> Starlette:
+        routes = [
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/models", _models),
+            Route("/{path:path}", _not_found, methods=["GET", "POST", "PUT", "DELETE"]),
+        ]
+        return Starlette(routes=routes)
+
+    async def _chat(self, request: Request) -> Response:
         try:
-            await self._answer(client)
-        except ClientGone:
-            return
-        except ClientError as error:
-            await _reply(client, {"error": {"message": str(error), "type": "invalid_request_error"}}, error.status)
+            body = orjson.loads(await _read(request))
+            scripted = script.answer_for(_last_message(body["messages"]))
+            usage = _usage(body["messages"], scripted)
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+            error = {"message": "messages is missing or wrong", "type": "invalid_request_error"}
+            return JSONResponse({"error": error}, 400)
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": scripted.answer}
+            answer = _body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage}
+            return JSONResponse(answer)
+        wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        events = _events(scripted, usage if wants_usage else None, self._on_token)
+        return StreamingResponse(self._paced(events), media_type="text/event-stream")
 
-    async def _answer(self, client: Client) -> None:
-        method, path = client.line.method, client.line.path
-        if (method, path) == ("POST", "/v1/chat/completions"):
-            await _chat(client, self._pace, self._said)
-        elif (method, path) == ("GET", "/v1/models"):
-            model = {"id": script.MODEL, "object": "model", "created": 1735689600, "owned_by": "safety-proxy"}
-            await _reply(client, {"object": "list", "data": [model]})
-        else:
-            await _reply(client, {"error": _unknown(path)}, 404)
+    async def _paced(self, events: Iterator[bytes]) -> AsyncIterator[bytes]:
+        for event in events:
+            yield event
+            await asyncio.sleep(self._pace)
 
 
-def _unknown(path: str) -> str | dict[str, str]:
+async def _read(request: Request) -> bytes:
+    """The body; a larger one than this model reads is cut, and so no JSON."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return b""
+    return body
+
+
+async def _models(_: Request) -> Response:
+    model = {"id": script.MODEL, "object": "model", "created": 1735689600, "owned_by": "safety-proxy"}
+    return JSONResponse({"object": "list", "data": [model]})
+
+
+async def _not_found(request: Request) -> Response:
     """A sentence in the shape that the path's clients read."""
+    path = request.url.path
     message = f"The demo model speaks OpenAI's chat dialect only; for {path} start Ollama or LM Studio"
-    return message if path.startswith("/api/") else {"message": message, "type": "not_found_error"}
-
-
-async def _chat(client: Client, pace: float, said: Said) -> None:
-    try:
-        body = orjson.loads(await client.read(MAX_BODY, SECONDS))
-        scene = script.scene_for(_last_message(body["messages"]))
-        usage = _usage(body["messages"], scene)
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        error = {"message": "messages is missing or wrong", "type": "invalid_request_error"}
-        await _reply(client, {"error": error}, 400)
-        return
-    if not body.get("stream"):
-        message = {"role": "assistant", "content": scene.answer}
-        await _reply(client, _body("chat.completion", {"message": message, "finish_reason": "stop"}) | {"usage": usage})
-        return
-    wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    client.start(200, [(b"content-type", b"text/event-stream; charset=utf-8")])
-    for event in _events(scene, usage if wants_usage else None, said):
-        if client.gone:
-            return
-        await client.send(event)
-        await asyncio.sleep(pace)
-    await client.end()
+    error: Any = message if path.startswith("/api/") else {"message": message, "type": "not_found_error"}
+    return JSONResponse({"error": error}, 404)
 
 
 def _last_message(messages: list[dict[str, Any]]) -> str:
@@ -121,17 +127,17 @@ def _last_message(messages: list[dict[str, Any]]) -> str:
     return "\n".join(part.get("text", "") for part in content)
 
 
-def _usage(messages: list[dict[str, Any]], scene: script.Scene) -> dict[str, int]:
-    prompt = sum(1 for m in messages for _ in script.pieces(str(m.get("content") or "")))
-    answer = sum(1 for _ in script.pieces(scene.answer))
+def _usage(messages: list[dict[str, Any]], scripted: script.ScriptedAnswer) -> dict[str, int]:
+    prompt = sum(1 for m in messages for _ in script.tokens(str(m.get("content") or "")))
+    answer = sum(1 for _ in script.tokens(scripted.answer))
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
-def _events(scene: script.Scene, usage: dict[str, int] | None, said: Callable[[str], None]) -> Iterator[bytes]:
+def _events(scripted: script.ScriptedAnswer, usage: dict[str, int] | None, on_token: OnToken) -> Iterator[bytes]:
     yield _event(_chunk({"role": "assistant", "content": ""}))
-    for piece in script.pieces(scene.answer):
-        said(piece)
-        yield _event(_chunk({"content": piece}))
+    for token in script.tokens(scripted.answer):
+        on_token(token)
+        yield _event(_chunk({"content": token}))
     yield _event(_chunk({}, "stop"))
     if usage is not None:
         yield _event(_body("chat.completion.chunk") | {"usage": usage})
@@ -154,7 +160,3 @@ def _body(kind: str, *choices: dict[str, Any]) -> dict[str, Any]:
 
 def _event(body: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"
-
-
-async def _reply(client: Client, body: dict[str, Any], status: int = 200) -> None:
-    await client.reply(status, [(b"content-type", b"application/json")], orjson.dumps(body))

@@ -12,10 +12,10 @@ MODEL = "demo"
 PIECE = re.compile(r"\s*\S{1,5}|\s+")  # about as long as a language model's tokens are
 
 
-class Scene(NamedTuple):
+class ScriptedAnswer(NamedTuple):
     """An answer, the words that call for it, and a prompt that does."""
 
-    words: tuple[str, ...]
+    keywords: tuple[str, ...]
     prompt: str
     answer: str
 
@@ -26,43 +26,43 @@ def _sample_key() -> str:
     return "ghp" + "_" + "".join(letters[byte % len(letters)] for byte in sha512(b"demo").digest()[:36])
 
 
-SCENES = (
-    Scene(
+ANSWERS = (
+    ScriptedAnswer(
         ("mail", "contact", "address"),
         "Whom do I mail about the garden fair?",
         "The garden fair is run by Bob. Write to bob.miller@example.com before Friday, and he will keep a table "
         "for you. Bring your own cloth and a sign with your name.",
     ),
-    Scene(
+    ScriptedAnswer(
         ("key", "token", "deploy"),
         "Show me how to deploy with a key.",
         "Put the key into the environment and start the deployment:\n\n"
         f"    export GITHUB_TOKEN={_sample_key()}\n"
         "    ./deploy.sh --to staging\n\nNever put it into a file that is committed.",
     ),
-    Scene(
+    ScriptedAnswer(
         ("project", "secret", "zorblax"),
         "What is the secret project about?",
         "There are several projects in the house. The one that nobody may talk about is Project Zorblax, "
         "and it moves to the new building in March with all of its people.",
     ),
 )
-HELP = Scene(
+HELP = ScriptedAnswer(
     (),
     "Hello!",
     "Hello! I am the demo model: there is no language model behind me, only a few answers that I know by heart. "
     "Try one of these and watch what the proxy makes of it:\n\n"
-    + "".join(f"  - {scene.prompt}\n" for scene in SCENES)
+    + "".join(f"  - {scene.prompt}\n" for scene in ANSWERS)
     + "\nTo use a real model, start Ollama or LM Studio and then the proxy again, or give it --upstream.",
 )
 
 
-def scene_for(message: str) -> Scene:
+def answer_for(message: str) -> ScriptedAnswer:
     """The first scene of which a word stands in the message."""
-    said = message.lower()
-    return next((scene for scene in SCENES if any(word in said for word in scene.words)), HELP)
+    lowered = message.lower()
+    return next((scene for scene in ANSWERS if any(word in lowered for word in scene.keywords)), HELP)
 
 
-def pieces(answer: str) -> Iterator[str]:
+def tokens(answer: str) -> Iterator[str]:
     """The answer cut as a model would send it; joined, it is the answer."""
     return (match[0] for match in PIECE.finditer(answer))

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from proxy.core.events import Frame, Passage, Piece
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Finding, Kind
-from proxy.dialects.slots import saying
+from proxy.dialects.wire.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 Notice = Callable[[Finding], str]
@@ -41,6 +41,7 @@ class Options:
     allow_stateful:      store, previous_response_id: the backend remembers what was never checked
     allow_server_tools:  integrations and MCP servers that the backend would call
     allow_model_control: keep_alive, ttl and context sizes: pinning and evicting models
+    max_context:         the largest context, in tokens, that a request may ask for (num_ctx, context_length); 0: none
     """
 
     logprobs: bool = False
@@ -51,14 +52,16 @@ class Options:
     allow_stateful: bool = False
     allow_server_tools: bool = False
     allow_model_control: bool = False
+    max_context: int = 0
 
 
-_ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b")
+_IN_MESSAGE = re.compile(r"(?:messages|input)\b")
+_ARGUMENTS = re.compile(r"(?:messages|input)\b.*\.(?:arguments|input)\b|input\[\d+\]\.(?:actions?|operation|code)\b")
 _KINDS = {
     **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "encrypted_content"), Kind.REASONING),
     "refusal": Kind.REFUSAL,
 }
-_NAMES = frozenset(("name", "tool_name", "id", "tool_call_id", "tool_use_id", "call_id", "status", "signature"))
+_NAMES = frozenset(("name", "tool_name", "id", "tool_call_id", "tool_use_id", "call_id", "status"))
 
 
 @dataclass(slots=True)
@@ -66,10 +69,12 @@ class InputText:
     """One text of a request that the model will read.
 
     role:    system, developer, user, assistant or tool; a tool's definition counts as system
-    newest:  belongs to the turn after the last assistant message
+    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.turns
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)
+    aside:   it stands beside what is said: nothing joins it with the texts before and behind it
+    thought: it is reasoning, whatever it is called where it stands
     """
 
     role: str
@@ -80,18 +85,24 @@ class InputText:
     newest: bool = True
     group: int = 0
     escaped: bool = False
+    aside: bool = False
+    thought: bool = False
 
     @property
     def kind(self) -> Kind:
         """What it is to its reader, as a policy's `channels` says it; told by where it stands."""
+        if self.thought:
+            return Kind.REASONING
         if self.escaped or _ARGUMENTS.match(self.param):
             return Kind.TOOL_ARGUMENTS
+        if not _IN_MESSAGE.match(self.param):  # a tool or an argument of the template may call its texts as it likes
+            return Kind.CONTENT
         return _KINDS.get(self.param.rpartition(".")[2], Kind.CONTENT)
 
     @property
     def is_name(self) -> bool:
         """Whether it names something beside what is said: nothing joins it with the texts before and behind it."""
-        return self.param.rpartition(".")[2] in _NAMES
+        return self.aside or self.param.rpartition(".")[2] in _NAMES
 
     def put(self, text: str) -> None:
         """Write another text in its place."""
@@ -130,8 +141,9 @@ class Request:
 
     def prefills(self) -> dict[Kind, str]:
         """By kind, the texts that the model is made to continue."""
-        prefilled = (t for t in self.texts if t.role == "assistant" and t.newest and t.kind is Kind.REASONING)
-        begun = {Kind.CONTENT: self.prefill, Kind.REASONING: "".join(t.text for t in prefilled)}
+        newest = (text for text in self.texts if text.role == "assistant" and text.newest and not text.aside)
+        thought = "".join(text.text for text in newest if text.kind is Kind.REASONING)
+        begun = {Kind.CONTENT: self.prefill, Kind.REASONING: thought}
         return {kind: text for kind, text in begun.items() if text}
 
 
@@ -164,8 +176,8 @@ class Dialect(Protocol):
         """The human part of an upstream's error body, whatever its shape; "" if there is none."""
 
 
-class Alike(Protocol):
-    """A form that events have; see proxy.dialects.template."""
+class EventSkeleton(Protocol):
+    """The bytes that many events have around their text; see proxy.dialects.wire.skeleton."""
 
     silent: bool
     value: bytes
@@ -198,25 +210,25 @@ class Answer(ABC):
         self.failed: UpstreamError | None = None
         self.events = 0
         self.prompt_tokens = 0
-        self._alike: Alike | None = None  # how the events look of which one is read at a time, most often
+        self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
 
     # -- what the relay calls
 
     def feed(self, data: bytes) -> bytes:
         """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
-        alike = self._alike
-        text = None if alike is None or self._unfinished or self.done else alike.text(data)
-        if alike is None or text is None or not (alike.silent or self._knows(alike)):
+        skeleton = self._skeleton
+        text = None if skeleton is None or self._unfinished or self.done else skeleton.text(data)
+        if skeleton is None or text is None or not (skeleton.silent or self._admits_value(skeleton)):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
-        passage = self.guard.more(alike.channel, text)
-        if self.request.stream and (passage is None or not passage.cuts):
-            return data if passage is None else alike.saying(data, passage.texts[0])
+        release = self.guard.release_delta(skeleton.channel, text)
+        if self.request.stream and (release is None or not (release.blocked_choices or release.earlier)):
+            return data if release is None else skeleton.saying(data, release.texts[0])
         out: list[bytes] = []
-        frame = alike.frame(data)
+        frame = skeleton.frame(data)
         assert frame is not None
-        self._forward(frame, passage, out)
+        self._forward(frame, release, out)
         return b"".join(out)
 
     def whole(self, body: bytes) -> bytes:
@@ -227,8 +239,8 @@ class Answer(ABC):
         """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error."""
         out = [b"" if error else self._guarded(self._last_frames)]
         if not self.done and error is None and self._is_complete():
-            tails, cuts = self.guard.finish()
-            self._put(self._write(Frame(b""), Passage((), tails, cuts)), out)
+            flushed, blocked_choices = self.guard.finish()
+            self._put(self._write(Frame(b""), Release((), flushed, blocked_choices)), out)
             self._put_terminal(out)
         if not self.done:
             self._fail(
@@ -241,14 +253,16 @@ class Answer(ABC):
         """The whole answer, for a client that does not stream; only when `failed` is None."""
 
     def notice_for(self, choice: int) -> str:
-        """What a person is to read where a rule has ended a choice; "" where it would do harm or says nothing.
+        """What is written where a rule has ended a choice: a sentence for people, or what makes JSON whole.
 
-        There is none inside JSON that a program reads, nor when the rule ends the answer like an ordinary one.
+        There is none in JSON, since a program reads it, nor when the rule ends the answer like an ordinary one.
         """
-        finding = self.guard.cuts[choice]
-        if self.request.json_content or finding.rule.ending is not Ending.FILTERED:
+        finding = self.guard.blocked_choices[choice]
+        if self.request.json_content:
+            return "".join([text for _, text in self.guard.closing(choice)])
+        if finding.rule.ending is not Ending.FILTERED:
             return ""
-        return ("\n\n" if self.guard.spoke(choice) else "") + self.notice(finding)
+        return ("\n\n" if self.guard.has_released_text(choice) else "") + self.notice(finding)
 
     def _count_prompt(self, usage: Any, key: str) -> None:
         """What the upstream has counted, when it has."""
@@ -270,30 +284,37 @@ class Answer(ABC):
 
     def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
         for frame in frames:
-            if frame.pieces:
+            if frame.deltas:
                 self.events += frame.events
-            self._forward(frame, self.guard.passage(frame), out)
+            self._forward(frame, self.guard.release(frame), out)
             if self.done:
                 return
 
-    def _forward(self, frame: Frame, passage: Passage | None, out: list[bytes]) -> None:
+    def _forward(self, frame: Frame, release: Release | None, out: list[bytes]) -> None:
         """Write what may go out of a frame."""
         stream = self.request.stream
-        if passage is None and stream:
+        if release is not None and release.earlier:
+            release = self._put_earlier(release, out)
+        if release is None and stream:
             out.append(frame.raw)
-        elif frame.slot is not None and (passage is None or not passage.cuts):
-            text = "".join([piece.text for piece in frame.pieces] if passage is None else passage.texts)
+        elif frame.slot is not None and (release is None or not release.blocked_choices):
+            text = "".join([delta.text for delta in frame.deltas] if release is None else release.texts)
             if text and stream:
                 out.append(saying(frame.raw, frame.slot, text))
             elif text:
-                self._collect_text(Piece(frame.pieces[0].channel, text))
+                self._collect_text(TextDelta(frame.deltas[0].channel, text))
             return
-        elif passage is None:
+        elif release is None:
             self._collect(self._body(frame))
         else:
-            self._put(self._write(frame, passage), out)
-        if passage is not None or frame.finishes:
+            self._put(self._write(frame, release), out)
+        if release is not None or frame.finishes:
             self._settle(out)
+
+    def _put_earlier(self, release: Release, out: list[bytes]) -> Release | None:
+        """Write what comes before a frame; what is left to be said of the frame itself."""
+        self._put(self._write(Frame(b""), Release((), release.earlier)), out)
+        return None if release.unchanged else release._replace(earlier=())
 
     def _put(self, bodies: Iterable[Any], out: list[bytes]) -> None:
         """Frames of our own making."""
@@ -308,10 +329,10 @@ class Answer(ABC):
 
         Half a tool call is not sent. Where the last of the text makes a rule end the answer, it is a blocked answer.
         """
-        tails, cuts = self.guard.finish()
-        texts = tuple(piece for piece in tails if piece.channel.kind is not Kind.TOOL_ARGUMENTS)
-        self._put(self._write(Frame(b""), Passage((), texts, cuts)), out)
-        if cuts:
+        flushed, blocked_choices = self.guard.finish()
+        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), out)
+        if blocked_choices:
             self._settle(out)
         if self.done:
             return
@@ -320,9 +341,9 @@ class Answer(ABC):
         if self.request.stream:
             out.append(self._error_event(error))
 
-    def _knows(self, alike: Alike) -> bool:
+    def _admits_value(self, skeleton: EventSkeleton) -> bool:
         """Whether no rule minds what is new in the event just read, beside its text."""
-        return alike.silent or self.guard.admits(alike.value.decode("ascii"))
+        return skeleton.silent or self.guard.admits(skeleton.value.decode("ascii"))
 
     # -- what a dialect fills in
 
@@ -339,7 +360,7 @@ class Answer(ABC):
         """A plain, unstreamed answer as the frames of a stream."""
 
     @abstractmethod
-    def _write(self, frame: Frame, passage: Passage) -> Iterator[Any]:
+    def _write(self, frame: Frame, release: Release) -> Iterator[Any]:
         """The bodies to send in place of a frame that could not pass as it is."""
 
     @abstractmethod
@@ -366,7 +387,7 @@ class Answer(ABC):
     def _collect(self, body: Any) -> None:
         """Add a body to the whole answer."""
 
-    def _collect_text(self, piece: Piece) -> None:
+    def _collect_text(self, delta: TextDelta) -> None:
         """Add the text of a frame with a slot to the whole answer."""
         raise AssertionError(f"{type(self).__name__} has no frames with slots")
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
 
 from proxy.core.types import Action, Rule
 from proxy.matching.charsets import CharSet
 from proxy.matching.errors import PatternError
+from proxy.matching.foldedwords import FoldedWords
 from proxy.matching.foldtree import fold_tree
-from proxy.matching.keywords import entry_length, iotas, marked
 from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
 from proxy.matching.pauses import Pause, no_pause, pausing
+from proxy.matching.plainwords import PlainWords
 from proxy.matching.rules import MatchRule
 from proxy.matching.syntax import parse
 from proxy.matching.tree import Node
-from proxy.matching.variants import FULL_LIST, Plan, plan
+from proxy.matching.words import WordList
 
-MAX_ENTRY = 256  # longer words are matched as patterns,
-MAX_IOTAS = 4  # and so are Greek words with more iotas
-AT_ONCE = FULL_LIST + 50  # words of a long list
+MAX_ENTRY = 1000
+"""Characters of the longest word."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,22 +32,22 @@ class CompiledRule:
 
     roots:   where a match of the pattern may begin
     sets:    every set of characters that the pattern tests
-    entries: the words, marked and sorted
     longest: characters of the longest match, None when there is no longest
     holds:   the most characters that the rule can keep waiting; 0 for one that only flags
     blocker: the rule that is reported when `on_overflow: block` ends the stream
     note:    something to tell the policy's author, or ""
+    words:   the list, of a rule with words
     form:    one object for all that were compiled together
     """
 
     source: MatchRule
     roots: tuple[Edge, ...]
     sets: frozenset[CharSet]
-    entries: tuple[str, ...]
     longest: int | None
     holds: int
     blocker: Rule
     note: str = ""
+    words: WordList | None = None
     form: object = field(default_factory=object)
 
     def __eq__(self, other: object) -> bool:
@@ -113,28 +111,20 @@ def _compile_pattern(rule: MatchRule, pattern: str) -> CompiledRule:
         note = f"column {parsed.lazy_column}: a lazy quantifier changes nothing here; `match: shortest` would"
     if not fragment.items:
         note = "the pattern can never match: look at its boundaries and look-around"
-    return _finish(rule, [fragment], (), note)
+    return _finish(rule, fragment, note)
 
 
 def _compile_words(rule: MatchRule, words: Sequence[str], pause: Pause) -> CompiledRule:
-    """Words are matched as keywords; their spellings (with `fold`), and what is very long, as patterns."""
     if not words:
         raise PatternError("the list of words is empty")
-    patterns, words = _plan(words, pause) if rule.fold else ((), words)
-    limit = min(MAX_ENTRY, rule.max_hold) if rule.rule.holds else MAX_ENTRY
-    long = {word for word in pausing(words, pause) if len(word) > limit or iotas(word) > MAX_IOTAS}
-    short = [word for word in pausing(words, pause) if word not in long] if long else words
-    entries = marked(pausing(short, pause))
-    patterns = (*patterns, *(rf"(?i)\b{re.escape(word)}\b" for word in sorted(long)))
-    fragments = [_fragment(parse(pattern).root, rule.fold) for pattern in pausing(patterns, pause, 1)]
-    return _finish(rule, fragments, entries, pause=pause)
-
-
-def _plan(words: Sequence[str], pause: Pause) -> Plan:
-    """`plan` looks at every word by itself; so it may see a long list in parts, if each of them is long too."""
-    starts = [*range(0, len(words) - AT_ONCE, AT_ONCE)] or [0]
-    plans = [plan(words[start:end]) for start, end in pausing(pairwise([*starts, len(words)]), pause, 1)]
-    return Plan(*(tuple(dict.fromkeys(chain.from_iterable(parts))) for parts in zip(*plans, strict=True)))
+    for word in pausing(words, pause):
+        if len(word) > MAX_ENTRY:
+            message = f"the word {word[:20]!r}... has {len(word)} characters, at most {MAX_ENTRY} are possible"
+            raise PatternError(message, hint="write a pattern")
+    listed = FoldedWords(words, pause) if rule.fold else PlainWords(words, pause)
+    compiled = _compiled(rule, listed.roots, listed.sets, listed.longest, listed.longest, words=listed)
+    listed.owner = compiled
+    return compiled
 
 
 def _fragment(root: Node, fold: bool) -> Fragment:
@@ -145,38 +135,37 @@ def _fragment(root: Node, fold: bool) -> Fragment:
     return fragment
 
 
-def _finish(
-    rule: MatchRule, fragments: list[Fragment], entries: tuple[str, ...], note: str = "", pause: Pause = no_pause
+def _finish(rule: MatchRule, fragment: Fragment, note: str = "") -> CompiledRule:
+    compiled = _compiled(rule, fragment.roots, _sets(fragment), fragment.longest, fragment.holds, note)
+    for item in fragment.items:
+        item.owner = compiled
+    return compiled
+
+
+def _compiled(
+    rule: MatchRule,
+    roots: tuple[Edge, ...],
+    sets: frozenset[CharSet],
+    longest: int | None,
+    holds: int | None,
+    note: str = "",
+    words: WordList | None = None,
 ) -> CompiledRule:
-    longest_entry = max(map(entry_length, pausing(entries, pause)), default=0)
-    longest = _most(longest_entry, [fragment.longest for fragment in fragments])
-    holds = _most(longest_entry, [fragment.holds for fragment in fragments])
+    """`holds`: the most characters read while a match is open, None when there is no such number."""
     held = 0
     if rule.rule.holds:
         held = rule.max_hold if holds is None else min(holds, rule.max_hold)
-    roots = tuple(edge for fragment in fragments for edge in fragment.roots)
-    compiled = CompiledRule(rule, roots, _sets(fragments), entries, longest, held, _blocker(rule.rule), note)
-    for fragment in fragments:
-        for item in fragment.items:
-            item.owner = compiled
-    return compiled
+    return CompiledRule(rule, roots, sets, longest, held, _blocker(rule.rule), note, words)
 
 
 def _blocker(rule: Rule) -> Rule:
     return rule if rule.action is Action.BLOCK else replace(rule, action=Action.BLOCK)
 
 
-def _most(least: int, lengths: Sequence[int | None]) -> int | None:
-    known = [length for length in lengths if length is not None]
-    return max([least, *known]) if len(known) == len(lengths) else None
-
-
-def _sets(fragments: Iterable[Fragment]) -> frozenset[CharSet]:
-    """Every set that an automaton of these will test."""
-    found: set[CharSet] = set()
-    for fragment in fragments:
-        found.update(edge.behind for edge in fragment.roots if edge.behind is not None)
-        for item in fragment.items:
-            found.add(item.chars)
-            found.update(edge.behind for edge in item.edges if edge.behind is not None)
+def _sets(fragment: Fragment) -> frozenset[CharSet]:
+    """Every set that an automaton of this will test."""
+    found = {edge.behind for edge in fragment.roots if edge.behind is not None}
+    for item in fragment.items:
+        found.add(item.chars)
+        found.update(edge.behind for edge in item.edges if edge.behind is not None)
     return frozenset(found)

@@ -8,7 +8,7 @@ class PatternError(Exception):
 
     message: what is wrong, one line
     column:  where in the pattern, counted from 1; 0 when it is the rule as a whole
-    hint:    how to mend it
+    hint:    how to fix it
     """
 
     def __init__(self, message: str, column: int = 0, hint: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from proxy.matching.escapes import Escape, html_reference
-from proxy.matching.folding import FOLDS
+from proxy.matching.folding import BREVE, BREVE_LETTERS, FOLDS
 
 UNSEEN_LIMIT = 512
 """The most characters in a row that a folded view leaves out. More are seen as what they are, so that a flood of them
@@ -32,6 +32,17 @@ class Lens(Protocol):
     def quiet(self) -> bool:
         """Whether it is as if nothing had been read yet."""
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it ever keeps something in mind of a text when it is quiet."""
+
+    @property
+    def memory(self) -> bool:
+        """Whether it does now."""
+
+    @memory.setter
+    def memory(self, value: bool) -> None: ...
+
     def plain(self, text: str) -> str | None:
         """The view of a text whose view characters are its characters one by one, where that is quickly seen."""
 
@@ -48,10 +59,12 @@ class Lens(Protocol):
 class EscapeLens:
     """Escapes resolved."""
 
-    __slots__ = ("_begun", "_escape", "_sign")
+    remembers = False
+    __slots__ = ("_begun", "_escape", "_sign", "memory")
 
     def __init__(self, sign: str, escape: Callable[[str, int], Escape]) -> None:
         self._sign, self._escape = sign, escape
+        self.memory = False
         self._begun = ""  # what may be the beginning of an escape, at the end of what was read
 
     @property
@@ -112,13 +125,15 @@ class FloodError(ValueError):
 class FoldLens:
     """References resolved, then every unit folded."""
 
-    __slots__ = ("_references", "_strict", "_unseen")
+    remembers = True
+    __slots__ = ("_letter", "_references", "_strict", "_unseen")
 
     def __init__(self, strict: bool = False) -> None:
         """strict: a flood of characters that nobody sees is an error, since what it hides cannot be held for ever."""
         self._strict = strict
         self._references = EscapeLens("&", html_reference)
         self._unseen = 0  # how many characters in a row were left out
+        self._letter = False  # the last character that is seen is one of BREVE_LETTERS
 
     @property
     def pending(self) -> int:
@@ -136,8 +151,11 @@ class FoldLens:
             if set(map(len, parts)) != {1}:
                 return None
             view = "".join(parts)
+            self._letter = text[-1] in BREVE_LETTERS
         else:
             view = text.lower()
+            if text:
+                self._letter = False
         if self._unseen and view:
             self._unseen = 0
         return view
@@ -145,6 +163,7 @@ class FoldLens:
     def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
         resolved, map_ = self._references.read(text, final, 0, raw)
         parts = [FOLDS[ord(char)] for char in resolved]
+        self._show_breves(resolved, parts)
         self._show_floods(resolved, parts)
         pieces: list[Piece] = []
         for unit, width, late, part in _units(map_, parts):
@@ -156,12 +175,28 @@ class FoldLens:
             seen += len(part)
         return "".join(parts), pieces
 
-    def save(self) -> tuple[int, str]:
-        return self._unseen, self._references.save()
+    @property
+    def memory(self) -> bool:
+        return self._letter
 
-    def restore(self, state: tuple[int, str]) -> None:
-        self._unseen, begun = state
+    @memory.setter
+    def memory(self, value: bool) -> None:
+        self._letter = value
+
+    def save(self) -> tuple[int, bool, str]:
+        return self._unseen, self._letter, self._references.save()
+
+    def restore(self, state: tuple[int, bool, str]) -> None:
+        self._unseen, self._letter, begun = state
         self._references.restore(begun)
+
+    def _show_breves(self, text: str, parts: list[str]) -> None:
+        """A breve is seen after a letter that it makes another one."""
+        for i, part in enumerate(parts):
+            if text[i] == BREVE and self._letter:
+                parts[i] = part = BREVE
+            if part:
+                self._letter = text[i] in BREVE_LETTERS
 
     def _show_floods(self, text: str, parts: list[str]) -> None:
         """Too many characters left out in a row: an error, or, where nothing waits, the others are seen."""

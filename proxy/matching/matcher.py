@@ -7,12 +7,12 @@ from functools import cached_property
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding
-from proxy.matching.automaton import MAX_TRANSITIONS
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.engine import MatchPass
-from proxy.matching.recall import MAX_LEAPS, Recall, RecallingScan
+from proxy.matching.lazy_dfa import MAX_TRANSITIONS
 from proxy.matching.report import in_order
 from proxy.matching.rules import HidingPass, PassScan, Verdict
+from proxy.matching.transition_cache import MAX_CACHED, CachingScan, TransitionCache
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
 
 __all__ = ["CompiledRule", "Matcher", "compile_rule"]
@@ -29,12 +29,12 @@ class Matcher:
         escaped: bool = False,
         max_transitions: int = MAX_TRANSITIONS,
         others: Iterable[HidingPass] = (),
-        max_leaps: int = MAX_LEAPS,
+        max_cached: int = MAX_CACHED,
     ) -> None:
         """`escaped`: the text is JSON source, which rules read with its escapes resolved.
 
         others: passes that look for something in their own way, beside those of the rules
-        max_leaps: how many tokens to remember, all in all, before starting afresh; 0: none
+        max_cached: how many tokens' transitions to cache, all in all, before starting afresh; 0: none
         """
         self._passes: list[tuple[View | None, HidingPass]] = [(_view(False, escaped), other) for other in others]
         rules = tuple(rules)
@@ -47,7 +47,7 @@ class Matcher:
                 ]
 
         self._may_block = [inner.may_block for _, inner in self._passes]
-        self.memory = Recall(self._open().place(), max_leaps)
+        self.cache = TransitionCache(self._open().state_key(), max_cached)
 
     @cached_property
     def hold(self) -> int | None:
@@ -58,9 +58,9 @@ class Matcher:
         bounds = [hold for hold in holds if hold is not None]
         return max(bounds, default=0) if len(bounds) == len(holds) else None
 
-    def open(self) -> RecallingScan | PassScan:
+    def open(self) -> CachingScan | PassScan:
         """A fresh scan for one channel."""
-        return RecallingScan(self._open, self.memory) if self.memory.most else self._open()
+        return CachingScan(self._open, self.cache) if self.cache.most else self._open()
 
     def _open(self) -> PassScan:
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
@@ -97,23 +97,23 @@ class _Lockstep:
         for scan, its in zip(self._scans, marks, strict=True):
             scan.restore(its)
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """Those of all."""
         if self.verdict is not None:
             return None
-        places = []
+        keys = []
         for scan in self._scans:
-            place = scan.place()
-            if place is None:
+            key = scan.state_key()
+            if key is None:
                 return None
-            places.append(place)
-        return tuple(places)
+            keys.append(key)
+        return tuple(keys)
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
-        assert isinstance(place, tuple)
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
+        assert isinstance(key, tuple)
         self._position = position
-        marks = [scan.resume(its, position) for scan, its in zip(self._scans, place, strict=True)]
+        marks = [scan.restore_key(its, position) for scan, its in zip(self._scans, key, strict=True)]
         self._watermark = min(marks)
         return self._watermark
 

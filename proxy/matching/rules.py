@@ -12,7 +12,7 @@ from proxy.core.types import Rule
 Overflow = Literal["release", "cover", "block"]
 MAX_HOLD = 256
 MOST_OPEN = 64
-"""How far back a match may have begun in a place that can be told: farther, and hardly any place comes twice."""
+"""How far back a match may have begun in a state that has a key: farther, and hardly any state comes twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,16 @@ class PassScan(Protocol):
     def restore(self, mark: object) -> None:
         """Go back to where `save` returned `mark`."""
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """What the answers to all that may follow depend on, told without offsets.
 
-        None when that cannot be said: a verdict has fallen, what was found may still grow, a match that is still open
+        None when there is no such key: a verdict has fallen, what was found may still grow, a match that is still open
         began more than MOST_OPEN characters ago.
         """
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand at a place again, so many characters into a text that this scan has read without a finding since.
-        Returns the watermark there."""
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key, `position` characters into a text that this scan has read without a
+        finding since. Returns the watermark there."""
 
 
 class Pass(Protocol):

@@ -1,51 +1,46 @@
-"""The patterns' automaton and the words' automaton at work on one text, side by side, character by character."""
+"""The automaton of a pass at work on one text, character by character."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from proxy.core.check import Progress
 from proxy.core.types import Finding
-from proxy.matching.automaton import Accept, Change, State
-from proxy.matching.keywords import WordState
+from proxy.matching.lazy_dfa import Accept, Change, State
+from proxy.matching.program import Program
 from proxy.matching.report import Report, Spans, in_order
 from proxy.matching.rules import MOST_OPEN, Verdict
-
-if TYPE_CHECKING:
-    from proxy.matching.engine import MatchPass
 
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
 _NOTHING: tuple[Finding, ...] = ()
 MOST_REGISTERS = 8
-"""Of a place that can be told."""
+"""Of a state that has a key."""
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a scan stands in its text.
 
     registers: where the open matches of state.groups began
-    word:      the state of the words' automaton, None when there are no words
     """
 
     position: int
     state: State
     registers: list[int]
-    word: WordState | None
 
     def watermark(self) -> int:
         """Where the earliest open match begins that text has to wait for."""
         position = self.position
         starts = [max(self.registers[register], position - limit) for register, limit in self.state.held]
-        return min(starts, default=position) if self.word is None else min([*starts, position - self.word.live])
+        return min(starts, default=position)
 
 
 class _Blocked(Exception):
-    """These matches end at `place` and block, which was known after `read` characters."""
+    """These matches end at `cursor` and block, which was known after `read` characters."""
 
-    def __init__(self, blocks: Blocks, place: Place, read: int) -> None:
-        self.blocks, self.place, self.read = blocks, place, read
+    def __init__(self, blocks: Blocks, cursor: Cursor, read: int) -> None:
+        self.blocks, self.cursor, self.read = blocks, cursor, read
 
 
 class TooLate(Exception):
@@ -56,29 +51,27 @@ class TooLate(Exception):
 
 
 class MatchScan:
-    """One text on its way through a pass; `feed` is in the two classes below, once without words, once with."""
+    """One text on its way through a pass."""
 
     __slots__ = (
         "_announced",
         "_busy",
         "_latest",
-        "_pass",
+        "_program",
         "_registers",
         "_report",
         "_state",
         "_tail",
         "_text",
-        "_word",
         "position",
         "verdict",
     )
 
-    def __init__(self, match_pass: MatchPass) -> None:
-        self._pass = match_pass
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self.position = 0  # characters read before this feed
-        self._state: State = match_pass.automaton.start
+        self._state: State = program.dfa.start
         self._registers: list[int] = []
-        self._word: WordState | None = match_pass.keywords.start if match_pass.keywords else None
         self._announced = 0  # the latest watermark
         self._latest: Spans = {}  # the latest findings, as long as they may grow
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
@@ -89,109 +82,127 @@ class MatchScan:
 
     def save(self) -> object:
         """The whole state."""
-        place = (self.position, self._state, tuple(self._registers), self._word)
-        return *place, self._announced, self._latest, self._tail, self._busy, self.verdict
+        cursor = (self.position, self._state, tuple(self._registers))
+        return *cursor, self._announced, self._latest, self._tail, self._busy, self.verdict
 
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
-        self.position, self._state, registers, self._word, *rest = mark
+        self.position, self._state, registers, *rest = mark
         self._registers = list(registers)
         self._announced, self._latest, self._tail, self._busy, self.verdict = rest
         self._report = None
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """The states, and how far back the open matches began."""
-        registers, position, word = self._registers, self.position, self._word
+        registers, position = self._registers, self.position
         if self._busy or self.verdict is not None:
             return None
         if registers and (len(registers) > MOST_REGISTERS or position - registers[0] > MOST_OPEN):
             return None
-        if word is not None and len(word.node.text) > MOST_OPEN:
-            return None
-        return self._state, tuple([position - start for start in registers]), word
+        return self._state, tuple([position - start for start in registers])
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
-        assert isinstance(place, tuple)
-        self._state, back, self._word = place
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
+        assert isinstance(key, tuple)
+        self._state, back = key
         self._registers = [position - n for n in back]
         self.position = position
-        self._announced = Place(position, self._state, self._registers, self._word).watermark()
+        self._announced = Cursor(position, self._state, self._registers).watermark()
         return self._announced
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        if self.verdict is not None:
+            return Progress(self._announced)
+        position, state, registers = self.position, self._state, self._registers
+        try:
+            for char in text:
+                following, change = state[char]
+                if change is not None:
+                    cut, begins, event = change
+                    if event is not None:
+                        if event.only is not None:
+                            self._one_match(event.only, registers, position)
+                        else:
+                            self._match(Cursor(position, state, registers), text, change, following)
+                    if cut is not None:
+                        del registers[cut]
+                    if begins:
+                        registers.append(position)
+                state = following
+                position += 1
+            if final or self._busy or state.special:
+                return self._settle(Cursor(position, state, registers), text, final)
+        except _Blocked as blocked:
+            return self._end(blocked)
+        self.position, self._state = position, state
+        mark = position
+        for register, limit in state.held:
+            start = registers[register]
+            if position - start > limit:
+                start = position - limit
+            if start < mark:
+                mark = start
+        self._announced = mark
+        return _progress((mark, _NOTHING))
 
     # -- matches
 
     def _match(
         self,
-        place: Place,
+        cursor: Cursor,
         text: str,
-        change: Change | None,
+        change: Change,
         following: State,
-        word: WordState | None = None,
     ) -> None:
-        """Matches end around the character at `place`, which leads to `following` and `word`."""
+        """Matches end around the character at `cursor`, which leads to `following`."""
         self._text = text
-        if place.state.overflow:
-            self._overflow_blocks(place)
-        position, starts = place.position, [*place.registers, place.position]
-        blocks = self._words_end(word, position)
-        event = change.event if change is not None else None
-        if event is not None:
-            blocks += self._accept(event.before, starts, position)
+        if cursor.state.overflow:
+            self._overflow_blocks(cursor)
+        position, starts = cursor.position, [*cursor.registers, cursor.position]
+        event = change.event
+        assert event is not None
+        blocks = self._accept(event.before, starts, position)
         if blocks:
-            raise _Blocked(blocks, place, position + 1)
-        if event is None or change is None:
-            return
+            raise _Blocked(blocks, cursor, position + 1)
         blocks = self._accept(event.after, starts, position + 1)
         if blocks:
-            after = Place(position + 1, following, change.applied(place.registers, position), word)
+            after = Cursor(position + 1, following, change.applied(cursor.registers, position))
             raise _Blocked(blocks + self._overflow(after), after, position + 1)
         if event.keep is not None:
-            place.registers[:] = [starts[k] for k in event.keep]
+            cursor.registers[:] = [starts[k] for k in event.keep]
 
     def _one_match(self, accept: Accept, registers: list[int], position: int) -> None:
         """A match ends after the character at `position`, and that is all: what happens often while one grows."""
         number, (register,) = accept
         start = registers[register] if register < len(registers) else position
-        self._found(number, max(start, position + 1 - self._pass.classes[number].limit), position + 1)
+        self._found(number, max(start, position + 1 - self._program.classes[number].limit), position + 1)
 
-    def _settle(self, place: Place, text: str, final: bool) -> Progress:
+    def _settle(self, cursor: Cursor, text: str, final: bool) -> Progress:
         """The end of a feed, where there is more to do than to say what is still open."""
         self._text = text
-        if place.state.overflow:
-            self._overflow_blocks(place)
+        if cursor.state.overflow:
+            self._overflow_blocks(cursor)
         if final:
-            self._finish(place)
-        mark = place.position if final else place.watermark()
-        found = self._findings(place)
-        self._keep_tail(place)
-        self.position, self._state, _, self._word = place
+            self._finish(cursor)
+        mark = cursor.position if final else cursor.watermark()
+        found = self._findings(cursor)
+        self._keep_tail(cursor)
+        self.position, self._state, _ = cursor
         self._announced = mark
         self._busy = bool(self._latest or self._tail)
         self._text = ""
         return Progress(mark, found)
 
-    def _finish(self, place: Place) -> None:
+    def _finish(self, cursor: Cursor) -> None:
         """The end of the text decides what waited for it."""
-        _, change = place.state[""]
-        blocks = self._words_end(place.word[""] if place.word is not None else None, place.position)
-        if change is not None and change.event is not None:
-            blocks += self._accept(change.event.before, [*place.registers, place.position], place.position)
-        if blocks:
-            raise _Blocked(blocks, place, place.position + 1)
-
-    def _words_end(self, word: WordState | None, position: int) -> Blocks:
-        """Report the entries that end at `position`, which `word` knows; return those that block."""
+        _, change = cursor.state[""]
         blocks: Blocks = []
-        if word is None or word.ends is None:
-            return blocks
-        for number, length in word.ends:
-            if self._pass.blocks[number]:
-                blocks.append((number, position - length))
-            else:
-                self._found(number, position - length, position)
-        return blocks
+        if change is not None and change.event is not None:
+            blocks = self._accept(change.event.before, [*cursor.registers, cursor.position], cursor.position)
+        if blocks:
+            raise _Blocked(blocks, cursor, cursor.position + 1)
 
     def _accept(self, accepts: Iterable[Accept], starts: list[int], end: int) -> Blocks:
         """Report the matches that end at `end`; return those that block."""
@@ -201,7 +212,7 @@ class MatchScan:
             if start is None:
                 continue
             start = self._covered_from(number, start, end)
-            if self._pass.blocks[number]:
+            if self._program.blocks[number]:
                 blocks.append((number, start))
             else:
                 self._found(number, start, end)
@@ -209,7 +220,7 @@ class MatchScan:
 
     def _longest_valid(self, number: int, starts: list[int], end: int) -> int | None:
         """The earliest start at which the rule's validator agrees."""
-        validate = self._pass.rules[number].source.validate
+        validate = self._program.rules[number].source.validate
         if validate is None:
             return starts[0]
         text, offset = self._tail + self._text, self.position - len(self._tail)
@@ -217,31 +228,31 @@ class MatchScan:
 
     def _covered_from(self, number: int, start: int, end: int) -> int:
         """Where the part of a match begins that the rule hides."""
-        hold_class = self._pass.classes[number]
+        hold_class = self._program.classes[number]
         if hold_class.on_overflow == "cover":
             return max(start, self._announced)  # what lies before it is covered already
         return max(start, end - hold_class.limit)
 
-    def _overflow(self, place: Place) -> Blocks:
+    def _overflow(self, cursor: Cursor) -> Blocks:
         """Cover what has waited too long; return the matches that block because they have."""
         late: Blocks = []
-        block_at = place.position
-        for register, hold_class in place.state.overflow:
-            start = place.registers[register]
-            over = place.position - start - hold_class.limit
+        block_at = cursor.position
+        for register, hold_class in cursor.state.overflow:
+            start = cursor.registers[register]
+            over = cursor.position - start - hold_class.limit
             if over >= 0 and hold_class.on_overflow == "cover":
                 self._reporting().cover(hold_class.number, max(start, self._announced), start + over + 1)
             elif over >= 0:
                 late.append((hold_class.number, start))
                 block_at = min(block_at, start + hold_class.limit)
-        if block_at < place.position:
+        if block_at < cursor.position:
             raise TooLate(block_at)
         return late
 
-    def _overflow_blocks(self, place: Place) -> None:
-        late = self._overflow(place)
+    def _overflow_blocks(self, cursor: Cursor) -> None:
+        late = self._overflow(cursor)
         if late:
-            raise _Blocked(late, place, place.position)
+            raise _Blocked(late, cursor, cursor.position)
 
     # -- results
 
@@ -259,116 +270,26 @@ class MatchScan:
 
     def _end(self, blocked: _Blocked) -> Progress:
         """The last answer: what was found, and one finding for all the matches that block."""
-        place = blocked.place
+        cursor = blocked.cursor
         start = min(start for _, start in blocked.blocks)
-        number = min((number for number, _ in blocked.blocks), key=self._pass.rank)
-        finding = Finding(start, place.position, self._pass.rules[number].blocker)
-        self._announced = min(start, place.watermark())
-        self.verdict = Verdict(blocked.read, place.position)
-        return Progress(self._announced, in_order((*self._findings(place), finding)))
+        number = min((number for number, _ in blocked.blocks), key=self._program.rank)
+        finding = Finding(start, cursor.position, self._program.rules[number].blocker)
+        self._announced = min(start, cursor.watermark())
+        self.verdict = Verdict(blocked.read, cursor.position)
+        return Progress(self._announced, in_order((*self._findings(cursor), finding)))
 
-    def _findings(self, place: Place) -> tuple[Finding, ...]:
+    def _findings(self, cursor: Cursor) -> tuple[Finding, ...]:
         """The feed's findings. Keeps in mind those that may still grow."""
         report, self._report = self._report, None
         latest = self._latest if report is None else report.latest()
-        oldest = place.position - self._pass.longest_word
-        if place.registers:
-            oldest = min(oldest, place.registers[0])
+        oldest = cursor.registers[0] if cursor.registers else cursor.position
         self._latest = {number: span for number, span in latest.items() if span[1] > oldest}
-        return _NOTHING if report is None else report.findings(self._pass.reported)
+        return _NOTHING if report is None else report.findings(self._program.reported)
 
-    def _keep_tail(self, place: Place) -> None:
+    def _keep_tail(self, cursor: Cursor) -> None:
         """Keep the text from the oldest match on that a validator may be asked about."""
-        if place.state.validated < 0:
+        if cursor.state.validated < 0:
             self._tail = ""
             return
-        length = place.position - place.registers[place.state.validated]
+        length = cursor.position - cursor.registers[cursor.state.validated]
         self._tail = (self._tail + self._text)[-length:] if length else ""
-
-
-class PatternScan(MatchScan):
-    """A scan of a pass without words."""
-
-    __slots__ = ()
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as core.check.Scan does."""
-        if self.verdict is not None:
-            return Progress(self._announced)
-        position, state, registers = self.position, self._state, self._registers
-        try:
-            for char in text:
-                following, change = state[char]
-                if change is not None:
-                    cut, begins, event = change
-                    if event is not None:
-                        if event.only is not None:
-                            self._one_match(event.only, registers, position)
-                        else:
-                            self._match(Place(position, state, registers, None), text, change, following)
-                    if cut is not None:
-                        del registers[cut]
-                    if begins:
-                        registers.append(position)
-                state = following
-                position += 1
-            if final or self._busy or state.special:
-                return self._settle(Place(position, state, registers, None), text, final)
-        except _Blocked as blocked:
-            return self._end(blocked)
-        self.position, self._state = position, state
-        mark = position
-        for register, limit in state.held:
-            start = registers[register]
-            if position - start > limit:
-                start = position - limit
-            if start < mark:
-                mark = start
-        self._announced = mark
-        return _progress((mark, _NOTHING))
-
-
-class WordScan(MatchScan):
-    """A scan of a pass with words, and perhaps patterns."""
-
-    __slots__ = ()
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Read on, as core.check.Scan does."""
-        if self.verdict is not None:
-            return Progress(self._announced)
-        position, state, registers, word = self.position, self._state, self._registers, self._word
-        assert word is not None
-        try:
-            for char in text:
-                following, change = state[char]
-                next_word = word[char]
-                if change is not None:
-                    cut, begins, event = change
-                    if event is not None or next_word.ends is not None:
-                        if next_word.ends is None and event is not None and event.only is not None:
-                            self._one_match(event.only, registers, position)
-                        else:
-                            self._match(Place(position, state, registers, word), text, change, following, next_word)
-                    if cut is not None:
-                        del registers[cut]
-                    if begins:
-                        registers.append(position)
-                elif next_word.ends is not None:
-                    self._match(Place(position, state, registers, word), text, None, following, next_word)
-                state, word = following, next_word
-                position += 1
-            if final or self._busy or state.special:
-                return self._settle(Place(position, state, registers, word), text, final)
-        except _Blocked as blocked:
-            return self._end(blocked)
-        self.position, self._state, self._word = position, state, word
-        mark = position - word.live
-        for register, limit in state.held:
-            start = registers[register]
-            if position - start > limit:
-                start = position - limit
-            if start < mark:
-                mark = start
-        self._announced = mark
-        return _progress((mark, _NOTHING))

@@ -82,6 +82,12 @@ class Composition(NamedTuple):
         return self.outer.open(_Through(self.inner, inner, waits), waits)
 
 
+class _Remembering(NamedTuple):
+    """The key of a state in which the lens keeps something in mind."""
+
+    key: Hashable
+
+
 class _Scan:
     """A pass scan over the view, in offsets of the raw text."""
 
@@ -131,21 +137,25 @@ class _Scan:
         self._lens.restore(lens)
         self.verdict = None
 
-    def place(self) -> Hashable | None:
-        """The place of the inner scan, when all that is open has begun in the map's last piece: then the rest of the
+    def state_key(self) -> Hashable | None:
+        """The key of the inner scan, when all that is open has begun in the map's last piece: then the rest of the
         map does not matter. It also means that the map has not changed in what was read last.
         """
         if self._delta is None or self._tail or self.verdict is not None or not self._lens.quiet:
             return None
         if self._last and self._seen - self._last < MOST_OPEN:
             return None
-        return self._inner.place()
+        key = self._inner.state_key()
+        return key if key is None or not self._lens.memory else _Remembering(key)
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
         assert self._delta is not None
+        if self._lens.remembers:
+            self._lens.memory = isinstance(key, _Remembering)
+            key = key.key if isinstance(key, _Remembering) else key
         self._seen = position - self._delta
-        self._mark = self._inner.resume(place, self._seen)
+        self._mark = self._inner.restore_key(key, self._seen)
         return self._mark + self._delta
 
     def _count(self) -> None:

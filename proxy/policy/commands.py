@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,12 +18,13 @@ from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
-from proxy.policy.examples import Result, shown
+from proxy.policy.examples import ExampleResult, quoted
 from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, read_record, views
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
 from proxy.policy.schema import Alignment, Role
 
+PROGRESS_TIME = 2.0  # seconds between two lines that say how far a load is
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
 
 
@@ -61,12 +64,12 @@ def check(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """`test DIR`: a table of all examples, and what else is wrong."""
-    results: list[Result] = []
+    results: list[ExampleResult] = []
     problems: list[str] = []
     try:
-        compilation = Compilation(read_directory(args.directory), hash_key=HASH_KEY, origin=str(args.directory))
+        compilation = _compilation(args.directory)
         results = compilation.results  # filled as far as it gets
-        compilation.run()
+        _run(compilation)
     except PolicyError as error:
         problems = error.problems
     if args.json:
@@ -140,8 +143,39 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _load(directory: Path) -> PolicySet:
+    return _run(_compilation(directory))
+
+
+def _compilation(directory: Path) -> Compilation:
+    reporter = _ProgressReporter()
     sources = read_directory(directory)
-    return Compilation(sources, hash_key=HASH_KEY, origin=str(directory)).run()
+    reporter.compilation = Compilation(sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter)
+    return reporter.compilation
+
+
+def _run(compilation: Compilation) -> PolicySet:
+    """Compile. The collector of garbage finds next to none meanwhile, and would take as long as all the rest."""
+    gc.disable()
+    try:
+        return compilation.run()
+    finally:
+        gc.enable()
+
+
+class _ProgressReporter:
+    """A pause that tells now and then, on standard error, how far a load is."""
+
+    def __init__(self) -> None:
+        self.compilation: Compilation | None = None
+        self._next = time.monotonic() + PROGRESS_TIME
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next or self.compilation is None:
+            return
+        self._next += PROGRESS_TIME
+        step, done, total = self.compilation.progress
+        counted = f": {done:,} of {total:,} rules" if total else ""
+        print(f"... {step}{counted}", file=sys.stderr, flush=True)
 
 
 def _why(error: OSError | UnicodeDecodeError | BadRecord) -> str:
@@ -163,18 +197,18 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _print_table(results: list[Result], problems: list[str]) -> None:
+def _print_table(results: list[ExampleResult], problems: list[str]) -> None:
     width = max((len(result.rule.name) for result in results), default=0)
     for result in results:
         mark = "ok  " if result.passed else "FAIL"
-        print(f"{mark}  {result.rule.name:<{width}}  {result.kind:<7}  {shown(result.text)}")
+        print(f"{mark}  {result.rule.name:<{width}}  {result.kind:<7}  {quoted(result.text)}")
     for line in problems:
         print(line, file=sys.stderr)
     failed = sum(not result.passed for result in results)
     print(f"{len(results)} examples, {failed} failed" + (f", {len(problems)} problems" if problems else ""))
 
 
-def _as_json(result: Result) -> dict[str, Any]:
+def _as_json(result: ExampleResult) -> dict[str, Any]:
     shared = {"rule": result.rule.name, "kind": result.kind, "text": result.text, "passed": result.passed}
     return shared if result.passed else {**shared, "wrong": result.wrong}
 
@@ -193,34 +227,34 @@ def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
     ]
     done = outcome(policies, sample)
     shared = {"text": sample.text, "folded": fold_text(sample.text), "rules": seen}
-    return {**shared, **_outcome_as_json(policies, done), "neutralised": neutralised(sample.text, done)}
+    return {**shared, **_outcome_as_json(policies, sample, done), "neutralised": neutralised(sample.text, done)}
 
 
-def _outcome_as_json(policies: PolicySet, done: Outcome) -> dict[str, Any]:
+def _outcome_as_json(policies: PolicySet, sample: Sample, done: Outcome) -> dict[str, Any]:
     shared: dict[str, Any] = {"verdict": done.verdict, "out": done.out}
     if done.blocked is not None:
-        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked)}
+        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked, sample.direction)}
     return shared
 
 
 def _print_explained(policies: PolicySet, sample: Sample) -> None:
-    print(f"text      {shown(sample.text)}")
-    print(f"folded    {shown(fold_text(sample.text))}")
+    print(f"text      {quoted(sample.text)}")
+    print(f"folded    {quoted(fold_text(sample.text))}")
     seen = list(views(policies, sample))
     width = max((len(view.rule.name) for view in seen), default=0)
     for rule, spans, detector, dropped in seen:
         by = f"  (detector {detector})" if detector else ""
         print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}{by}")
         for text, reason in dropped:
-            print(f"{'':<{width}}  {'':<10}  not {shown(text)}: {reason}")
+            print(f"{'':<{width}}  {'':<10}  not {quoted(text)}: {reason}")
     done = outcome(policies, sample)
     by = f" by {done.blocked.name}" if done.blocked else ""
     print(f"verdict   {done.verdict}{by}")
-    print(f"let out   {shown(done.out)}")
+    print(f"let out   {quoted(done.out)}")
     for family, count in neutralised(sample.text, done).items():
         print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
-        print(f"notice    {policies.message_for(done.blocked)}")
+        print(f"notice    {policies.message_for(done.blocked, sample.direction)}")
 
 
 def _action(rule: Rule) -> str:
@@ -230,14 +264,14 @@ def _action(rule: Rule) -> str:
 def _spans(text: str, spans: tuple[tuple[int, int], ...] | None) -> str:
     if spans is None:
         return "does not apply"
-    return ", ".join(f"{start}-{end} {shown(text[start:end])}" for start, end in spans) or "-"
+    return ", ".join(f"{start}-{end} {quoted(text[start:end])}" for start, end in spans) or "-"
 
 
 def _print_change(change: Change) -> None:
-    print(f"line {change.line}: {shown(change.sample.text)}")
+    print(f"line {change.line}: {quoted(change.sample.text)}")
     for name, done in (("before", change.before), ("after", change.after)):
         rules = ", ".join(dict.fromkeys(f.rule.name for f in done.findings))
-        print(f"  {name:<6}  {done.verdict}{f' ({rules})' if rules else ''}: {shown(done.out)}")
+        print(f"  {name:<6}  {done.verdict}{f' ({rules})' if rules else ''}: {quoted(done.out)}")
 
 
 def _change_as_json(change: Change) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""From files to one immutable PolicySet, with a pause again and again in which others may run.
+"""From files to one immutable PolicySet.
 
-parse -> compile rule by rule -> run every example -> look whether notices and replacements would be found themselves.
-Every problem of every file is gathered; with a single one there is no set.
+Read every file, compile rule by rule, run every example, then check that no rule finds the texts that the proxy itself
+inserts. All problems of all files are collected. With a single problem there is no set. `pause` is called often, so
+that other work can run in between.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -22,23 +24,27 @@ from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
-from proxy.matching.compiled import CompiledRule
+from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.errors import PatternError
 from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, Path
-from proxy.policy.examples import Result, Trial, matcher_of, see, shown
-from proxy.policy.ownwords import OwnWords, own_words
-from proxy.policy.plan import Asked, Policy, Scope, rule_of
+from proxy.policy.document import Document, KeyPath
+from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quoted, run_check
+from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
+from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
-from proxy.policy.reader import read_policy
-from proxy.policy.reuse import Kept, Reuse
+from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
+
+CacheKey = tuple[object, ...]
+
+_rule_fields = attrgetter(*(f.name for f in fields(Rule) if f.name != "order"))
+_match_fields = attrgetter(*(f.name for f in fields(MatchRule) if f.name != "rule"))
 
 
 def compile_policies(
@@ -49,41 +55,93 @@ def compile_policies(
     allow_empty: bool = False,
     origin: str = "policies",
 ) -> PolicySet:
-    """Compile all files at once. Raises PolicyError with all problems of all of them.
+    """Compile all files at once. Raises PolicyError with all problems of all files.
 
     hash_key: the secret under which `{hash: true}` makes tags, 1 to 64 bytes
-    shadow:   the set only watches
-    origin:   what errors call the whole of the files
+    shadow:   the set reports findings and changes nothing
+    origin:   what errors call the files as a whole
     """
     return Compilation(sources, hash_key=hash_key, shadow=shadow, allow_empty=allow_empty, origin=origin).run()
 
 
-class Loaded(NamedTuple):
-    """A file that could be read."""
+@dataclass(frozen=True, slots=True)
+class CompileCache:
+    """What the next load may use of a load that succeeded.
+
+    rules: the compiled rules, by everything that their files say of them, their examples included
+    clean: inserted texts (notices, replacements) in which no rule that acts found anything
+    """
+
+    rules: Mapping[CacheKey, CompiledRule] = field(default_factory=dict)
+    clean: frozenset[str] = frozenset()
+
+
+class RuleCompiler:
+    """Compiles the rules of one load. A rule that has not changed since the load before is taken from the cache."""
+
+    def __init__(self, cache: CompileCache, pause: Pause) -> None:
+        self._cached = cache.rules
+        self._pause = pause
+        self.rules: dict[CacheKey, CompiledRule] = {}  # of this load
+
+    def compile(self, match: MatchRule, examples: Examples) -> tuple[CompiledRule, bool]:
+        """The compiled rule, and whether it comes from the cache. Raises PatternError as `compile_rule` does."""
+        key = cache_key(match, examples)
+        cached = self._cached.get(key) if key not in self.rules else None
+        compiled = compile_rule(match, self._pause) if cached is None else cached.placed(match)
+        self.rules[key] = compiled
+        return compiled, cached is not None
+
+
+def cache_key(match: MatchRule, examples: Examples) -> CacheKey:
+    """All that decides what a rule does and whether its examples pass: everything but its place among the rules."""
+    example_texts = (examples.hits, examples.misses, tuple(examples.becomes.items()))
+    return *_rule_fields(match.rule), *_match_fields(match), *example_texts
+
+
+class Progress(NamedTuple):
+    """What a load does now, and how many rules are done of how many; 0 of 0 where rules do not count."""
+
+    step: str
+    done: int
+    total: int
+
+
+class LoadedFile(NamedTuple):
+    """A file that could be read.
+
+    parsed: of the rules: for which it is not known what they look for, and in which anything is wrong
+    """
 
     document: Document
-    policy: PolicyFile
-    unclear: set[int]
+    parsed: ParsedPolicy
     reader: RuleReader
+
+    @property
+    def policy(self) -> PolicyFile:
+        """What it says."""
+        return self.parsed.policy
 
 
 @dataclass
-class Ready:
-    """A rule that could be compiled, enforced even if its policy only monitors.
+class PolicyRule:
+    """A compiled rule of a policy file. It is enforced here even if its policy only monitors.
 
-    known: nothing that its files say of it has changed since the load before, so its examples are right
+    unchanged: its files say the same of it as at the load before, so its examples still pass
+    faulty:    something is wrong in it; it was compiled to find what else is
     """
 
-    loaded: Loaded
-    path: Path
+    file: LoadedFile
+    path: KeyPath
     spec: RuleSpec
     rule: Rule
-    compiled: CompiledRule | OwnPass
-    known: bool = False
+    compiled: SearchRule
+    unchanged: bool = False
+    faulty: bool = False
 
     @cached_property
     def check(self) -> Check:
-        """The rule alone."""
+        """A matcher for this rule only."""
         return matcher_of([self.compiled])
 
 
@@ -91,7 +149,8 @@ class Compilation:
     """One load.
 
     results: the examples that were run, also when the load fails
-    kept:    what the next load may use of this one, once it has gone well
+    progress: how far it is
+    cache:   what the next load may use of this one; empty until it has succeeded
     """
 
     def __init__(
@@ -102,13 +161,13 @@ class Compilation:
         shadow: bool = False,
         allow_empty: bool = False,
         origin: str = "policies",
-        kept: Kept | None = None,
-        asked: Sequence[Asked] = (),
+        cache: CompileCache | None = None,
+        recent_queries: Sequence[PlanQuery] = (),
         pause: Pause = no_pause,
     ) -> None:
-        """Of the load before, with the same `hash_key`: what it `kept`, and what its set was `asked`.
+        """`cache` and `recent_queries` come from the load before, which must have had the same `hash_key`.
 
-        `pause` is called often, from within everything.
+        `pause` is called often, from every step.
         """
         files = sorted(sources, key=lambda source: source.base)
         self._policies = [source for source in files if source.is_policy]
@@ -119,170 +178,195 @@ class Compilation:
         self._origin = origin
         self._order = 0
         self._pause = pause
-        self._asked = asked
-        self._before = kept or Kept()
-        self._rules = Reuse(self._before, pause)
-        self.kept = Kept()
+        self._recent_queries = recent_queries
+        self._cache_before = cache or CompileCache()
+        self._compiler = RuleCompiler(self._cache_before, pause)
+        self.cache = CompileCache()
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
-        self.results: list[Result] = []
+        self.results: list[ExampleResult] = []
+        self.progress = Progress("read the files", 0, 0)
 
     def run(self) -> PolicySet:
         """Compile. Raises PolicyError."""
-        loaded = self._load()
-        self._check_names(loaded)
-        ready: list[Ready] = []
-        policies = [self._compile(one, ready) for one in loaded]
-        self._run_examples(ready)
-        clean = self._check_own_words(ready)
-        if not any(policy.rules for policy in policies) and not self._allow_empty and not self.problems:
-            missing = "rule in any file" if self._policies else "policy file (.yaml, .yml or .json)"
-            hint = "write one, or start with --allow-empty"
-            self.problems.append(Problem(self._origin, 0, 0, f"there is no {missing}", hint))
+        files = self._load()
+        self._check_names(files)
+        rules: list[PolicyRule] = []
+        policies = tuple([self._compile(file, rules) for file in files])
+        sound = [rule for rule in rules if not rule.faulty]
+        self._run_examples(sound)
+        clean_texts = self._check_inserted_texts(sound)
+        self._check_not_empty(policies)
         if self.problems:
             raise PolicyError(lines_of(self.problems))
-        revision = self._revision(loaded)
         report = tuple(line for policy in policies for line in _report(policy))
-        done = PolicySet(revision, tuple(policies), self._shadow, report, tuple(lines_of(self.hints)))
-        done.warm(self._asked, self._pause)
-        self.kept = Kept(self._rules.rules, frozenset(clean))
-        return done
+        policy_set = PolicySet(self._revision(files), policies, self._shadow, report, tuple(lines_of(self.hints)))
+        self.progress = Progress("prepare the matchers", 0, 0)
+        policy_set.warm(self._recent_queries, self._pause)
+        self.cache = CompileCache(self._compiler.rules, frozenset(clean_texts))
+        return policy_set
 
-    def _load(self) -> list[Loaded]:
-        loaded = []
+    def _load(self) -> list[LoadedFile]:
+        files = []
         for source in self._policies:
             try:
                 document = Document(source, self._pause)
-                reading = read_policy(document, self._pause)
+                parsed = read_policy(document, self._pause)
             except Unreadable as error:
                 self.problems.append(error.problem)
             else:
-                self.problems += reading.problems
+                self.problems += parsed.problems
                 reader = RuleReader(document, self._word_files, self._hash_key, self._pause)
-                loaded.append(Loaded(document, reading.policy, reading.unclear, reader))
-        return loaded
+                files.append(LoadedFile(document, parsed, reader))
+        return files
 
-    def _check_names(self, loaded: Sequence[Loaded]) -> None:
-        first: dict[str, str] = {INTERNAL: "the proxy itself"}
-        for document, policy, _, _ in loaded:
-            other = first.setdefault(policy.policy, document.name)
-            if other != document.name and policy.policy:
-                message = f"the name `{policy.policy}` is taken by {other}"
+    def _check_names(self, files: Sequence[LoadedFile]) -> None:
+        owners: dict[str, str] = {INTERNAL: "the proxy itself"}
+        for file in files:
+            document, policy = file.document, file.policy
+            owner = owners.setdefault(policy.policy, document.name)
+            if owner != document.name and policy.policy:
+                message = f"the name `{policy.policy}` is taken by {owner}"
                 self.problems.append(document.problem(document.at(("policy",)), message, "choose another one"))
 
-    def _compile(self, loaded: Loaded, ready: list[Ready]) -> Policy:
-        policy, reader = loaded.policy, loaded.reader
+    def _check_not_empty(self, policies: Iterable[Policy]) -> None:
+        empty_by_mistake = not self._allow_empty and not self.problems  # without a problem that would explain it
+        if empty_by_mistake and not any(policy.rules for policy in policies):
+            missing = "rule in any file" if self._policies else "policy file (.yaml, .yml or .json)"
+            hint = "write one, or start with --allow-empty"
+            self.problems.append(Problem(self._origin, 0, 0, f"there is no {missing}", hint))
+
+    def _compile(self, file: LoadedFile, all_rules: list[PolicyRule]) -> Policy:
+        policy = file.policy
         name = SHADOW + policy.policy if self._shadow else policy.policy
         enforced = policy.mode == "enforce" and not self._shadow
-        own: list[Ready] = []
-        for index, spec in enumerate(policy.rules):
-            order = self._next_order()
-            match = reader.read(index, spec, name, order) if index not in loaded.unclear else None
-            if match is not None and (one := self._compile_rule(loaded, index, spec, match)) is not None:
-                own.append(one)
-            self._pause()
-        self.problems += reader.problems
-        self.hints += reader.hints + _never_met(loaded)
-        ready += own
-        searching = [one.compiled if enforced else self._watching(one) for one in own]
+        rules = self._compile_rules(file, name)
+        all_rules += rules
+        search_rules = [rule.compiled if enforced else self._monitored(rule) for rule in rules]
         limits = self._limits(policy, name, enforced)
         stop = self._stop(policy, name, enforced)
-        bounds = [limit.rule for limit in limits] + ([stop.rule] if stop else [])
+        limit_rules = [limit.rule for limit in limits] + ([stop.rule] if stop else [])
         return Policy(
             name=name,
             enforced=enforced,
             scope=Scope(policy.applies_to),
-            rules=(*map(rule_of, searching), *bounds),
-            compiled=tuple(one for one in searching if isinstance(one, CompiledRule)),
+            rules=(*map(rule_of, search_rules), *limit_rules),
+            compiled=tuple(rule for rule in search_rules if isinstance(rule, CompiledRule)),
             limits=limits,
-            tolerant=policy.on_error == "allow",
+            fails_open=policy.on_error == "allow",
             history=policy.history,
             system_prompt=policy.system_prompt,
             images=policy.images,
-            markers=tuple(one for one in searching if isinstance(one, MarkerPass)),
-            detectors=tuple(one for one in searching if isinstance(one, DetectedPass)),
+            markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
+            detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
-            scopes=_scopes(zip(own, searching, strict=True)),
+            scopes=_scopes(zip(rules, search_rules, strict=True)),
         )
 
-    def _compile_rule(self, loaded: Loaded, index: int, spec: RuleSpec, match: MatchRule | OwnPass) -> Ready | None:
-        path: Path = ("rules", index)
+    def _compile_rules(self, file: LoadedFile, policy_name: str) -> list[PolicyRule]:
+        """The rules of a file that can be compiled; every other one leaves a problem."""
+        reader = file.reader
+        rules: list[PolicyRule] = []
+        for index, spec in enumerate(file.policy.rules):
+            self.progress = Progress(f"compile {file.document.name}", index, len(file.policy.rules))
+            order, problems_before = self._next_order(), len(reader.problems)
+            incomplete = index in file.parsed.incomplete_rules
+            match = reader.read(index, spec, policy_name, order) if not incomplete else None
+            rule = self._compile_rule(file, index, spec, match) if match is not None else None
+            if rule is not None:
+                rule.faulty = index in file.parsed.faulty_rules or len(reader.problems) > problems_before
+                rules.append(rule)
+            self._pause()
+        self.problems += reader.problems
+        self.hints += reader.hints + _unmet_conditions(file)
+        return rules
+
+    def _compile_rule(
+        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | OwnPass
+    ) -> PolicyRule | None:
+        path: KeyPath = ("rules", index)
         if isinstance(match, OwnPass):
-            return _placed(Ready(loaded, path, spec, match.rule, match))
+            return _outside(PolicyRule(file, path, spec, match.rule, match))
         try:
-            compiled, known = self._rules.compiled(match, spec.examples)
+            compiled, unchanged = self._compiler.compile(match, spec.examples)
         except PatternError as error:
-            source = next(source for source in SOURCES if loaded.document.has((*path, source)))
-            column = f" (column {error.column} of the pattern)" if error.column and source == "pattern" else ""
-            self._wrong(loaded.document, (*path, source), f"{error.message}{column}", error.hint)
+            self._add_pattern_problem(file.document, path, error)
             return None
         if compiled.note:
-            node = loaded.document.at((*path, "pattern"))
-            self.hints.append(loaded.document.problem(node, compiled.note, "", path))
-        return _placed(Ready(loaded, path, spec, match.rule, compiled, known))
+            node = file.document.at((*path, "pattern"))
+            self.hints.append(file.document.problem(node, compiled.note, "", path))
+        return _outside(PolicyRule(file, path, spec, match.rule, compiled, unchanged))
 
-    def _watching(self, one: Ready) -> CompiledRule | OwnPass:
-        """The rule for a policy that only monitors: it reports, and nothing waits for it."""
-        if isinstance(one.compiled, OwnPass):
-            return one.compiled.enforced(False)
-        match = one.compiled.source
-        compiled, _ = self._rules.compiled(replace(match, rule=replace(match.rule, enforced=False)), one.spec.examples)
+    def _add_pattern_problem(self, document: Document, path: KeyPath, error: PatternError) -> None:
+        source = next(source for source in SOURCES if document.has((*path, source)))
+        column = f" (column {error.column} of the pattern)" if error.column and source == "pattern" else ""
+        self._add_problem(document, (*path, source), f"{error.message}{column}", error.hint)
+
+    def _monitored(self, rule: PolicyRule) -> SearchRule:
+        """The rule for a policy that only monitors: it reports findings, and no text waits for it."""
+        if isinstance(rule.compiled, OwnPass):
+            return rule.compiled.enforced(False)
+        match = rule.compiled.source
+        not_enforced = replace(match, rule=replace(match.rule, enforced=False))
+        compiled, _ = self._compiler.compile(not_enforced, rule.spec.examples)
         self._pause()
         return compiled
 
     def _limits(self, policy: PolicyFile, name: str, enforced: bool) -> tuple[Limit, ...]:
         limits: list[Limit] = []
-        given = policy.limits
-        if given.max_output_characters:
-            limits.append(
-                LengthLimit(self._limit(name, "max_output_characters", enforced), given.max_output_characters)
-            )
-        if given.repetition.max:
-            loop = given.repetition
-            rule = self._limit(name, "repetition", enforced)
-            limits.append(RepetitionLimit(rule, loop.max, loop.longest, loop.characters))
+        longest, repetition = policy.limits.max_output_characters, policy.limits.repetition
+        if longest:
+            limits.append(LengthLimit(self._limit_rule(name, "max_output_characters", enforced), longest))
+        if repetition.max:
+            rule = self._limit_rule(name, "repetition", enforced)
+            limits.append(RepetitionLimit(rule, repetition.max, repetition.longest, repetition.characters))
         return tuple(limits)
 
     def _stop(self, policy: PolicyFile, name: str, enforced: bool) -> MarkerPass | None:
         if policy.limits.stop_at_markers == "never":
             return None
-        rule = self._limit(name, "stop_at_markers", enforced, Ending.STOP)
+        rule = self._limit_rule(name, "stop_at_markers", enforced, Ending.STOP)
         return MarkerPass(rule, frozenset((MarkerKind.TURN,)))
 
-    def _limit(self, policy: str, name: str, enforced: bool, ending: Ending = Ending.LENGTH) -> Rule:
+    def _limit_rule(self, policy: str, name: str, enforced: bool, ending: Ending = Ending.LENGTH) -> Rule:
         return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
 
-    def _run_examples(self, ready: Iterable[Ready]) -> None:
-        for one in ready:
-            if one.known or one.spec.examples == Examples():
+    def _run_examples(self, rules: Iterable[PolicyRule]) -> None:
+        rules = tuple(rules)
+        for index, rule in enumerate(rules):
+            self.progress = Progress("run the examples", index, len(rules))
+            if rule.unchanged or rule.spec.examples == Examples():
                 continue
-            for result in Trial(one.rule, one.check, self._pause).run(one.spec.examples):
+            for result in ExampleRunner(rule.rule, rule.check, self._pause).run(rule.spec.examples):
                 self.results.append(result)
                 if not result.passed:
-                    hint = "mend the rule or the example"
-                    self._wrong(one.loaded.document, (*one.path, *result.path), result.wrong, hint)
+                    place = (*rule.path, *result.path)
+                    self._add_problem(rule.file.document, place, result.wrong, "fix the rule or the example")
 
-    def _check_own_words(self, ready: Sequence[Ready]) -> set[str]:
-        """Note the own words that some rule finds; return the others."""
-        acting = [one for one in ready if one.rule.action is not Action.FLAG]
-        new = [one.compiled for one in acting if not one.known]
-        words = OwnWords([one.compiled for one in acting], new, self._before.clean, self._pause)
-        for one in acting:
-            for key, text in own_words(one.rule):
-                if not words.found(text):
-                    continue
-                finder = next((other for other in acting if see(other.check, text, 0, self._pause).spans), one)
-                message = f"its {key} {shown(text)} is itself found by {finder.rule.name}"
-                self._wrong(one.loaded.document, (*one.path, key), message, "choose another text")
+    def _check_inserted_texts(self, rules: Sequence[PolicyRule]) -> set[str]:
+        """Report the inserted texts in which a rule finds something; return the others."""
+        self.progress = Progress("look whether notices and replacements are found themselves", 0, 0)
+        acting = [rule for rule in rules if rule.rule.action is not Action.FLAG]
+        changed = [rule.compiled for rule in acting if not rule.unchanged]
+        texts = InsertedTexts([rule.compiled for rule in acting], changed, self._cache_before.clean, self._pause)
+        for rule in acting:
+            for key, text in inserted_texts(rule.rule):
+                if texts.found(text):
+                    finder = self._first_finder(acting, text) or rule
+                    message = f"its {key} {quoted(text)} is itself found by {finder.rule.name}"
+                    self._add_problem(rule.file.document, (*rule.path, key), message, "choose another text")
             self._pause()
-        return words.clean
+        return texts.clean
 
-    def _revision(self, loaded: Iterable[Loaded]) -> str:
+    def _first_finder(self, rules: Iterable[PolicyRule], text: str) -> PolicyRule | None:
+        return next((rule for rule in rules if run_check(rule.check, text, 0, self._pause).spans), None)
+
+    def _revision(self, files: Iterable[LoadedFile]) -> str:
         digest = sha256()
-        for _, policy, _, reader in loaded:
-            content = msgspec.to_builtins(policy)
-            lists = [reader.entries(spec) for spec in policy.rules if spec.words_file]
+        for file in files:
+            content = msgspec.to_builtins(file.policy)
+            lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
             digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
             self._pause()
         return digest.hexdigest()
@@ -291,38 +375,38 @@ class Compilation:
         self._order += 1
         return self._order
 
-    def _wrong(self, document: Document, path: Path, message: str, hint: str) -> None:
+    def _add_problem(self, document: Document, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(document.problem(document.at(path), message, hint, path))
 
 
-def _placed(one: Ready) -> Ready:
-    """The rule where it is to look: everywhere, or outside of code."""
-    if not one.spec.outside or isinstance(one.compiled, MarkerPass | OutsideCode):
-        return one
-    rule = replace(one.rule, action=ACTIONS[one.spec.action])
-    return replace(one, rule=rule, compiled=outside_code(rule, one.compiled))
+def _outside(rule: PolicyRule) -> PolicyRule:
+    """The rule, limited to text outside of code where its spec says so."""
+    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode):
+        return rule
+    outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
+    return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))
 
 
-def _never_met(loaded: Loaded) -> list[Problem]:
-    """Limits of a policy that no request meets which is served: it would be taken for a guard and guard nothing."""
-    given, document = loaded.policy.applies_to, loaded.document
+def _unmet_conditions(file: LoadedFile) -> list[Problem]:
+    """Conditions of `applies_to` that no request can meet yet: such a policy looks like a guard and guards nothing."""
+    conditions, document = file.policy.applies_to, file.document
     unmet: list[tuple[str, str]] = []
-    if given.keys:
+    if conditions.keys:
         unmet.append(("keys", "no request has the name of a key yet, so the policy applies to none"))
-    if given.alignment and "unknown" not in given.alignment:
+    if conditions.alignment and "unknown" not in conditions.alignment:
         unmet.append(("alignment", "every model counts as `unknown` yet, so the policy applies to none"))
-    paths: list[tuple[Path, str]] = [(("applies_to", key), message) for key, message in unmet]
+    paths: list[tuple[KeyPath, str]] = [(("applies_to", key), message) for key, message in unmet]
     return [document.problem(document.at(path), message, "leave it out", path) for path, message in paths]
 
 
-def _scopes(rules: Iterable[tuple[Ready, CompiledRule | OwnPass]]) -> dict[Rule, Scope]:
-    """Of the rules that are narrower than their policy."""
-    narrow = [(one.spec, rule_of(it)) for one, it in rules if one.spec.directions or one.spec.roles]
+def _scopes(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> dict[Rule, Scope]:
+    """The scopes of the rules that are narrower than their policy."""
+    narrow = [(rule.spec, rule_of(search)) for rule, search in rules if rule.spec.directions or rule.spec.roles]
     return {rule: Scope(AppliesTo(directions=spec.directions, roles=spec.roles)) for spec, rule in narrow}
 
 
 def _report(policy: Policy) -> Iterator[str]:
-    for compiled in policy.searching:
-        rule = rule_of(compiled)
-        yield f"{rule.name}: {rule.action.name.lower()}, {compiled.describe()}"
+    for search_rule in policy.search_rules:
+        rule = rule_of(search_rule)
+        yield f"{rule.name}: {rule.action.name.lower()}, {search_rule.describe()}"
     yield from (f"{rule.name}: a limit on answers" for rule in policy.rules if rule.id.startswith(RESERVED))

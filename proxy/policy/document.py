@@ -1,6 +1,6 @@
 """A policy file as a tree of nodes that know their line and column: YAML 1.1 as PyYAML's C parser composes it.
 
-Strict on purpose: what two readers could read differently (a key twice, a tag, a merge, a cycle) is refused.
+Strict on purpose: everything that two readers could read differently (a key twice, a tag, a merge, a cycle) is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_EXPANSION = 100_000  # nodes that aliases may add
 STR = "tag:yaml.org,2002:str"
 PLAIN = "tag:yaml.org,2002:"
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 Node = yaml.Node
 
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
@@ -41,12 +41,12 @@ class Document:
         self.root = self._compose(text)
         self._refuse_bombs()
 
-    def problem(self, node: Node, message: str, hint: str = "", path: Path = ()) -> Problem:
+    def problem(self, node: Node, message: str, hint: str = "", path: KeyPath = ()) -> Problem:
         """A problem at a node."""
         mark = node.start_mark
         return Problem(self.name, mark.line + 1, mark.column + 1, message, hint, self.where(path))
 
-    def at(self, path: Path) -> Node:
+    def at(self, path: KeyPath) -> Node:
         """The node at a path, or the deepest one above it that is written in the file."""
         node = self.root
         for step in path:
@@ -56,11 +56,11 @@ class Document:
             node = child
         return node
 
-    def has(self, path: Path) -> bool:
+    def has(self, path: KeyPath) -> bool:
         """Whether the key at the end of the path is written in the file."""
         return _child(self.at(path[:-1]), path[-1]) is not None
 
-    def where(self, path: Path) -> str:
+    def where(self, path: KeyPath) -> str:
         """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id."""
         if len(path) < 2 or path[0] != "rules":
             return ""
@@ -70,7 +70,7 @@ class Document:
         return f"rule {int(path[1]) + 1}"
 
     def _json(self, text: str) -> str:
-        """JSON is read by the YAML parser as well; here it is made sure that it is JSON, and made readable for it."""
+        """Check that the text is JSON, and rewrite its escapes so that the YAML parser can read it."""
         try:
             json.loads(text)
         except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""A rule's own tests, run as a stream would run them: whole, and cut into pieces of several sizes."""
+"""A rule's own examples, run as a stream would run them: whole, and in chunks of several sizes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause, no_pause, pausing
-from proxy.policy.document import Path
+from proxy.policy.document import KeyPath
+from proxy.policy.plan import SearchRule
 from proxy.policy.schema import Examples
 
-SIZES = (1, 2, 3, 7)  # code points in a piece; whole comes first
-SHOWN = 60
+CHUNK_SIZES = (1, 2, 3, 7)  # code points in a chunk; the whole text comes first
+MAX_QUOTED = 60
 
 
-class Result(NamedTuple):
-    """One example, run. `path` is where it stands below its rule; `wrong` says what is the matter, or nothing."""
+class ExampleResult(NamedTuple):
+    """One example, run. `path` is its place below its rule; `wrong` says why it fails, empty when it passes."""
 
     rule: Rule
     kind: str
     text: str
-    path: Path
+    path: KeyPath
     wrong: str = ""
 
     @property
@@ -34,65 +35,66 @@ class Result(NamedTuple):
         return not self.wrong
 
 
-class Seen(NamedTuple):
-    """What a rule did with a text: where it found something, and what was let out."""
+class CheckOutput(NamedTuple):
+    """What a check did with a text: the spans that it found, and the text that was released."""
 
     spans: tuple[tuple[int, int], ...]
     out: str
 
 
-class Trial:
-    """A rule on trial. `check` is that rule alone, enforced; `pause` is called after every piece of text."""
+class ExampleRunner:
+    """Runs one rule's examples. `check` is that rule only, enforced; `pause` is called after every chunk of text."""
 
     def __init__(self, rule: Rule, check: Check, pause: Pause = no_pause) -> None:
         self._rule, self._check, self._pause = rule, check, pause
 
-    def run(self, examples: Examples) -> Iterator[Result]:
-        """Run the rule's examples, one a step."""
+    def run(self, examples: Examples) -> Iterator[ExampleResult]:
+        """Run the examples, one per step."""
         for i, text in enumerate(examples.hits):
-            yield self._judged("hits", text, ("hits", i))
+            yield self._run_one("hits", text, ("hits", i))
         for i, text in enumerate(examples.misses):
-            yield self._judged("misses", text, ("misses", i))
+            yield self._run_one("misses", text, ("misses", i))
         for text, wanted in examples.becomes.items():
-            yield self._judged("becomes", text, ("becomes", text), wanted)
+            yield self._run_one("becomes", text, ("becomes", text), wanted)
 
-    def _judged(self, kind: str, text: str, path: Path, wanted: str = "") -> Result:
-        whole = self._see(text)
+    def _run_one(self, kind: str, text: str, path: KeyPath, wanted: str = "") -> ExampleResult:
+        whole = self._run(text)
         wrong = _wrong(kind, whole, text, wanted)
         if not wrong:
-            cut = next((size for size in SIZES if self._see(text, size) != whole), 0)
-            wrong = f"in pieces of {cut} the rule does something else than with the whole text" if cut else ""
-        return Result(self._rule, kind, text, ("examples", *path), wrong)
+            differs = next((size for size in CHUNK_SIZES if self._run(text, size) != whole), 0)
+            wrong = f"in chunks of {differs} the rule does not do the same as with the whole text" if differs else ""
+        return ExampleResult(self._rule, kind, text, ("examples", *path), wrong)
 
-    def _see(self, text: str, size: int = 0) -> Seen:
-        return see(self._check, text, size, self._pause)
-
-
-def matcher_of(searching: Iterable[CompiledRule | OwnPass]) -> Matcher:
-    """What these look for, and nothing else."""
-    searching = tuple(searching)
-    rules = [one for one in searching if isinstance(one, CompiledRule)]
-    return Matcher(rules, others=[one for one in searching if isinstance(one, OwnPass)])
+    def _run(self, text: str, size: int = 0) -> CheckOutput:
+        return run_check(self._check, text, size, self._pause)
 
 
-def see(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> Seen:
-    """What a check does with a text that comes in pieces of `size` code points; 0: whole."""
+def matcher_of(search_rules: Iterable[SearchRule]) -> Matcher:
+    """A matcher for these rules only."""
+    search_rules = tuple(search_rules)
+    rules = [rule for rule in search_rules if isinstance(rule, CompiledRule)]
+    others = [rule for rule in search_rules if isinstance(rule, OwnPass)]
+    return Matcher(rules, others=others, max_cached=0)  # what is read a few times is not worth a cache
+
+
+def run_check(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> CheckOutput:
+    """What a check does with a text that comes in chunks of `size` code points; 0: whole."""
     gate = Gate([check])
-    pieces = [text[i : i + size] for i in range(0, len(text), size)] if size else [text]
-    out = "".join([gate.feed(piece) for piece in pausing(pieces, pause, 1)]) + gate.feed("", final=True)
-    return Seen(tuple((f.start, f.end) for f in gate.findings), out)
+    chunks = [text[i : i + size] for i in range(0, len(text), size)] if size else [text]
+    out = "".join([gate.feed(chunk) for chunk in pausing(chunks, pause, 1)]) + gate.feed("", final=True)
+    return CheckOutput(tuple((f.start, f.end) for f in gate.findings), out)
 
 
-def _wrong(kind: str, seen: Seen, text: str, wanted: str) -> str:
+def _wrong(kind: str, output: CheckOutput, text: str, wanted: str) -> str:
     if kind == "hits":
-        return "" if seen.spans else f"the rule finds nothing in {shown(text)}"
+        return "" if output.spans else f"the rule finds nothing in {quoted(text)}"
     if kind == "misses":
-        found = " and ".join(shown(text[start:end]) for start, end in seen.spans)
-        return f"the rule finds {found} in {shown(text)}" if found else ""
-    return "" if seen.out == wanted else f"{shown(text)} becomes {shown(seen.out)}, not {shown(wanted)}"
+        found = " and ".join(quoted(text[start:end]) for start, end in output.spans)
+        return f"the rule finds {found} in {quoted(text)}" if found else ""
+    return "" if output.out == wanted else f"{quoted(text)} becomes {quoted(output.out)}, not {quoted(wanted)}"
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A text for one line of output: quoted, escaped and not too long."""
-    short = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    short = text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."
     return "`" + short.encode("unicode_escape").decode("ascii") + "`" if not short.isprintable() else f"`{short}`"

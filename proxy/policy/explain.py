@@ -1,4 +1,4 @@
-"""What a policy set does with a text, and why: for `explain`, and two sets compared for `replay`."""
+"""What a policy set does with a text, and why (`explain`), and how two sets differ (`replay`)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.matching.folding import fold_text
-from proxy.policy.examples import matcher_of, see
+from proxy.policy.examples import matcher_of, run_check
 from proxy.policy.plan import Plan, Policy, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rulespecs import RESERVED
 
 
 class Sample(NamedTuple):
-    """A text, and whose it is."""
+    """A text, and where it comes from."""
 
     text: str
     direction: Direction = Direction.OUTPUT
@@ -52,7 +52,7 @@ class View(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What becomes of a text: what is let out, by whom it was stopped, and all that was found."""
+    """What happens to a text: the released text, the rule that blocked it, and all findings."""
 
     out: str
     blocked: Rule | None
@@ -76,7 +76,7 @@ def plan_for(policies: PolicySet, sample: Sample) -> Plan:
 
 
 def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
-    """What each rule sees, on its own."""
+    """What each rule alone finds."""
     applying = [part for part in plan_for(policies, sample).policies if part.scope.reads(sample.kind)]
     holding = {rule for part in applying for rule in part.rules}
     for policy in policies.policies:
@@ -86,7 +86,7 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
             if not applies:
                 yield View(rule, None, name)
                 continue
-            yield View(rule, see(check, sample.text).spans, name, tuple(_dropped(detector, sample.text)))
+            yield View(rule, run_check(check, sample.text).spans, name, tuple(_dropped(detector, sample.text)))
 
 
 def _dropped(detector: Detecting | None, text: str) -> Iterator[Dropped]:
@@ -112,9 +112,9 @@ def neutralised(text: str, done: Outcome) -> dict[str, int]:
 
 
 def _checks(policy: Policy) -> Iterator[tuple[Rule, Check, Detecting | None]]:
-    """Each rule on its own, and its detector."""
-    for searching in (*policy.searching, *([policy.stop] if policy.stop else [])):
-        yield rule_of(searching), matcher_of([searching]), detecting(searching)
+    """A check for each rule alone, and the rule's detector."""
+    for search_rule in (*policy.search_rules, *([policy.stop] if policy.stop else [])):
+        yield rule_of(search_rule), matcher_of([search_rule]), detecting(search_rule)
     for limit in policy.limits:
         yield limit.rule, limit, None
 
@@ -166,13 +166,13 @@ def _sample(record: dict[str, Any]) -> Sample:
         raise BadRecord(str(error).replace("Kind", "channel").replace("Direction", "direction")) from None
 
 
-def _same(one: Outcome, other: Outcome) -> bool:
+def _same(before: Outcome, after: Outcome) -> bool:
     """Whether two outcomes are the same to the user and in the counts. Rules are compared by name."""
-    return (one.out, _name(one.blocked), _found(one)) == (other.out, _name(other.blocked), _found(other))
+    return (before.out, _name(before.blocked), _found(before)) == (after.out, _name(after.blocked), _found(after))
 
 
-def _found(one: Outcome) -> list[tuple[int, int, str]]:
-    return [(f.start, f.end, f.rule.name) for f in one.findings]
+def _found(outcome: Outcome) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.rule.name) for f in outcome.findings]
 
 
 def _name(rule: Rule | None) -> str:

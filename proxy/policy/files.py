@@ -10,12 +10,12 @@ from proxy.errors import PolicyError
 from proxy.policy.source import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
 
 SUFFIXES = (*POLICY_SUFFIXES, WORDS_SUFFIX)
-PAUSE = 0.05  # seconds between two looks
-PATIENCE = 0.6  # seconds until a directory that does not come to rest is taken as it is
+PAUSE = 0.05  # seconds between two reads
+PATIENCE = 0.6  # seconds until a directory that keeps changing is read as it is
 
 
 def read_directory(directory: Path) -> tuple[Source, ...]:
-    """Every *.yaml, *.yml, *.json and *.txt in the directory itself, by name; hidden files are none of ours.
+    """Every *.yaml, *.yml, *.json and *.txt in the directory itself, by name; hidden files are left out.
 
     Raises PolicyError when the directory or one of the files cannot be read.
     """
@@ -28,14 +28,14 @@ def read_directory(directory: Path) -> tuple[Source, ...]:
         try:
             sources.append(Source(str(path), _content(path)))
         except OSError as error:
-            problems.append(f"{path}: cannot be read ({error.strerror or error}): mend or remove it")
+            problems.append(f"{path}: cannot be read ({error.strerror or error}): fix or remove it")
     if problems:
         raise PolicyError(problems)
     return tuple(sources)
 
 
 def settled(directory: Path) -> tuple[Source, ...]:
-    """The directory once two looks show the same, so that an editor in the middle of a save is not taken for done.
+    """The directory once two reads in a row give the same, so that a half-finished save is not loaded.
 
     Blocks for PAUSE at least, PATIENCE at most. Raises PolicyError as `read_directory`.
     """

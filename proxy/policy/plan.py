@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from proxy.checks.limits import Limit
-from proxy.checks.markers import MarkerPass
+from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
@@ -18,7 +18,7 @@ from proxy.policy.schema import AppliesTo, History, Images, SystemPrompt
 
 _ROLES = {"developer": "system", "function": "tool"}
 _KNOWN_ROLES = frozenset(("system", "user", "assistant", "tool"))
-MOST_PARTS = 200  # of one policy; there are as many as roles times models with different templates
+MAX_NARROWED = 200  # of one policy; there are as many as roles times models with different templates
 
 
 class ChatTemplate(NamedTuple):
@@ -34,10 +34,18 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
+SearchRule = CompiledRule | OwnPass
+"""A rule that searches a text, as the matcher takes it."""
+
+
+def rule_of(search_rule: SearchRule) -> Rule:
+    """The policy's rule behind a search rule."""
+    return search_rule.rule if isinstance(search_rule, OwnPass) else search_rule.source.rule
+
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a plan is asked for; `model` is normalised. No role (nobody knows whose text it is) fits every policy."""
+class PlanQuery:
+    """Whose text a plan is for. `model` is normalised. Without a role it is unknown whose text it is."""
 
     model: str
     key: str | None
@@ -48,7 +56,7 @@ class Asked:
 
 
 class Scope:
-    """A policy's `applies_to`, ready to be asked."""
+    """A policy's `applies_to`, compiled."""
 
     __slots__ = ("_alignment", "_channels", "_directions", "_keys", "_models", "_roles")
 
@@ -60,19 +68,27 @@ class Scope:
         self._roles = frozenset[str](given.roles)
         self._channels = frozenset(given.channels)
 
-    def holds(self, asked: Asked) -> bool:
+    def applies(self, query: PlanQuery) -> bool:
         """Whether the policy applies, as far as model, key, alignment, direction and role go."""
-        return (
-            (self._models is None or self._models.fullmatch(asked.model) is not None)
-            and (not self._alignment or asked.alignment in self._alignment)
-            and (not self._keys or asked.key in self._keys)
-            and (asked.direction is None or not self._directions or asked.direction in self._directions)
-            and (asked.direction is not Direction.INPUT or self._role_fits(asked.role))
-        )
+        fits_model = self._models is None or self._models.fullmatch(query.model) is not None
+        fits_alignment = not self._alignment or query.alignment in self._alignment
+        fits_key = not self._keys or query.key in self._keys
+        return fits_model and fits_alignment and fits_key and self._fits_text(query)
 
     def reads(self, kind: Kind) -> bool:
         """Whether the policy looks at texts of this kind."""
         return not self._channels or kind in self._channels
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it holds for texts that clients send, of whatever role."""
+        return not self._directions or Direction.INPUT in self._directions
+
+    def _fits_text(self, query: PlanQuery) -> bool:
+        if query.direction is None:
+            return True
+        fits_direction = not self._directions or query.direction in self._directions
+        return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     def _role_fits(self, role: str | None) -> bool:
         role = _ROLES.get(role or "", role)
@@ -85,12 +101,12 @@ class Policy:
 
     name:     as metrics and logs show it (`shadow:NAME` in a shadow set)
     compiled: its pattern and word rules
-    limits:   checks of its bounds on answers
-    tolerant: a check of it that fails lets the text pass
+    limits:   checks of its limits on answers
+    fails_open: when one of its checks raises, the text passes
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
-    scopes:   of the rules that do not hold everywhere where the policy does
+    scopes:   for each rule that is narrower than the policy
     """
 
     name: str
@@ -99,7 +115,7 @@ class Policy:
     rules: tuple[Rule, ...]
     compiled: tuple[CompiledRule, ...]
     limits: tuple[Limit, ...]
-    tolerant: bool
+    fails_open: bool
     history: History
     system_prompt: SystemPrompt
     images: Images = "allow"
@@ -108,50 +124,53 @@ class Policy:
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
-    _parts: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
+    _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
     @property
-    def searching(self) -> tuple[CompiledRule | OwnPass, ...]:
-        """What its rules look for, in the order of the file."""
-        own = (*self.compiled, *self.markers, *self.detectors)
-        return tuple(sorted(own, key=lambda one: rule_of(one).order))
+    def search_rules(self) -> tuple[SearchRule, ...]:
+        """Its rules that search texts, in the order of the file."""
+        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors)
+        return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
 
-    def part(self, asked: Asked) -> Policy:
-        """Those of its rules that hold for what is asked; markers as the model's template knows them."""
-        left_out = {rule for rule, scope in self.scopes.items() if not scope.holds(asked)}
-        if self.stop is not None and not self._stops(asked):
+    @property
+    def guards_turns(self) -> bool:
+        """Whether a rule of it keeps prompts from forging turns: it rewrites or blocks turn markers."""
+        if not self.scope.reads_prompts:
+            return False
+        turns = [marker for marker in self.markers if marker.hides and MarkerKind.TURN in marker.kinds]
+        return any(self.scopes.get(marker.rule, self.scope).reads_prompts for marker in turns)
+
+    def narrowed(self, query: PlanQuery) -> Policy:
+        """The policy with the rules that apply to a query only, and with the markers of the model's template."""
+        left_out = {rule for rule, scope in self.scopes.items() if not scope.applies(query)}
+        if self.stop is not None and not self._stops(query):
             left_out.add(self.stop.rule)
-        template = asked.template if self.markers or self.stop is not None else UNKNOWN
+        template = query.template if self.markers or self.stop is not None else UNKNOWN
         if not left_out and template is UNKNOWN:
             return self
         key = frozenset(left_out), template
-        known = self._parts.get(key)
-        if known is None:
-            if len(self._parts) >= MOST_PARTS:
-                self._parts.clear()
-            known = self._parts[key] = self._without(*key)
-        return known
+        narrowed = self._narrowed.get(key)
+        if narrowed is None:
+            if len(self._narrowed) >= MAX_NARROWED:
+                self._narrowed.clear()
+            narrowed = self._narrowed[key] = self._without(*key)
+        return narrowed
 
-    def _stops(self, asked: Asked) -> bool:
-        return asked.direction is Direction.OUTPUT and (self.stop_always or asked.template.exists is False)
+    def _stops(self, query: PlanQuery) -> bool:
+        return query.direction is Direction.OUTPUT and (self.stop_always or query.template.exists is False)
 
     def _without(self, left_out: frozenset[Rule], template: ChatTemplate) -> Policy:
         stop = self.stop if self.stop is not None and self.stop.rule not in left_out else None
         return replace(
             self,
             rules=tuple(rule for rule in self.rules if rule not in left_out),
-            compiled=tuple(one for one in self.compiled if one.source.rule not in left_out),
+            compiled=tuple(rule for rule in self.compiled if rule.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
-            detectors=tuple(one for one in self.detectors if one.rule not in left_out),
+            detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
-            _parts={},
+            _narrowed={},
         )
-
-
-def rule_of(searching: CompiledRule | OwnPass) -> Rule:
-    """The rule that something searches for."""
-    return searching.rule if isinstance(searching, OwnPass) else searching.source.rule
 
 
 class Compose(Protocol):
@@ -178,32 +197,32 @@ class Plan:
 
     def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
         """The checks for text of this kind; `escaped`: for text that is JSON source."""
-        known = self._checks.get((kind, escaped))
-        if known is None:
-            reading = tuple(p for p in self.policies if p.scope.reads(kind))
-            known = self._compose(reading, self._direction, escaped)
+        checks = self._checks.get((kind, escaped))
+        if checks is None:
+            policies = tuple(p for p in self.policies if p.scope.reads(kind))
+            checks = self._compose(policies, self._direction, escaped)
             if self._shadow is not None:
-                known += self._shadow.checks(kind, escaped)
-            self._checks[kind, escaped] = known
-        return known
+                checks += self._shadow.checks(kind, escaped)
+            self._checks[kind, escaped] = checks
+        return checks
 
     def markers(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
         """The checks for chat templates' markers alone."""
-        known = self._markers.get((kind, escaped))
-        if known is None:
-            reading = tuple(p for p in self.policies if p.markers and p.scope.reads(kind))
-            known = self._compose(reading, self._direction, escaped, only_markers=True)
-            self._markers[kind, escaped] = known
-        return known
+        checks = self._markers.get((kind, escaped))
+        if checks is None:
+            policies = tuple(p for p in self.policies if p.markers and p.scope.reads(kind))
+            checks = self._compose(policies, self._direction, escaped, only_markers=True)
+            self._markers[kind, escaped] = checks
+        return checks
 
     @property
     def any_output_rule(self) -> bool:
-        """Whether an enforced policy looks at the answer's text: copies of it beside it (logprobs) then have to go."""
+        """Whether an enforced policy judges the answer's text. Then copies of the text (logprobs) must be dropped."""
         return self._direction is Direction.OUTPUT and any(p.enforced and p.rules for p in self.policies)
 
     @property
     def refuses_images(self) -> bool:
-        """Whether an enforced policy wants no pictures and no audio in prompts."""
+        """Whether an enforced policy refuses pictures and audio in prompts."""
         return any(p.enforced and p.images == "refuse" for p in self.policies)
 
     @property

@@ -1,31 +1,35 @@
-"""All loaded policies as one immutable whole: what a request asks, it asks this."""
+"""All loaded policies as one immutable whole. A request gets its plan here."""
 
 from __future__ import annotations
 
 import string
 from collections.abc import Iterable
 
+from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
 from proxy.checks.passes import OwnPass
-from proxy.checks.tolerant import Tolerant
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.policy.names import normalise_model
-from proxy.policy.plan import MOST_PARTS, UNKNOWN, Asked, ChatTemplate, Plan, Policy
+from proxy.policy.plan import MAX_NARROWED, UNKNOWN, ChatTemplate, Plan, PlanQuery, Policy
 from proxy.policy.schema import History
 
-MOST_ASKED = 8
+MAX_RECENT_QUERIES = 8
 ORDINARY = (*string.printable, " The quick brown fox jumps over the lazy dog; that is what this sentence says to you. ")
-NOTICE = 'This was stopped by the policy "{policy}".'
+NOTICES = {
+    Direction.INPUT: 'This prompt was stopped by the policy "{policy}".',
+    Direction.OUTPUT: 'This answer was stopped by the policy "{policy}".',
+}
+"""The default messages."""
 
 
 class PolicySet:
     """Compiled policies, in the order of their files.
 
-    revision: sha256 (hex) over what the files say, comments and layout left aside
-    shadow:   loaded to watch only: nothing that it finds changes anything
+    revision: sha256 (hex) over what the files say, without comments and layout
+    shadow:   loaded to monitor only: its findings change nothing
     report:   a line per rule: what it does, and how much it can hold
     hints:    what is allowed, but perhaps not meant
     """
@@ -43,7 +47,7 @@ class PolicySet:
         self.shadow = shadow
         self.report = report
         self.hints = hints
-        self.asked: tuple[Asked, ...] = ()  # what plans were last made for
+        self.recent_queries: tuple[PlanQuery, ...] = ()  # what plans were last made for
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
         self._composed: dict[tuple[tuple[Policy, ...], bool, bool], Check] = {}
 
@@ -64,26 +68,26 @@ class PolicySet:
     ) -> Plan:
         """The checks for a text: `model` as the client named it, `key` the API key's name, `role` (input) whose text.
 
-        No role means that nobody knows: then every policy applies that would for some role.
+        Without a role it is unknown whose text it is: then every policy applies that does so for some role.
         `template` is what is known of the model's chat template.
         """
-        return self._plan(Asked(normalise_model(model), key, alignment, direction, role, template), direction)
+        return self._plan(PlanQuery(normalise_model(model), key, alignment, direction, role, template), direction)
 
-    def _plan(self, asked: Asked, direction: Direction) -> Plan:
-        holding = tuple(p.part(asked) for p in self.policies if p.scope.holds(asked))
-        plan = self._plans.get((direction, holding))
+    def _plan(self, query: PlanQuery, direction: Direction) -> Plan:
+        applying = tuple(p.narrowed(query) for p in self.policies if p.scope.applies(query))
+        plan = self._plans.get((direction, applying))
         if plan is None:
-            if len(self._plans) > MOST_PARTS:
+            if len(self._plans) > MAX_NARROWED:
                 self._plans.clear()
                 self._composed.clear()
-            plan = self._plans[direction, holding] = Plan(holding, direction, self._compose)
-            self.asked = (*self.asked, asked)[-MOST_ASKED:]
+            plan = self._plans[direction, applying] = Plan(applying, direction, self._compose)
+            self.recent_queries = (*self.recent_queries, query)[-MAX_RECENT_QUERIES:]
         return plan
 
     def system_prompt(self, model: str, key: str | None = None, alignment: str = "unknown") -> tuple[str, str]:
         """The operator's words before and after the client's system text; both may be empty."""
-        asked = Asked(normalise_model(model), key, alignment)
-        prompts = [p.system_prompt for p in self.policies if p.enforced and p.scope.holds(asked)]
+        query = PlanQuery(normalise_model(model), key, alignment)
+        prompts = [p.system_prompt for p in self.policies if p.enforced and p.scope.applies(query)]
         return (
             "\n\n".join(p.prepend for p in prompts if p.prepend),
             "\n\n".join(p.append for p in prompts if p.append),
@@ -94,24 +98,25 @@ class PolicySet:
         """The strictest setting of all policies; a Plan has that of the policies which apply."""
         return Plan(self.policies, Direction.INPUT, self._compose).history
 
-    def message_for(self, rule: Rule) -> str:
-        """What a user reads in the place of what the rule stopped. Never holds matched text.
+    def message_for(self, rule: Rule, direction: Direction) -> str:
+        """The notice that a user reads in place of a blocked prompt or answer. It never holds matched text.
 
         A check that failed reads like any other block, so that nobody can probe for it.
         """
-        if rule.message:
-            return rule.message
-        known = {policy.name for policy in self.policies}
-        name = rule.policy if rule.policy in known or not self.policies else self.policies[0].name
-        return NOTICE.format(policy=name)
+        own = rule.prompt_message if direction is Direction.INPUT else rule.message
+        if own:
+            return own
+        names = {policy.name for policy in self.policies}
+        name = rule.policy if rule.policy in names or not self.policies else self.policies[0].name
+        return NOTICES[direction].format(policy=name)
 
-    def warm(self, asked: Iterable[Asked] = (), pause: Pause = no_pause) -> None:
-        """Compose what requests will ask for, and show it what nearly every text has, so that none has to wait for it.
+    def warm(self, queries: Iterable[PlanQuery] = (), pause: Pause = no_pause) -> None:
+        """Build the checks that requests will need, and feed them common text, so that no request waits for it.
 
-        That is what a request to which every policy applies asks for, and what was `asked` of the set before.
+        These are the checks for a request to which every policy applies, and those for the `queries` of the set before.
         """
         plans = [Plan(self.policies, direction, self._compose) for direction in Direction]
-        plans += [self._plan(one, one.direction) for one in asked if one.direction is not None]
+        plans += [self._plan(query, query.direction) for query in queries if query.direction is not None]
         for plan in plans:
             for kind in Kind:
                 for escaped in (False, True):
@@ -124,41 +129,48 @@ class PolicySet:
                     scan.feed(char)
 
     @property
+    def guards_turns(self) -> bool:
+        """Whether any rule keeps prompts from forging turns."""
+        return any(policy.guards_turns for policy in self.policies)
+
+    @property
     def looks_at_templates(self) -> bool:
-        """Whether it matters to any rule what is known of a model's chat template."""
+        """Whether any rule depends on what is known of a model's chat template."""
         return any(policy.markers or policy.stop is not None for policy in self.policies)
 
     def _compose(
         self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
     ) -> tuple[Check, ...]:
-        """One matcher for all strict policies and one for all tolerant ones; shared by all plans that need the same."""
-        searching = [p for p in policies if p.markers or (not only_markers and _searches(p, escaped))]
-        strict = tuple(p for p in searching if not p.tolerant)
-        tolerant = tuple(p for p in searching if p.tolerant)
-        checks = [self._matcher(group, escaped, only_markers) for group in (strict, tolerant) if group]
+        """One matcher for the policies that fail closed, one for those that fail open. Plans share equal ones."""
+        searching = [p for p in policies if _searches(p, escaped, only_markers)]
+        fail_closed = tuple(p for p in searching if not p.fails_open)
+        fail_open = tuple(p for p in searching if p.fails_open)
+        checks = [self._matcher(group, escaped, only_markers) for group in (fail_closed, fail_open) if group]
         if direction is Direction.OUTPUT and not only_markers:
             checks += [limit for policy in policies for limit in policy.limits]
         return tuple(checks)
 
     def _matcher(self, policies: tuple[Policy, ...], escaped: bool, only_markers: bool) -> Check:
-        known = self._composed.get((policies, escaped, only_markers))
-        if known is None:
+        check = self._composed.get((policies, escaped, only_markers))
+        if check is None:
             rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
             others: list[OwnPass] = [m for policy in policies for m in policy.markers]
             if not only_markers:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
             matcher: Check = Matcher(rules, escaped=escaped, others=others)
-            known = Tolerant(matcher) if policies[0].tolerant else matcher
-            self._composed[policies, escaped, only_markers] = known
-        return known
+            check = FailOpen(matcher) if policies[0].fails_open else matcher
+            self._composed[policies, escaped, only_markers] = check
+        return check
 
 
-def _searches(policy: Policy, escaped: bool) -> bool:
-    """Whether a policy looks for more than markers."""
+def _searches(policy: Policy, escaped: bool, only_markers: bool) -> bool:
+    """Whether a policy has anything for the matcher to look for."""
+    if policy.markers or only_markers:
+        return bool(policy.markers)
     return bool(policy.compiled or policy.detectors or _stops(policy, escaped))
 
 
 def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:
-    """What ends an answer at a marker; JSON source is no dialogue."""
+    """What ends an answer at a marker. JSON source is not a dialogue, so nothing ends it there."""
     return (policy.stop,) if policy.stop is not None and not escaped else ()

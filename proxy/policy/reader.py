@@ -1,6 +1,6 @@
-"""Nodes into the types of the schema, with every problem noted and none raised.
+"""From YAML nodes to the types of the schema. Every problem is collected; none is raised.
 
-A part that is wrong gets a stand-in, so that the rest can be looked at too; a file with problems is never used.
+A wrong part gets a placeholder, so that the rest can be read too. A file with problems is never used.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ import yaml
 from msgspec import inspect
 
 from proxy.matching.pauses import Pause, no_pause
-from proxy.policy.document import PLAIN, STR, Document, Node, Path, is_quoted, items, pairs, scalar
+from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, is_quoted, items, pairs, scalar
 from proxy.policy.schema import SOURCES, PolicyFile
 from proxy.policy.source import Problem
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+MAX_DIGITS = 18  # of a number, its sign included
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
-class Reading(NamedTuple):
+class ParsedPolicy(NamedTuple):
     """A policy as far as it could be read.
 
-    unclear: places of rules of which it is not known what they look for; what else is wrong in them cannot be told
+    incomplete_rules: indexes of the rules for which it is not known what they look for; they are not read any further
+    faulty_rules:     indexes of those in which anything is wrong; their examples would tell nothing
     """
 
     policy: PolicyFile
     problems: list[Problem]
-    unclear: set[int]
+    incomplete_rules: set[int]
+    faulty_rules: set[int]
 
 
-def read_policy(document: Document, pause: Pause = no_pause) -> Reading:
+def read_policy(document: Document, pause: Pause = no_pause) -> ParsedPolicy:
     """The policy in a document, and what is wrong in it. `pause` is called for every value."""
     reader = _Reader(document, pause)
     policy = reader.read(document.root, _POLICY_FILE, ())
-    return Reading(policy, reader.problems, reader.unclear)
+    return ParsedPolicy(policy, reader.problems, reader.incomplete_rules, reader.faulty_rules)
 
 
 class _Reader:
@@ -46,10 +49,11 @@ class _Reader:
         self._document = document
         self._pause = pause
         self.problems: list[Problem] = []
-        self.unclear: set[int] = set()
+        self.incomplete_rules: set[int] = set()
+        self.faulty_rules: set[int] = set()
 
-    def read(self, node: Node, kind: inspect.Type, path: Path) -> Any:
-        """The node's value as `kind`, or a stand-in."""
+    def read(self, node: Node, kind: inspect.Type, path: KeyPath) -> Any:
+        """The node's value as `kind`, or a placeholder."""
         self._pause()
         kind = _bare(kind)
         if isinstance(kind, inspect.UnionType):
@@ -71,16 +75,24 @@ class _Reader:
                 return self._bool(node, kind, path)
         return self._choice(node, kind, path)
 
-    def _wrong(self, node: Node, path: Path, kind: inspect.Type, message: str, hint: str = "") -> Any:
+    def _wrong(self, node: Node, path: KeyPath, kind: inspect.Type, message: str, hint: str = "") -> Any:
         self._note(node, path, message, hint)
-        return _stand_in(kind)
+        return _placeholder(kind)
 
-    def _note(self, node: Node, path: Path, message: str, hint: str) -> None:
+    def _note(self, node: Node, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(self._document.problem(node, message, hint, path))
-        if path[:1] == ("rules",) and len(path) > 1 and (len(path) == 2 or path[2] in SOURCES):
-            self.unclear.add(int(path[1]))
+        if path[:1] == ("rules",) and len(path) > 1:
+            self.faulty_rules.add(int(path[1]))
+            if not self._source_is_known(path):
+                self.incomplete_rules.add(int(path[1]))
 
-    def _struct(self, node: Node, kind: inspect.StructType, path: Path) -> Any:
+    def _source_is_known(self, path: KeyPath) -> bool:
+        """Whether it is known what a rule looks for although something is wrong at a path in it."""
+        if len(path) > 2:
+            return path[2] not in SOURCES
+        return any(self._document.has((*path, source)) for source in SOURCES)
+
+    def _struct(self, node: Node, kind: inspect.StructType, path: KeyPath) -> Any:
         if not isinstance(node, yaml.MappingNode):
             return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping with keys", _keys_hint(kind))
         fields = {field.encode_name: field for field in kind.fields}
@@ -88,11 +100,11 @@ class _Reader:
         missing = [name for name, field in fields.items() if field.required and not self._document_has(node, name)]
         for name in missing:
             hint = f"add {name}: {expected(fields[name].type)}"
-            self.problems.append(self._document.problem(node, f"the key `{name}` is missing", hint, path))
-        stand_ins = {name: _stand_in(field.type) for name, field in fields.items() if field.required}
-        return kind.cls(**{fields[name].name: value for name, value in {**stand_ins, **given}.items()})
+            self._note(node, path, f"the key `{name}` is missing", hint)
+        placeholders = {name: _placeholder(field.type) for name, field in fields.items() if field.required}
+        return kind.cls(**{fields[name].name: value for name, value in {**placeholders, **given}.items()})
 
-    def _fields(self, node: Node, fields: dict[str, inspect.Field], path: Path) -> Iterable[tuple[str, Any]]:
+    def _fields(self, node: Node, fields: dict[str, inspect.Field], path: KeyPath) -> Iterable[tuple[str, Any]]:
         for key, value in self._unique(node, path):
             name = scalar(key) or ""
             if name in fields:
@@ -102,7 +114,7 @@ class _Reader:
             hint = hint or f"known here: {', '.join(fields)}"
             self._note(key, path, f"unknown key `{name}`", hint)
 
-    def _unique(self, node: Node, path: Path) -> Iterable[tuple[Node, Node]]:
+    def _unique(self, node: Node, path: KeyPath) -> Iterable[tuple[Node, Node]]:
         lines: dict[str, int] = {}
         for key, value in pairs(node):
             name = scalar(key)
@@ -119,14 +131,14 @@ class _Reader:
     def _document_has(node: Node, name: str) -> bool:
         return any(scalar(key) == name for key, _ in pairs(node))
 
-    def _list(self, node: Node, kind: inspect.VarTupleType, path: Path) -> Any:
+    def _list(self, node: Node, kind: inspect.VarTupleType, path: KeyPath) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self._wrong(node, path, kind, f"{_last(path)} has to be a list", "write it as [one, two]")
         if len(items(node)) < (kind.min_length or 0):
             return self._wrong(node, path, kind, f"{_last(path)} is an empty list", "fill it or leave the key out")
         return tuple(self.read(item, kind.item_type, (*path, i)) for i, item in enumerate(items(node)))
 
-    def _dict(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
+    def _dict(self, node: Node, kind: inspect.DictType, path: KeyPath) -> Any:
         if not isinstance(node, yaml.MappingNode):
             return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping", "write it as {text: result}")
         read = self.read
@@ -135,7 +147,7 @@ class _Reader:
             for key, value in self._unique(node, path)
         }
 
-    def _text(self, node: Node, kind: inspect.StrType, path: Path) -> Any:
+    def _text(self, node: Node, kind: inspect.StrType, path: KeyPath) -> Any:
         text = scalar(node)
         if text is None:
             return self._wrong(node, path, kind, f"{_last(path)} has to be text", "")
@@ -147,7 +159,7 @@ class _Reader:
             return self._wrong(node, path, kind, f"text is expected, but YAML reads {text} as {read_as}", hint)
         return self._measured(node, kind, path, text)
 
-    def _measured(self, node: Node, kind: inspect.StrType, path: Path, text: str) -> Any:
+    def _measured(self, node: Node, kind: inspect.StrType, path: KeyPath, text: str) -> Any:
         if kind.pattern and not re.search(kind.pattern, text):
             hint = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
             return self._wrong(node, path, kind, f"{_quoted(text)} cannot be {_last(path)}", hint)
@@ -158,22 +170,22 @@ class _Reader:
             return self._wrong(node, path, kind, message, "shorten it")
         return text
 
-    def _number(self, node: Node, kind: inspect.IntType, path: Path) -> Any:
+    def _number(self, node: Node, kind: inspect.IntType, path: KeyPath) -> Any:
         text = scalar(node)
-        if text is None or is_quoted(node) or not _WHOLE_NUMBER.fullmatch(text) or len(text) > 18:
+        if text is None or is_quoted(node) or not _is_whole_number(text):
             return self._wrong(node, path, kind, f"{_last(path)} has to be {expected(kind)}", "digits, without quotes")
         value = int(text)
         if not (kind.ge or 0) <= value <= (kind.le or value):
             return self._wrong(node, path, kind, f"{value} is out of range", f"{_last(path)} is {expected(kind)}")
         return value
 
-    def _bool(self, node: Node, kind: inspect.BoolType, path: Path) -> Any:
+    def _bool(self, node: Node, kind: inspect.BoolType, path: KeyPath) -> Any:
         text = scalar(node)
         if is_quoted(node) or text not in ("true", "false"):
             return self._wrong(node, path, kind, f"{_last(path)} has to be true or false", "without quotes")
         return text == "true"
 
-    def _choice(self, node: Node, kind: inspect.Type, path: Path) -> Any:
+    def _choice(self, node: Node, kind: inspect.Type, path: KeyPath) -> Any:
         text = scalar(node)
         for value in _choices(kind):
             if isinstance(value, str) == (node.tag == STR) and text == str(value):
@@ -182,18 +194,22 @@ class _Reader:
             hint = f"did you mean `{near[0]}`?" if near[0] != text else f"write it as {expected(kind)}"
         else:
             hint = f"possible: {', '.join(map(str, _choices(kind)))}"
-        shown = _quoted(text) if text is not None else "a list or a mapping"
-        return self._wrong(node, path, kind, f"{shown} cannot be {_last(path)}", hint)
+        written = _quoted(text) if text is not None else "a list or a mapping"
+        return self._wrong(node, path, kind, f"{written} cannot be {_last(path)}", hint)
 
 
 def expected(kind: inspect.Type) -> str:
-    """What may be written where a value of this type belongs, for people."""
+    """What may be written for a value of this type, for people."""
     kind = _bare(kind)
     if isinstance(kind, inspect.IntType):
         return f"a whole number from {kind.ge} to {kind.le}"
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
         return " or ".join(str(value) for value in _choices(kind))
     return "NAME" if isinstance(kind, inspect.StrType) else "..."
+
+
+def _is_whole_number(text: str) -> bool:
+    return _WHOLE_NUMBER.fullmatch(text) is not None and len(text) <= MAX_DIGITS
 
 
 def _choices(kind: inspect.Type) -> list[Any]:
@@ -214,11 +230,11 @@ def _fitting(kind: inspect.UnionType, node: Node) -> inspect.Type:
     return next(member for member in members if isinstance(member, inspect.StructType) == wanted)
 
 
-def _stand_in(kind: inspect.Type) -> Any:
-    """A value of the type, where the file has none that can be used."""
+def _placeholder(kind: inspect.Type) -> Any:
+    """A value of the type, used where the file has no valid one."""
     kind = _bare(kind)
     if isinstance(kind, inspect.StructType):
-        return kind.cls(**{f.encode_name: _stand_in(f.type) for f in kind.fields if f.required})
+        return kind.cls(**{f.encode_name: _placeholder(f.type) for f in kind.fields if f.required})
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
         return _choices(kind)[0]
     if isinstance(kind, inspect.IntType):
@@ -230,8 +246,8 @@ def _keys_hint(kind: inspect.StructType) -> str:
     return f"its keys: {', '.join(field.encode_name for field in kind.fields)}"
 
 
-def _last(path: Path) -> str:
-    """The name of what stands at a path."""
+def _last(path: KeyPath) -> str:
+    """How an error calls the value at a path."""
     if not path:
         return "a policy"
     if isinstance(path[-1], str):

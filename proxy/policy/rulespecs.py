@@ -1,4 +1,4 @@
-"""One rule of a file into what the matcher takes, with everything noted that is wrong or perhaps not meant."""
+"""From a rule of a policy file to the rule that the matcher takes. Problems and hints are collected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from proxy.checks.passes import OwnPass, searching_rule
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, Path
+from proxy.policy.document import Document, KeyPath, scalar
+from proxy.policy.entryhints import entry_hint
 from proxy.policy.schema import SOURCES, RuleSpec
 from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
@@ -42,9 +43,11 @@ class RuleReader:
         self._ids: dict[str, int] = {}
 
     def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | OwnPass | None:
-        """The rule as the matcher takes it, enforced; None when it cannot be compiled."""
-        path: Path = ("rules", index)
-        known = len(self.problems)
+        """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
+
+        What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
+        """
+        path: KeyPath = ("rules", index)
         self._check_id(spec, path)
         self._check_keys(spec, path)
         replacement = self._replacement(spec, path)
@@ -53,13 +56,13 @@ class RuleReader:
             found = " and ".join(given) or "none"
             self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
             return None
-        rule = Rule(policy, spec.id, ACTIONS[spec.action], order, replacement, spec.message)
+        answer, prompt = self._messages(spec, path)
+        rule = Rule(policy, spec.id, ACTIONS[spec.action], order, replacement, answer, prompt)
         if spec.outside and spec.on_overflow == "block":
             self._wrong(
                 (*path, "on_overflow"), "`on_overflow: block` and `outside` exclude each other", "leave one out"
             )
-        match = self._match_rule(searching_rule(rule) if spec.outside else rule, spec, given[0], path)
-        return match if len(self.problems) == known else None
+        return self._match_rule(searching_rule(rule) if spec.outside else rule, spec, given[0], path)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -71,7 +74,7 @@ class RuleReader:
         lines = (line.strip() for line in pausing(decode(source).split("\n"), self._pause))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
-    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: Path) -> MatchRule | OwnPass | None:
+    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: KeyPath) -> MatchRule | OwnPass | None:
         if source == "detector":
             return self._detector(rule, spec, (*path, source))
         if source == "pattern":
@@ -83,10 +86,10 @@ class RuleReader:
     def _options(
         rule: Rule, spec: RuleSpec, pattern: str | None = None, words: tuple[str, ...] | None = None
     ) -> MatchRule:
-        shortest = spec.match == "shortest"
+        shortest = spec.match == "shortest" and pattern is not None
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
-    def _detector(self, rule: Rule, spec: RuleSpec, path: Path) -> MatchRule | OwnPass | None:
+    def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | OwnPass | None:
         if spec.detector in MARKER_DETECTORS:
             return self._markers(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
@@ -102,7 +105,7 @@ class RuleReader:
                 self.hints.append(self._problem((*path[:-1], key), f"`{key}` means nothing to a detector", hint))
         return detector_pass(detector, rule, self._detector_options(detector, spec, path[:-1]), spec.fold)
 
-    def _detector_options(self, detector: Detector, spec: RuleSpec, path: Path) -> Options:
+    def _detector_options(self, detector: Detector, spec: RuleSpec, path: KeyPath) -> Options:
         for key, names in (("only", spec.only), ("except", spec.except_)):
             for i, name in enumerate(names):
                 if name not in detector.kinds:
@@ -120,7 +123,7 @@ class RuleReader:
                 self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
         return Options(kinds, spec.regions, spec.hosts)
 
-    def _no_kind(self, detector: Detector, name: str, path: Path) -> None:
+    def _no_kind(self, detector: Detector, name: str, path: KeyPath) -> None:
         if not detector.kinds:
             self._wrong(path, f"`{detector.name}` finds one kind of thing only", f"remove `{path[-2]}`")
             return
@@ -128,8 +131,8 @@ class RuleReader:
         hint = f"did you mean `{near[0]}`?" if near else "docs/detection.md lists its kinds"
         self._wrong(path, f"`{detector.name}` knows no `{name}`", hint)
 
-    def _markers(self, rule: Rule, spec: RuleSpec, path: Path) -> MarkerPass:
-        """Their spelling is exact, and what is put in the place of one could make another."""
+    def _markers(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MarkerPass:
+        """A rule for markers. Their spelling is exact, and a replacement could form another marker."""
         for key in ("replacement", "fold", "max_hold", "on_overflow", "outside"):
             if self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
@@ -137,7 +140,7 @@ class RuleReader:
             rule = replace(rule, replacement=Replacement("", insert=BREAK))
         return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
 
-    def _words(self, spec: RuleSpec, path: Path) -> tuple[str, ...]:
+    def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):
             return ()
         try:
@@ -147,10 +150,10 @@ class RuleReader:
             return ()
         if not words:
             self._wrong(path, f"`{spec.words_file}` holds no entry", "write one entry a line")
-        self._check_words(words, path)
+        self._check_words(words, spec.fold, path)
         return words
 
-    def _word_file_is_there(self, name: str, path: Path) -> bool:
+    def _word_file_is_there(self, name: str, path: KeyPath) -> bool:
         if not name.endswith(WORDS_SUFFIX) or "/" in name or "\\" in name or name.startswith("."):
             self._wrong(path, f"`{name}` cannot be a words_file", "give the name of a .txt file beside the policy")
             return False
@@ -161,20 +164,19 @@ class RuleReader:
             return False
         return True
 
-    def _check_words(self, words: tuple[str, ...], path: Path) -> None:
+    def _check_words(self, words: tuple[str, ...], fold: bool, path: KeyPath) -> None:
         for i, word in enumerate(pausing(words, self._pause)):
             if word != word.strip():
                 self._wrong((*path, i), f"the entry `{word}` starts or ends with white space", "remove it")
-        odd = [(i, word) for i, word in enumerate(pausing(words, self._pause)) if word and not _is_whole(word)]
-        for i, word in odd[:MAX_HINTS]:
-            message = f"the entry `{word}` starts or ends with a character that is no letter, digit or `_`"
-            hint = "there it is only found where a letter follows directly; a pattern says what is meant"
-            self.hints.append(self._problem((*path, i), message, hint))
-        if len(odd) > MAX_HINTS:
-            rest = f"from here on {len(odd) - MAX_HINTS} more entries are like that"
-            self.hints.append(self._problem((*path, odd[MAX_HINTS][0]), rest, ""))
+        hints = ((i, entry_hint(word, fold)) for i, word in enumerate(pausing(words, self._pause)) if word)
+        surprising = [(i, *hint) for i, hint in hints if hint is not None]
+        for i, message, hint in surprising[:MAX_HINTS]:
+            self.hints.append(self._problem((*path, i), f"the entry `{words[i]}` {message}", hint))
+        if len(surprising) > MAX_HINTS:
+            rest = f"{len(surprising) - MAX_HINTS} more entries may surprise, from here on"
+            self.hints.append(self._problem((*path, surprising[MAX_HINTS][0]), rest, ""))
 
-    def _check_id(self, spec: RuleSpec, path: Path) -> None:
+    def _check_id(self, spec: RuleSpec, path: KeyPath) -> None:
         if not spec.id:  # noted by the reader
             return
         if spec.id.startswith(RESERVED):
@@ -185,15 +187,16 @@ class RuleReader:
         else:
             self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
 
-    def _check_keys(self, spec: RuleSpec, path: Path) -> None:
-        for key, action in _NEEDS_ACTION.items():
+    def _check_keys(self, spec: RuleSpec, path: KeyPath) -> None:
+        action_is_known = scalar(self.document.at((*path, "action"))) == spec.action
+        for key, action in _NEEDS_ACTION.items() if action_is_known else ():
             if spec.action != action and self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
         for key, source in _NEEDS_SOURCE.items():
             if self.document.has((*path, key)) and not self.document.has((*path, source)):
                 self._wrong((*path, key), f"`{key}` means nothing without `{source}`", "remove it")
 
-    def _replacement(self, spec: RuleSpec, path: Path) -> Replacement:
+    def _replacement(self, spec: RuleSpec, path: KeyPath) -> Replacement:
         given = spec.replacement
         if not isinstance(given, str):
             if bool(given.mask) == given.hash:
@@ -205,17 +208,17 @@ class RuleReader:
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
         return Replacement(given) if given != REMOVED.text else REMOVED
 
-    def _wrong(self, path: Path, message: str, hint: str) -> None:
+    def _messages(self, spec: RuleSpec, path: KeyPath) -> tuple[str, str]:
+        """The notices for answers and for prompts."""
+        given = spec.message
+        if isinstance(given, str):
+            return given, given
+        if not (given.prompt or given.answer):
+            self._wrong((*path, "message"), "one of prompt and answer is needed", "write one text, or both keys")
+        return given.answer, given.prompt
+
+    def _wrong(self, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(self._problem(path, message, hint))
 
-    def _problem(self, path: Path, message: str, hint: str) -> Problem:
+    def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
-
-
-def _is_whole(word: str) -> bool:
-    return _is_word(word[0]) and _is_word(word[-1])
-
-
-def _is_word(character: str) -> bool:
-    r"""Whether `\w` matches it."""
-    return character.isalnum() or character == "_"

@@ -73,6 +73,13 @@ class Replacement(Struct, frozen=True, forbid_unknown_fields=True):
     hash: Annotated[bool, Meta(description="equal values get equal tags within a conversation")] = False
 
 
+class Messages(Struct, frozen=True, forbid_unknown_fields=True):
+    """The notices of a rule, when they are not the same. At least one of the keys; the other has the default."""
+
+    prompt: Annotated[str, Meta(max_length=2_000, description="where the rule refuses a prompt")] = ""
+    answer: Annotated[str, Meta(max_length=2_000, description="where the rule ends an answer")] = ""
+
+
 class Examples(Struct, frozen=True, forbid_unknown_fields=True):
     """The tests of a rule. Run at several chunkings when it is new or has changed; one that fails refuses the load."""
 
@@ -113,7 +120,9 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_
         Literal["release", "cover", "block"], Meta(description="what happens to text that waited for max_hold")
     ] = "release"
     replacement: Annotated[str | Replacement, Meta(description="rewrite: what stands in a match's place")] = "[removed]"
-    message: Annotated[str, Meta(max_length=2_000, description="block: the notice that the user reads")] = ""
+    message: Annotated[
+        Annotated[str, Meta(max_length=2_000)] | Messages, Meta(description="block: the notice that the user reads")
+    ] = ""
     directions: Annotated[tuple[Direction, ...], Meta(min_length=1, description="default: the policy's")] = ()
     roles: Annotated[tuple[Role, ...], Meta(min_length=1, description="input: whose messages; default: all")] = ()
     examples: Annotated[Examples, Meta(description="the rule's own tests")] = Examples()

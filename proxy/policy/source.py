@@ -1,4 +1,4 @@
-"""What a policy is read from: named bytes. Whoever does the reading of files gives these in."""
+"""The bytes that a policy is read from, with their name. The caller reads the files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WORDS_SUFFIX = ".txt"
 
 
 class Source(NamedTuple):
-    """One file. `name` is what errors show (`policies/x.yaml`); of `data`, MAX_BYTES + 1 bytes are enough."""
+    """One file. `name` is what errors show (`policies/x.yaml`); `data` needs no more than MAX_BYTES + 1 bytes."""
 
     name: str
     data: bytes

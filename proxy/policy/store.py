@@ -1,4 +1,4 @@
-"""The policies in force: loaded off the event loop, swapped whole, and kept when a newer version is wrong."""
+"""The policies in force. They are loaded off the event loop and swapped as a whole. A wrong edit changes nothing."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from pathlib import Path
 
 from proxy.errors import PolicyError
 from proxy.matching.pauses import Pause, no_pause
-from proxy.policy.compile import Compilation
+from proxy.policy.compile import Compilation, CompileCache
 from proxy.policy.files import read_directory, settled
 from proxy.policy.policyset import PolicySet
-from proxy.policy.reuse import Kept
 from proxy.policy.source import Source
 
-WORK = 0.002  # seconds of compiling between two rests
-REST = 0.002  # seconds of rest at least,
-TURNS = 3  # and so many turns of the event loop
-PATIENCE = 1.0  # seconds for a turn of the event loop; then it is not waited for
-SWITCH = 0.0002  # seconds after which a compiling thread lets the event loop in
-COLLECT = (1_000, 8, 1_000_000)  # small garbage collections only: a full one stops every thread,
-CHEAP = 40_000  # for so long: some 10 ms when it has to look at so many objects
+WORK_TIME = 0.002  # seconds of compiling between two yields
+YIELD_TIME = 0.002  # seconds that a yield lasts at least
+LOOP_TURNS = 3  # turns of the event loop that a yield lasts at least
+TURN_TIMEOUT = 1.0  # seconds that a yield waits for one turn of the event loop
+SWITCH_INTERVAL = 0.0002  # seconds after which a compiling thread lets the event loop run
+GC_THRESHOLDS = (1_000, 8, 1_000_000)  # small garbage collections only: a full one stops every thread
+MAX_GC_OBJECTS = 40_000  # with more objects than these a full collection would take more than some 10 ms
 
 log = logging.getLogger("safety_proxy.policies")
-_one_load = threading.Lock()  # what is set while it is held belongs to the whole process
+_load_lock = threading.Lock()  # guards the settings that belong to the whole process
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Status:
 
     revision:  of the set in force; empty before the first load
     loaded_at: when it was loaded
-    error:     what was wrong with the latest attempt, all of it; empty when it went well
+    error:     all problems of the latest attempt; empty when it succeeded
     failed_at: when an attempt last failed
     """
 
@@ -53,19 +52,19 @@ class Status:
 
 
 class PolicyStore:
-    """One directory's policies. `current` is one reference, swapped whole: whoever took it keeps what it began with."""
+    """One directory's policies. `current` is one reference: a request keeps the set that it began with."""
 
     def __init__(self, directory: Path, *, hash_key: bytes, shadow: bool = False, allow_empty: bool = False) -> None:
         self.directory = directory
         self.shadow = shadow
         self.status = Status()
-        self.listeners: list[Callable[[Status], None]] = []  # told after each attempt
+        self.listeners: list[Callable[[Status], None]] = []  # called after each attempt
         self._hash_key = hash_key
         self._allow_empty = allow_empty
         self._current: PolicySet | None = None
-        self._kept = Kept()  # of the set in force
-        self._tried = b""  # digest of the files of the latest attempt
-        self._turn = asyncio.Lock()
+        self._cache = CompileCache()  # of the set in force
+        self._last_digest = b""  # digest of the files of the latest attempt
+        self._lock = asyncio.Lock()
 
     @property
     def current(self) -> PolicySet:
@@ -74,23 +73,23 @@ class PolicyStore:
         return self._current
 
     async def load(self) -> PolicySet:
-        """The first load, before anybody is served. Raises PolicyError; then there is no set to fall back on."""
-        async with self._turn:
+        """The first load, before any request is served. Raises PolicyError; then there is no set to fall back on."""
+        async with self._lock:
             await self._attempt(first=True)
         if self._current is None:
             raise PolicyError(self.status.error.splitlines())
         return self._current
 
     async def reload(self) -> bool:
-        """Read the files again, changed or not. False: they are wrong (see `status.error`), and the old set stays."""
-        async with self._turn:
+        """Read the files again, changed or not. False: they are wrong (see `status.error`); the old set stays."""
+        async with self._lock:
             await self._attempt()
             return not self.status.error
 
     async def refresh(self) -> None:
         """Reload if the files are not those of the latest attempt."""
-        async with self._turn:
-            if await asyncio.to_thread(self._look) != self._tried:
+        async with self._lock:
+            if await asyncio.to_thread(self._look) != self._last_digest:
                 await self._attempt()
 
     def _look(self) -> bytes:
@@ -100,7 +99,7 @@ class PolicyStore:
             return str(error).encode()
 
     async def _attempt(self, first: bool = False) -> None:
-        pause = no_pause if first else _Rests(asyncio.get_running_loop())
+        pause = no_pause if first else _CooperativeYield(asyncio.get_running_loop())
         try:
             self._accept(await asyncio.to_thread(self._compiled, first, pause))
         except PolicyError as error:
@@ -121,28 +120,28 @@ class PolicyStore:
             shadow=self.shadow,
             allow_empty=empty_is_fine,
             origin=str(self.directory),
-            kept=self._kept,
-            asked=self._current.asked if self._current is not None else (),
+            cache=self._cache,
+            recent_queries=self._current.recent_queries if self._current is not None else (),
             pause=pause,
         )
-        with _giving_way():
-            _free_what_is_over()
+        with _short_switch_interval():
+            _collect_old_sets()
             compiled = compilation.run()
-        self._kept = compilation.kept
+        self._cache = compilation.cache
         return compiled
 
     def _read(self, first: bool) -> tuple[Source, ...]:
         try:
             sources = read_directory(self.directory) if first else settled(self.directory)
         except PolicyError as error:
-            self._tried = str(error).encode()
+            self._last_digest = str(error).encode()
             raise
-        self._tried = _digest(sources)
+        self._last_digest = _digest(sources)
         return sources
 
     def _accept(self, new: PolicySet) -> None:
         if self._current is None or new.revision != self._current.revision:
-            self._current = new  # else the old one stays: it knows more texts already
+            self._current = new  # an equal set is not swapped: the old one has cached more
         self.status = replace(
             self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
         )
@@ -159,41 +158,41 @@ class PolicyStore:
         return f"revision {self.status.revision[:12]} stays" if self._current else "and there are none to fall back on"
 
 
-class _Rests:
-    """To be called often by a thread that computes: every WORK seconds it stands back for the event loop.
+class _CooperativeYield:
+    """A pause for a thread that computes: every WORK_TIME seconds it lets the event loop run.
 
-    For the whole of WORK the loop may get nowhere: it gives the interpreter away with each of its system calls, and has
-    to wait for it again. So it gets the time to catch up, however much it has to do.
+    During WORK_TIME the loop may make no progress: it gives up the interpreter with each of its system calls and has to
+    wait for it again. So a yield lasts long enough for the loop to catch up.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._tired = time.monotonic() + WORK
+        self._work_until = time.monotonic() + WORK_TIME
 
     def __call__(self) -> None:
-        if time.monotonic() < self._tired:
+        if time.monotonic() < self._work_until:
             return
-        rested = time.monotonic() + REST
-        for _ in range(TURNS):
-            self._turn()
-        time.sleep(max(0.0, rested - time.monotonic()))
-        self._tired = time.monotonic() + WORK
+        yield_until = time.monotonic() + YIELD_TIME
+        for _ in range(LOOP_TURNS):
+            self._wait_for_turn()
+        time.sleep(max(0.0, yield_until - time.monotonic()))
+        self._work_until = time.monotonic() + WORK_TIME
 
-    def _turn(self) -> None:
-        """Wait until the loop has done what it has to do by now."""
+    def _wait_for_turn(self) -> None:
+        """Wait until the loop has run everything that is ready now."""
         turned = threading.Event()
-        with suppress(RuntimeError):  # it is closed
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(turned.set)
-            turned.wait(PATIENCE)
+            turned.wait(TURN_TIMEOUT)
 
 
 @contextmanager
-def _giving_way() -> Generator[None, None, None]:
-    """Let the event loop in often while this thread computes."""
-    with _one_load:
+def _short_switch_interval() -> Generator[None, None, None]:
+    """Let the event loop run often while this thread computes."""
+    with _load_lock:
         usual = sys.getswitchinterval(), gc.get_threshold()
-        sys.setswitchinterval(SWITCH)
-        gc.set_threshold(*COLLECT)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             yield
         finally:
@@ -201,9 +200,9 @@ def _giving_way() -> Generator[None, None, None]:
             gc.set_threshold(*usual[1])
 
 
-def _free_what_is_over() -> None:
-    """Collect the sets that nobody has any more, before there is another one; not if everybody had to wait for that."""
-    if len(gc.get_objects(generation=2)) < CHEAP:
+def _collect_old_sets() -> None:
+    """Free sets that are no longer in use, unless that would stop every thread for long."""
+    if len(gc.get_objects(generation=2)) < MAX_GC_OBJECTS:
         gc.collect()
 
 

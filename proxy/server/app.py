@@ -1,48 +1,27 @@
-"""The wiring: one event loop with the chat listener, the admin listener and the watch over the policies."""
+"""`safety-proxy serve`: one event loop with the chat listener, the admin listener and the watcher of the policies."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry
 
-from proxy.policy.store import PolicyStore, Status
-from proxy.server.admin import Admin
-from proxy.server.asgi import Asgi
-from proxy.server.config import Address, ServerConfig
-from proxy.server.context import Contexts
-from proxy.server.edge import Edge
-from proxy.server.exchange import Observer
-from proxy.server.headers import WebRules
-from proxy.server.inquiry import Inquiry
-from proxy.server.listener import Listener
-from proxy.server.metrics import Metrics
-from proxy.server.moderation import Moderation
-from proxy.server.policies import InForce
-from proxy.server.readonly import ReadOnly
-from proxy.server.relay import Models, Relay
-from proxy.server.routes import Access, Table
-from proxy.server.templates import Templates
-from proxy.server.upstream import connect
-from proxy.server.watch import Watches
-from proxy.server.watcher import PolicyWatcher
+from proxy.policy.store import PolicyStore
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.record import Observer
+from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
+from proxy.server.ops.policy_watcher import PolicyWatcher
+from proxy.server.runtime import Runtime
 
 log = logging.getLogger("safety_proxy.server")
 
-LAST_WORDS = 3.0  # seconds for the ends of exchanges that were stopped
-GC_THRESHOLDS = (10_000, 20, 50)  # fewer full collections: one of a large heap stalls every stream
+LAST_RESPONSES = 3.0  # seconds for the last bytes of interrupted exchanges
+GC_THRESHOLDS = (10_000, 20, 50)  # full collections are rare: one of a large heap stalls every stream
 
 
 class Bound(NamedTuple):
@@ -53,7 +32,7 @@ class Bound(NamedTuple):
 
 
 class Server:
-    """A server that runs while its `async with` block does. `store` (and `shadow`) must have been loaded."""
+    """A server that runs while its `async with` block runs. `store` (and `shadow`) must have been loaded."""
 
     def __init__(
         self,
@@ -64,35 +43,25 @@ class Server:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._config = config
-        self._store = store
-        self._stopping = False
-        self._watches = Watches(config)
-        self.metrics = Metrics(registry or process_registry())
-        self._upstream = connect(config)
-        policies = InForce(store, shadow)
-        self._inquiry = Inquiry(config, self._upstream)
-        models = Models(Templates(self._inquiry), Contexts(self._inquiry, config.context_margin))
-        relay = Relay(config, policies, self._upstream, self._watches, (self.metrics, *observers), models)
-        read_only = ReadOnly(config, self._upstream, self._watches)
-        own = Moderation(config, policies)
-        handlers = {Access.GUARDED: relay.run, Access.READ_ONLY: read_only.run, Access.OWN: own.run}
-        web = WebRules(config.origins, config.hosts, config.listen[0])
-        edge = Edge(Table(), web, handlers)
-        self._main = Listener(edge, config.listen, config.header_timeout)
-        admin = Admin(config, store, shadow, self.metrics.registry, lambda: not self._stopping)
-        self._admin = Listener(Asgi(admin.app), config.admin, config.header_timeout) if config.admin else None
+        self._closed = False
+        hosts = {"listen_host": bound_host(config.listen)}
+        if config.admin is not None:
+            hosts["admin_host"] = bound_host(config.admin)
+        self.runtime = Runtime(config, store, shadow, registry, observers, **hosts)
+        self.metrics = self.runtime.metrics
+        options = listener_options(config)
+        self.listener = Listener(self.runtime.app, config.listen, options)
+        self._admin = Listener(self.runtime.admin, config.admin, options) if config.admin else None
 
     @property
     def bound(self) -> Bound:
-        """The addresses, with the ports that were chosen for 0."""
-        return Bound(self._main.address, self._admin.address if self._admin else None)
+        """The addresses, with the real ports in place of 0."""
+        return Bound(self.listener.address, self._admin.address if self._admin else None)
 
     async def __aenter__(self) -> Self:
-        """Bind. SettingsError when an address cannot be had."""
-        self._store.listeners.append(self._policies_loaded)
-        self._policies_loaded(self._store.status)
+        """Bind. Raises SettingsError if an address cannot be bound."""
         try:
-            await self._main.start()
+            await self.listener.start()
             if self._admin is not None:
                 await self._admin.start()
         except BaseException:
@@ -106,29 +75,36 @@ class Server:
         await self.stop()
 
     async def stop(self) -> None:
-        """Stop listening, let running exchanges end within the grace, then give each a proper end. Once is enough."""
-        if not self._stopping:
+        """Stop listening, wait for running exchanges within the grace, then give each a proper end. Once is enough."""
+        if not self._closed:
             await self._close(self._config.grace)
 
     def hurry(self) -> None:
-        """End every exchange now, each in its proper way."""
-        self._watches.stop()
+        """Interrupt every exchange now. Each gets a proper end."""
+        self.runtime.interrupt()
 
     async def _close(self, grace: float) -> None:
-        self._stopping = True
-        self._main.close()
-        await self._main.drain(grace)
-        self.hurry()
-        await self._main.finish(LAST_WORDS)
+        self._closed = self.runtime.stopping = True
+        self.listener.close()
+        await self.listener.drain(grace)
+        self.runtime.interrupt()
+        await self.listener.finish(LAST_RESPONSES)
         if self._admin is not None:
             self._admin.close()
-            await self._admin.finish(LAST_WORDS)
-        await self._inquiry.aclose()
-        await self._upstream.aclose()
-        self._store.listeners.remove(self._policies_loaded)
+            await self._admin.finish(LAST_RESPONSES)
+        await self.runtime.aclose()
 
-    def _policies_loaded(self, status: Status) -> None:
-        self.metrics.policies_loaded(status, [policy.name for policy in self._store.current.policies])
+
+def listener_options(config: ServerConfig) -> ListenerOptions:
+    """The options of both listeners."""
+    return ListenerOptions(
+        header_timeout=config.header_timeout,
+        certificate=config.tls_certificate,
+        key=config.tls_key,
+        key_password=config.tls_key_password,
+        proxy_headers_from=config.proxy_headers_from,
+        root_path=config.root_path,
+    )
 
 
 async def serve(
@@ -141,48 +117,36 @@ async def serve(
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends the grace. SIGHUP loads the policies anew.
+    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads the policies.
 
     `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
     """
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     watcher = PolicyWatcher([s for s in (store, shadow) if s is not None], watch=watch)
     server = Server(config, store, shadow, registry, observers)
 
-    def asked_to_stop() -> None:
+    def stop_requested() -> None:
         if stop.is_set():
             server.hurry()
         stop.set()
 
-    watcher.own_sighup()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
-    async with server:
-        watching = loop.create_task(watcher.run())
-        watching.add_done_callback(_report_end)
-        if ready is not None:
-            ready(server.bound)
-        settle_memory()
-        await stop.wait()
-        log.info("stopping: running answers have %g s", config.grace)
-    watching.cancel()
-    await asyncio.wait([watching])
-
-
-def process_registry() -> CollectorRegistry:
-    """A registry with the process's own numbers. Nobody reads the times at which each series was made."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
+    server.listener.on_signal(stop_requested)
+    with server.listener.capture_signals(), watcher.reload_on_sighup():
+        async with server:
+            watching = asyncio.get_running_loop().create_task(watcher.run())
+            watching.add_done_callback(_report_end)
+            if ready is not None:
+                ready(server.bound)
+            settle_memory()
+            await stop.wait()
+            log.info("stopping: running answers have %g s", config.grace)
+        watching.cancel()
+        await asyncio.wait([watching])
 
 
 def settle_memory() -> None:
-    """What has been loaded stays: the collector need not look at it again, and full collections become rare."""
+    """Take what has been loaded out of garbage collection, and make full collections rare."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,13 +1,14 @@
-"""What the server has to know, each value with its default. Settings (flags, environment, file) are mapped to it."""
+"""The server's configuration with its defaults. `proxy.startup.configuration` makes it from the settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from proxy.dialects.base import Options
+from proxy.server.http.listener import Address
 
-Address = tuple[str, int]
 MIB = 1024 * 1024
 
 
@@ -15,23 +16,27 @@ MIB = 1024 * 1024
 class ServerConfig:
     """Times in seconds, sizes in bytes. Port 0 means any free port.
 
-    upstream:           base URL of the model server; a path in it stands before every path that is asked for
-    upstream_key:       bearer token for the model server, in place of whatever the client sends
+    upstream:           base URL of the model server; its path is put before every requested path
+    upstream_key:       bearer token for the model server, in place of the client's
     transport:          `own` (https goes through httpx all the same), or `httpx`
     header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
-    body_timeout:       for a request's body; every BODY_RATE bytes that arrive give one second more
+    body_timeout:       for a request's body; every BODY_RATE bytes give one second more
     first_byte_timeout: for the model server's first byte; loading a model takes minutes
     idle_timeout:       between two bytes of the model server, and for a client that does not read
-    keep_alive:         a comment is sent after so long without a byte for a streaming client
-    grace:              how long running exchanges may go on once the server is to stop
+    keep_alive:         after so long without a byte a streaming client gets a comment
+    grace:              how long running exchanges may go on when the server stops
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
-    context_margin:     a prompt of so many times the model's context is refused where it would be cut; 0: never
+    context_margin:     a prompt of so many times the model's context is refused if it would be cut; 0: never
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
+    tls_certificate, tls_key, tls_key_password: PEM files of both listeners; none: plain HTTP
+    proxy_headers_from: addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
+    root_path:          the path below which a reverse proxy shows the proxy
+    allow_remote_clients: under another ASGI server, whose address is not known, clients of other machines are served
     max_body:           largest request body, also after decompression
-    max_answer:         largest answer that is put together for a client that does not stream
+    max_answer:         largest answer that is collected for a client that does not stream
     offload:            bodies larger than this are parsed in a thread
     """
 
@@ -50,6 +55,12 @@ class ServerConfig:
     pass_authorization: bool = False
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_key_password: str | None = field(default=None, repr=False)
+    proxy_headers_from: tuple[str, ...] = ()
+    root_path: str = ""
+    allow_remote_clients: bool = False
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
@@ -57,6 +68,3 @@ class ServerConfig:
     context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
-
-
-BODY_RATE = 16 * 1024

@@ -161,6 +161,8 @@ def _chat_texts() -> Iterator[Field]:
     of_whole = _message(_call(name="f", arguments=HOLE))
     yield guarded("call.arguments", _chunk(_arguments(HOLE)), of_whole, lead=opened, inside=IN_JSON)
     yield guarded("call.arguments key", _chunk(_arguments(HOLE)), of_whole, lead=opened, inside=AS_KEY)
+    given = {"tool_calls": [{"index": None, "function": {"name": "f", "arguments": {"city": [HOLE]}}}]}
+    yield guarded("call.arguments as an object", _chunk(given), _message(given), joins=False)
     yield guarded("call.name", _chunk(_call(name=HOLE)), _message(_call(name=HOLE, arguments="{}")))
     ident = {"tool_calls": [{"index": 0, "id": HOLE, "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
     yield guarded("call.id", _chunk(ident), _message(ident), joins=False)
@@ -215,6 +217,7 @@ _UNKNOWN_BESIDE: JSON = {
     "__verbose": {"content": HOLE, "prompt": "p"},
     "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "x_more": HOLE},
     "timings": {"prompt_n": 1, "x_more": HOLE},
+    "prompt_progress": {"total": 1, "processed": HOLE, "x_more": HOLE},
     "_debug_info": {"rendered_template": HOLE},
     "warning": HOLE,
     "service_tier": HOLE,

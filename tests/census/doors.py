@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
-from proxy.server.routes import TABLE, Access
+from proxy.server.routing.routes import TABLE, Access
 from tests.census import answer_fields, named_fields, ollama_fields, other_fields
 from tests.census.answer_fields import Script
 

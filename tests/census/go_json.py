@@ -19,10 +19,13 @@ _CALL = {"id": ANY, "type": ANY, "index": ANY, "function": {"name": ANY, "argume
 _TOOLS = [{"type": ANY, "function": _FUNCTION}]
 _ASK = dict.fromkeys(("model", "stream", "format", "options", "keep_alive", "think", "truncate"), ANY)
 _OPENAI = dict.fromkeys(("model", "stream", "stop", "seed", "temperature", "response_format", "reasoning"), ANY)
-_ITEM = dict.fromkeys(("type", "id", "role", "content", "call_id", "name", "arguments", "output", "summary"), ANY)
+_ITEM = {
+    **dict.fromkeys(("type", "id", "role", "content", "call_id", "name", "arguments", "output", "summary"), ANY),
+    **dict.fromkeys(("encrypted_content", "action"), ANY),
+}
 _BLOCK = {
     **dict.fromkeys(("type", "text", "source", "id", "name", "input", "tool_use_id", "content", "thinking"), ANY),
-    "signature": ANY,
+    **dict.fromkeys(("signature", "citations", "is_error"), ANY),
 }
 
 STRUCTS: dict[str, Any] = {
@@ -58,7 +61,7 @@ STRUCTS: dict[str, Any] = {
         **_OPENAI,
         "instructions": ANY,
         "input": [_ITEM],
-        "tools": [{"type": ANY, **_FUNCTION}],
+        "tools": [{"type": ANY, **_FUNCTION, "tools": [{"type": ANY, **_FUNCTION}]}],
         "text": {"format": {"type": ANY, "name": ANY, "schema": ANY}},
     },
     "/v1/messages": {

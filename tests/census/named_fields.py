@@ -96,6 +96,7 @@ def _response_calls() -> Iterator[Field]:
         more: JSON = {"lead": (opened,), "inside": inside}
         yield guarded(f"call.arguments{name}", delta, _response(_call_item(arguments=HOLE)), **more)
         yield guarded(f"call.arguments{name} done alone", done, None, joins=False, **more)
+    yield from _custom_calls(at)
     for key in ("name", "call_id", "arguments"):
         inside = IN_JSON if key == "arguments" else ("", "")
         item = _call_item(**{key: HOLE})
@@ -104,8 +105,22 @@ def _response_calls() -> Iterator[Field]:
         yield guarded(f"call.{key} in the response alone", last, None, joins=False, inside=inside)
 
 
+def _custom_calls(at: JSON) -> Iterator[Field]:
+    """Calls of custom tools, whose input is any text."""
+    item = {"id": "i_1", "type": "custom_tool_call", "status": "completed", "call_id": "c_1", "name": "f", "input": ""}
+    lead = (_item_event("added", {**item, "status": "in_progress"}),)
+    whole = {**item, "input": HOLE}
+    stem = "custom_tool_call_input"
+    yield guarded("custom.input", _event(f"{stem}.delta", **at, delta=HOLE), _response(whole), lead=lead)
+    yield guarded("custom.input done alone", _event(f"{stem}.done", **at, input=HOLE), None, lead=lead, joins=False)
+    yield guarded("custom.input in its item", _item_event("done", whole), None, joins=False)
+    for key in ("name", "call_id"):
+        called = {**item, key: HOLE}
+        yield guarded(f"custom.{key}", _item_event("done", called), _response(called), joins=False)
+
+
 _UNKNOWN_EVENTS = (
-    *("custom_tool_call_input", "mcp_call_arguments", "code_interpreter_call_code", "audio.transcript", "audio"),
+    *("mcp_call_arguments", "code_interpreter_call_code", "audio.transcript", "audio"),
     *("image_generation_call.partial_image", "web_search_call", "reasoning", "x_more"),
 )
 _ECHOES: JSON = {
@@ -231,6 +246,8 @@ def _block_texts() -> Iterator[Field]:
     for name, inside, used in (("", IN_JSON, {"city": HOLE}), (" key", AS_KEY, {HOLE: 1})):
         yield guarded(f"input{name}", called, None, lead=(_block(**_USE),), tail=(_STOP,), inside=inside)
         used_at_once = {**_USE, "input": used}
+        given = _delta(type="input_json_delta", partial_json=used)
+        yield guarded(f"input{name} as an object", given, None, joins=False, lead=(_block(**_USE),), tail=(_STOP,))
         yield guarded(f"input{name} at once", _block(**used_at_once), _whole(used_at_once), joins=False, tail=(_STOP,))
     for key in ("name", "id"):
         used = {**_USE, key: HOLE}

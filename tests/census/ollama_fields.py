@@ -34,6 +34,7 @@ def _ollama_fields(around: Callable[..., JSON], text: str) -> Iterator[Field]:
         "name": {"name": HOLE, "arguments": {}},
         "arguments": {"name": "f", "arguments": {"city": [HOLE]}},
         "arguments key": {"name": "f", "arguments": {HOLE: 1}},
+        "arguments as a text": {"name": "f", "arguments": HOLE},
     }
     for name, function in calls.items():
         yield from rows(f"call.{name}", Fate.GUARDED, {"tool_calls": [{"function": function}]})

@@ -25,6 +25,7 @@ _TOOL_TEXTS: JSON = {
     "tool_name": HOLE,
     "arguments": {"a": [HOLE]},
     "arguments key": {HOLE: 1},
+    "arguments as a text": HOLE,
     "output": HOLE,
 }
 

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from proxy.dialects import (
-    anthropic_request,
-    embeddings,
-    lmstudio_request,
-    ollama_request,
-    openai_completions,
-    openai_request,
-    openai_responses_request,
-)
+from proxy.dialects.anthropic import request as anthropic_request
 from proxy.dialects.base import Dialect
-from proxy.dialects.fields import Object, tagged
-from tests.census.allow_lists import Build, Place, places
+from proxy.dialects.common.request_fields import Object
+from proxy.dialects.lmstudio import request as lmstudio_request
+from proxy.dialects.ollama import embeddings as ollama_embeddings
+from proxy.dialects.ollama import request as ollama_request
+from proxy.dialects.openai import completions as openai_completions
+from proxy.dialects.openai import embeddings as openai_embeddings
+from proxy.dialects.openai import request as openai_request
+from proxy.dialects.openai.responses import request as openai_responses_request
+from tests.census.allow_lists import Build, Place, Takes, places
 from tests.census.doors import GUARDED
 
 
@@ -25,12 +24,14 @@ class Fate(Enum):
     """What becomes of a forbidden text in a place.
 
     JUDGED:   a rule sees it: the request is refused or the text rewritten
+    WORD:     the same for a word; what is more than a word is left out, or refused
     REFUSED:  the request is refused whatever the text says
     DROPPED:  it is not sent on
     NOT_READ: it is sent on, and no model reads it
     """
 
     JUDGED = "judged"
+    WORD = "word"
     REFUSED = "refused"
     DROPPED = "dropped"
     NOT_READ = "not read"
@@ -53,19 +54,8 @@ def _in(key: str, more: dict[str, Any]) -> Build:
 
 
 _TALK: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
-_RESPONSES = Asked(
-    openai_responses_request.RESPONSES,
-    {"model": "m", "input": "hi"},
-    (
-        ("input[]", tagged("type", openai_responses_request._ITEMS), _in("input", {})),
-        ("tools[]", tagged("type", {"function": openai_responses_request._TOOL}), _in("tools", {"input": "hi"})),
-    ),
-)
-_MESSAGES = Asked(
-    anthropic_request.MESSAGES,
-    {"model": "m", "max_tokens": 9, **_TALK},
-    (("tools[]", anthropic_request._TOOL, _in("tools", _TALK)),),
-)
+_RESPONSES = Asked(openai_responses_request.RESPONSES, {"model": "m", "input": "hi"})
+_MESSAGES = Asked(anthropic_request.MESSAGES, {"model": "m", "max_tokens": 9, **_TALK})
 ASKED: dict[str, Asked] = {
     "/v1/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
     "/v1/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
@@ -77,10 +67,10 @@ ASKED: dict[str, Asked] = {
     "/api/v1/chat": Asked(lmstudio_request.CHAT, {"model": "m", "input": "hi"}),
     "/api/v0/chat/completions": Asked(openai_request.CHAT, {"model": "m", **_TALK}),
     "/api/v0/completions": Asked(openai_completions.COMPLETIONS, {"model": "m", "prompt": "hi"}),
-    "/v1/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
-    "/api/embed": Asked(embeddings._EMBED, {"model": "m", "input": "hi"}),
-    "/api/embeddings": Asked(embeddings._OLD, {"model": "m", "prompt": "hi"}),
-    "/api/v0/embeddings": Asked(embeddings._OPENAI, {"model": "m", "input": "hi"}),
+    "/v1/embeddings": Asked(openai_embeddings._OPENAI, {"model": "m", "input": "hi"}),
+    "/api/embed": Asked(ollama_embeddings._EMBED, {"model": "m", "input": "hi"}),
+    "/api/embeddings": Asked(ollama_embeddings._OLD, {"model": "m", "prompt": "hi"}),
+    "/api/v0/embeddings": Asked(openai_embeddings._OPENAI, {"model": "m", "input": "hi"}),
 }
 
 _NAME = "the name of a model"
@@ -90,23 +80,39 @@ _SETTING = "a setting that no chat template shows"
 _ROLE = "a role is one of a few words"
 _PIN = "it would keep a model in memory; a setting allows it"
 _RAW = "it goes around the chat template; a setting allows it"
-_OWN = "it is read through an allow-list of its own"
 _TOOLS = "the model server would run tools; a setting allows it"
 _DATA = "only data: URLs are taken; a setting allows others"
+_NOT_SENT = "it names a tool that is not sent"
+_NOTHING_LEFT = "it is left out, and then nothing is left of the input"
 _STATE = "the model server remembers; a setting allows it"
 
-EXEMPT: dict[str, tuple[Fate, str]] = {
+_SOUND: dict[str, tuple[Fate, str]] = {
+    "data": (Fate.NOT_READ, _MEDIA),
+    "url": (Fate.REFUSED, _DATA),
+    "format": (Fate.NOT_READ, _SETTING),
+}
+
+EXEMPT: dict[str, tuple[Fate, str]] = {  # by its path in a request, with the door before it if it is not so everywhere
     "model": (Fate.NOT_READ, _NAME),
     "draft_model": (Fate.NOT_READ, _NAME),
     "keep_alive": (Fate.DROPPED, _PIN),
     **dict.fromkeys(("stop", "stop[]", "options.stop", "options.stop[]", "stop_sequences[]"), (Fate.NOT_READ, _STOP)),
     **dict.fromkeys(
-        ("samplers[]", "dry_sequence_breakers[]", "logit_bias.KEY", "logit_bias"), (Fate.NOT_READ, _SETTING)
+        (
+            *("samplers", "samplers[]", "dry_sequence_breakers", "dry_sequence_breakers[]", "reasoning_format"),
+            *("logit_bias.KEY", "logit_bias"),
+        ),
+        (Fate.NOT_READ, _SETTING),
     ),
-    **dict.fromkeys(("tool_choice.type", "tool_choice.name", "tool_choice.function.name"), (Fate.NOT_READ, _SETTING)),
-    **dict.fromkeys(("function_call", "function_call.name", "chat_template_kwargs.KEY"), (Fate.NOT_READ, _SETTING)),
-    "thinking.display": (Fate.NOT_READ, _SETTING),
-    "messages[].role": (Fate.REFUSED, _ROLE),
+    **{f"tool_choice[{kind}].{kind}.name": (Fate.DROPPED, _NOT_SENT) for kind in ("function", "custom")},
+    **{
+        f"tool_choice[allowed_tools].allowed_tools.tools[][{kind}].{kind}.name": (Fate.DROPPED, _NOT_SENT)
+        for kind in ("function", "custom")
+    },
+    "chat_template_kwargs.KEY": (Fate.NOT_READ, _SETTING),
+    **dict.fromkeys(
+        ("/v1/messages messages[].role", "/v1/messages/count_tokens messages[].role"), (Fate.REFUSED, _ROLE)
+    ),
     "input[][message].role": (Fate.REFUSED, _ROLE),
     "messages[].images[]": (Fate.NOT_READ, _MEDIA),
     "images[]": (Fate.NOT_READ, _MEDIA),
@@ -116,31 +122,23 @@ EXEMPT: dict[str, tuple[Fate, str]] = {
     "previous_response_id": (Fate.REFUSED, _STATE),
     "conversation": (Fate.REFUSED, _STATE),
     "conversation.id": (Fate.REFUSED, _STATE),
-    "input[]": (Fate.REFUSED, _OWN),
-    "tools[]": (Fate.REFUSED, _OWN),
-    "tools[].type": (Fate.REFUSED, _TOOLS),
-    "integrations[]": (Fate.REFUSED, _TOOLS),
+    "input[][item_reference].id": (Fate.REFUSED, _STATE),
+    **dict.fromkeys(("/v1/responses input[][?]", "input[][mcp_approval_response]"), (Fate.REFUSED, _NOTHING_LEFT)),
+    "/v1/responses tool_choice[function].function.name": (Fate.JUDGED, "a function may be named in a form of chat"),
 }
 ENDINGS: dict[str, tuple[Fate, str]] = {
     ".annotations": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
     ".logprobs": (Fate.DROPPED, "notes on an answer are not part of a prompt"),
-    "[image].source[base64].media_type": (Fate.NOT_READ, _MEDIA),
     "[image].source[base64].data": (Fate.NOT_READ, _MEDIA),
     "[image].source[url].url": (Fate.REFUSED, _DATA),
     "[input_image].image_url": (Fate.REFUSED, _DATA),
-    "[input_image].detail": (Fate.NOT_READ, _SETTING),
-    "[input_audio].input_audio.data": (Fate.NOT_READ, _MEDIA),
-    "[input_audio].input_audio.format": (Fate.NOT_READ, _SETTING),
+    "[input_image].image_url.url": (Fate.REFUSED, _DATA),
+    "[computer_screenshot].image_url": (Fate.REFUSED, _DATA),
+    "[computer_screenshot].image_url.url": (Fate.REFUSED, _DATA),
+    **{f"[{kind}].{kind}.{key}": fate for kind in ("input_audio", "input_video") for key, fate in _SOUND.items()},
     "[image_url].image_url": (Fate.REFUSED, _DATA),
     "[image_url].image_url.url": (Fate.REFUSED, _DATA),
     "[image].data_url": (Fate.REFUSED, _DATA),
-    "integrations[]": (Fate.REFUSED, _TOOLS),
-    "[plugin].id": (Fate.REFUSED, _TOOLS),
-    ".allowed_tools[]": (Fate.REFUSED, _TOOLS),
-    "[ephemeral_mcp].server_label": (Fate.REFUSED, _TOOLS),
-    "[ephemeral_mcp].server_url": (Fate.REFUSED, _TOOLS),
-    "[ephemeral_mcp].headers.KEY": (Fate.REFUSED, _TOOLS),
-    "[ephemeral_mcp].headers.*": (Fate.REFUSED, _TOOLS),
 }
 """The same for places whose path ends so."""
 
@@ -164,7 +162,7 @@ def rows() -> Iterator[Row]:
     for path, dialect in GUARDED.items():
         if path in ASKED and dialect is not None:
             for place in places_of(path):
-                yield Row(path, dialect, place, fate_of(place.path))
+                yield Row(path, dialect, place, fate_of(path, place))
 
 
 def places_of(path: str) -> Iterator[Place]:
@@ -175,10 +173,21 @@ def places_of(path: str) -> Iterator[Place]:
         yield from places(take, below, build)
 
 
-def fate_of(path: str) -> Fate:
-    """What is to become of a text there: judged, unless the table says otherwise."""
-    exempt = EXEMPT.get(path) or next((fate for end, fate in ENDINGS.items() if path.endswith(end)), None)
-    return exempt[0] if exempt else Fate.JUDGED
+def fate_of(path: str, place: Place) -> Fate:
+    """What is to become of a text there: as the table says, or else as the allow-list's own entry does."""
+    ends = (fate for end, fate in ENDINGS.items() if place.path.endswith(end))
+    exempt = EXEMPT.get(f"{path} {place.path}") or EXEMPT.get(place.path) or next(ends, None)
+    return exempt[0] if exempt else BY_ENTRY[place.takes]
+
+
+BY_ENTRY = {
+    Takes.TEXT: Fate.JUDGED,
+    Takes.JSON: Fate.JUDGED,
+    Takes.WORD: Fate.WORD,
+    Takes.FORM: Fate.DROPPED,
+    Takes.NOTHING: Fate.DROPPED,
+    Takes.REFUSED: Fate.REFUSED,
+}
 
 
 Pair = Callable[[str, str], dict[str, Any]]

@@ -105,14 +105,14 @@ def check_bad(door: Door, field: Field, got: Carried, rule: str, *, stream: bool
     assert not leaks(got.out, BAD, PLAIN)
     assert (got.answer.failed is not None) == (field.fate is Fate.ERROR)
     if field.fate is not Fate.GUARDED:
-        assert not got.answer.guard.cuts
+        assert not got.answer.guard.blocked_choices
         return
     if rule == REWRITE:
-        assert not got.answer.guard.cuts
+        assert not got.answer.guard.blocked_choices
         if stream or field.whole is not None or field.joins:
             assert {source(field, BEFORE + LABEL + AFTER), BEFORE + LABEL + AFTER} & arrived(got.out)
     else:
-        assert list(got.answer.guard.cuts) == [choice]
+        assert list(got.answer.guard.blocked_choices) == [choice]
         shown = shown_of(field, got, stream=stream, choice=choice)
         assert source(field, BEFORE).startswith(shown.replace("\n\n" + NOTICE, "").replace(NOTICE, ""))
 
@@ -213,7 +213,7 @@ def test_escapes_in_content_that_is_json(door: Door, rule: str) -> None:
             sent = [events(door, field, text[:at], text[at:])]
             got = carry(door, sent, rule, stream=stream, more=door.script.json)
             assert not leaks(got.out, BAD, escape(BAD))
-            assert bool(got.answer.guard.cuts) == (rule == BLOCK)
+            assert bool(got.answer.guard.blocked_choices) == (rule == BLOCK)
 
 
 @each(ROWS)

@@ -29,8 +29,13 @@ def words_of(code: Path) -> set[str]:
     return {word for text in texts for word in text.split() if IDENTIFIER.fullmatch(word)}
 
 
-KEYS = sorted(set().union(*(words_of(path) for path in Path(dialects.__path__[0]).glob("*.py"))))
+KEYS = sorted(set().union(*(words_of(path) for path in Path(dialects.__path__[0]).rglob("*.py"))))
 """Every key that some dialect can know: one that is added to an allow-list stands in the code."""
+
+
+def test_the_code_of_every_vendor_is_read() -> None:
+    """A key of each vendor is among them, so none of their folders is left out."""
+    assert {"choices", "sequence_number", "content_block", "prompt_eval_count", "model_instance_id"} <= set(KEYS)
 
 
 def grown(value: Any, keys: Sequence[str], probe: Any) -> Any:

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from proxy.dialects import catalogue
-from proxy.server.routes import TABLE, Access, Route
+from proxy.dialects.lmstudio import models as lmstudio_models
+from proxy.dialects.ollama import models as ollama_models
+from proxy.dialects.openai import models as openai_models
+from proxy.server.routing.routes import TABLE, Access, Route
 from tests.census.answer_fields import Fate
 from tests.census.doors import DOORS, Door
 from tests.census.driving import BLOCK, REWRITE, RULES, TAKEN, policies
@@ -187,9 +189,12 @@ async def test_a_header_with_a_refusal() -> None:
                 assert not leaks(got.raw, PLAIN)
 
 
+LISTS = (openai_models, ollama_models, lmstudio_models)
+
+
 def lists() -> Iterator[bytes]:
     """What a model server may answer on a path that is only read: prose under every key that the code names."""
-    keys = words_of(Path(catalogue.__file__))
+    keys = set[str]().union(*(words_of(Path(str(module.__file__))) for module in LISTS))
     prose = f"So {BAD}, it is."
     for value in (prose, [prose], {"a": prose}, [{"name": prose, "id": prose, "type": prose}]):
         full: dict[str, Any] = {**dict.fromkeys(keys, value), "x_more": value, prose: value}
@@ -204,6 +209,7 @@ def lists() -> Iterator[bytes]:
         }
         around = {"data": [model, nested, full], "models": [model, nested, full], "version": "1.2", "status": "ok"}
         yield json.dumps({**nested, **around}).encode()
+        yield json.dumps({**nested, **around, "cloud": {**full, "disabled": False}}).encode()
         yield json.dumps({**model, **around, "loaded_instances": [full, {"id": "a", "config": full}]}).encode()
     for key in ("id", "name", "key", "version", "status", "data", "models"):
         model = {"id": "tiny", "name": "tiny", "key": "tiny", key: prose}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server.routes import TABLE, Access
+from proxy.server.routing.routes import TABLE, Access
 from tools.endpoints import BACKENDS, WORDS, page, row
 
 DOCUMENT = Path(__file__).parents[2] / "docs/endpoints.md"

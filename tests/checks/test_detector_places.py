@@ -27,9 +27,9 @@ def test_words_before_an_address_lead_to_the_same_place() -> None:
     check = Matcher([], others=[detector_pass(DETECTORS["email"], Rule("p", "r", Action.REWRITE))])
     for word in ("quick", "brown", "lemon"):
         check.open().feed(f"the {word}")
-    known = len(check.memory)
+    known = len(check.cache)
     check.open().feed("the grape")
-    assert len(check.memory) <= known + 1
+    assert len(check.cache) <= known + 1
 
 
 def test_what_is_remembered_of_a_word_does_not_change_what_is_found() -> None:

@@ -27,6 +27,7 @@ from proxy.checks.markers import (
 )
 from proxy.core.check import Check
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Action, Ending, Replacement, Rule
 from proxy.matching.matcher import Matcher
 from tests.laws import check_laws, cut
@@ -49,7 +50,8 @@ def matcher(markers: MarkerPass = ALL, escaped: bool = False) -> Check:
 
 def neutralised(text: str, markers: MarkerPass = ALL, escaped: bool = False) -> str:
     """What a gate makes of the text."""
-    return Gate([matcher(markers, escaped)], escaped).feed(text, final=True)
+    gate = JsonGate if escaped else Gate
+    return gate([matcher(markers, escaped)]).feed(text, final=True)
 
 
 @pytest.mark.parametrize("marker", TABLE, ids=lambda marker: marker.text)

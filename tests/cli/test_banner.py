@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from proxy.cli.banner import Loaded, lines, write
-from proxy.cli.discovery import Backend
+from proxy.startup.discovery import Backend
 from proxy.values import Address
 
 LOADED = Loaded([("starter", 5), ("house", 1)], "policies", "0123456789abcdef")
@@ -51,6 +51,27 @@ def test_an_address_that_everybody_can_reach_is_said_to_be_one(host: str, dialle
     assert rows[0] == ("base_url", f"http://{dialled}:80/v1")
     assert "other machines can reach it" in rows[1][1]
     assert ("admin", "off") in rows
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "proxy.example"])
+def test_an_admin_listener_that_others_can_reach_is_said_to_be_one(host: str) -> None:
+    """It has no password; who can reach it reads the status and loads policies."""
+    rows = list(lines(LOCAL, Address(host, 9435), Backend("", "http://x:1"), LOADED))
+    shown = str(Address(host, 9435))
+    assert rows[2][1].startswith(f"listening on {shown}: other machines can reach it, and it has no password")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_listener_of_this_machine_needs_no_warning(host: str) -> None:
+    """Neither of the two."""
+    address = Address(host, 9435)
+    assert not [text for _, text in lines(address, address, Backend("", "http://x:1"), LOADED) if "machines" in text]
+
+
+def test_what_is_wrong_with_the_model_server_stands_below_its_url() -> None:
+    """As the first look found it."""
+    rows = list(lines(LOCAL, None, Backend("", "http://x:1", trouble="answers with poems"), LOADED))
+    assert rows[rows.index(("upstream", "http://x:1")) + 1] == ("", "answers with poems")
 
 
 def test_a_models_name_cannot_break_out_of_the_command() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from proxy.cli.serve import server_config
 from proxy.dialects.base import Options
 from proxy.server.config import ServerConfig
 from proxy.settings import ROWS, Settings
+from proxy.startup.configuration import server_config
 
 NO_SETTING = {"options", "offload"}  # the one is put together from settings, the other is nobody's concern
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.check import Check, Progress
-from proxy.core.gate import PIECES, SAID, Gate
+from proxy.core.gate import MAX_CHUNKS, MAX_RELEASED, Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from tests.phrases import Phrase, block, flag, rewrite
 
@@ -100,17 +99,11 @@ def test_a_hash_gives_equal_tags_for_equal_values_and_keys() -> None:
     assert len({tag("bomb", b"k1"), tag("bomb", b"k2"), tag("tomb", b"k1")}) == 3
 
 
-def test_labels_in_json_text_are_escaped() -> None:
-    """In text that is JSON source a label is written as part of a JSON string."""
-    gate = Gate([rewrite("bomb", 'a "quoted"\nlabel')], escaped=True)
-    assert json.loads(gate.feed('{"k": "bomb"}', final=True)) == {"k": 'a "quoted"\nlabel'}
-
-
 def test_a_prefill_is_judged_and_never_sent_again() -> None:
     """Text that the client gave as the beginning of the answer counts for matches and does not come back."""
     gate = Gate([rewrite("bomb")])
     gate.prime("Sure: bo")
-    assert not gate.started
+    assert gate.released == ""
     assert gate.feed("mb it is", final=True) == "[X] it is"
     harmless = Gate([rewrite("bomb")])
     harmless.prime("Sure: bo")
@@ -230,5 +223,5 @@ def test_the_end_of_what_was_said_is_kept_and_nothing_more(size: int) -> None:
     text = "".join(chr(97 + i % 26) for i in range(6000))
     for at in range(0, len(text), size):
         gate.feed(text[at : at + size])
-        assert gate.said == text[: at + size][-SAID:]
-        assert sum(map(len, gate._said)) <= SAID + (PIECES + 1) * size
+        assert gate.released == text[: at + size][-MAX_RELEASED:]
+        assert sum(map(len, gate._released)) <= MAX_RELEASED + (MAX_CHUNKS + 1) * size

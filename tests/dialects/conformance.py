@@ -111,6 +111,10 @@ class Wire(ABC):
     )
     failing: ClassVar[bytes] = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"%b"}}'
 
+    def kind(self, name: str) -> str:
+        """What a field is to its reader: several may be thinking."""
+        return "thinking" if name.startswith(("reasoning", "thinking", "summary")) else name
+
     @abstractmethod
     def request(self, **extra: Any) -> bytes:
         """A client's request."""
@@ -451,6 +455,16 @@ class Conformance:
             assert (told.of(any_field), told.of(other)) == (half, rest)
             assert told.finish == {0: self.wire.finish}
 
+    def test_thinking_ends_before_the_answer_begins(self, streamed: str) -> None:
+        """What a field still holds is told before the first word of another kind of text, not at the end."""
+        for other in (name for name in self.wire.streamed if self.wire.kind(name) != self.wire.kind(streamed)):
+            body = self.wire.speak([(streamed, f"so {BAD[:4]}"), (other, "answer"), (other, " more")])
+            direct = body.index(BAD[:4].encode()) < body.index(b"answer")
+            _, out = self.wire.stream([body], block(BAD))
+            assert (out.index(BAD[:4].encode()) < out.index(b"answer")) == direct
+            told = self.wire.read(out)
+            assert (told.of(streamed), told.of(other)) == (f"so {BAD[:4]}", "answer more")
+
     def test_a_block_stops_the_upstream(self) -> None:
         """After a block the answer is done at once: nothing more of the upstream is needed or looked at."""
         body = self.wire.speak(letters(self.wire.content, WORDS + BAD + WORDS * 3))
@@ -466,10 +480,10 @@ class Conformance:
         assert answer.feed(body) == b""
 
     def test_no_notice_in_json(self, streams_to_client: bool) -> None:
-        """Content that a program reads as JSON has no notice put into it; the end says what happened."""
+        """Content that a program reads as JSON has no notice put into it: it is closed, and the end tells the rest."""
         body = self.wire.speak(letters(self.wire.content, '{"a": "' + BAD + '"}'))
         told = self._told([body], block(BAD), stream=streams_to_client, **self.wire.json_mode())
-        assert told.of(self.wire.content) == '{"a": "'
+        assert told.of(self.wire.content) == '{"a": ""}'
         assert told.finish == {0: self.wire.blocked}
 
     # -- an upstream that fails

@@ -1,6 +1,6 @@
 """A real llama.cpp server as a subprocess: its C++ HTTP server comes in the wheel of PyPI's xllamacpp.
 
-Run as a program, this file is that subprocess: it serves the model on a free port of 127.0.0.1, prints its url, and
+Run as a program, this module is that subprocess: it serves the model on a free port of 127.0.0.1, prints its url, and
 ends on SIGTERM or when its standard input closes, so that it never outlives the tests that started it.
 """
 
@@ -22,9 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-START_SECONDS = 30.0
-STOP_SECONDS = 5.0
-REQUEST_SECONDS = 10.0
+from tests.waiting import PATIENCE
+
+REPOSITORY = Path(__file__).parent.parent.parent
+PROGRAM = (sys.executable, "-m", "tests.e2e.llama_server")
 
 
 class LlamaServerError(RuntimeError):
@@ -47,9 +48,9 @@ class LlamaServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start the process and return once /health answers 200. LlamaServerError after 30 s, or when it dies."""
+        """Start the process and return once /health answers 200. LlamaServerError if it does not, or dies."""
         try:
-            self._start(time.monotonic() + START_SECONDS)
+            self._start(time.monotonic() + PATIENCE)
         except BaseException:
             self._stop()
             raise
@@ -85,24 +86,24 @@ class LlamaServer:
         """How many requests the server is working on just now."""
         return sum(slot["is_processing"] for slot in self.get("/slots"))
 
-    def wait_busy(self, slots: int = 1, *, within: float = REQUEST_SECONDS) -> float:
-        """Wait until exactly `slots` slots are at work. Returns the seconds it took; AssertionError if not `within`."""
-        begin = time.monotonic()
+    def wait_busy(self, slots: int = 1, *, within: float = PATIENCE) -> None:
+        """Wait until exactly `slots` slots are at work. AssertionError if that takes more than `within` seconds."""
+        over = time.monotonic() + within
         while (busy := self.slots_busy()) != slots:
-            if time.monotonic() - begin > within:
+            if time.monotonic() > over:
                 raise AssertionError(f"{busy} of the llama.cpp server's slots are busy after {within} s, not {slots}")
-        return time.monotonic() - begin
 
-    def wait_idle(self, *, within: float) -> float:
-        """Wait until no slot is at work. Returns the seconds it took; AssertionError if it takes more than `within`."""
-        return self.wait_busy(0, within=within)
+    def wait_idle(self, *, within: float = PATIENCE) -> None:
+        """Wait until no slot is at work. An endless script keeps one at work for minutes. AssertionError as above."""
+        self.wait_busy(0, within=within)
 
     def _start(self, deadline: float) -> None:
         log, path = tempfile.mkstemp(prefix="llama-server-", suffix=".log")
         self._log = Path(path)
         with os.fdopen(log, "wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, self.model, f"--slots={self.slots}", f"--context={self.context_tokens}"],
+                [*PROGRAM, self.model, f"--slots={self.slots}", f"--context={self.context_tokens}"],
+                cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -113,15 +114,15 @@ class LlamaServer:
                 raise LlamaServerError(f"the llama.cpp server did not become healthy\n{self.log_text()}")
 
     def _stop(self) -> None:
-        """End this very process: SIGTERM, then SIGKILL if it is still there 5 s later."""
+        """End this very process: SIGTERM, then SIGKILL if it is still there after a while."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
             try:
-                process.communicate(timeout=STOP_SECONDS)
+                process.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate(timeout=STOP_SECONDS)
+                process.communicate(timeout=PATIENCE)
         log, self._log = self._log, None
         if log is not None:
             log.unlink()
@@ -142,7 +143,7 @@ class LlamaServer:
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
         """One request on a connection of its own: (status, JSON)."""
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=REQUEST_SECONDS)
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=PATIENCE)
         with contextlib.closing(connection):
             try:
                 connection.request(method, path, body, {"Content-Type": "application/json"})

@@ -17,8 +17,8 @@ from openai import AsyncOpenAI, OpenAI
 from tests import plain_http
 from tests.e2e.llama_server import LlamaServer
 from tests.e2e.scripts import EMAIL, FORBIDDEN, FORBIDDEN_ARGUMENT, SCRIPTS
-from tests.promptness import assert_at_once, timely
 from tests.proxy_process import ProxyProcess
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sdk]
 
@@ -218,7 +218,7 @@ def test_a_blocked_prompt_is_not_asked_again(proxy: ProxyProcess) -> None:
 
 @contextmanager
 def _streaming(url: str, body: dict[str, Any]) -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=PATIENCE)
     with closing(connection):
         connection.request("POST", "/v1/chat/completions", json.dumps(body | {"stream": True}))
         with connection.getresponse() as response:
@@ -354,39 +354,35 @@ def test_logprobs_do_not_spell_the_text(proxy: ProxyProcess) -> None:
         assert b"logprob" not in response.read().replace(b'"logprobs":null', b"")
 
 
-@timely
 def test_a_block_frees_the_model(proxy: ProxyProcess, llama: LlamaServer) -> None:
-    """After a block the server's slot is free within 100 ms, although the model would talk for ever."""
+    """After a block the server's slot is free, although the model would talk for ever."""
     with _streaming(proxy.url, {"messages": messages("bad-loop")}) as response:
         assert response.read().endswith(b"data: [DONE]\n\n")
-    assert_at_once(llama.wait_idle(within=5))
+    llama.wait_idle()
 
 
-@timely
 def test_a_block_frees_the_model_for_a_client_that_does_not_stream(proxy: ProxyProcess, llama: LlamaServer) -> None:
     """The same for a client that does not stream: it has its answer, and the slot is free."""
-    answer = plain_http.post(f"{proxy.base_url}/chat/completions", json={"messages": messages("bad-loop")}, timeout=10)
+    answer = plain_http.post(f"{proxy.base_url}/chat/completions", json={"messages": messages("bad-loop")})
     assert answer.json()["choices"][0]["finish_reason"] == "content_filter"
-    assert_at_once(llama.wait_idle(within=5))
+    llama.wait_idle()
 
 
-@timely
 def test_a_disconnect_frees_the_model(proxy: ProxyProcess, llama: LlamaServer) -> None:
-    """After a disconnect the server's slot is free within 100 ms."""
+    """After a disconnect the server's slot is free."""
     with _streaming(proxy.url, {"messages": messages("loop")}) as response:
         assert response.read(4000)
         assert llama.slots_busy() == 1
-    assert_at_once(llama.wait_idle(within=5))
+    llama.wait_idle()
 
 
-@timely
 def test_a_disconnect_of_a_client_that_does_not_stream(proxy: ProxyProcess, llama: LlamaServer) -> None:
     """The same for a client that waits for the whole answer, which the model server itself would not notice."""
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(proxy.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(proxy.url).netloc, timeout=PATIENCE)
     with closing(connection):
         connection.request("POST", "/v1/chat/completions", json.dumps({"messages": messages("loop")}))
-        llama.wait_busy(within=5)
-    assert_at_once(llama.wait_idle(within=5))
+        llama.wait_busy()
+    llama.wait_idle()
 
 
 def test_the_models_are_listed(proxy: ProxyProcess) -> None:
@@ -409,13 +405,11 @@ def test_the_model_servers_errors(proxy: ProxyProcess) -> None:
 
 def test_metrics_count_it(proxy: ProxyProcess) -> None:
     """The admin listener counts what happened, and is ready."""
-    plain_http.post(f"{proxy.base_url}/chat/completions", json={"model": "m", "messages": messages("bad")}, timeout=10)
+    plain_http.post(f"{proxy.base_url}/chat/completions", json={"model": "m", "messages": messages("bad")})
     metrics = plain_http.get(f"{proxy.admin_url}/metrics").text
     assert (
         'safety_proxy_requests_total{endpoint="/v1/chat/completions",model="m",outcome="blocked",stream="false"} 1.0'
         in metrics
     )
-    assert (
-        'safety_proxy_policy_actions_total{action="block",direction="output",policy="house",rule="phrase"}' in metrics
-    )
+    assert 'safety_proxy_findings_total{action="block",direction="output",policy="house",rule="phrase"}' in metrics
     assert plain_http.get(f"{proxy.admin_url}/readyz").status_code == 200

@@ -21,11 +21,11 @@ from tests.e2e.scripts import FORGED_TURN, SCRIPTS
 from tests.e2e.tiny_model import write_model
 from tests.fakes import FakeUpstreamThread
 from tests.fakes.ollama import Ollama
-from tests.proxy_process import REPOSITORY, ProxyProcess
+from tests.policies import COPIES
+from tests.proxy_process import ProxyProcess
 
 pytestmark = pytest.mark.e2e
 
-OWN = REPOSITORY / "tests" / "data" / "policies"
 EVERY = [marker.text for marker in TABLE]
 TURN = [marker.text for marker in TABLE if marker.kind is MarkerKind.TURN]
 Z = BREAK
@@ -43,7 +43,7 @@ def llama_markers(tmp_path_factory: pytest.TempPathFactory, xllamacpp_installed:
 @pytest.fixture(scope="module")
 def proxy(llama_markers: LlamaServer) -> Iterator[ProxyProcess]:
     """The proxy as its users run it, with the policies that come with it."""
-    with ProxyProcess(upstream=llama_markers.url, policies=OWN) as process:
+    with ProxyProcess(upstream=llama_markers.url, policies=COPIES) as process:
         yield process
 
 
@@ -198,7 +198,7 @@ CASES = [
 
 def prompt_tokens(url: str, path: str, body: dict[str, Any]) -> int:
     """How many tokens the engine has read."""
-    answer = plain_http.post(url + path, json=body, timeout=30)
+    answer = plain_http.post(url + path, json=body)
     assert answer.status_code == 200, answer.text
     counted = answer.json().get("usage", answer.json())
     count = counted.get("prompt_tokens") or counted.get("input_tokens")
@@ -241,7 +241,7 @@ def test_a_marker_split_over_two_parts(proxy: ProxyProcess, cut: int) -> None:
 
 def test_a_marker_that_a_rewriting_makes(llama_markers: LlamaServer, tmp_path: Path) -> None:
     """A rule that removes a word from between its halves: what is sent is looked at once more."""
-    (tmp_path / "markers.yaml").write_text((OWN / "chat-markers.yaml").read_text("utf-8"), "utf-8")
+    (tmp_path / "markers.yaml").write_text((COPIES / "chat-markers.yaml").read_text("utf-8"), "utf-8")
     (tmp_path / "words.yaml").write_text(
         "version: 1\npolicy: words\nrules: [{id: a, pattern: 'REMOVE', action: rewrite, replacement: ''}]", "utf-8"
     )
@@ -273,7 +273,7 @@ def test_a_word_that_templates_show_is_one_of_a_few(proxy: ProxyProcess, more: d
 
 def test_what_was_neutralised_is_counted_by_family(proxy: ProxyProcess) -> None:
     """On /metrics."""
-    plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("<|eot_id|>")), timeout=30)
+    plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("<|eot_id|>")))
     metrics = plain_http.get(proxy.admin_url + "/metrics").text
     assert 'safety_proxy_neutralised_markers_total{family="llama3"}' in metrics
 
@@ -288,11 +288,9 @@ def test_a_system_message_without_markers_is_sent_as_it_came(proxy: ProxyProcess
 def test_a_base_models_answer_ends_where_it_forges_a_turn(llama_base: LlamaServer) -> None:
     """llama.cpp serves it with a template that is not its own; from the moment the proxy knows that, the answer ends
     before the marker, with finish reason stop."""
-    with ProxyProcess(upstream=llama_base.url, policies=OWN) as proxy:
+    with ProxyProcess(upstream=llama_base.url, policies=COPIES) as proxy:
         for _ in range(50):
-            answer = plain_http.post(
-                proxy.url + "/v1/chat/completions", json=chat(user("hi"), max_tokens=200), timeout=30
-            )
+            answer = plain_http.post(proxy.url + "/v1/chat/completions", json=chat(user("hi"), max_tokens=200))
             choice = answer.json()["choices"][0]
             if FORGED_TURN not in choice["message"]["content"]:
                 break
@@ -366,7 +364,7 @@ def ollama() -> Iterator[FakeUpstreamThread]:
 @pytest.fixture(scope="module")
 def proxy_of_ollama(ollama: FakeUpstreamThread) -> Iterator[ProxyProcess]:
     """The proxy in front of it."""
-    with ProxyProcess(upstream=ollama.url, policies=OWN) as process:
+    with ProxyProcess(upstream=ollama.url, policies=COPIES) as process:
         yield process
 
 

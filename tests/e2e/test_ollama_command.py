@@ -6,31 +6,25 @@ the same requests go to the Ollama at that URL, whose models are then those of t
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import httpx
 import pytest
 
-from proxy.dialects.ollama_line import is_stamp
-from proxy.policy.compile import compile_policies
-from proxy.policy.files import read_directory
+from proxy.dialects.ollama.line import is_stamp
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from tests.fakes import Answer, FakeUpstream, reply, reply_json
 from tests.fakes.answers import Framing
 from tests.fakes.ollama import Ollama, lines, recorded
-from tests.plain_http import NO_TLS
+from tests.plain_http import async_client
+from tests.policies import copies
 from tests.server.running import Policies, Proxy, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
-OWN = Path(__file__).parent.parent / "data" / "policies"
 REAL = os.environ.get("SAFETY_PROXY_TEST_OLLAMA", "")
 HEADERS = ("user-agent: ollama/0.0.0 (amd64 linux) Go/go1.26.8", "accept: application/json")
 WORDS = """
@@ -54,11 +48,9 @@ class Sent(NamedTuple):
 COMMANDS = [Sent(**request) for request in json.loads(recorded("command.json"))]
 
 
-@functools.cache
 def shipped(*more: str) -> Policies:
-    """The policies that come with the proxy, and others: a set is never changed, so one will do for all tests."""
-    sources = [*read_directory(OWN), *(Source(f"z{i}.yaml", text.encode()) for i, text in enumerate(more))]
-    return cast(Policies, compile_policies(sources, hash_key=b"key"))
+    """The policies that come with the proxy, and others."""
+    return cast(Policies, copies(*more))
 
 
 @asynccontextmanager
@@ -100,7 +92,7 @@ async def test_every_request_of_the_command_is_answered(sent: Sent) -> None:
 
 async def test_the_command_begins_with_head() -> None:
     """HEAD / is answered with 200 and no body."""
-    async with between() as (proxy, _), httpx.AsyncClient(verify=NO_TLS) as client:
+    async with between() as (proxy, _), async_client() as client:
         answer = await client.head(proxy.url + "/")
         assert (answer.status_code, answer.content) == (200, b"")
 
@@ -347,7 +339,7 @@ needs_ollama = pytest.mark.skipif(
 @needs_ollama
 async def test_the_commands_requests_on_a_real_ollama() -> None:
     """list, ps, show, run and interactive run of its first model, as the command asks for them."""
-    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300, verify=NO_TLS) as client:
+    async with running(REAL, shipped()) as proxy, async_client(timeout=300) as client:
         models = (await client.get(proxy.url + "/api/tags")).json()["models"]
         name = models[0]["name"]
         for sent in COMMANDS:
@@ -362,7 +354,7 @@ async def test_the_commands_requests_on_a_real_ollama() -> None:
 @needs_ollama
 async def test_no_marker_becomes_a_control_token_on_a_real_ollama() -> None:
     """Ollama's own count of the prompt: a neutralised marker has the tokens of plain text, r2 of one is +1."""
-    async with running(REAL, shipped()) as proxy, httpx.AsyncClient(timeout=300, verify=NO_TLS) as client:
+    async with running(REAL, shipped()) as proxy, async_client(timeout=300) as client:
         name = (await client.get(proxy.url + "/api/tags")).json()["models"][0]["name"]
 
         async def tokens(url: str, text: str) -> int:

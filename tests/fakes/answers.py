@@ -16,7 +16,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Go on when `event` is set; the test fails when that takes more than 10 s."""
+    """Go on when `event` is set; the test fails when that takes too long."""
 
     event: asyncio.Event
 

@@ -15,11 +15,12 @@ from typing import Any, Final, Self, TypeVar
 
 from tests.fakes.answers import Answer, Close, Reset, Stall, Step, Wait
 from tests.fakes.socket_diag import unread_by_peer
+from tests.waiting import PATIENCE
 
-WAIT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = PATIENCE
 """How long the fake, and whoever waits for it, waits before the test fails."""
 BOUNDARY_SECONDS: Final = 0.25
-"""How long the next write waits for a peer that does not read."""
+"""How long the next write waits for a peer that does not read: seconds of own work, as in tests.waiting."""
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
@@ -230,8 +231,8 @@ class Connection:
         with contextlib.suppress(ConnectionError):  # the reading task sees the client go
             await asyncio.get_running_loop().sock_sendall(self._client, data)
             exchange.bytes_sent += len(data)
-        deadline = time.monotonic() + (BOUNDARY_SECONDS if self._boundaries else 0)
-        while time.monotonic() < deadline and unread_by_peer(self._client):  # noqa: ASYNC110 - it has no event
+        over = time.process_time() + (BOUNDARY_SECONDS if self._boundaries else 0)
+        while time.process_time() < over and unread_by_peer(self._client):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
 
 

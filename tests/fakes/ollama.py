@@ -33,6 +33,8 @@ class Ollama:
     asked: the paths so far, with their methods
     """
 
+    tells_models = True
+
     def __init__(self, answers: Mapping[str, Answer] | None = None) -> None:
         self.answers = dict(answers or {})
         self.tags: dict[str, Any] = json.loads(recorded("tags.json"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fakes.answers import Answer
+from tests.fakes.answers import Answer, Framing, reply
 from tests.fakes.connection import WAIT_SECONDS, Connection, Exchange, FakeUpstreamError, Request, bounded
 
 Answers = Answer | Iterable[Answer] | Callable[[Request], Answer]
@@ -18,10 +18,13 @@ class FakeUpstream:
     """The server: `answers` is one for every request, one after another, or chosen by a function of the request.
 
     `boundaries=False` writes as fast as the socket takes, without waiting for the peer to read each piece.
+    What the proxy itself asks about models is answered with 404 beside the script and not recorded, as by a server that
+    tells nothing of them; `tells_models=True`: the script answers that too.
     """
 
-    def __init__(self, answers: Answers, *, boundaries: bool = True) -> None:
+    def __init__(self, answers: Answers, *, boundaries: bool = True, tells_models: bool = False) -> None:
         self._choose = _chooser(answers)
+        self._tells_models = tells_models or getattr(answers, "tells_models", False)
         self._boundaries = boundaries
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,6 +94,9 @@ class FakeUpstream:
         async with Connection(client, number, self._boundaries) as connection:
             try:
                 while (exchange := await connection.next_exchange()) is not None:
+                    if not self._tells_models and _is_about_models(exchange.request):
+                        await connection.play(exchange, NOTHING_TOLD)
+                        continue
                     await self._record(exchange)
                     await connection.play(exchange, self._choose(exchange.request))
             except Exception as failure:  # told to the test when the fake is closed
@@ -100,6 +106,14 @@ class FakeUpstream:
         async with self._changed:
             self.exchanges.append(exchange)
             self._changed.notify_all()
+
+
+NOTHING_TOLD = reply(b"404 page not found", status=404, content_type="text/plain", framing=Framing.LENGTH)
+
+
+def _is_about_models(request: Request) -> bool:
+    """Whether the proxy asks for itself; what it passes on for a client has another Accept header."""
+    return request.path.endswith(("/api/tags", "/api/show")) and request.header("accept") == "application/json"
 
 
 def _chooser(answers: Answers) -> Callable[[Request], Answer]:

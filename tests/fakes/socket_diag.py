@@ -9,6 +9,8 @@ import errno
 import socket
 import struct
 
+from tests.waiting import PATIENCE
+
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST = 1
@@ -32,7 +34,7 @@ def unread_by_peer(connection: socket.socket) -> int | None:
         return None
     try:
         with socket.socket(family, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as kernel:
-            kernel.settimeout(1)
+            kernel.settimeout(PATIENCE)
             kernel.send(_question(connection.getpeername(), connection.getsockname()))
             return _unread(kernel.recv(4096))
     except OSError as error:

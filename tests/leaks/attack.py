@@ -13,8 +13,8 @@ from proxy.errors import ClientError
 from proxy.policy.compile import compile_policies
 from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
-from proxy.server.exchange import Exchange
-from proxy.server.judge import Blocked, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, judge_request
+from proxy.server.exchange.record import Exchange
 
 HIDE = "{id: hide, pattern: forbidden, action: rewrite, replacement: '#'}"
 STOP = "{id: stop, words: [forbidden], action: block}"
@@ -27,9 +27,9 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [USER], "stream": True}
 """A request of OpenAI's chat."""
 
 
-def policies(*rules: str, applies_to: str = "{}") -> PolicySet:
+def policies(*rules: str, applies_to: str = "{}", history: str = "replace") -> PolicySet:
     """A policy of these rules."""
-    text = f"version: 1\npolicy: house\napplies_to: {applies_to}\nrules: [{', '.join(rules)}]\n"
+    text = f"version: 1\npolicy: house\napplies_to: {applies_to}\nhistory: {history}\nrules: [{', '.join(rules)}]\n"
     return compile_policies([Source("house.yaml", text.encode())], hash_key=b"key")
 
 
@@ -50,9 +50,11 @@ def answered(dialect: Dialect, request: Mapping[str, Any], sent: Iterable[bytes]
     return out if asked.stream or answer.failed else answer.result()
 
 
-async def asked(dialect: Dialect, request: Mapping[str, Any], *rules: str, applies_to: str = "{}") -> str:
+async def asked(
+    dialect: Dialect, request: Mapping[str, Any], *rules: str, applies_to: str = "{}", history: str = "replace"
+) -> str:
     """What the model server receives when the app sends this; "" when it is refused."""
-    loaded = policies(*rules or (HIDE,), applies_to=applies_to)
+    loaded = policies(*rules or (HIDE,), applies_to=applies_to, history=history)
     try:
         prompt = dialect.parse(json.dumps(request).encode(), Options())
     except ClientError:

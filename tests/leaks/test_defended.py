@@ -11,9 +11,9 @@ import pytest
 
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Replacement, Rule
-from proxy.dialects.anthropic_messages import AnthropicMessages
-from proxy.dialects.ollama import OllamaChat
-from proxy.dialects.openai_chat import OpenAIChat
+from proxy.dialects.anthropic.messages import AnthropicMessages
+from proxy.dialects.ollama.chat import OllamaChat
+from proxy.dialects.openai.chat import OpenAIChat
 from proxy.matching.errors import PatternError
 from proxy.matching.matcher import Matcher, compile_rule
 from proxy.matching.rules import MatchRule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -13,30 +12,28 @@ from proxy.checks.markers import BREAK, LISTED, find
 from proxy.core.check import Check
 from proxy.core.prompt import Judged, judge
 from proxy.core.types import Direction, Kind
-from proxy.dialects.anthropic_messages import AnthropicMessages
+from proxy.dialects.anthropic.messages import AnthropicMessages
 from proxy.dialects.base import Dialect, Options
-from proxy.dialects.ollama import OllamaChat
-from proxy.dialects.openai_chat import OpenAIChat
-from proxy.dialects.openai_responses import OpenAIResponses
+from proxy.dialects.ollama.chat import OllamaChat
+from proxy.dialects.openai.chat import OpenAIChat
+from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.errors import BadRequest
-from proxy.policy.compile import compile_policies
-from proxy.policy.files import read_directory
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
-from proxy.server.exchange import Exchange
-from proxy.server.judge import judge_request
-from proxy.server.templates import RENDERED, of_ollama
+from proxy.server.exchange.prompt_filter import judge_request
+from proxy.server.exchange.record import Exchange
+from proxy.server.models.chat_templates import RENDERED, from_ollama
 from tests.leaks.attack import CHAT, USER, asked, notice
+from tests.policies import copies
 
-OWN = Path(__file__).parent.parent / "data" / "policies"
 MISTRAL = ChatTemplate(frozenset(("[INST]", "[/INST]", "</s>")), exists=True)
 
 
 @pytest.fixture(scope="module")
 def shipped() -> PolicySet:
-    """Policies of the tests, with rules for markers."""
-    return compile_policies(read_directory(OWN), hash_key=b"key")
+    """What comes with the proxy."""
+    return copies()
 
 
 async def sent(shipped: PolicySet, dialect: Dialect, request: dict[str, Any], template: ChatTemplate = UNKNOWN) -> Any:
@@ -149,8 +146,8 @@ def test_other_keys_with_bars(key: str) -> None:
 
 def test_ollamas_own_renderers_have_a_template_that_nobody_sees() -> None:
     """/api/show then tells of `{{ .Prompt }}`, which would mean that no listed marker counts and answers are cut."""
-    assert of_ollama({"template": "{{ .Prompt }}", "renderer": "qwen3-coder"}) is RENDERED
-    assert of_ollama({"template": "{{ .Prompt }}"}).exists is False
+    assert from_ollama({"template": "{{ .Prompt }}", "renderer": "qwen3-coder"}) is RENDERED
+    assert from_ollama({"template": "{{ .Prompt }}"}).exists is False
 
 
 # -- the operator's words

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.anthropic_messages import AnthropicMessages
-from proxy.dialects.lmstudio import LMStudioChat, LMStudioV0Chat
-from proxy.dialects.ollama import OllamaChat
-from proxy.dialects.openai_chat import OpenAIChat
-from proxy.dialects.openai_completions import OpenAICompletions
-from proxy.dialects.openai_responses import OpenAIResponses
+from proxy.dialects.anthropic.messages import AnthropicMessages
+from proxy.dialects.lmstudio.chat import LMStudioChat, LMStudioV0Chat
+from proxy.dialects.ollama.chat import OllamaChat
+from proxy.dialects.openai.chat import OpenAIChat
+from proxy.dialects.openai.completions import OpenAICompletions
+from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from tests.fakes import FakeUpstream, reply_json
 from tests.leaks.attack import CARD, CARD_NUMBER, CHAT, STOP, USER, answered, call, chunk, data_of, deltas, ollama, sse
 from tests.phrases import rewrite

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.anthropic_messages import AnthropicMessages
-from proxy.dialects.ollama import OllamaChat
-from proxy.dialects.openai_chat import OpenAIChat
+from proxy.dialects.anthropic.messages import AnthropicMessages
+from proxy.dialects.ollama.chat import OllamaChat
+from proxy.dialects.openai.chat import OpenAIChat
 from tests.leaks.attack import CARD, CARD_NUMBER, HIDE, STOP, USER, asked
 
 pytestmark = pytest.mark.anyio

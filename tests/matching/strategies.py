@@ -71,7 +71,7 @@ def mixed(rng: random.Random, rule: Rule, fold: bool) -> MatchRule:
     """A rule of any kind but on_overflow."""
     hold = rng.choice([256, 256, 1, 2, 3, 5])
     if rng.random() < 0.25:
-        return MatchRule(rule, words=words(rng), max_hold=hold)
+        return MatchRule(rule, words=words(rng), max_hold=hold, fold=fold)
     source = pattern(rng, rng.randint(0, 4))
     kind = rng.random()
     if kind < 0.25:

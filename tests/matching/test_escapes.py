@@ -12,12 +12,12 @@ from proxy.core.check import Progress
 from proxy.matching.escapes import html_reference
 from proxy.matching.rules import PassScan
 from proxy.matching.views import JsonUnescapeView
-from tests.matching.viewing import Unplaced, chunkings
+from tests.matching.viewing import Keyless, chunkings
 
 CUTS = st.lists(st.integers(0, 40), max_size=6)
 
 
-class Recorder(Unplaced):
+class Recorder(Keyless):
     """A pass, and its scan, that only remembers what it was fed."""
 
     hold = 0

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.core.check import Check
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Action, Replacement, Rule
 from proxy.matching.errors import PatternError
 from proxy.matching.matcher import Matcher, compile_rule
@@ -236,7 +237,7 @@ def test_a_validated_rule_has_to_end_within_max_hold() -> None:
 
 def test_escaped_text_is_read_as_what_it_says() -> None:
     """In JSON source a rule finds what the escapes spell, and hides the source that spells it."""
-    gate = Gate([matcher(rule("bomb"), escaped=True)], escaped=True)
+    gate = JsonGate([matcher(rule("bomb"), escaped=True)])
     assert gate.feed(r"a b\u006fm") + gate.feed(r"\u0062 \n", final=True) == r"a [x] \n"
 
 

@@ -1,4 +1,4 @@
-"""Patterns: what is accepted means what it means to `re`, what is not is refused with place and mend."""
+"""Patterns: what is accepted means what it means to `re`, what is not is refused with place and fix."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_exact_or_fast_is_refused_where_it_stands(pattern: str, c
     ("pattern", "hint"),
     [("a$", r"\Z"), (r"(a)\1", "spell out"), ("a++", "leave the +"), ("(?>a)", "(?:...)"), ("a.{99}c", "narrow")],
 )
-def test_a_refusal_says_how_to_mend_it(pattern: str, hint: str) -> None:
+def test_a_refusal_says_how_to_fix_it(pattern: str, hint: str) -> None:
     """Each refusal of something that `re` has comes with a hint, and the text of the error has all three parts."""
     with pytest.raises(PatternError) as caught:
         compile_rule(MatchRule(Rule("p", "r", Action.REWRITE), pattern))

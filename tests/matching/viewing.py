@@ -12,7 +12,7 @@ from typing import NamedTuple
 from proxy.core.check import Progress, Scan
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
-from proxy.matching.folding import fold
+from proxy.matching.folding import BREVE, BREVE_LETTERS, fold
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import Pass, PassScan, Verdict, View
 
@@ -29,17 +29,17 @@ class Word(NamedTuple):
     whole: bool = False
 
 
-class Unplaced:
-    """A scan that cannot say where it stands."""
+class Keyless:
+    """A scan whose states have no keys."""
 
-    def place(self) -> None:
+    def state_key(self) -> None:
         return None
 
-    def resume(self, place: Hashable, position: int) -> int:
+    def restore_key(self, key: Hashable, position: int) -> int:
         raise AssertionError
 
 
-class WordScan(Unplaced):
+class WordScan(Keyless):
     """A pass scan over literals that knows everything as early as can be, one character at a time."""
 
     def __init__(self, words: tuple[Word, ...]) -> None:
@@ -112,7 +112,7 @@ class WordPass(NamedTuple):
         return WordScan(self.words)
 
 
-class PatternScan(Unplaced):
+class PatternScan(Keyless):
     """A pass scan that waits for the end, then tries every span of the text."""
 
     verdict: Verdict | None = None
@@ -183,9 +183,14 @@ def cut(escape: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
 def folded(text: str) -> list[Unit]:
     """The folded view by its definition."""
     units = []
+    before = ""
     for start, end in cut(REFERENCE, text):
-        part = text[start:end]
-        units.append((start, end, "".join(map(fold, html.unescape(part)))))
+        shown = html.unescape(text[start:end])
+        part = "".join(map(fold, shown))
+        if shown == BREVE and before in BREVE_LETTERS:
+            part = BREVE
+        before = shown if part else before
+        units.append((start, end, part))
     return units
 
 

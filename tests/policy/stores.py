@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proxy.policy.store import PolicyStore, Status
-
-PATIENCE = 10.0  # seconds; a test that waits so long has failed
+from tests.waiting import PATIENCE
 
 
 def policy(*words: str, name: str = "house") -> str:

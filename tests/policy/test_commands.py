@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from proxy.policy import commands
 from proxy.policy.commands import add_commands
+from tests.policies import SHIPPED
 from tests.policy.stores import policy
 
 GOOD = """version: 1
@@ -64,6 +66,24 @@ def test_check_names_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(answer["problems"]) == 2
     assert run("check", tmp_path / "nowhere") == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_check_tells_how_far_it_is(
+    policies: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On standard error, when it takes long; the output is the same."""
+    monkeypatch.setattr(commands, "PROGRESS_TIME", 1e9)
+    assert run("check", policies) == 0
+    quick = capsys.readouterr()
+    monkeypatch.setattr(commands, "PROGRESS_TIME", 0.0)
+    assert run("check", policies) == 0
+    slow = capsys.readouterr()
+    assert (quick.err, slow.out) == ("", quick.out)
+    lines = dict.fromkeys(slow.err.splitlines())
+    assert "... read the files" in lines
+    assert f"... compile {policies / 'house.yaml'}: 0 of 3 rules" in lines
+    assert "... run the examples: 0 of 3 rules" in lines
+    assert "... prepare the matchers" in lines
 
 
 def test_check_as_json(policies: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,4 +273,4 @@ def test_replay_names_a_line_that_it_cannot_read(
 
 def test_shipped_policies_pass_their_own_tests(capsys: pytest.CaptureFixture[str]) -> None:
     """What a newcomer starts with is right."""
-    assert run("test", Path(__file__).parent.parent.parent / "policies") == 0
+    assert run("test", SHIPPED) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -187,12 +188,29 @@ def test_a_policy_that_would_guard_nothing_says_so(scope: str, said: str) -> Non
     assert all(hint.startswith("x.yaml:") and said in hint and "leave it out" in hint for hint in hints)
 
 
-def test_entries_that_are_no_whole_words_get_a_hint() -> None:
-    """`c++` is found only before a letter: that is allowed, and told."""
+def test_entries_that_may_surprise_get_a_hint() -> None:
+    """They are allowed, and `check` says what they do: three of them in full, and how many more there are."""
     policies = compiled(with_rule('words: ["c++", ok, ".net", "#1", "-x-", "$y"], action: block'))
-    assert policies.hints[0].startswith("x.yaml:3:25: rule a: the entry `c++` starts or ends with a character that")
+    assert policies.hints[0].startswith("x.yaml:3:25: rule a: the entry `c++` begins or ends with a sign, and there is")
     assert len(policies.hints) == 4
-    assert policies.hints[-1].endswith("from here on 2 more entries are like that")
+    assert policies.hints[-1].endswith("2 more entries may surprise, from here on")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("机", "is found inside longer words too"), ("パン", "is found inside longer words too"), ("机密", ""),
+        ("パンダ", ""), ("हिन्दी", ""), ("می\u200cخواهم", ""), ("bo\u200bmb", "U+200B"),
+        ("\u0301a", "begins with a mark"),
+        ("secretproj", ""), ("C#", "a sign"),
+    ],
+)  # fmt: skip
+def test_which_entries_may_surprise(entry: str, said: str) -> None:
+    """Signs at an end, short entries of scripts without spaces, marks that lack their letter, what nobody sees."""
+    hints = compiled(with_rule(f"words: [{json.dumps(entry)}], action: block")).hints
+    assert [said in hint for hint in hints] == [True] * bool(said)
+    folded = compiled(with_rule(f"words: [{json.dumps(entry)}], fold: true, action: block")).hints
+    assert len(folded) == (bool(said) and said != "U+200B")
 
 
 def test_the_report_says_how_much_each_rule_can_hold() -> None:
@@ -205,7 +223,7 @@ def test_the_report_says_how_much_each_rule_can_hold() -> None:
     limits = "limits: {max_output_characters: 9}"
     loaded = compiled(HEAD + f"rules: [{', '.join(rules)}]\n{limits}\n")
     report = loaded.report
-    assert report[0] == "house/w: block, holds at most 4 characters"
+    assert report[0] == "house/w: block, holds at most 12 characters"
     assert report[1] == "house/p: rewrite, holds at most 256 characters (max_hold) while nothing has matched"
     assert report[2] == "house/f: flag, never holds"
     assert report[3] == "house/limits.max_output_characters: a limit on answers"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from proxy.errors import PolicyError
+from proxy.policy import files
 from proxy.policy.files import read_directory, settled
 from proxy.policy.source import MAX_BYTES
 
@@ -57,9 +58,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         read_directory(tmp_path)
     assert [problem.rpartition(": cannot")[2] for problem in caught.value.problems] == [
-        " be read (No such file or directory): mend or remove it",
-        " be read (not a file): mend or remove it",
-        " be read (not a file): mend or remove it",
+        " be read (No such file or directory): fix or remove it",
+        " be read (not a file): fix or remove it",
+        " be read (not a file): fix or remove it",
     ]
 
 
@@ -70,23 +71,61 @@ def test_of_a_huge_file_no_more_is_read_than_shows_that_it_is_huge(tmp_path: Pat
     assert len(read_directory(tmp_path)[0].data) == MAX_BYTES + 1
 
 
-def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None:
-    """Emptied now, written a moment later: what is read is the end of it."""
+class Clock:
+    """What `settled` takes for the time. `writes` is called at each pause, with its number."""
+
+    def __init__(self, writes: Callable[[int], object] = lambda pause: None) -> None:
+        self._writes = writes
+        self.pauses = 0
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.passed
+
+    def sleep(self, seconds: float) -> None:
+        """Nobody waits."""
+        self.pauses += 1
+        self.passed += seconds
+        self._writes(self.pauses)
+
+
+def settled_by(monkeypatch: pytest.MonkeyPatch, clock: Clock, directory: Path) -> bytes:
+    """What the only file of a directory holds once that has settled."""
+    monkeypatch.setattr(files, "time", clock)
+    (source,) = settled(directory)
+    return source.data
+
+
+def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emptied now, written piece by piece: what is read is the end of it, as soon as nothing more comes."""
     path = tmp_path / "a.yaml"
     path.write_text("")
-    writer = threading.Timer(0.15, path.write_text, ["done"])
-    writer.start()
-    assert settled(tmp_path)[0].data == b"done"
-    writer.join()
+    clock = Clock(lambda pause: path.write_text("done"[: max(pause - 2, 0)]))
+    assert settled_by(monkeypatch, clock, tmp_path) == b"done"
+    assert clock.pauses == 7
 
 
-def test_a_file_that_stays_empty_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_stays_empty_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends, and whoever reads it says what is wrong."""
     (tmp_path / "a.yaml").write_text("")
-    assert settled(tmp_path)[0].data == b""
+    clock = Clock()
+    assert settled_by(monkeypatch, clock, tmp_path) == b""
+    assert clock.passed == pytest.approx(files.PATIENCE, abs=2 * files.PAUSE)
 
 
-def test_a_directory_that_cannot_be_read_is_told_after_a_while(tmp_path: Path) -> None:
+def test_a_file_that_never_rests_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who writes all the time does not keep the rest from being loaded."""
+    path = tmp_path / "a.yaml"
+    path.write_text("0")
+    clock = Clock(lambda pause: path.write_text(str(pause)))
+    assert settled_by(monkeypatch, clock, tmp_path) == str(clock.pauses).encode()
+    assert clock.passed == pytest.approx(files.PATIENCE, abs=2 * files.PAUSE)
+
+
+def test_a_directory_that_cannot_be_read_is_told_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It could have been in the middle of being replaced; then the error stands."""
+    clock = Clock()
     with pytest.raises(PolicyError, match="cannot be read"):
-        settled(tmp_path / "nowhere")
+        settled_by(monkeypatch, clock, tmp_path / "nowhere")
+    assert clock.passed >= files.PATIENCE

@@ -23,8 +23,8 @@ def load(case: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_wrong_is_told_where_and_with_its_mend(case: Path) -> None:
-    """All problems of all files, in order, each with file, line, column, rule and how to mend it."""
+def test_what_is_wrong_is_told_where_and_with_its_fix(case: Path) -> None:
+    """All problems of all files, in order, each with file, line, column, rule and how to fix it."""
     assert load(case) == (case / "EXPECTED").read_text("utf-8").splitlines()
 
 

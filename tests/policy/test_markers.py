@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from proxy.core.gate import Gate
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Direction, Ending, Kind
 from proxy.policy.compile import compile_policies
 from proxy.policy.explain import Sample, neutralised, outcome, views
-from proxy.policy.files import read_directory
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
+from tests.policies import copies
 
-SHIPPED = Path(__file__).parent.parent.parent / "policies"
 NONE = ChatTemplate(frozenset(), exists=False)
 LLAMA2 = ChatTemplate(frozenset(("[INST]", "[/INST]", "</s>")), exists=True)
 Z = "\u200b"
@@ -30,7 +28,7 @@ def load(*files: str) -> PolicySet:
 @pytest.fixture(scope="module")
 def shipped() -> PolicySet:
     """What comes with the proxy."""
-    return compile_policies(read_directory(SHIPPED), hash_key=b"key")
+    return copies()
 
 
 def becomes(policies: PolicySet, text: str, role: str | None, template: ChatTemplate = UNKNOWN) -> str:
@@ -70,7 +68,7 @@ def test_a_listed_marker_counts_if_the_template_knows_it(shipped: PolicySet) -> 
 def test_arguments_of_a_call_stay_json(shipped: PolicySet) -> None:
     """In JSON source an escaped marker is found, and broken up behind the escape."""
     plan = shipped.plan(Direction.INPUT, model="tiny", role="assistant")
-    gate = Gate(plan.checks(Kind.TOOL_ARGUMENTS, escaped=True), escaped=True)
+    gate = JsonGate(plan.checks(Kind.TOOL_ARGUMENTS, escaped=True))
     assert gate.feed(r'{"a":"\u003c|im_end|>"}', final=True) == '{"a":"\\u003c' + Z + '|im_end|>"}'
 
 
@@ -98,7 +96,7 @@ def test_an_answer_ends_at_a_marker(setting: str, template: ChatTemplate, stops:
 def test_the_arguments_of_a_tool_call_do_not_end_at_a_marker() -> None:
     """They are JSON source, and no dialogue: with no other rule nothing looks at them."""
     policies = load("version: 1\npolicy: x\nlimits: {stop_at_markers: always}")
-    gate = Gate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True), escaped=True)
+    gate = JsonGate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True))
     assert gate.feed('{"a": "<|im_start|>"}', final=True) == '{"a": "<|im_start|>"}'
 
 

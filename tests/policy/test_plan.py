@@ -96,7 +96,7 @@ def test_no_matcher_is_made_for_a_request_to_which_everything_applies(monkeypatc
 def test_a_policy_that_lets_pass_on_errors_has_its_own_matcher() -> None:
     """A failure there does not end what the strict ones look at."""
     plan = loaded(policy("a"), policy("b", word="tnt", more="on_error: allow")).plan(OUT, model="m")
-    assert [type(check).__name__ for check in plan.checks(Kind.CONTENT)] == ["Matcher", "Tolerant"]
+    assert [type(check).__name__ for check in plan.checks(Kind.CONTENT)] == ["Matcher", "FailOpen"]
 
 
 def test_the_strictest_history_that_applies_counts() -> None:
@@ -140,8 +140,25 @@ def test_a_shadow_plan_beside_the_active_one_only_adds_checks() -> None:
 def test_a_notice_names_the_policy_and_never_the_match() -> None:
     """The operator's own message, else the default one; a failed check reads like any other block."""
     policies = loaded(policy("house"))
-    assert policies.message_for(policies.rules[0]) == 'This was stopped by the policy "house".'
-    assert policies.message_for(Rule("internal", "check_failed", Action.BLOCK)) == policies.message_for(
-        policies.rules[0]
-    )
-    assert policies.message_for(Rule("house", "x", Action.BLOCK, message="No.")) == "No."
+    assert policies.message_for(policies.rules[0], OUT) == 'This answer was stopped by the policy "house".'
+    failed = Rule("internal", "check_failed", Action.BLOCK)
+    assert policies.message_for(failed, OUT) == policies.message_for(policies.rules[0], OUT)
+    assert policies.message_for(Rule("house", "x", Action.BLOCK, message="No."), OUT) == "No."
+
+
+@pytest.mark.parametrize(
+    ("message", "prompt", "answer"),
+    [
+        ("", 'This prompt was stopped by the policy "house".', 'This answer was stopped by the policy "house".'),
+        ("message: No.", "No.", "No."),
+        ("message: {prompt: Ask not., answer: Say not.}", "Ask not.", "Say not."),
+        ("message: {prompt: Ask not.}", "Ask not.", 'This answer was stopped by the policy "house".'),
+        ("message: {answer: Say not.}", 'This prompt was stopped by the policy "house".', "Say not."),
+    ],
+)
+def test_a_notice_says_what_was_stopped(message: str, prompt: str, answer: str) -> None:
+    """A prompt or an answer; a rule may have one message for both, or one for each."""
+    rules = f"version: 1\npolicy: house\nrules:\n  - id: a\n    words: [bomb]\n    action: block\n    {message}\n"
+    policies = compile_policies([Source("house.yaml", rules.encode())], hash_key=b"key")
+    rule = policies.rules[0]
+    assert (policies.message_for(rule, IN), policies.message_for(rule, OUT)) == (prompt, answer)

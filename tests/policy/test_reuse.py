@@ -15,11 +15,10 @@ from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy import reuse
-from proxy.policy.compile import Compilation
+from proxy.policy import compile as compile_module
+from proxy.policy.compile import Compilation, CompileCache, RuleCompiler, cache_key
 from proxy.policy.explain import Sample, outcome
 from proxy.policy.policyset import PolicySet
-from proxy.policy.reuse import Kept, Reuse, key_of
 from proxy.policy.schema import Examples
 from proxy.policy.source import Source
 
@@ -31,16 +30,16 @@ class Done(NamedTuple):
     """A load that went well."""
 
     policies: PolicySet
-    kept: Kept
+    cache: CompileCache
     tried: list[str]  # texts of the examples that were run
 
 
-def load(*policies: Spec, kept: Kept | None = None, shadow: bool = False) -> Done:
+def load(*policies: Spec, cache: CompileCache | None = None, shadow: bool = False) -> Done:
     """Load policies, each from a file of its own."""
     sources = [Source(f"{number}.json", json.dumps(policy).encode()) for number, policy in enumerate(policies)]
-    compilation = Compilation(sources, hash_key=b"key", kept=kept, shadow=shadow)
+    compilation = Compilation(sources, hash_key=b"key", cache=cache, shadow=shadow)
     done = compilation.run()
-    return Done(done, compilation.kept, [result.text for result in compilation.results])
+    return Done(done, compilation.cache, [result.text for result in compilation.results])
 
 
 def house(*rules: Spec, **keys: Any) -> Spec:
@@ -62,7 +61,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ids.append(match.rule.id)
         return compile_rule(match, *rest)
 
-    monkeypatch.setattr(reuse, "compile_rule", noting)
+    monkeypatch.setattr(compile_module, "compile_rule", noting)
     return ids
 
 
@@ -92,7 +91,7 @@ def test_only_what_has_changed_is_compiled_again(after: list[Spec], anew: list[s
     """Whatever is put before a rule, behind it, or instead of another one."""
     before = load(house(A, B, C))
     compiled.clear()
-    load(house(*after), kept=before.kept)
+    load(house(*after), cache=before.cache)
     assert compiled == anew
 
 
@@ -100,7 +99,7 @@ def test_what_a_kept_rule_finds_is_found_by_the_new_set() -> None:
     """Also where it has waited too long and ends the text by that: the finding's rule stands where it stands now."""
     late = {"id": "late", "pattern": "q[^k]*k", "action": "rewrite", "max_hold": 4, "on_overflow": "block"}
     before = load(house(late))
-    after = load(house(A, late), kept=before.kept)
+    after = load(house(A, late), cache=before.cache)
     (check,) = after.policies.plan(Direction.OUTPUT, model="m").checks(Kind.CONTENT)
     (finding,) = check.open().feed("q123456789", final=True).findings
     assert finding.rule.order == after.policies.rules[1].order
@@ -113,14 +112,14 @@ def test_the_examples_of_a_rule_that_has_not_changed_are_not_run_again() -> None
     assert before.tried == ["a 1", "b 1", "c 1"]
     rules[0] = word("a", examples={"hits": ["a 1", "a 2"]})
     rules[2] = word("c", fold=True, examples={"hits": ["c 1"]})
-    assert load(house(*rules), kept=before.kept).tried == ["a 1", "a 2", "c 1"]
+    assert load(house(*rules), cache=before.cache).tried == ["a 1", "a 2", "c 1"]
 
 
 def test_an_example_that_has_become_wrong_is_found() -> None:
     """The rule is the same, what is expected of it is not."""
     before = load(house(word("a", examples={"becomes": {"a": "[removed]"}})))
     with pytest.raises(PolicyError, match="becomes"):
-        load(house(word("a", examples={"becomes": {"a": "gone"}})), kept=before.kept)
+        load(house(word("a", examples={"becomes": {"a": "gone"}})), cache=before.cache)
 
 
 @pytest.mark.parametrize(
@@ -135,21 +134,21 @@ def test_a_new_rule_that_finds_an_old_label_is_refused(after: list[Spec]) -> Non
     """The label was looked at by the load before, but not with this rule."""
     before = load(house(word("a", replacement="[secret]"), word("b", replacement="[secret]")))
     with pytest.raises(PolicyError, match=r"its replacement `\[secret\]` is itself found by house/(secret|p)"):
-        load(house(*after), kept=before.kept)
+        load(house(*after), cache=before.cache)
 
 
 def test_a_new_label_that_an_old_rule_finds_is_refused() -> None:
     """The rule was looked at by the load before, but not with this label."""
     before = load(house(word("a"), word("secret")))
     with pytest.raises(PolicyError, match=r"its replacement `\[secret\]` is itself found by house/secret"):
-        load(house(word("a", replacement="[secret]"), word("secret")), kept=before.kept)
+        load(house(word("a", replacement="[secret]"), word("secret")), cache=before.cache)
 
 
 def test_a_rule_that_only_flagged_may_not_find_a_label_when_it_acts() -> None:
     """While it flagged, nothing was wrong with it."""
     before = load(house(word("a"), word("removed", action="flag")))
     with pytest.raises(PolicyError, match="is itself found by house/removed"):
-        load(house(word("a"), word("removed")), kept=before.kept)
+        load(house(word("a"), word("removed")), cache=before.cache)
 
 
 def test_a_rule_that_was_moved_has_its_new_place() -> None:
@@ -157,7 +156,7 @@ def test_a_rule_that_was_moved_has_its_new_place() -> None:
     long = {"id": "long", "pattern": "ab+", "action": "rewrite", "replacement": "L"}
     short = {"id": "short", "pattern": "b+c", "action": "rewrite", "replacement": "S"}
     before = load(house(long, short))
-    after = load(house(short, long), kept=before.kept)
+    after = load(house(short, long), cache=before.cache)
     assert [outcome(done.policies, Sample("abbc")).out for done in (before, after, before)] == ["L", "S", "L"]
     assert [rule.order for rule in after.policies.rules] == [1, 2]
 
@@ -167,7 +166,7 @@ def test_a_mode_is_never_that_of_the_load_before(mode: str) -> None:
     """A policy that only watches lets everything pass; one that is enforced does not."""
     other = "monitor" if mode == "enforce" else "enforce"
     before = load(house(word("a"), mode=other))
-    after = load(house(word("a"), mode=mode), kept=before.kept)
+    after = load(house(word("a"), mode=mode), cache=before.cache)
     assert outcome(after.policies, Sample("a")).out == ("[removed]" if mode == "enforce" else "a")
     assert after.policies.report == load(house(word("a"), mode=mode)).policies.report
 
@@ -175,32 +174,32 @@ def test_a_mode_is_never_that_of_the_load_before(mode: str) -> None:
 def test_a_load_that_fails_leaves_nothing() -> None:
     """What it compiled is not for the next one, and what it began with is as it was."""
     before = load(house(A))
-    known = dict(before.kept.rules)
+    known = dict(before.cache.rules)
     compilation = Compilation(
-        [Source("x.json", json.dumps(house(A, B, {**C, "pattern": "("})).encode())], hash_key=b"key", kept=before.kept
+        [Source("x.json", json.dumps(house(A, B, {**C, "pattern": "("})).encode())], hash_key=b"key", cache=before.cache
     )
     with pytest.raises(PolicyError):
         compilation.run()
-    assert not compilation.kept.rules
-    assert before.kept.rules == known
+    assert not compilation.cache.rules
+    assert before.cache.rules == known
 
 
 def test_what_is_kept_is_that_of_one_load() -> None:
     """A hundred loads, each with other rules and other labels: no more is kept than the last one has."""
-    kept = None
+    cache = None
     for number in range(100):
         rules = [word(f"w{n}", replacement=f"[label {n}]") for n in range(number, number + 5)]
-        kept = load(house(*rules), kept=kept).kept
-    assert kept is not None
-    assert (len(kept.rules), len(kept.clean)) == (5, 5)
+        cache = load(house(*rules), cache=cache).cache
+    assert cache is not None
+    assert (len(cache.rules), len(cache.clean)) == (5, 5)
 
 
 def test_two_rules_of_one_load_are_never_one() -> None:
     """Of two that are alike (their policies have one name, which is refused later) one is compiled anew."""
     match = MatchRule(Rule("p", "a", Action.REWRITE), "ab")
-    first, _ = Reuse(Kept(), no_pause).compiled(match, Examples())
-    again = Reuse(Kept({key_of(match, Examples()): first}), no_pause)
-    (one, known), (two, _) = again.compiled(match, Examples()), again.compiled(match, Examples())
+    first, _ = RuleCompiler(CompileCache(), no_pause).compile(match, Examples())
+    again = RuleCompiler(CompileCache({cache_key(match, Examples()): first}), no_pause)
+    (one, known), (two, _) = again.compile(match, Examples()), again.compile(match, Examples())
     assert known
     assert one == first != two
 
@@ -284,11 +283,11 @@ def shown(load: Callable[[], Done]) -> tuple[Any, Done | None]:
 @given(st.lists(POLICIES, min_size=2, max_size=5), st.data())
 def test_a_load_is_the_same_whatever_was_loaded_before(versions: list[Spec], data: st.DataObject) -> None:
     """Errors, rules, reports, and what becomes of texts: as if it were the first load."""
-    kept = None
+    cache = None
     for version in versions:
         rules = data.draw(st.permutations([*version["rules"], *versions[0]["rules"]]))
         edited = {**version, "rules": list({rule["id"]: rule for rule in rules}.values())}
         fresh, _ = shown(lambda: load(edited))  # noqa: B023
-        again, done = shown(lambda: load(edited, kept=kept))  # noqa: B023
+        again, done = shown(lambda: load(edited, cache=cache))  # noqa: B023
         assert again == fresh
-        kept = done.kept if done is not None else kept
+        cache = done.cache if done is not None else cache

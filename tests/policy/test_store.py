@@ -19,10 +19,12 @@ from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
-from proxy.policy import policyset, reuse
+from proxy.policy import compile as compile_module
+from proxy.policy import files, policyset
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over
+from tests.waiting import a_moment
 
 pytestmark = pytest.mark.anyio
 HASH_KEY = b"key"
@@ -170,7 +172,7 @@ async def test_a_new_version_is_ready_for_what_the_old_one_was_asked(
     assert Gate(checks()).feed("tnt x", final=True) == "tnt [removed]"
 
 
-async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
+async def test_a_version_that_is_fixed_costs_no_more_than_its_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rules of the set in force are known, whatever was tried in between."""
@@ -180,7 +182,7 @@ async def test_a_version_that_is_mended_costs_no_more_than_its_edit(
         compiled.append(match.rule.id)
         return compile_rule(match, pause)
 
-    monkeypatch.setattr(reuse, "compile_rule", noting)
+    monkeypatch.setattr(compile_module, "compile_rule", noting)
     store = await loaded(tmp_path, policy("bomb", "tnt"))
     (tmp_path / "a.yaml").write_text(policy("new", "removed", "bomb", "tnt"))
     assert await store.reload() is False
@@ -207,16 +209,16 @@ async def test_nobody_waits_for_a_long_collection(
     store = await loaded(tmp_path)
     calls: list[None] = []
     monkeypatch.setattr(gc, "collect", lambda: calls.append(None))
-    monkeypatch.setattr(store_module, "CHEAP", cheap)
+    monkeypatch.setattr(store_module, "MAX_GC_OBJECTS", cheap)
     await store.reload()
     assert bool(calls) is collected
 
 
 async def test_a_thread_that_computes_waits_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """When it rests, what the loop had to do by then is done, more than once."""
-    monkeypatch.setattr(store_module, "WORK", 0.0)
+    monkeypatch.setattr(store_module, "WORK_TIME", 0.0)
     loop = asyncio.get_running_loop()
-    rests = store_module._Rests(loop)
+    rests = store_module._CooperativeYield(loop)
     turns = 0
     computing = True
 
@@ -232,16 +234,16 @@ async def test_a_thread_that_computes_waits_for_the_loop(monkeypatch: pytest.Mon
         return turns - before
 
     turn()
-    assert await asyncio.to_thread(compute) >= store_module.TURNS
+    assert await asyncio.to_thread(compute) >= store_module.LOOP_TURNS
     computing = False
 
 
 def test_a_thread_that_computes_does_not_wait_for_a_loop_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy is being stopped: the load comes to its end."""
-    monkeypatch.setattr(store_module, "WORK", 0.0)
+    monkeypatch.setattr(store_module, "WORK_TIME", 0.0)
     loop = asyncio.new_event_loop()
     loop.close()
-    store_module._Rests(loop)()
+    store_module._CooperativeYield(loop)()
 
 
 EDITS = ("rename", "write", "broken", "empty", "gone")
@@ -281,33 +283,36 @@ async def test_no_request_ever_sees_half_a_policy(tmp_path: Path, seed: int) -> 
     for number in range(1, 12):
         edit(tmp_path / "a.yaml", chance.choice(EDITS), number)
         await store.refresh()
+        await a_moment()
     done.set()
     assert await asking > 100
 
 
-async def test_a_hundred_reloads_under_load(tmp_path: Path) -> None:
+async def test_a_hundred_reloads_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 streams run on while valid and broken versions come and go: no stream breaks, memory stays flat."""
+    monkeypatch.setattr(files, "PAUSE", 0.0)
     store = await loaded(tmp_path)
-    done = asyncio.Event()
+    done, beat = asyncio.Event(), asyncio.Event()  # at each beat every stream has its next token
     finished = 0
 
-    async def stream(number: int) -> None:
+    async def stream() -> None:
         nonlocal finished
         while not done.is_set():
             gate = Gate(store.current.plan(Direction.OUTPUT, model="m").checks(Kind.CONTENT))
             out = ""
             for token in ("a", " bo", "mb and", " a tn", "t", "."):
                 out += gate.feed(token)
-                await asyncio.sleep(0.05)
+                await beat.wait()
             out += gate.feed("", final=True)
             assert out in ("a [removed] and a tnt.", "a bomb and a [removed].")
             finished += 1
 
     async with asyncio.TaskGroup() as group:
-        for number in range(200):
-            group.create_task(stream(number))
+        streams = [group.create_task(stream()) for _ in range(200)]
         after_ten = 0
         for number in range(100):
+            beat.set()
+            beat.clear()
             broken = number % 3 == 2
             rename_over(tmp_path / "a.yaml", policy("tnt" if number % 2 else "bomb") + ("x: [" if broken else ""))
             assert await store.reload() is not broken
@@ -316,6 +321,10 @@ async def test_a_hundred_reloads_under_load(tmp_path: Path) -> None:
                 after_ten = after_ten or _traced()
         grown = _traced() - after_ten
         done.set()
+        while not all(stream.done() for stream in streams):
+            beat.set()
+            beat.clear()
+            await asyncio.sleep(0)
     tracemalloc.stop()
     assert (store.status.loads, store.status.failures) == (68, 33)
     assert finished >= 200

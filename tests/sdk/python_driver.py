@@ -24,9 +24,9 @@ from urllib.request import urlopen
 from tests.sdk import anthropic_ways, framework_ways, ollama_ways, openai_ways
 from tests.sdk.asking import CASES, Ask, Case, Told, Way
 from tests.sdk.ways import PYTHON
+from tests.waiting import PATIENCE
 
 RUNS: Final = {**openai_ways.RUNS, **anthropic_ways.RUNS, **ollama_ways.RUNS, **framework_ways.RUNS}
-COUNT_SECONDS: Final = 20.0
 
 
 def ask(way: Way, case: Case, url: str) -> Told:
@@ -44,7 +44,7 @@ def ask(way: Way, case: Case, url: str) -> Told:
 def requests_of(admin_urls: Iterable[str]) -> Counter[str]:
     """How many requests for each model the proxies have ended, once none is under way."""
     counts: Counter[str] = Counter()
-    deadline = monotonic() + COUNT_SECONDS
+    deadline = monotonic() + PATIENCE
     for url in admin_urls:
         while any(value for _, value in samples(url, "requests_in_flight")):
             assert monotonic() < deadline, "requests are under way at the proxy that nobody waits for"

@@ -14,7 +14,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-LIMIT = 10.0
+from tests.waiting import PATIENCE, stuck
+
+LIMIT = PATIENCE
 """Seconds that anything here may take; a hang is an error, never a wait."""
 
 
@@ -50,13 +52,12 @@ class Peer:
             await self._loop.sock_sendall(self._sock, piece)
             self.sent += len(piece)
 
-    async def flood(self, piece: bytes, times: int, patience: float = 0.2) -> None:
-        """Sends `piece` many times; sets `blocked` once the client has taken nothing for `patience` seconds."""
+    async def flood(self, piece: bytes, times: int) -> None:
+        """Sends `piece` many times; sets `blocked` once the client takes nothing any more."""
         for _ in range(times):
             send = asyncio.ensure_future(self.send(piece))
             try:
-                await asyncio.wait({send}, timeout=patience)
-                if not send.done():
+                if not self.blocked.is_set() and await stuck(send):
                     self.blocked.set()
                 await send
             finally:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import httptools
@@ -20,13 +21,17 @@ from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
-from proxy.server.exchange import Exchange
+from proxy.server.exchange.record import Exchange
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
-from tests.plain_http import NO_TLS
+from tests.plain_http import async_client
+from tests.waiting import PATIENCE
 
-WITHIN = 10.0
+WITHIN = PATIENCE
 """Seconds after which a test that waits has failed."""
+
+UNHURRIED: dict[str, Any] = dict.fromkeys(("header_timeout", "body_timeout", "connect_timeout"), PATIENCE)
+"""A busy machine may keep a test waiting for longer than a client may keep the proxy waiting."""
 
 T = TypeVar("T")
 
@@ -75,7 +80,7 @@ class Policies:
         """Before and after."""
         return self.prompt
 
-    def message_for(self, rule: Rule) -> str:
+    def message_for(self, rule: Rule, direction: Direction) -> str:
         """The notice."""
         return f"Stopped by {rule.policy}."
 
@@ -251,7 +256,7 @@ def head(path: str, *headers: str, method: str = "POST", host: str = "localhost"
 
 
 class Seen:
-    """Sees every exchange (see proxy.server.exchange.Observer)."""
+    """Sees every exchange (see proxy.server.exchange.record.Observer)."""
 
     def __init__(self) -> None:
         self.begun: list[Exchange] = []
@@ -324,6 +329,11 @@ class Proxy:
             await wire.send(data)
             return await wire.answer()
 
+    def later(self, seconds: float) -> None:
+        """What the proxy's clock does when nothing has happened for so many seconds; nobody has to wait for them."""
+        for timeouts in list(self.server.runtime._watchdog._running):
+            timeouts.check(perf_counter() + seconds)
+
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value; 0.0 if there is none."""
         return self.registry.get_sample_value(f"safety_proxy_{name}", labels) or 0.0
@@ -375,10 +385,10 @@ async def running(
     seen = Seen()
     store = Store(policies or Policies())
     url = upstream if isinstance(upstream, str) else upstream.url
-    defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0}
+    defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
     server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen])
-    async with server, httpx.AsyncClient(timeout=WITHIN, verify=NO_TLS) as client:
+    async with server, async_client() as client:
         yield Proxy(server, client, store, seen)
 
 

@@ -20,12 +20,14 @@ from proxy.server.app import Bound, serve
 from proxy.server.config import ServerConfig
 from tests.fakes import Answer, FakeUpstream, Stall, Wait, reply, sse
 from tests.server.running import Policies, Store, Wire, chat_body, chunk, events, head, running, said, soon
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
 Serving = asyncio.Task[None]
 BUSY = reply([*sse(chunk("Hello")), Stall()])
+GRACE = 10 * PATIENCE  # seconds: whoever waits for its end has failed before
 
 
 async def test_streams_end_with_an_error_event() -> None:
@@ -69,7 +71,7 @@ async def test_streams_may_finish_within_the_grace() -> None:
     go_on = asyncio.Event()
     first, *rest = sse(*said("Hello", " there"))[1:]
     answers = reply([first, Wait(go_on), *rest])
-    async with FakeUpstream(answers) as upstream, running(upstream, grace=10.0) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(answers) as upstream, running(upstream, grace=GRACE) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, chat_body())
         await wire.until(b"Hello")
         stopping = asyncio.ensure_future(proxy.server.stop())
@@ -86,7 +88,7 @@ async def test_readiness_ends_first() -> None:
     go_on = asyncio.Event()
     first, *rest = sse(*said("Hello"))[1:]
     answers = reply([first, Wait(go_on), *rest])
-    async with FakeUpstream(answers) as upstream, running(upstream, grace=10.0) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(answers) as upstream, running(upstream, grace=GRACE) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, chat_body())
         await wire.until(b"Hello")
         assert (await proxy.client.get(f"{proxy.admin_url}/readyz")).status_code == 200
@@ -111,15 +113,15 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
 async def test_idle_connections_end_at_once() -> None:
     """Connections that wait for a next request do not hold up the end."""
     answers = reply(sse(*said("Hello")))
-    async with FakeUpstream(answers) as upstream, running(upstream, grace=10.0) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(answers) as upstream, running(upstream, grace=GRACE) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, chat_body())
         await wire.answer()
-        await asyncio.wait_for(proxy.server.stop(), 2.0)
+        await soon(proxy.server.stop())
         assert await wire.ended() == b""
 
 
 async def test_a_port_in_use() -> None:
-    """A port in use is one clear line that says what and how to mend it."""
+    """A port in use is one clear line that says what and how to fix it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -177,7 +179,7 @@ async def test_a_second_signal_ends_the_grace() -> None:
     """A second SIGTERM ends the grace: streams get their error event at once."""
     async with (
         FakeUpstream(BUSY) as upstream,
-        served(upstream, Store(Policies()), grace=60.0) as (bound, serving),
+        served(upstream, Store(Policies()), grace=GRACE) as (bound, serving),
         await wire_to(bound) as wire,
     ):
         await wire.post(CHAT, chat_body())

@@ -7,13 +7,13 @@ import functools
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import httpx
 import httpx_aiohttp
 import pytest
 
-from proxy.server.transport import Http1Transport
+from proxy.server.upstream.transport import Http1Origin, Http1Transport
 from tests.plain_http import NO_TLS
 from tests.server.faulty_server import LIMIT, FaultyServer, Script
 
@@ -75,6 +75,31 @@ async def watched_loop() -> AsyncIterator[None]:
     finally:
         loop.set_exception_handler(before)
     assert unseen == []
+
+
+class Clock:
+    """The clock of an origin's only connection, which a test puts forward instead of waiting."""
+
+    def __init__(self, origin: Http1Origin) -> None:
+        (self._connection,) = origin._connections
+        self._passed = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._connection._loop = cast(asyncio.AbstractEventLoop, self)
+        assert self._connection._response is not None
+        self._connection._response._loop = cast(asyncio.AbstractEventLoop, self)
+
+    def forward(self, seconds: float) -> None:
+        """So much later: what the connection's timer does then."""
+        self._passed += seconds
+        self._connection._check_timer()
+
+    def time(self) -> float:
+        """The loop's, with what has passed."""
+        return self._loop.time() + self._passed
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the loop's own."""
+        return getattr(self._loop, name)
 
 
 def loops() -> list[Any]:

@@ -1,9 +1,8 @@
-"""What a policy can name: `detector: email`.
+"""What a policy can name: `detector: email`. Each finds candidates by their form, and judges them by what is around.
 
-detector.py  what a detector is
-patterns.py  its pattern as regular expressions, for whole texts and for their ends
-scan.py      it at work in a stream
-catalogue.py all of them
+A detector never changes a text, and it finds the same wherever the text is cut.
+Begin with `detector` (what a detector is), then `patterns` (its pattern as regular expressions, for whole texts and for
+their ends), `scan` (it at work in a stream) and `catalogue` (all of them).
 """
 
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass

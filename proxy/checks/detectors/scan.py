@@ -225,7 +225,7 @@ class DetectorScan:
         assert isinstance(mark, tuple)
         self._position, self._held, self._at, self._count, self.verdict = mark
 
-    def place(self) -> Hashable | None:
+    def state_key(self) -> Hashable | None:
         """What is undecided, and what the pattern can tell of the character before it."""
         held, at = self._held, self._at
         if self.verdict is not None or len(held) > MOST_OPEN:
@@ -236,10 +236,10 @@ class DetectorScan:
             held = self._pass.alike(held)
         return held, at, self._count
 
-    def resume(self, place: Hashable, position: int) -> int:
-        """Stand there again."""
-        assert isinstance(place, tuple)
-        self._held, self._at, self._count = place
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """Go to the state that has this key."""
+        assert isinstance(key, tuple)
+        self._held, self._at, self._count = key
         self._position = position
         return position - (len(self._held) - self._at) if self._pass.rule.holds else position
 

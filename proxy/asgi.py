@@ -1,0 +1,178 @@
+"""The proxy as ASGI applications, for a server of your choice: `uvicorn proxy.asgi:app`.
+
+app:   what chat apps connect to. admin: metrics, probes and reload, for an address that only operators reach.
+Settings come from the environment and safety-proxy.toml, as `safety-proxy serve` reads them. `create_app` and
+`create_admin` take them as an argument.
+
+Under another server that server's own limits hold for heads, trailers, slow clients and connections. `safety-proxy
+serve` adds what stock servers lack. Nobody here knows where another server listens. So clients of other machines are
+refused, unless the setting allow_remote_clients lets them in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import ExitStack, suppress
+
+import orjson
+
+from proxy.errors import PolicyError, SettingsError
+from proxy.server.http.request import AsgiApplication, Receive, Scope, Send
+from proxy.server.ops.decision_log import DecisionLog
+from proxy.server.ops.policy_watcher import PolicyWatcher
+from proxy.server.runtime import Runtime
+from proxy.settings import Settings, resolve
+from proxy.startup.configuration import server_config
+from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.policies import load, policy_folder
+
+__all__ = ["Application", "admin", "app", "create_admin", "create_app"]
+
+log = logging.getLogger("safety_proxy.server")
+
+FOREIGN_SERVER = (
+    "running under another ASGI server: limits for heads, slow clients and connections are that server's own; "
+    "clients of other machines are %s (setting allow_remote_clients)"
+)
+
+
+class SharedRuntime:
+    """One runtime for the applications of one process. It starts with the first of them and stops with the last."""
+
+    def __init__(self, settings: Settings | None) -> None:
+        """`settings`: None: those of the environment, read at the start."""
+        self._settings = settings
+        self._runtime: Runtime | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._stack = ExitStack()
+        self._users = 0
+        self._starting: asyncio.Lock | None = None
+
+    async def get(self) -> Runtime:
+        """The runtime, started if it was not. Raises SettingsError or PolicyError."""
+        if self._runtime is None:
+            self._starting = self._starting or asyncio.Lock()
+            async with self._starting:
+                if self._runtime is None:
+                    self._runtime = await self._start_or_stop()
+        return self._runtime
+
+    async def acquire(self) -> None:
+        """An application's lifespan begins. Raises SettingsError or PolicyError."""
+        await self.get()
+        self._users += 1
+
+    async def release(self) -> None:
+        """An application's lifespan ends; with the last one everything stops."""
+        self._users -= 1
+        if self._users <= 0:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop: running exchanges get their proper ends."""
+        runtime, self._runtime = self._runtime, None
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+        if runtime is not None:
+            runtime.interrupt()
+            await runtime.aclose()
+        self._stack.close()
+
+    async def _start_or_stop(self) -> Runtime:
+        """A start that fails leaves nothing running: the next request tries again."""
+        try:
+            return await self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    async def _start(self) -> Runtime:
+        settings = self._settings or resolve({}, os.environ).settings
+        url = await asyncio.to_thread(upstream_url, settings, self._stack)
+        key, empty = settings.hash_key, settings.allow_empty
+        folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
+        store = await load(folder, hash_key=key, allow_empty=empty)
+        shadow = None
+        if settings.shadow:
+            shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True)
+        stores = [one for one in (store, shadow) if one is not None]
+        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
+        log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
+        return Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
+
+
+class Application:
+    """One of the two applications, with its lifespan (ASGI, lifespan protocol 2.0).
+
+    Where nobody runs the lifespan, as below a mount of another application, it starts with its first request.
+    """
+
+    def __init__(self, shared: SharedRuntime, part: str) -> None:
+        """`part`: `app` or `admin`."""
+        self.shared = shared
+        self._part = part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope: http, websocket or lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        try:
+            runtime = await self.shared.get()
+        except (SettingsError, PolicyError) as error:
+            await _refuse_start(scope, send, error)
+            return
+        served: AsgiApplication = getattr(runtime, self._part)
+        await served(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """Stop what a first request has started, where no lifespan does."""
+        await self.shared.aclose()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.shared.acquire()
+        except (SettingsError, PolicyError) as error:
+            await send({"type": "lifespan.startup.failed", "message": _sentence(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        with suppress(asyncio.CancelledError):
+            await receive()
+        await self.shared.release()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(settings: Settings | None = None) -> Application:
+    """The chat side. `settings`: None: those of the environment and safety-proxy.toml, read at the start."""
+    return Application(SharedRuntime(settings), "app")
+
+
+def create_admin(beside: Application) -> Application:
+    """The operators' side of the same proxy, which shares policies and metrics with it."""
+    return Application(beside.shared, "admin")
+
+
+def _sentence(error: SettingsError | PolicyError) -> str:
+    problems = error.problems if isinstance(error, PolicyError) else [str(error)]
+    return "safety-proxy cannot start: " + "; ".join(problems)
+
+
+async def _refuse_start(scope: Scope, send: Send, error: SettingsError | PolicyError) -> None:
+    """Without a lifespan the first that hears of it is a client; the sentence goes to the log, as it names files."""
+    log.error("%s", _sentence(error))
+    if scope["type"] != "http":
+        return
+    message = {"message": "The proxy cannot start; its log says why", "type": "server_error", "code": "not_started"}
+    body = orjson.dumps({"error": message})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = create_app()
+admin = create_admin(app)

@@ -1,0 +1,260 @@
+"""JSON text in pieces, told apart: what is structure, and what is text that a reader of its values sees (RFC 8259)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import NamedTuple
+
+LONGEST_SCALAR = 4400  # characters; Python's own reader takes integers of at most 4300 digits
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_CONTENT = re.compile(r'[^"\\\x00-\x1f]*')
+_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
+_HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_LOW = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_LOW_BEGUN = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?")
+_DELIMITERS = frozenset(",]} \t\r\n")
+
+
+class Token(Enum):
+    """What a piece of the text is.
+
+    STRUCTURE: brackets, commas, colons and blanks; OPEN and CLOSE: the quotes around a string
+    TEXT:      characters of a string; ESCAPE: one escape in a string, both halves of a pair together
+    SCALAR:    a piece of a number or of true, false, null
+    PLAIN:     from here on it is no JSON
+    """
+
+    STRUCTURE = auto()
+    OPEN = auto()
+    CLOSE = auto()
+    TEXT = auto()
+    ESCAPE = auto()
+    SCALAR = auto()
+    PLAIN = auto()
+
+
+class State(Enum):
+    """What may come next. FIRST_ITEM and FIRST_KEY: or the end of the array or object that has just begun."""
+
+    VALUE = auto()
+    FIRST_ITEM = auto()
+    FIRST_KEY = auto()
+    KEY = auto()
+    COLON = auto()
+    AFTER = auto()  # a value
+    STRING = auto()
+    SCALAR = auto()
+    PLAIN = auto()
+
+
+_WANT_VALUE = (State.VALUE, State.FIRST_ITEM)
+_WANT_KEY = (State.FIRST_KEY, State.KEY)
+
+_MISSING = {State.VALUE: "null", State.KEY: '"":null', State.COLON: ":null"}
+
+# -- numbers and words, character by character: the state after each, and whether it may be the end
+
+_DIGITS = "0123456789"
+_NUMBER: dict[str, dict[str, str]] = {
+    "": {"-": "-", "0": "0", **dict.fromkeys(_DIGITS[1:], "1")},
+    "-": {"0": "0", **dict.fromkeys(_DIGITS[1:], "1")},
+    "0": {".": ".", "e": "e", "E": "e"},
+    "1": {**dict.fromkeys(_DIGITS, "1"), ".": ".", "e": "e", "E": "e"},
+    ".": dict.fromkeys(_DIGITS, ".1"),
+    ".1": {**dict.fromkeys(_DIGITS, ".1"), "e": "e", "E": "e"},
+    "e": {"+": "e+", "-": "e+", **dict.fromkeys(_DIGITS, "e1")},
+    "e+": dict.fromkeys(_DIGITS, "e1"),
+    "e1": dict.fromkeys(_DIGITS, "e1"),
+}
+_WORDS = {word[:i]: {word[i : i + 1]: word[: i + 1]} for word in ("true", "false", "null") for i in range(1, len(word))}
+_NEXT: dict[str, dict[str, str]] = {**_NUMBER, **_WORDS}
+_NEXT[""] = {**_NUMBER[""], "t": "t", "f": "f", "n": "n"}
+_ENDS = frozenset(("0", "1", ".1", "e1", "true", "false", "null"))
+
+
+class Place(NamedTuple):
+    """Where a JSON text stands: the open brackets, what may come next, and whether an open string is a key."""
+
+    stack: tuple[str, ...]
+    state: State
+    is_key: bool
+
+    def closing(self) -> str:
+        """The least that makes the text whole."""
+        brackets = "".join("}" if bracket == "{" else "]" for bracket in reversed(self.stack))
+        if self.state is State.STRING:
+            return f'":null{brackets}' if self.is_key else f'"{brackets}'
+        if self.state is State.PLAIN or (self.state is State.VALUE and not self.stack):
+            return ""
+        return _MISSING.get(self.state, "") + brackets
+
+
+class Lexer:
+    """Pieces of a JSON text in, tokens out: joined they are what was read, but for `pending`.
+
+    stack:   the brackets that are open, `{` or `[`
+    pending: half an escape at the end of what was read
+    is_key:  the string that was read last is a key
+    """
+
+    __slots__ = ("_before_scalar", "_scalar", "_scalar_size", "is_key", "pending", "stack", "state")
+
+    def __init__(self) -> None:
+        self.stack: list[str] = []
+        self.state = State.VALUE
+        self.pending = ""
+        self.is_key = False
+        self._scalar = ""
+        self._scalar_size = 0
+        self._before_scalar = State.VALUE
+
+    def feed(self, text: str) -> Iterator[tuple[Token, str]]:
+        """Read on. At each token the lexer stands right after it."""
+        text, self.pending = self.pending + text, ""
+        at, end = 0, len(text)
+        while at < end:
+            if self.state is State.STRING:
+                token, after = self._in_string(text, at)
+            elif self.state is State.SCALAR:
+                token, after = self._in_scalar(text, at)
+            elif self.state is State.PLAIN:
+                token, after = Token.PLAIN, end
+            else:
+                token, after = self._between(text, at)
+            if after > at:
+                yield token, text[at:after]
+            elif self.pending:
+                return
+            at = after
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was read is one whole JSON value, if nothing follows."""
+        scalar_ends = self.state is State.SCALAR and self._scalar in _ENDS
+        return not self.stack and (self.state is State.AFTER or scalar_ends)
+
+    def finish(self) -> Iterator[tuple[Token, str]]:
+        """Nothing follows: half a pair is an escape all the same, and half an escape is none."""
+        rest, self.pending = self.pending, ""
+        if rest:
+            yield (Token.ESCAPE if _ESCAPE.fullmatch(rest) else Token.PLAIN), rest
+
+    def place(self) -> Place:
+        """Where it stands. A scalar that has begun counts as not there yet."""
+        return self.place_before_scalar() if self.state is State.SCALAR else self._place(self.state)
+
+    def place_before_scalar(self) -> Place:
+        """Where it stood before the scalar of the last token."""
+        return self._place(self._before_scalar)
+
+    def _place(self, state: State) -> Place:
+        return Place(tuple(self.stack), state, self.is_key)
+
+    # -- one token each: which, and where it ends
+
+    def _in_string(self, text: str, at: int) -> tuple[Token, int]:
+        found = _CONTENT.match(text, at)
+        assert found is not None
+        if found.end() > at:
+            return Token.TEXT, found.end()
+        if text[at] == '"':
+            self.state = State.COLON if self.is_key else State.AFTER
+            return Token.CLOSE, at + 1
+        if text[at] != "\\":
+            return self._no_json(text)
+        return self._escape(text, at)
+
+    def _escape(self, text: str, at: int) -> tuple[Token, int]:
+        found = _ESCAPE.match(text, at)
+        if found is None:
+            begun = _ESCAPE_BEGUN.fullmatch(text, at)
+            return self._wait(text, at) if begun else self._no_json(text)
+        if _HIGH.fullmatch(found[0]):
+            low = _LOW.match(text, found.end())
+            if low is not None:
+                return Token.ESCAPE, low.end()
+            if _LOW_BEGUN.fullmatch(text, found.end()):
+                return self._wait(text, at)
+        return Token.ESCAPE, found.end()
+
+    def _wait(self, text: str, at: int) -> tuple[Token, int]:
+        self.pending = text[at:]
+        return Token.ESCAPE, at
+
+    def _in_scalar(self, text: str, at: int) -> tuple[Token, int]:
+        start = at
+        while at < len(text):
+            following = _NEXT.get(self._scalar, {}).get(text[at])
+            if following is None:
+                break
+            self._scalar = following
+            at += 1
+        self._scalar_size += at - start
+        too_long = self._scalar_size > LONGEST_SCALAR
+        if at == len(text) and not too_long:
+            return Token.SCALAR, at
+        ended = not too_long and self._scalar in _ENDS and text[at] in _DELIMITERS
+        self.state = State.AFTER if ended else State.PLAIN
+        if at > start:
+            return Token.SCALAR, at
+        return self._between(text, at) if ended else self._no_json(text)
+
+    def _between(self, text: str, at: int) -> tuple[Token, int]:
+        """Structure up to the next value or key, or that begins."""
+        start = at
+        while True:
+            found = _SPACE.match(text, at)
+            assert found is not None
+            at = found.end()
+            if at == len(text):
+                return Token.STRUCTURE, at
+            char = text[at]
+            if self._takes(char):
+                at += 1
+                continue
+            if at > start:
+                return Token.STRUCTURE, at
+            return self._begin(text, at, char)
+
+    def _begin(self, text: str, at: int, char: str) -> tuple[Token, int]:
+        """A string or a scalar, or what is no JSON."""
+        wants_value, wants_key = self.state in _WANT_VALUE, self.state in _WANT_KEY
+        if char == '"' and (wants_value or wants_key):
+            self.is_key = wants_key
+            self.state = State.STRING
+            return Token.OPEN, at + 1
+        if wants_value and char in _NEXT[""]:
+            self._before_scalar, self.state = self.state, State.SCALAR
+            self._scalar, self._scalar_size = "", 0
+            return self._in_scalar(text, at)
+        return self._no_json(text)
+
+    def _takes(self, char: str) -> bool:
+        """Go on past a bracket, a comma or a colon, if it may stand here."""
+        state, stack = self.state, self.stack
+        if char in "{[" and state in _WANT_VALUE:
+            stack.append(char)
+            self.state = State.FIRST_KEY if char == "{" else State.FIRST_ITEM
+        elif char == ":" and state is State.COLON:
+            self.state = State.VALUE
+        elif char == "," and state is State.AFTER and stack:
+            self.state = State.KEY if stack[-1] == "{" else State.VALUE
+        elif char in "}]" and self._may_close(char):
+            stack.pop()
+            self.state = State.AFTER
+        else:
+            return False
+        return True
+
+    def _may_close(self, char: str) -> bool:
+        if not self.stack or self.stack[-1] != ("{" if char == "}" else "["):
+            return False
+        return self.state in (State.AFTER, State.FIRST_KEY if char == "}" else State.FIRST_ITEM)
+
+    def _no_json(self, text: str) -> tuple[Token, int]:
+        self.state = State.PLAIN
+        return Token.PLAIN, len(text)

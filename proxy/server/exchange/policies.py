@@ -1,0 +1,85 @@
+"""The policies of one exchange: those in force when it begins, and the shadow policies beside them. It keeps them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy.core.types import Direction, Rule
+from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
+from proxy.policy.policyset import PolicySet
+
+MAX_CACHED = 1000  # plans; names of models come from clients, so there may be any number of them
+
+
+class Store(Protocol):
+    """Holds the set in force: `proxy.policy.store.PolicyStore`."""
+
+    @property
+    def current(self) -> PolicySet:
+        """The set in force."""
+
+
+class Snapshot:
+    """Both sets as one. A plan is made once, so all exchanges share its compiled checks."""
+
+    def __init__(self, policies: PolicySet, shadow: PolicySet | None = None) -> None:
+        self.policies = policies
+        self.shadow = shadow
+        self.revision = policies.revision
+        self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
+        self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
+        self._prompts: dict[str, tuple[str, str]] = {}
+        self._combined: dict[tuple[Plan, Plan], Plan] = {}
+
+    def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
+        """The checks for a text. `template`: what is known of the model's chat template."""
+        key = (direction, model, role, template)
+        cached = self._plans.get(key)
+        if cached is None:
+            cached = self._find_plan(direction, model, role, template)
+            if len(self._plans) < MAX_CACHED:
+                self._plans[key] = cached
+        return cached
+
+    def system_prompt(self, model: str) -> tuple[str, str]:
+        """The operator's texts before and after the client's system text. Both may be empty."""
+        cached = self._prompts.get(model)
+        if cached is None:
+            cached = self.policies.system_prompt(model)
+            if len(self._prompts) < MAX_CACHED:
+                self._prompts[model] = cached
+        return cached
+
+    def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
+        plan = self.policies.plan(direction, model=model, role=role, template=template)
+        if self.shadow is None:
+            return plan
+        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template))
+        cached = self._combined.get(both)
+        if cached is None:
+            if len(self._combined) >= MAX_CACHED:
+                self._combined.clear()
+            cached = self._combined[both] = plan.beside(both[1])
+        return cached
+
+    def message_for(self, rule: Rule, direction: Direction) -> str:
+        """What a person reads in place of what the rule stopped."""
+        return self.policies.message_for(rule, direction)
+
+
+class ActivePolicies:
+    """Gives each exchange its snapshot."""
+
+    def __init__(self, store: Store, shadow: Store | None = None) -> None:
+        self._store = store
+        self._shadow = shadow
+        self._latest: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """The sets that are in force now."""
+        policies = self._store.current
+        shadow = self._shadow.current if self._shadow is not None else None
+        latest = self._latest
+        if latest is None or latest.policies is not policies or latest.shadow is not shadow:
+            latest = self._latest = Snapshot(policies, shadow)
+        return latest

@@ -1,0 +1,277 @@
+"""A request's texts before they go upstream: judged as the model will read them, then written back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from proxy.checks.markers import family_of
+from proxy.core.check import Check
+from proxy.core.guard import CHECK_FAILED
+from proxy.core.prompt import SLICE, Located, PromptScan
+from proxy.core.types import Action, Finding, Kind, Rule
+from proxy.dialects.base import InputText, Notice
+from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
+from proxy.server.exchange.record import Exchange, Outcome
+
+UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
+OPENING = 64  # to begin with a text takes as long as so many characters
+PASSES = 8  # rewriting may bring up new matches; a rule set that never comes to rest ends the request
+SHORT = 200  # characters of a text that is remembered when nothing was found in it: a name, a word of a tool's schema
+REMEMBERED = 4096  # such texts of one plan
+
+
+class InputPlan(Protocol):
+    """What a policy set says about texts of one role."""
+
+    def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
+        """The checks for text of this kind."""
+
+    def markers(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
+        """The checks for markers of chat templates alone."""
+
+    @property
+    def history(self) -> str:
+        """What a block in an earlier turn does: `replace` or `block`."""
+
+    @property
+    def admitted(self) -> set[tuple[Kind, str]]:
+        """Short texts in which nothing was found, remembered for the next request: tools come with each."""
+
+
+class Blocked(Exception):
+    """A rule refuses the request."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.rule.name)
+        self.finding = finding
+
+
+class _NotJudged(Blocked):
+    """What the texts say could not be decided: fail closed."""
+
+
+async def judge_request(
+    texts: Sequence[InputText],
+    joiner: str,
+    plan_for: Callable[[str], InputPlan],
+    notice: Notice,
+    exchange: Exchange,
+    block_history: bool = False,
+    answer_notice: Notice | None = None,
+) -> None:
+    """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
+
+    Texts of one group are judged joined, because the model reads them so, whatever stands between them in the request:
+    a backend takes tool results and thinking out of the middle of a message. A block in a text of an earlier turn puts
+    the notice in that text's place, so that the conversation can go on, unless `history` says block. A block that needs
+    a new text ends the request. `answer_notice` stands in place of what the model said.
+    """
+    if len(texts) > MOST_TEXTS:
+        raise too_many_texts(texts[MOST_TEXTS].param)
+    pace = _Pace()
+    groups: dict[tuple[str, int, Kind, bool, str], list[InputText]] = {}
+    for text in texts:
+        alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
+        groups.setdefault((text.role, text.group, text.kind, text.is_name, alone), []).append(text)
+        await pace.step(OPENING)
+    for (role, _, kind, _, _), group in groups.items():
+        await pace.step(OPENING)
+        plan = plan_for(role)
+        checks = tuple(plan.checks(kind, group[0].escaped))
+        if checks and not (len(group) == 1 and _passes(group[0], kind, plan.admitted, checks)):
+            strict = block_history or plan.history == "block"
+            earlier = 0 if strict else _count_earlier(group)
+            own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
+            await _Group(group, earlier, joiner, checks, own_notice, exchange, pace).settle()
+
+
+def _count_earlier(group: Sequence[InputText]) -> int:
+    """How many texts stand before the first new one."""
+    return next((i for i, text in enumerate(group) if text.newest), len(group))
+
+
+def _passes(text: InputText, kind: Kind, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
+    """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
+    if len(text.text) > SHORT or text.escaped:
+        return False
+    asked = kind, text.text
+    if asked in known:
+        return True
+    try:
+        if any(check.open().feed(text.text, final=True).findings for check in checks):
+            return False
+    except Exception:  # it will be told where the text is looked at closely
+        return False
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known.add(asked)
+    return True
+
+
+class _Pace:
+    """Lets other streams run after every SLICE characters, not after every text."""
+
+    def __init__(self) -> None:
+        self._since = 0
+
+    async def step(self, characters: int) -> None:
+        self._since += characters
+        if self._since >= SLICE:
+            self._since = 0
+            await asyncio.sleep(0)
+
+
+class _Group:
+    """Texts that the model reads as one: first those from earlier turns, then those that are new.
+
+    earlier: how many of them are from earlier turns; the notice may take their place
+    """
+
+    def __init__(
+        self,
+        texts: list[InputText],
+        earlier: int,
+        joiner: str,
+        checks: tuple[Check, ...],
+        notice: Notice,
+        exchange: Exchange,
+        pace: _Pace,
+    ) -> None:
+        self._texts = texts
+        self._earlier = earlier
+        self._joiner = joiner
+        self._checks = checks
+        self._notice = notice
+        self._exchange = exchange
+        self._pace = pace
+        self._changes = 0  # passes that changed something
+        self._replaced: set[int] = set()
+        self._reported: set[tuple[int, Rule]] = set()
+
+    async def settle(self) -> None:
+        """Until nothing changes any more: what is sent is what was judged. Raises Blocked when a new text is refused.
+
+        Where the checks fail, or rewriting does not come to rest, the notice takes the place of earlier texts.
+        """
+        while True:
+            try:
+                return await self._rest_in_both()
+            except _NotJudged as problem:
+                replaced = await self._replace_unjudged(problem.finding)
+                self._exchange.note("history" if replaced else "input", problem.finding)
+                if not replaced:
+                    raise
+
+    async def _rest_in_both(self) -> None:
+        """Read with the joiner and without: there are templates that put nothing between a message's parts."""
+        self._changes = 0
+        await self._rests(self._joiner)
+        if len(self._texts) > 1 and self._joiner:
+            while await self._rests("") and await self._rests(self._joiner):
+                pass
+
+    async def _rests(self, joiner: str) -> bool:
+        """One reading, until nothing changes in it any more. Whether anything did."""
+        before = self._changes
+        while await self._pass(joiner):
+            self._changes += 1
+            if self._changes > PASSES:
+                raise _NotJudged(Finding(0, 0, UNSTABLE))
+        return self._changes > before
+
+    async def _pass(self, joiner: str) -> bool:
+        """Judge all texts once; blocked texts of earlier turns are replaced. Whether any has changed."""
+        texts = [text.text for text in self._texts]
+        scan = PromptScan(texts, joiner, self._checks, self._texts[0].escaped, self._earlier)
+        changed = False
+        await self._work(scan.run(), scan)
+        while scan.blocked is not None:
+            part, finding = await self._to_replace(scan, scan.blocked)
+            self._put_notice(part, finding)
+            scan.replace(part, self._texts[part].text)
+            changed = True
+            await self._work(scan.run(), scan)
+        await self._work(scan.apply_rewrites(), scan)
+        return self._write_back(scan.parts) or changed
+
+    async def _to_replace(self, scan: PromptScan, blocked: Located) -> Located:
+        """Which text of an earlier turn the notice is to replace. Raises Blocked when the block needs a new text.
+
+        It needs one when the earlier texts alone would not be blocked.
+        """
+        finding = blocked.finding
+        if blocked.part < self._earlier and scan.past_earlier:
+            await self._work(scan.run_earlier(), scan)
+        if blocked.part >= self._earlier or scan.blocked is None:
+            raise Blocked(finding)
+        for part in scan.blocked_parts:
+            if part not in self._replaced:
+                return Located(part, scan.blocked.finding)
+        raise Blocked(finding)  # the notice itself is blocked
+
+    async def _replace_unjudged(self, finding: Finding) -> bool:
+        """Put the notice in place of earlier texts: of those that fail alone, else of all. False: that cannot help."""
+        left = [part for part in range(len(self._texts)) if part not in self._replaced]
+        failing = [part for part in left if finding.rule is CHECK_FAILED and await self._fails(part)]
+        hidden = failing or [part for part in left if part < self._earlier]
+        if not hidden or hidden[-1] >= self._earlier:
+            return False
+        for part in hidden:
+            self._put_notice(part, finding)
+        return True
+
+    async def _fails(self, part: int) -> bool:
+        """Whether a check fails on a text that stands alone."""
+        text = self._texts[part]
+        try:
+            for characters in PromptScan([text.text], "", self._checks, text.escaped).run():
+                await self._pace.step(characters)
+        except Exception:
+            return True
+        return False
+
+    async def _work(self, steps: Iterator[int], scan: PromptScan) -> None:
+        """Take the steps, and tell what is found. A check that raises blocks: fail closed."""
+        seen: set[tuple[int, Rule]] = set()
+        try:
+            for characters in steps:
+                self._report(scan.new_findings(), seen)
+                await self._pace.step(characters)
+        except Exception as error:
+            self._exchange.check_errors.append(error)
+            raise _NotJudged(Finding(0, 0, CHECK_FAILED)) from None
+        self._report(scan.new_findings(), seen)
+        self._reported |= seen
+
+    def _report(self, found: Iterable[Located], seen: set[tuple[int, Rule]]) -> None:
+        """What was found, once: what is read again is seen again, so that adds only what is new in its text."""
+        for part, finding in found:
+            if (part, finding.rule) in self._reported:
+                continue
+            seen.add((part, finding.rule))
+            self._exchange.note("input" if self._texts[part].newest else "history", finding)
+            if finding.rule.holds and finding.rule.replacement.insert:
+                self._count_marker(self._texts[part].text[finding.start : finding.end])
+
+    def _count_marker(self, text: str) -> None:
+        markers, family = self._exchange.markers, family_of(text)
+        markers[family] = markers.get(family, 0) + 1
+
+    def _put_notice(self, part: int, finding: Finding) -> None:
+        """The notice takes the place of a text; in a call's arguments as JSON, which the model server will parse."""
+        self._replaced.add(part)
+        text, notice = self._texts[part], self._notice(finding)
+        text.put(json.dumps({"notice": notice}, ensure_ascii=False) if text.escaped else notice)
+        self._exchange.outcome = Outcome.REWRITTEN
+
+    def _write_back(self, parts: Sequence[str]) -> bool:
+        """Whether anything was rewritten."""
+        changed = False
+        for text, part in zip(self._texts, parts, strict=True):
+            if part is not text.text:
+                text.put(part)
+                changed = True
+        return changed

@@ -1,0 +1,152 @@
+"""What happened in one exchange: plain numbers while it runs, which observers read once at its end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import perf_counter
+from typing import Protocol
+
+from proxy.core.guard import Guard
+from proxy.core.types import Action, Ending, Finding, Kind
+from proxy.dialects.base import Answer
+from proxy.errors import UpstreamError
+from proxy.server.http.request import new_id
+
+DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
+
+log = logging.getLogger("safety_proxy.server")
+
+
+class Outcome(StrEnum):
+    """How an exchange ended."""
+
+    ALLOWED = "allowed"
+    REWRITTEN = "rewritten"
+    BLOCKED = "blocked"
+    REJECTED = "rejected"
+    UPSTREAM_ERROR = "upstream_error"
+    PROXY_ERROR = "proxy_error"
+    CLIENT_CANCELLED = "client_cancelled"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
+
+    revision:       of the policies in force when this exchange began; it keeps them
+    request_read:   the whole body has arrived
+    sent_upstream:  the prompt has been judged, and the request is sent
+    upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
+    client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
+    max_held:       most characters that waited for a verdict at once; held_seconds: how long any waited, in all
+    held_since:     since when characters wait; 0.0: none does
+    events:         frames of model text; most model servers send one for each token
+    found:          every finding, by direction: input, history, output, reasoning, tool_call
+    markers:        chat template markers in the prompt that became plain text, by family
+    prompt_cut:     the model server counted so few tokens that it has cut the prompt
+    check_errors:   checks that raised
+    asked:          the method and URL of the request to the model server, for the log
+    upstream_reason: why the model server failed, as a word for metrics
+    """
+
+    endpoint: str
+    revision: str = ""
+    id: str = field(default_factory=new_id)
+    model: str = ""
+    stream: bool = False
+    status: int = 0
+    outcome: Outcome = Outcome.ALLOWED
+    began: float = field(default_factory=perf_counter)
+    request_read: float = 0.0
+    sent_upstream: float = 0.0
+    upstream_bytes: float = 0.0
+    upstream_text: float = 0.0
+    client_bytes: float = 0.0
+    client_text: float = 0.0
+    ended: float = 0.0
+    max_held: int = 0
+    held_seconds: float = 0.0
+    held_since: float = 0.0
+    events: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    found: list[tuple[str, Finding]] = field(default_factory=list)
+    markers: dict[str, int] = field(default_factory=dict)
+    prompt_cut: bool = False
+    check_errors: list[Exception] = field(default_factory=list)
+    asked: str = ""
+    upstream_reason: str = ""
+
+    def note(self, direction: str, finding: Finding) -> None:
+        """Add a finding. A rewrite makes this a rewritten exchange."""
+        self.found.append((direction, finding))
+        rule = finding.rule
+        if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
+            self.outcome = Outcome.REWRITTEN
+
+    def record_first_sent(self, now: float) -> None:
+        """Bytes have been sent to the client, and no model text before them."""
+        self.client_bytes = self.client_bytes or now
+        if self.upstream_text:
+            self.client_text = now
+
+    def record_held(self, held: int, now: float) -> None:
+        """So many characters of the answer wait for a verdict now."""
+        if held > self.max_held:
+            self.max_held = held
+        if self.held_since and not held:
+            self.held_seconds += now - self.held_since
+            self.held_since = 0.0
+        elif held and not self.held_since:
+            self.held_since = now
+
+    @property
+    def action(self) -> str:
+        """The strongest action of any rule so far, for a header: allow, flag, rewrite or block."""
+        if self.outcome is Outcome.BLOCKED:
+            return "block"
+        if self.outcome is Outcome.REWRITTEN:
+            return "rewrite"
+        return "flag" if self.found else "allow"
+
+    @property
+    def added_to_first_text(self) -> float | None:
+        """Seconds that the proxy added before the client got the first text; None: no text came."""
+        if not (self.client_text and self.sent_upstream):
+            return None
+        return (self.sent_upstream - self.request_read) + (self.client_text - self.upstream_text)
+
+
+class Observer(Protocol):
+    """Counts exchanges, or logs them."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """An exchange has begun."""
+
+    def end(self, exchange: Exchange) -> None:
+        """It has ended and will not change any more."""
+
+
+def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
+    """The answer has ended: record what the guard saw, and the outcome if none is recorded yet."""
+    exchange.events = answer.events
+    exchange.check_errors += guard.errors
+    for channel, finding in guard.findings():
+        exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
+    if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
+        return
+    if guard.blocked_choices:
+        filtered = any(finding.rule.ending is Ending.FILTERED for finding in guard.blocked_choices.values())
+        exchange.outcome = Outcome.BLOCKED if filtered else Outcome.REWRITTEN
+    elif answer.failed is not None:
+        exchange.outcome = Outcome.UPSTREAM_ERROR
+        exchange.upstream_reason = answer.failed.reason
+        log_failure(exchange, answer.failed)
+
+
+def log_failure(exchange: Exchange, error: UpstreamError) -> None:
+    """Log one line: what the model server was asked, and what went wrong."""
+    asked = f"{exchange.asked}: " if exchange.asked else ""
+    log.warning("request %s: %s%s (%s)", exchange.id, asked, error.for_log, error.__cause__ or error.reason)

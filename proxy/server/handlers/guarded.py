@@ -1,0 +1,434 @@
+"""One guarded exchange: read and judge the request, ask the model server, stream its answer back. `_forward` is the
+loop through which every event goes.
+
+Whatever goes wrong, the client gets a proper end: an error body if no head has been sent yet, else an error event.
+The upstream is closed at once when a rule ends the answer, when the client leaves, and when anything fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import NamedTuple
+
+from proxy.core.guard import Guard
+from proxy.core.types import Direction, Finding, Rule
+from proxy.dialects.base import Answer, Dialect, Options, Request
+from proxy.errors import ClientError, UpstreamBroken, UpstreamError
+from proxy.policy.plan import UNKNOWN, Plan
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.headers import response_headers
+from proxy.server.exchange.policies import ActivePolicies
+from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
+from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.http.body import ClientGone
+from proxy.server.http.headers import Headers
+from proxy.server.http.request import RequestContext
+from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.models.cloud_models import CloudModels
+from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
+from proxy.server.routing.routes import Route, RouteMatch
+from proxy.server.upstream import response as upstream_response
+from proxy.server.upstream.client import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamResponse,
+    keep_or_abort,
+    shown_url,
+    to_upstream_error,
+)
+from proxy.server.upstream.headers import UpstreamHeaders, plain_query
+
+log = logging.getLogger("safety_proxy.server")
+
+STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
+LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
+
+
+class Models(NamedTuple):
+    """What is known of the model server's models."""
+
+    templates: ChatTemplates
+    contexts: ContextLengths
+    cloud: CloudModels
+
+
+class GuardedHandler:
+    """Serves guarded paths. Holds what all exchanges share."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        policies: ActivePolicies,
+        upstream: Upstream,
+        watchdog: Watchdog,
+        observers: Sequence[Observer],
+        models: Models,
+    ) -> None:
+        self.config = config
+        self.policies = policies
+        self.upstream = upstream
+        self.watchdog = watchdog
+        self.observers = observers
+        self.models = models
+        self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
+        self.where = shown_url(config.upstream)
+
+    def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
+        """Serve one exchange."""
+        assert match.route is not None
+        return GuardedExchange(self, match.route, context).run()
+
+
+class GuardedExchange:
+    """One exchange, from its first byte to its last."""
+
+    __slots__ = (
+        "_answer",
+        "_config",
+        "_context",
+        "_dialect",
+        "_guard",
+        "_handler",
+        "_plan",
+        "_policies",
+        "_prompt_characters",
+        "_request",
+        "_response",
+        "_template",
+        "exchange",
+        "timeouts",
+    )
+
+    def __init__(self, handler: GuardedHandler, route: Route, context: RequestContext) -> None:
+        assert route.dialect is not None
+        self._handler = handler
+        self._config = handler.config
+        self._dialect: Dialect = route.dialect
+        self._context = context
+        self._policies = handler.policies.snapshot()
+        self._plan: Plan | None = None  # for the answer
+        self._template = UNKNOWN
+        self._prompt_characters = 0  # of the prompt, once it has been judged
+        self._request: Request | None = None
+        self._answer: Answer | None = None
+        self._guard: Guard | None = None
+        self._response: UpstreamResponse | None = None
+        self.timeouts = ExchangeTimeouts(context, handler.watchdog)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id)
+
+    async def run(self) -> None:
+        """Serve it. Every way in which it can end is here."""
+        exchange = self.exchange
+        for observer in self._handler.observers:
+            observer.begin(exchange)
+        try:
+            await self._serve()
+        except ClientGone:
+            exchange.outcome = Outcome.CLIENT_CANCELLED
+        except Blocked as block:
+            await self._refuse_prompt(block.finding)
+        except ClientError as error:
+            exchange.outcome = Outcome.REJECTED
+            await self._reply_error(error)
+        except UpstreamError as error:
+            await self._fail(error)
+        except asyncio.CancelledError:
+            self.timeouts.uncancel()
+            await self._interrupted(self.timeouts.reason)
+        except Exception as error:
+            log.exception("exchange %s failed", exchange.id)
+            exchange.check_errors.append(error)
+            await self._fail(UpstreamError("The proxy failed; its log says why", "internal", 500), Outcome.PROXY_ERROR)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.timeouts.close()
+        self._abort_upstream()
+        self.exchange.ended = perf_counter()
+        self._record_outcome()
+        self._answer = None  # it refers back to this object: so both are freed without the garbage collector
+        for observer in self._handler.observers:
+            observer.end(self.exchange)
+
+    # The request
+
+    async def _serve(self) -> None:
+        request = await self._read()
+        await self._judge(request)
+        self._prompt_characters = sum([len(text.text) for text in request.texts])
+        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await self._handler.models.contexts.check(request.model, self._prompt_characters)
+        if not self._config.options.allow_cloud_models:
+            await self._handler.models.cloud.refuse_remote(request.model)
+        assert self._plan is not None
+        self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
+        self._answer = answer = self._dialect.answer(request, guard, self._notice)
+        response = await self._ask(request)
+        self._drop_request(request)
+        shape = await upstream_response.check(response, self._dialect, guard)
+        if shape is upstream_response.Shape.WHOLE:
+            await self._send_whole(response, answer)
+        else:
+            await self._stream_response(response, answer)
+        if not request.stream:
+            await self._reply_whole(answer)
+
+    async def _read(self) -> Request:
+        """Read and parse the request."""
+        config = self._config
+        body = await self._context.read(config.max_body, config.body_timeout)
+        self.exchange.request_read = perf_counter()
+        self.timeouts.watch_client(self._abort_upstream)
+        if len(body) > config.offload:
+            request = await asyncio.to_thread(self._dialect.parse, body, config.options)
+        else:
+            request = self._dialect.parse(body, config.options)
+        options = self._options_for(request.model)
+        if options is not config.options:
+            request = self._dialect.parse(body, options)
+        self._request = request
+        self.exchange.model = request.model
+        self.exchange.stream = request.stream
+        return request
+
+    def _options_for(self, model: str) -> Options:
+        """The operator's options, less what the policies forbid for this model."""
+        options, policies = self._config.options, self._policies
+        if policies.looks_at_templates:
+            self._template = self._handler.models.templates.get(model)
+        self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        if options.logprobs and self._plan.any_output_rule:
+            options = replace(options, logprobs=False)
+        if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
+            options = replace(options, allow_images=False)
+        return options
+
+    async def _judge(self, request: Request) -> None:
+        strict = self._config.history == "block"
+        await judge_request(
+            request.texts,
+            request.joiner,
+            self._plan_for,
+            self._prompt_notice,
+            self.exchange,
+            strict,
+            answer_notice=self._notice,
+        )
+        before, after = self._policies.system_prompt(request.model)
+        if before or after:
+            self._dialect.instruct(request, before, after)
+
+    def _drop_request(self, request: Request) -> None:
+        """Free what has been sent upstream: a conversation may be long, and the answer may take minutes."""
+        for key in CONVERSATION:
+            request.body.pop(key, None)
+        request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
+        self._context.forget_headers()
+
+    def _plan_for(self, role: str) -> InputPlan:
+        assert self._request is not None
+        return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+
+    def _notice(self, finding: Finding) -> str:
+        """For an answer that a rule has ended."""
+        return self._notice_for(finding.rule, Direction.OUTPUT)
+
+    def _prompt_notice(self, finding: Finding) -> str:
+        """For a prompt that a rule refuses."""
+        return self._notice_for(finding.rule, Direction.INPUT)
+
+    def _notice_for(self, rule: Rule, direction: Direction) -> str:
+        message = self._policies.message_for(rule, direction)
+        return f"{message} (policy {rule.policy}, request {self.exchange.id})"
+
+    async def _ask(self, request: Request) -> UpstreamResponse:
+        context = self._context
+        query = plain_query(context.query)
+        path = request.path.encode() + (b"?" + query if query else b"")
+        headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        body = self._dialect.upstream_body(request)
+        self.exchange.asked = f"POST {self._handler.where}{request.path}"
+        self.exchange.sent_upstream = perf_counter()
+        self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
+        try:
+            self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
+        except TRANSPORT_ERRORS as error:
+            raise to_upstream_error(error) from error
+        return response
+
+    # The response
+
+    async def _stream_response(self, response: UpstreamResponse, answer: Answer) -> None:
+        """Send the answer as it comes, then its end."""
+        end = await self._forward(response, answer)
+        self._release_upstream(answer)
+        if self.exchange.stream:
+            await self._send(end, last=True)
+
+    async def _forward(self, response: UpstreamResponse, answer: Answer) -> bytes:
+        """Forward events until the answer is complete; returns the bytes that end it. `_on_data` does the work of each
+        read. Here is what has to be awaited."""
+        try:
+            while True:
+                unsent = await response.pump(self._on_data)
+                if unsent is None:
+                    end = answer.finish()
+                    self._record_timing(answer, perf_counter())
+                    return end
+                if answer.done:
+                    return unsent
+                await self._send(unsent)
+                self.timeouts.last_received = self._context.last_sent
+        except TRANSPORT_ERRORS as error:
+            return answer.finish(to_upstream_error(error, after_head=True))
+
+    def _on_data(self, data: bytes) -> bytes | None:
+        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited."""
+        answer, exchange = self._answer, self.exchange
+        assert answer is not None
+        self.timeouts.last_received = now = perf_counter()
+        out = answer.feed(data)
+        exchange.bytes_received += len(data)
+        if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
+            self._record_timing(answer, now)
+        if answer.done:
+            return out
+        if out:
+            if not self._context.try_write(out):
+                return out
+            self._record_sent(len(out))
+        elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
+            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+        return None
+
+    def _record_timing(self, answer: Answer, now: float) -> None:
+        """Record what does not happen at each read: first bytes, first text, and how much text is held."""
+        exchange = self.exchange
+        if not exchange.upstream_bytes:
+            exchange.upstream_bytes = now
+            self.timeouts.first_byte_received()
+        if answer.events and not exchange.upstream_text:
+            exchange.upstream_text = now
+        exchange.record_held(answer.guard.held, now)
+
+    def _record_sent(self, size: int) -> None:
+        exchange = self.exchange
+        exchange.bytes_sent += size
+        if not exchange.client_text:
+            exchange.record_first_sent(self._context.last_sent)
+
+    async def _send(self, out: bytes, last: bool = False) -> None:
+        context = self._context
+        if not context.started:
+            self._start()
+        if last:
+            await context.end(out)
+        else:
+            await context.send(out)
+        self._record_sent(len(out))
+
+    def _start(self) -> None:
+        self.exchange.status = 200
+        headers = response_headers(self.exchange, self._request, self._dialect.stream_type)
+        self._context.start(200, headers + STREAM_HEADERS)
+
+    async def _heartbeat(self) -> None:
+        """Send a comment, so that nothing takes the connection for dead. It commits the response to status 200."""
+        if not self._context.started:
+            self._start()
+        if not self._context.ended:
+            await self._context.send(self._dialect.keep_alive)
+
+    async def _send_whole(self, response: UpstreamResponse, answer: Answer) -> None:
+        """The model server did not stream. Its one body goes through the same gates."""
+        try:
+            body = await upstream_response.read_all(response, self._config.max_answer)
+        except TRANSPORT_ERRORS as error:
+            raise to_upstream_error(error, after_head=True) from error
+        self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
+        self.exchange.bytes_received = len(body)
+        out = answer.whole(body)
+        if self.exchange.stream:
+            await self._send(out, last=True)
+
+    def _release_upstream(self, answer: Answer) -> None:
+        """The answer is done. If a rule or an error ended it, close the connection to stop the model; else keep it."""
+        if answer.guard.blocked_choices or answer.failed:
+            self._abort_upstream()
+        elif self._response is not None:
+            keep_or_abort(self._response)
+            self._response = None
+
+    async def _reply_whole(self, answer: Answer) -> None:
+        if answer.failed is not None:
+            raise answer.failed
+        exchange = self.exchange
+        self._record_outcome()
+        body = answer.result()
+        exchange.status = 200
+        await self._context.reply(200, response_headers(exchange, self._request, "application/json"), body)
+        exchange.bytes_sent = len(body)
+        exchange.client_bytes = exchange.client_text = perf_counter()
+
+    # Other ends
+
+    async def _refuse_prompt(self, finding: Finding) -> None:
+        """A rule refuses the prompt: 400, which clients do not retry."""
+        self.exchange.outcome = Outcome.BLOCKED
+        body = self._dialect.blocked(self._prompt_notice(finding), self.exchange.id)
+        await self._reply(400, body)
+
+    async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:
+        await self._reply(error.status, self._dialect.error(error, self.exchange.id), extra)
+
+    async def _reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
+        self.exchange.status = status
+        headers = response_headers(self.exchange, self._request, "application/json")
+        await self._context.reply(status, headers + (extra or []), body)
+
+    async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
+        """Send an error body, or an error event if the head has been sent."""
+        self._abort_upstream()
+        log_failure(self.exchange, error)
+        self.exchange.outcome = outcome
+        self.exchange.upstream_reason = error.reason
+        if not self._context.started:
+            await self._reply_error(error, getattr(error, "headers", None))
+        elif not self._context.ended:
+            out = b"" if self._answer is None else self._answer.finish(error)
+            await self._context.end(out)
+
+    async def _interrupted(self, reason: Interrupt | None) -> None:
+        self._abort_upstream()
+        error = self.timeouts.error
+        if error is not None:
+            try:
+                async with asyncio.timeout(LAST_SEND_TIMEOUT):
+                    await self._fail(error)
+            except TimeoutError:
+                self._context.abort()
+            return
+        self.exchange.outcome = Outcome.CLIENT_CANCELLED
+        if reason is Interrupt.CLIENT_STUCK:
+            self._context.abort()
+
+    def _abort_upstream(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            response.abort()
+
+    def _record_outcome(self) -> None:
+        """Record what the guard saw, once."""
+        guard, self._guard = self._guard, None
+        answer, exchange = self._answer, self.exchange
+        if guard is not None and answer is not None:
+            contexts = self._handler.models.contexts
+            exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
+            record_outcome(exchange, guard, answer)

@@ -1,0 +1,54 @@
+"""POST /v1/moderations: what the loaded policies find in a text. Nothing is sent to the model server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from proxy.core.prompt import judge
+from proxy.core.types import Direction, Finding, Kind, Rule
+from proxy.dialects.openai import moderations
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.policies import ActivePolicies, Snapshot
+from proxy.server.http.body import ClientGone
+from proxy.server.http.request import RequestContext
+from proxy.server.routing.routes import RouteMatch
+
+
+class ModerationsHandler:
+    """Serves it. Rules of both directions count, because nobody knows who wrote the text."""
+
+    def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
+        self._config = config
+        self._policies = policies
+
+    async def run(self, match: RouteMatch, request: RequestContext) -> None:
+        """Serve one request."""
+        try:
+            body = await request.read(self._config.max_body, self._config.body_timeout)
+        except ClientGone:
+            return
+        policies = self._policies.snapshot()
+        asked = moderations.parse(body)
+        results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
+        answer = moderations.answer(results, request.id, [rule.name for rule in policies.policies.rules])
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"x-safety-proxy-request-id", request.id.encode()),
+            (b"x-safety-proxy-policy", policies.revision.encode()),
+        ]
+        await request.reply(200, headers, answer)
+
+
+async def _found(policies: Snapshot, parts: Sequence[str]) -> dict[Rule, Finding]:
+    """The first finding of each rule."""
+    found: dict[Rule, Finding] = {}
+    for direction in Direction:
+        checks = policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT)
+        for judged in judge(parts, moderations.JOINER, checks):
+            if judged is None:
+                await asyncio.sleep(0)
+            else:
+                for located in judged.found:
+                    found.setdefault(located.finding.rule, located.finding)
+    return found

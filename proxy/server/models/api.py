@@ -1,0 +1,79 @@
+"""Requests to the model server about its models. They run beside the requests of clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from proxy.errors import UpstreamBroken
+from proxy.policy.names import normalise_model
+from proxy.server.config import ServerConfig
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse
+from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.response import read_all
+
+TIMEOUT = 5.0  # seconds for a response
+MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
+
+
+class ModelServerApi:
+    """Asks for JSON objects. If anything goes wrong, the result is an empty one."""
+
+    def __init__(self, config: ServerConfig, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._headers = UpstreamHeaders(config.upstream_key, False).build([], b"application/json")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """GET a path."""
+        return await self._ask(b"GET", path, b"")
+
+    async def post(self, path: str, body: object) -> dict[str, Any]:
+        """POST a body to a path."""
+        return await self._ask(b"POST", path, orjson.dumps(body))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background. It is cancelled when the server stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing runs in the background."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Cancel what runs in the background."""
+        for task in self._tasks:
+            task.cancel()
+        await self.wait_idle()
+
+    async def _ask(self, method: bytes, path: str, body: bytes) -> dict[str, Any]:
+        response: UpstreamResponse | None = None
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                response = await self._upstream.open(method, quote(path).encode(), self._headers, body)
+                data = await read_all(response, MAX_BYTES)
+            value = orjson.loads(data) if response.status == 200 else {}
+        except (*TRANSPORT_ERRORS, UpstreamBroken, TimeoutError, orjson.JSONDecodeError):
+            return {}
+        finally:
+            if response is not None:
+                response.abort()
+        return value if isinstance(value, dict) else {}
+
+
+def find_entry(listed: dict[str, Any], key: str, model: str, *names: str) -> dict[str, Any]:
+    """The entry of one model in a list of models. `names`: the keys that may hold its name. Empty if there is none."""
+    models = listed.get(key)
+    for found in models if isinstance(models, list) else ():
+        if isinstance(found, dict) and any(
+            isinstance(found.get(name), str) and normalise_model(found[name]) == model for name in names
+        ):
+            return found
+    return {}

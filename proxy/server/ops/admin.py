@@ -1,0 +1,123 @@
+"""The operators' ASGI application: metrics, probes, status, reload. The chat listener serves none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from proxy import __version__
+from proxy.policy.store import PolicyStore, Status
+from proxy.server.config import ServerConfig
+from proxy.server.http.cors import WebRules
+from proxy.server.upstream.client import shown_url
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Admin:
+    """The application, as `app`.
+
+    ready: whether the proxy accepts new requests
+    host:  what the listener is bound to; None: unknown
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        store: PolicyStore,
+        shadow: PolicyStore | None,
+        registry: CollectorRegistry,
+        ready: Callable[[], bool],
+        host: str | None,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._shadow = shadow
+        self._registry = registry
+        self._ready = ready
+        self._started = time.time()
+        self._web = WebRules((), config.hosts, host)
+        self.app = Starlette(
+            routes=[
+                Route("/metrics", self._refuse_web_pages(self._metrics)),
+                Route("/healthz", self._refuse_web_pages(self._liveness)),
+                Route("/readyz", self._refuse_web_pages(self._readiness)),
+                Route("/admin/status", self._refuse_web_pages(self._status)),
+                Route("/admin/reload", self._refuse_web_pages(self._reload), methods=["POST"]),
+            ]
+        )
+
+    def _refuse_web_pages(self, endpoint: Endpoint) -> Endpoint:
+        """Refuse web pages, and names that only resolve to this machine (DNS rebinding)."""
+
+        async def endpoint_if_local(request: Request) -> Response:
+            if "origin" in request.headers or not self._web.serves(request.headers.get("host", "")):
+                return PlainTextResponse("Not for web pages, nor under this Host name (setting hosts)\n", 403)
+            return await endpoint(request)
+
+        return endpoint_if_local
+
+    async def _metrics(self, request: Request) -> Response:
+        """In a thread: a scrape takes milliseconds, and streams must not wait for it."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = await asyncio.to_thread(encode, self._registry)
+        return Response(body, headers={"content-type": content_type})
+
+    async def _liveness(self, _: Request) -> Response:
+        """Liveness: the event loop answers. Never asks the model server."""
+        return PlainTextResponse("ok\n")
+
+    async def _readiness(self, _: Request) -> Response:
+        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down. Clients then get
+        a quick, clear 502."""
+        if self._ready():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("stopping\n", 503)
+
+    async def _status(self, _: Request) -> Response:
+        status: dict[str, Any] = {
+            "version": __version__,
+            "python": platform.python_version(),
+            "uptime_seconds": round(time.time() - self._started, 1),
+            "ready": self._ready(),
+            "upstream": shown_url(self._config.upstream),
+            "policies": _policy_fields(self._store),
+        }
+        if self._shadow is not None:
+            status["shadow"] = _policy_fields(self._shadow)
+        return JSONResponse(status)
+
+    async def _reload(self, _: Request) -> Response:
+        """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""
+        stores = [store for store in (self._store, self._shadow) if store is not None]
+        good = all([await store.reload() for store in stores])
+        outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}
+        return JSONResponse(outcome, 200 if good else 422)
+
+
+def _name(store: PolicyStore) -> str:
+    return "shadow" if store.shadow else "policies"
+
+
+def _policy_fields(store: PolicyStore) -> dict[str, Any]:
+    loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
+    return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _load_fields(status: Status) -> dict[str, Any]:
+    return {
+        "revision": status.revision,
+        "loaded_at": status.loaded_at,
+        "error": status.error or None,
+        "failed_at": status.failed_at or None,
+    }

@@ -1,0 +1,108 @@
+"""What reloads the policies of a running proxy: a watch on the directory, a slow poll, and SIGHUP.
+
+The watch is on the directory, because editors, Kubernetes and config managers replace files instead of writing to them.
+The poll compares contents. It serves file systems that do not report changes, and directories that are replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import contextmanager
+
+import watchfiles
+
+from proxy.policy.store import PolicyStore
+
+POLL_INTERVAL = 10.0  # seconds
+DEBOUNCE = 100  # milliseconds in which changes are gathered
+QUIET = 20  # milliseconds without a change that end the gathering
+
+log = logging.getLogger("safety_proxy.policies")
+
+
+class PolicyWatcher:
+    """Keeps stores in step with their directories until it is cancelled."""
+
+    def __init__(self, stores: Sequence[PolicyStore], poll: float = POLL_INTERVAL, watch: bool = True) -> None:
+        """`poll`: seconds between two polls. `watch=False`: poll only."""
+        self._stores = stores
+        self._poll = poll
+        self._watch = watch
+        self._reload_requested = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch, poll and wait for requests to reload, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reload_on_request())
+            for store in self._stores:
+                replaced = asyncio.Event()
+                group.create_task(self._poll_contents(store, replaced))
+                if self._watch:
+                    group.create_task(self._watch_directory(store, replaced))
+
+    def request_reload(self) -> None:
+        """Reload every store, changed or not."""
+        self._reload_requested.set()
+
+    @contextmanager
+    def reload_on_sighup(self) -> Generator[None, None, None]:
+        """SIGHUP requests a reload while the block runs. Its default action is to end the process. Windows has none."""
+        number = getattr(signal, "SIGHUP", None)
+        if number is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.request_reload))
+        try:
+            yield
+        finally:
+            signal.signal(number, before)
+
+    async def _reload_on_request(self) -> None:
+        while True:
+            await self._reload_requested.wait()
+            self._reload_requested.clear()
+            for store in self._stores:
+                await store.reload()
+
+    async def _poll_contents(self, store: PolicyStore, replaced: asyncio.Event) -> None:
+        watched = _identity(store)
+        while True:
+            await asyncio.sleep(self._poll)
+            await store.refresh()
+            if (now := _identity(store)) != watched:
+                watched = now
+                replaced.set()
+
+    async def _watch_directory(self, store: PolicyStore, replaced: asyncio.Event) -> None:
+        """Watch the directory; if it is replaced, watch the new one."""
+        while True:
+            replaced.clear()
+            first_refresh = asyncio.create_task(store.refresh())  # runs once the watch is in place
+            try:
+                async for _ in _changes(store, replaced):
+                    await store.refresh()
+            except (OSError, RuntimeError) as error:
+                log.warning(
+                    "%s cannot be watched (%s): changes are seen every %g s", store.directory, error, self._poll
+                )
+                await replaced.wait()
+            finally:
+                first_refresh.cancel()
+
+
+def _changes(store: PolicyStore, stop: asyncio.Event) -> AsyncIterator[object]:
+    return watchfiles.awatch(
+        store.directory, watch_filter=None, debounce=DEBOUNCE, step=QUIET, stop_event=stop, recursive=False
+    )
+
+
+def _identity(store: PolicyStore) -> tuple[int, int] | None:
+    try:
+        found = store.directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,35 @@
+"""Refusals before any dialect has been chosen."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from proxy.dialects.openai import errors as openai_errors
+from proxy.errors import ClientError, UpstreamError
+from proxy.server.http.headers import Headers
+from proxy.server.http.request import RequestContext
+
+OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are LM Studio's
+
+
+class WrongMethod(ClientError):
+    """405, with what would be right."""
+
+    status = 405
+
+    def __init__(self, method: str, path: str, allowed: tuple[str, ...]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(f"{method[:20]!a} is not allowed on {path[:120]!a}; use {listed}", code="wrong_method")
+        self.headers: Headers = [(b"allow", listed.encode())]
+
+
+async def refuse(request: RequestContext, error: ClientError | UpstreamError) -> None:
+    """Answer with an error, in the shape that the clients of this path read."""
+    if OLLAMA_PATHS(request.path):
+        body = orjson.dumps({"error": str(error)})
+    else:
+        body = openai_errors.error(error, request.id)
+    headers = [(b"content-type", b"application/json"), (b"x-safety-proxy-request-id", request.id.encode())]
+    await request.reply(error.status, headers + getattr(error, "headers", []), body)

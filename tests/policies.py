@@ -1,0 +1,36 @@
+"""The policies that tests run under.
+
+An operator edits policies/, and `make test` passes all the same: a test that needs some policies takes the copies in
+tests/data. Only what is about the shipped files themselves reads those.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from proxy.policy.compile import compile_policies
+from proxy.policy.files import read_directory
+from proxy.policy.policyset import PolicySet
+from proxy.policy.source import Source
+
+COPIES: Final = Path(__file__).with_name("data") / "policies"
+"""chat-markers and starter, as they were shipped: .ci/run compares the two on a clean clone."""
+DEFAULT: Final = (COPIES / "chat-markers.yaml", COPIES.with_name("default") / "secrets.yaml")
+"""What applies without a setting, as it was shipped."""
+SHIPPED: Final = Path(__file__).parent.parent / "policies"
+"""As somebody may have edited them since."""
+
+
+@cache
+def copies(*more: str) -> PolicySet:
+    """The copies, compiled, with other policies beside them; a set is never changed, so one does for all tests."""
+    others = (Source(f"z{number}.yaml", text.encode()) for number, text in enumerate(more))
+    return compile_policies([*read_directory(COPIES), *others], hash_key=b"key")
+
+
+@cache
+def default() -> PolicySet:
+    """The policies that apply without a setting."""
+    return compile_policies([Source(path.name, path.read_bytes()) for path in DEFAULT], hash_key=b"key")

@@ -1,0 +1,149 @@
+"""Models that run elsewhere under an innocent name: what the model server is asked, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from proxy.dialects.base import Options
+from proxy.errors import BadRequest
+from proxy.server.config import ServerConfig
+from proxy.server.models import cloud_models
+from proxy.server.models.api import ModelServerApi
+from proxy.server.models.cloud_models import FRESH, MOST_MODELS, SILENT, CloudModels
+from proxy.server.upstream.client import create_upstream
+from tests.fakes import FakeUpstream, Stall, reply_json
+from tests.fakes.answers import Answer
+from tests.fakes.connection import Request
+from tests.fakes.ollama import Ollama
+from tests.server.running import running
+
+pytestmark = pytest.mark.anyio
+
+REMOTE = {"remote_host": "https://elsewhere.example:443", "remote_model": "big"}
+ASKED = ["GET /api/tags", "POST /api/show"]
+
+
+class Clock:
+    """Time that a test makes pass."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def known(answers: object) -> AsyncIterator[tuple[CloudModels, Clock]]:
+    """What is known of the models of a fake server."""
+    async with FakeUpstream(answers, tells_models=True) as upstream:  # type: ignore[arg-type]
+        config = ServerConfig(upstream=upstream.url)
+        http, clock = create_upstream(config), Clock()
+        api = ModelServerApi(config, http)
+        yield CloudModels(api, clock), clock
+        await api.aclose()
+        await http.aclose()
+
+
+def remote_in(where: str) -> Ollama:
+    """An Ollama in which `tiny` runs elsewhere, and says so in one of two places."""
+    ollama = Ollama()
+    if where == "tags":
+        next(entry for entry in ollama.tags["models"] if entry["name"] == "tiny:latest").update(REMOTE)
+    else:
+        ollama.shown["tiny"] |= REMOTE
+    return ollama
+
+
+@pytest.mark.parametrize("where", ["tags", "show"])
+@pytest.mark.parametrize("name", ["tiny", "tiny:latest", "library/TINY"])
+async def test_a_model_that_runs_elsewhere_is_refused(where: str, name: str) -> None:
+    """Under every spelling of its name, wherever Ollama tells it; others pass."""
+    async with known(remote_in(where)) as (models, _):
+        with pytest.raises(BadRequest) as refused:
+            await models.refuse_remote(name)
+        assert refused.value.code == "cloud_model"
+        await models.refuse_remote("tiny:base")
+
+
+async def test_it_is_asked_once_in_a_while() -> None:
+    """An answer holds for some seconds; then the list is asked, and the description again only for another digest."""
+    ollama = Ollama()
+    async with known(ollama) as (models, clock):
+        for _ in range(3):
+            await models.refuse_remote("tiny")
+        assert ollama.asked == ASKED
+        clock.now += FRESH
+        await models.refuse_remote("tiny")
+        assert ollama.asked == [*ASKED, "GET /api/tags"]
+        next(entry for entry in ollama.tags["models"] if entry["name"] == "tiny:latest")["digest"] = "f" * 64
+        ollama.shown["tiny"] |= REMOTE
+        clock.now += FRESH
+        with pytest.raises(BadRequest):
+            await models.refuse_remote("tiny")
+
+
+async def test_requests_at_once_ask_once() -> None:
+    """All wait for the same answer."""
+    ollama = Ollama()
+    async with known(ollama) as (models, _):
+        await asyncio.gather(*(models.refuse_remote("tiny") for _ in range(5)))
+        assert ollama.asked == ASKED
+
+
+async def test_other_model_servers_are_seldom_asked() -> None:
+    """Who tells nothing of its models has none that run elsewhere, and is left alone for longer."""
+    asked: list[str] = []
+
+    def answers(request: Request) -> Answer:
+        asked.append(request.target)
+        return reply_json({"error": "unknown path"}, status=404)
+
+    async with known(answers) as (models, clock):
+        await models.refuse_remote("any")
+        clock.now += FRESH
+        await models.refuse_remote("any")
+        assert len(asked) == 2
+        clock.now += SILENT
+        await models.refuse_remote("any")
+        assert len(asked) == 4
+
+
+async def test_a_server_that_does_not_answer_stands_in_nobodys_way(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request goes on after a while, and the log says that nobody knows where the model runs."""
+    monkeypatch.setattr(cloud_models, "PATIENCE", 0.01)
+    with caplog.at_level(logging.WARNING, "safety_proxy.server"):
+        async with known(Answer((Stall(),))) as (models, _):
+            await models.refuse_remote("tiny")
+    assert "does not say" in caplog.text
+
+
+async def test_only_so_many_models_are_remembered() -> None:
+    """What clients name does not pile up."""
+    async with known(Ollama()) as (models, _):
+        for n in range(MOST_MODELS + 5):
+            await models.refuse_remote(f"model-{n}")
+        assert len(models._models) == MOST_MODELS
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/api/embed"])
+async def test_no_prompt_leaves(path: str) -> None:
+    """The request is a 400 in its dialect, and nothing of it goes upstream; with the setting it goes."""
+    ollama = remote_in("tags")
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "input": "hi", "stream": False}
+    async with FakeUpstream(ollama) as upstream, running(upstream) as proxy:
+        answer = await proxy.client.post(proxy.url + path, content=json.dumps(body))
+        assert answer.status_code == 400
+        assert "runs in the cloud" in answer.text
+        assert set(ollama.asked) == {"GET /api/tags"}
+    options = Options(allow_cloud_models=True)
+    async with FakeUpstream(ollama) as upstream, running(upstream, options=options) as proxy:
+        await proxy.client.post(proxy.url + path, content=json.dumps(body))
+        assert ollama.asked[-1] == f"POST {path}"

@@ -1,0 +1,98 @@
+"""Finding the model server."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from proxy.demo.backend import DemoBackend
+from proxy.startup import discovery
+from proxy.startup.discovery import Backend, find, look_at
+from tests.fakes import Answer, Close, FakeUpstreamThread, reply, reply_json
+from tests.waiting import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may let a server answer late."""
+    monkeypatch.setattr(discovery, "PATIENCE", PATIENCE)
+
+
+OWN = "http://127.0.0.1:11435"
+NOBODY = ("Ollama", "http://127.0.0.1:9", "/api/version", "version")
+
+
+def test_the_first_that_answers_as_itself_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not there is passed over; of the one that is, a model is named."""
+    with DemoBackend(0) as backend:
+        monkeypatch.setattr(discovery, "KNOWN", (NOBODY, ("LM Studio", backend.url, "/v1/models", "data")))
+        assert find(OWN) == Backend("LM Studio", backend.url, "demo")
+
+
+def test_another_program_on_the_port_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something answers on Ollama's port, but not as Ollama does."""
+    with DemoBackend(0) as backend:
+        monkeypatch.setattr(discovery, "KNOWN", (("Ollama", backend.url, "/api/version", "version"),))
+        assert find(OWN) is None
+
+
+def test_the_proxy_does_not_find_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is told to listen on Ollama's own port is no model server."""
+    with DemoBackend(0) as backend:
+        monkeypatch.setattr(discovery, "KNOWN", (("LM Studio", backend.url, "/v1/models", "data"),))
+        assert find(backend.url) is None
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at each candidate is bounded: this test would never end."""
+    monkeypatch.setattr(discovery, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(discovery, "KNOWN", (("Ollama", url, "/api/version", "version"),))
+        assert find(OWN) is None
+
+
+def test_a_named_server_that_does_not_answer_is_said_to_do_so() -> None:
+    """It may come up later, so that is no error."""
+    nobody = Backend("", "http://127.0.0.1:9", None, "does not answer yet; requests get 502 until it does")
+    assert look_at("http://127.0.0.1:9") == nobody
+
+
+def test_a_named_server_that_takes_its_time_is_said_to_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there: a model server that is busy answers late."""
+    monkeypatch.setattr(discovery, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = look_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert found.trouble == "has not answered GET /v1/models within 0.1 s"
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        (reply(b"<html>", status=404, content_type="text/html"), "with status 404: is it a model server?"),
+        (reply(b"", status=501), "with status 501: is it a model server?"),
+        (reply_json({}, status=401), "with status 401: it wants a key (upstream_key)"),
+        (reply_json({"error": {"message": "Loading model"}}, status=503), "with status 503: it is not ready yet"),
+        (reply(b"<html>", content_type="text/html"), ", but not with a JSON object: is it a model server?"),
+        (reply_json([1]), ", but not with a JSON object: is it a model server?"),
+    ],
+)
+def test_a_named_server_that_is_none_is_said_to_be_so(answer: Answer, trouble: str) -> None:
+    """With what it was asked, and the status of what it answered."""
+    with FakeUpstreamThread(answer) as server:
+        found = look_at(server.url)
+    assert (found.url, found.model) == (server.url, None)
+    assert found.trouble.removeprefix("answers GET /v1/models").strip() == trouble.strip()
+
+
+def test_a_named_server_that_does_not_speak_http_is_said_to_be_so() -> None:
+    """An SSH server, say."""
+    with FakeUpstreamThread(Answer((b"SSH-2.0-OpenSSH_9.6\r\n", Close()))) as server:
+        assert look_at(server.url).trouble == "does not answer GET /v1/models in HTTP: is it a model server?"
+
+
+def test_a_model_server_without_a_model_is_one() -> None:
+    """Ollama's list is null before the first model is there."""
+    with FakeUpstreamThread(reply_json({"object": "list", "data": None})) as server:
+        assert look_at(server.url) == Backend("", server.url)
