@@ -223,8 +223,11 @@ class Answer(ABC):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
-        if self.request.stream and (release is None or not (release.blocked_choices or release.earlier)):
-            return data if release is None else skeleton.saying(data, release.texts[0])
+        if self.request.stream:
+            if release is None:
+                return data
+            if not release.blocked_choices and not release.earlier:
+                return skeleton.saying(data, release.texts[0])
         out: list[bytes] = []
         frame = skeleton.frame(data)
         assert frame is not None
