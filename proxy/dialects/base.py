@@ -251,6 +251,14 @@ class Answer(ABC):
             )
         return b"".join(out)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the upstream has ended every answer that was asked for, so that at most a count and the end follow.
+
+        Whoever waits for these may stop at any time, and call `finish`: then the answer is complete.
+        """
+        return not self.done and self._is_complete()
+
     @abstractmethod
     def result(self) -> bytes:
         """The whole answer, for a client that does not stream; only when `failed` is None."""
