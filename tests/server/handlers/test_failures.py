@@ -62,7 +62,7 @@ async def test_a_head_is_not_a_first_byte() -> None:
         exchange = await upstream.exchange()
         await at_rest(lambda: exchange.bytes_sent)
         assert exchange.bytes_sent == len(SSE_HEAD)
-        proxy.later(999)
+        proxy.later(500)
         await a_moment()
         go_on.set()
         assert (await asking).text() == "Hello"
