@@ -128,6 +128,9 @@ class Settings:
     keep_alive: float = _setting(
         "15s", values.seconds, "TIME", "after so long without a byte a streaming app gets a comment"
     )
+    end_grace: float = _setting(
+        "2s", values.seconds, "TIME", "how long an answer waits for its token counts once the model has ended it"
+    )
     grace: float = _setting("10s", values.seconds, "TIME", "how long running answers may go on when the proxy stops")
     logprobs: bool = _setting("false", values.boolean, "BOOL", "token probabilities may pass if no output rule applies")
     allow_images: bool = _setting(
