@@ -119,7 +119,7 @@ class ExchangeTimeouts:
         self._heartbeat = heartbeat
 
     def watch_end(self, is_finished: Callable[[], bool]) -> None:
-        """Watch from now on whether the model has ended its answer. What follows are counts, for which the exchange waits
+        """Watch from now on whether the model has ended its answer. Only counts follow, and the exchange waits for them
         `end_grace` seconds: a model server that sends comments for ever would keep it open."""
         self._is_finished = is_finished
 
