@@ -122,7 +122,7 @@ async def test_a_server_that_does_not_answer_stands_in_nobodys_way(
     with caplog.at_level(logging.WARNING, "safety_proxy.server"):
         async with known(Answer((Stall(),))) as (models, _):
             await models.refuse_remote("tiny")
-    assert "does not say" in caplog.text
+    assert "has not said within" in caplog.text
 
 
 async def test_only_so_many_models_are_remembered() -> None:
