@@ -92,7 +92,7 @@ class Running:
 
 
 Start = Callable[[int, Path], AbstractContextManager[Running]]
-"""The upstream's port and a directory for files in; a contestant out. Raises NotHere."""
+"""The upstream's port and a directory for files in; a contestant out. Raises Unavailable."""
 
 
 @contextmanager
