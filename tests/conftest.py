@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.policies import COPIES, SHIPPED
+
 LONGEST: Final = (
     "tests/matching/test_exactness.py",
     "tests/sdk/test_clients.py",
@@ -46,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The census in one line: what was planted, and in how many tests something of it arrived."""
+    """The census in one line: what was planted, and in how many tests something of it arrived; and edited policies."""
     reports = [
         report for kind in terminalreporter.stats.values() for report in kind if isinstance(report, pytest.TestReport)
     ]
@@ -57,3 +59,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         tests = {name for name, _ in rows}
         leaks = sum(report.failed and report.nodeid in tests for report in reports)
         terminalreporter.write_line(f"census: {sum(int(str(value)) for _, value in rows)} rows, {leaks} leaks")
+    if edited := edited_policies():
+        names = ", ".join(edited)
+        terminalreporter.write_line(f"policies/ is not as tests/data/policies, which the tests run under: {names}")
+
+
+def edited_policies() -> list[str]:
+    """The shipped policies that an operator has made his own since, or a developer has not copied yet."""
+    folders = (SHIPPED, COPIES)
+    there = [{path.name: path.read_bytes() for path in folder.glob("*.yaml")} for folder in folders]
+    return sorted({name for name, _ in there[0].items() ^ there[1].items()})

@@ -188,7 +188,7 @@ def test_n06_only_tests_about_the_shipped_policies_read_them() -> None:
         for path in TESTS.rglob("*.py")
         if SHIPPED.search(text := path.read_text("utf-8")) or re.search(r"import .*\bSHIPPED\b", text)
     }
-    assert readers == {"policies.py", "policy/test_commands.py", "test_package.py", "test_settings.py"}
+    assert readers == {"conftest.py", "policies.py", "policy/test_commands.py", "test_package.py", "test_settings.py"}
 
 
 def repository(folder: Path) -> Path:
