@@ -1,9 +1,9 @@
-"""What the proxy costs, beside nginx (the least), a naive proxy (the usual) and a peer, in one run.
+"""What the proxy costs, beside nginx (the least possible), a naive proxy (the usual) and LiteLLM, in one run.
 
     python -m bench [--quick] [--rounds 3] [--only paced --only first] [--json FILE]
 
-Figures to trust are CPU times, from each process's own clock, and ratios, which are taken within a round. Times as a
-client sees them move with whatever else the machine does. Linux only.
+Trust CPU times, which come from each process's own clock, and ratios, which are taken within a round. Times as a client
+sees them depend on whatever else the machine does. Linux only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one round of the most telling, in two minutes")
+    parser.add_argument("--quick", action="store_true", help="one round of the most telling part, in two minutes")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 3; quick: 1)")
     parser.add_argument("--only", action="append", choices=[s.key for s in SCENARIOS], help="this scenario")
     parser.add_argument("--json", type=Path, help="write every single figure to this file")

@@ -27,7 +27,7 @@ def waited_ns(pids: Iterable[int]) -> int:
 def _schedstat(task: Path) -> list[str]:
     try:
         return (task / "schedstat").read_text().split()
-    except OSError:  # a thread that has ended meanwhile, or a kernel that keeps no such account
+    except OSError:  # the thread has ended, or the kernel keeps no such account
         return ["0", "0", "0"]
 
 

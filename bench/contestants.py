@@ -1,4 +1,4 @@
-"""Who takes part: each a proxy in a process of its own on the loopback, in front of the same upstream."""
+"""The contestants: each is a proxy in a process of its own on the loopback, in front of the same upstream."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ guardrails:
 
 
 class Unavailable(Exception):
-    """A contestant cannot take part on this machine; the message says why."""
+    """A contestant cannot take part on this machine. The message says why."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A contestant at work. No `pids`: there is no proxy in between."""
+    """A running contestant. No `pids`: there is no proxy in between."""
 
     name: str
     port: int
@@ -92,7 +92,7 @@ class Running:
 
 
 Start = Callable[[int, Path], AbstractContextManager[Running]]
-"""The upstream's port and a directory for files in; a contestant out. Raises NotHere."""
+"""The upstream's port and a directory for files in; a contestant out. Raises Unavailable."""
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def direct(upstream_port: int, _: Path) -> Generator[Running]:
 
 @contextmanager
 def nginx(upstream_port: int, folder: Path) -> Generator[Running]:
-    """One worker that hands on what comes: the least that a proxy can cost."""
+    """One worker that passes on what comes: the least that a proxy can cost."""
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if program is None:
         raise Unavailable("nginx is not installed (Debian's package nginx-light is enough)")
@@ -193,7 +193,7 @@ CONTESTANTS: dict[str, Start] = {
 def running(
     command: list[str], port: int, folder: Path, extra: dict[str, str] | None = None, seconds: float = START_SECONDS
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A process that listens on the port. NotHere, with the end of what it wrote, when it does not."""
+    """A process that listens on the port. Raises Unavailable, with its last line of output, if it does not."""
     log = folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -2,9 +2,9 @@
 
     python -m bench.gate [--rounds 3]
 
-About a minute. The limits are ratios of CPU time within a round, the median of which counts, so a busy machine makes
-no difference; they leave a margin above what was measured (docs/performance.md). Without nginx the naive proxy alone
-is the measure. Exit code 1: a limit is passed.
+It takes about a minute. The limits are ratios of CPU time within a round, and the median over the rounds counts. So a
+busy machine makes no difference. They leave a margin above what was measured (docs/performance.md). Without nginx only
+the naive proxy is compared with. Exit code 1: a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TAKE_PART = (who.NGINX, who.NAIVE, who.HUNDRED)
 
 
 class Limit(NamedTuple):
-    """CPU of the proxy with 100 rules: at most so many times that of another contestant."""
+    """The CPU of the proxy with 100 rules is at most so many times that of another contestant."""
 
     scenario: str
     base: str
@@ -37,14 +37,14 @@ class Limit(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """`ratio` is None when it could not be measured, which is a failure only where nothing excuses it."""
+    """`ratio`: None if it could not be measured."""
 
     limit: Limit
     ratio: float | None
 
     @property
     def passed(self) -> bool:
-        """Whether it is within the limit. Only nginx may be missing."""
+        """Whether the ratio is within the limit. Only nginx may be missing."""
         if self.ratio is None:
             return self.limit.base == who.NGINX
         return self.ratio <= self.limit.most

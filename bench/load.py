@@ -1,9 +1,9 @@
-"""A load client: raw asyncio on uvloop, so that it costs little itself; every figure is taken here.
+"""A load client. It is raw asyncio on uvloop, so that it costs little itself. It takes every figure.
 
     python -m bench.load --port 11435 --streams 64 --model bench:n=200:rate=50 --pid 4711
 
-Prints a line when every stream is open, and at the end one line of JSON: `Result`. CPU is the time that the processes
-given with --pid used by their own clocks while every stream was open (paced), or from first to last (all else).
+It prints a line when every stream is open, and at the end a line of JSON: `Result`. CPU is the time that the processes
+given with --pid used, by their own clocks, while every stream was open (paced), or from first to last (all else).
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Plan:
 
 @dataclass(slots=True)
 class Result:
-    """What was seen. Times in microseconds unless their name says otherwise.
+    """What was measured. Times in microseconds unless their name says otherwise.
 
     served, wanted: requests
     events:         of text, within the measured span
-    untouched:      the share of the events sent that came as they were sent; text that waited for a verdict did not
+    untouched:      the share of the events that came as they were sent; text that waited for a verdict did not
     cpu, cpu_share: of the processes measured: for each unit (event, or request), and of a core
     waited:         share of the span in which they were ready and had no core: delays are then the machine's
     delay:          p50, p90, p99 and longest time from an event's stamp to its arrival here
@@ -101,13 +101,13 @@ class Span:
         self.events = 0
 
     def open(self, events: int) -> None:
-        """From now on."""
+        """The span begins now."""
         self.events, self.cpu, self.own = -events, -cpu_ns(self._pids), -time.process_time_ns()
         self.waited = -waited_ns(self._pids)
         self.began = time.monotonic_ns()
 
     def close(self, events: int) -> None:
-        """Until now."""
+        """The span ends now."""
         if self.began and not self.ended:
             self.ended = time.monotonic_ns()
             self.events, self.cpu, self.own = (
@@ -119,7 +119,7 @@ class Span:
 
 
 class Run:
-    """All streams of one plan, and what they have seen."""
+    """All streams of one plan, and what they have measured."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -139,7 +139,7 @@ class Run:
         self._kib = 0
 
     async def execute(self) -> Result:
-        """Connect, ask, wait for the answers."""
+        """Connect, send the requests, wait for the answers."""
         loop = asyncio.get_running_loop()
         made = [
             await loop.create_connection(lambda: Stream(self), "127.0.0.1", self.plan.port)
@@ -166,7 +166,7 @@ class Run:
             print(orjson.dumps({"open": self.span.began}).decode(), flush=True)
 
     def stream_ended(self) -> None:
-        """A stream is at its end. The span of a paced run ends with the first."""
+        """A stream has ended. The span of a paced run ends with the first stream."""
         if self.steady:
             if not self._kib:
                 self._kib = resident_kib(self.plan.pids)
@@ -226,7 +226,7 @@ class Stream(asyncio.Protocol):
         self._rest = b""  # of an event that is not complete yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It waits until it is told to ask."""
+        """It waits for `ask`."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpResponseParser(self)
 
@@ -237,7 +237,7 @@ class Stream(asyncio.Protocol):
         self._transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
-        """More of an answer; all that comes at once has come at one time."""
+        """More of an answer. All events of one read have the same time."""
         self._now = time.monotonic_ns()
         self._parser.feed_data(data)
 
@@ -275,7 +275,7 @@ class Stream(asyncio.Protocol):
                 run.arrivals.append(now)
 
     def on_message_complete(self) -> None:
-        """Called by httptools: an answer is at its end."""
+        """Called by httptools: an answer has ended."""
         run = self._run
         if self._parser.get_status_code() == 200 and (self._seen or not run.plan.stream):
             run.served += 1
@@ -290,7 +290,7 @@ class Stream(asyncio.Protocol):
             self._loop.call_soon(self.ask)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Before its time, what was still to come is not served."""
+        """If it is lost early, the requests that are left are not served."""
         if self._left > 0:
             self._left = 0
             self._run.stream_ended()
@@ -301,7 +301,7 @@ class Stream(asyncio.Protocol):
 
 
 def command(plan: Plan) -> list[str]:
-    """What carries out a plan in a process of its own."""
+    """The command that runs a plan in a process of its own."""
     flags = [f"--{name}={getattr(plan, name)}" for name in ("port", "model", "streams", "requests", "pause", "prompt")]
     flags += [f"--deadline={plan.deadline}", *(f"--pid={pid}" for pid in plan.pids)]
     return [sys.executable, "-m", "bench.load", *flags, *([] if plan.stream else ["--short"])]

@@ -1,8 +1,8 @@
-"""The proxy that everybody writes first: starlette and httpx. It parses each event and writes it anew, checks nothing.
+"""The proxy that everybody writes first: starlette and httpx. It parses each event, writes it anew and checks nothing.
 
     python -m bench.naive --port 9200 --upstream http://127.0.0.1:9100
 
-httpx's limit of 100 connections is lifted, and uvicorn runs on uvloop and httptools: it is as fast as it can be.
+httpx's limit of 100 connections is lifted, and uvicorn runs on uvloop and httptools, so it is as fast as it can be.
 """
 
 from __future__ import annotations

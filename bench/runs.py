@@ -1,4 +1,4 @@
-"""Carries out the scenarios: in each round every contestant has its turn, so that a noisy machine is noisy for all."""
+"""Runs the scenarios. In each round every contestant has its turn, so that a noisy machine is noisy for all."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from bench.scenarios import FIRST_STEPS, WARM_UP, Kind, Scenario
 from bench.wire import Pace, prompt
 
 RELOAD, SCRAPE, PROMPT = 3, 6, 9
-"""Seconds after the first at which a run is disturbed."""
+"""Seconds after the start at which a run is disturbed."""
 
 
 @dataclass
 class Figures:
-    """Results by scenario and contestant, one for each round; `notes` say who did not take part, and why."""
+    """Results by scenario and contestant, one for each round. `notes`: who did not take part, and why."""
 
     results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -36,17 +36,17 @@ class Figures:
     """The most of a core that the upstream used in any run."""
 
     def of(self, scenario: str, name: str) -> list[Result]:
-        """Empty when there are none."""
+        """The results of one contestant; empty if there are none."""
         return self.results.get(scenario, {}).get(name, [])
 
     def ratios(self, scenario: str, name: str, base: str, value: Callable[[Result], float]) -> list[float]:
-        """Of two contestants, round by round."""
+        """The ratios of two contestants, round by round."""
         pairs = zip(self.of(scenario, name), self.of(scenario, base), strict=False)
         return [value(one) / value(other) for one, other in pairs if value(other)]
 
 
 def run(scenarios: Sequence[Scenario], rounds: int, names: Iterable[str] | None = None) -> Figures:
-    """Start everybody, measure, stop everybody. `names`: who takes part at most."""
+    """Start all contestants, measure, stop them. `names`: those that may take part."""
     figures = Figures()
     wanted = {name for scenario in scenarios for name in scenario.takes_part}
     if names is not None:
@@ -80,7 +80,7 @@ def _start(
 
 
 def _round(scenario: Scenario, running: dict[str, Running], source: Running, figures: Figures, number: int) -> None:
-    """Everybody once; who begins changes from round to round."""
+    """Every contestant once. The first one changes from round to round."""
     taking_part = [running[name] for name in scenario.takes_part if name in running]
     turn = number % len(taking_part) if taking_part else 0
     results = figures.results.setdefault(scenario.key, {})
@@ -108,7 +108,7 @@ def measure(scenario: Scenario, contestant: Running) -> Result:
 
 
 def disturb(contestant: Running) -> None:
-    """In a thread, from now on: a policy changes, somebody scrapes, somebody asks a question of 100 KB."""
+    """Disturb the run from a thread: a policy changes, a scrape comes, a prompt of 100 KB comes."""
 
     def act() -> None:
         began = time.monotonic()
@@ -145,7 +145,7 @@ def _ask_at_length(contestant: Running) -> None:
 
 
 def show_progress(text: str) -> None:
-    """Where the bench stands, on a terminal."""
+    """Show on a terminal how far the bench is."""
     if sys.stderr.isatty():
         with contextlib.suppress(OSError):
             sys.stderr.write(f"\r\x1b[K{text}")

@@ -1,4 +1,4 @@
-"""What is measured, on whom, and how it is asked for."""
+"""What is measured, on which contestants, with which load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.wire import Pace, tokens
 EVERYBODY = (who.DIRECT, who.NGINX, who.NAIVE, *who.OURS)
 FEW = (who.DIRECT, who.NGINX, who.NAIVE, who.NONE, who.HUNDRED)
 PEERS = (who.NAIVE, who.HUNDRED, who.LITELLM, who.LITELLM_FILTER)
-SETTLE = 300  # milliseconds, and one for each stream, in which all streams of a run open
+SETTLE = 300  # milliseconds, and one more for each stream, in which all streams of a run open
 NAIVE_SHARE = 0.2
 
 
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Scenario:
-    """One table. `quick`: it belongs to the short bench too; `disturbed`: see `bench.runs.disturb`."""
+    """One table. `quick`: it belongs to the short bench too."""
 
     key: str
     title: str
@@ -42,7 +42,7 @@ class Scenario:
     quick: bool = True
 
     def plan(self, name: str, port: int, pids: tuple[int, ...]) -> Plan:
-        """For one contestant. The naive proxy gets less of the work that has no pace: the figures are per unit."""
+        """For one contestant. The naive proxy gets less of the work without a pace: the figures are per unit."""
         pace, requests = self.pace, self.requests
         if name == who.NAIVE and self.kind is Kind.FLOOD:
             pace = replace(pace, n=round(pace.n * NAIVE_SHARE))
@@ -57,8 +57,8 @@ def paced(streams: int, rate: int, seconds: float, stamp: int = 1) -> Pace:
     return Pace(n=round(rate * seconds), rate=rate, stamp=stamp, wait=SETTLE + streams)
 
 
-# A proxy runs for days. The states of an automaton that is built as text comes are built before anything is measured:
-# all of the text is said once. What a first reading costs is in bench/matching.py.
+# A proxy runs for days, and its automata are built as text comes. So all of the text is read once before anything is
+# measured. What a first reading costs is in bench/matching.py.
 WARM_UP = Scenario("warm-up", "Warm-up", Kind.FLOOD, Pace(n=len(tokens()), batch=20, stamp=0))
 FIRST_STEPS = replace(WARM_UP, pace=Pace(n=500, batch=20, stamp=0))
 MAIN = Scenario("paced", "64 streams x 50 events/s", Kind.PACED, paced(64, 50, 3.0), 64)
@@ -69,7 +69,7 @@ SCENARIOS = (
         rounds=1,
     ),
     MAIN,
-    # Not after a flood: httpx looks at every idle connection for each request, and forgets them after five seconds.
+    # Not after a flood: httpx checks every idle connection for each request, and drops them after five seconds.
     Scenario("short", "Short answers, not streamed, 16 at a time", Kind.SHORT, Pace(n=9, batch=9, stamp=0), 16, 60),
     Scenario(
         "first", "Time to first text, one request after the other", Kind.FIRST, Pace(n=2, stamp=0), 1, 100, pause=5

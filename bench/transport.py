@@ -3,8 +3,8 @@
     python -m bench.transport [--rounds 5]
 
 A loopback upstream (raw asyncio protocols on uvloop, a process of its own) sends one event per write. Every client does
-the same work in turn, round by round, so that a noisy machine is noisy for all of them; figures are the process's own
-CPU time. Ratios are taken within a round, against httpx-aiohttp. Wall time is not measured.
+the same work in turn, round by round, so that a noisy machine is noisy for all of them. The figures are the CPU time of
+the process. Ratios are taken within a round, against httpx-aiohttp. Wall time is not measured.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A model server that does nothing but keep the pace: raw asyncio on uvloop, one write for each event.
+"""A model server that only keeps the pace: raw asyncio on uvloop, one write for each event.
 
     python -m bench.upstream [--port 9100]
 
-It prints its port. What the model's name asks for is in bench/wire.py; the events look like llama.cpp's. Without
-`stream` the answer is one JSON body. It ends with its standard input.
+It prints its port. bench/wire.py says how a model's name sets the pace. The events look like llama.cpp's. Without
+`stream` the answer is one JSON body. It stops when its standard input ends.
 """
 
 from __future__ import annotations

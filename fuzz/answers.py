@@ -1,4 +1,4 @@
-"""The way back of every dialect: damaged streams and bodies, cut anywhere, with a word planted in them."""
+"""The answers of every dialect: damaged streams and bodies, cut anywhere, with a word planted in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = BEFORE + BAD + AFTER
 
 
 class Seeds:
-    """Good streams and bodies of one path: of the field table, with the word in one or two pieces, and real ones."""
+    """Good streams and bodies of one path: from the table of fields, with the word in them, and real ones."""
 
     def __init__(self, door: Door) -> None:
         self._script = door.script

@@ -1,6 +1,6 @@
-"""What may happen to bytes: accidents with frames, with JSON and with single bytes, drawn as small numbers.
+"""Mutations of frames, of JSON and of single bytes, drawn as small numbers.
 
-A case is a handful of numbers, cheap to draw and easy to shrink; every number means something for every input.
+A case is a handful of numbers, cheap to draw and easy to shrink. Every number means something for every input.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ODD_VALUES: Sequence[Any] = (
 
 
 class Mutation(NamedTuple):
-    """What happens, and where: the numbers are taken modulo whatever there is."""
+    """Which mutation, and where. The numbers are taken modulo what there is."""
 
     kind: int
     a: int
@@ -44,7 +44,7 @@ def split(data: bytes, at: Sequence[int]) -> list[bytes]:
 
 
 def mutate(frames: Sequence[bytes], others: Sequence[bytes], applied: Sequence[Mutation]) -> bytes:
-    """Frames after accidents with them, then with the bytes; `others` may get in between."""
+    """The frames after mutations of frames, then of bytes. `others`: frames that may be inserted."""
     left = list(frames) or [b""]
     for mutation in applied:
         if mutation.kind < 60:
@@ -76,7 +76,7 @@ def _insert(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
 
 
 def _mistype(frames: list[bytes], others: Sequence[bytes], a: Mutation) -> None:
-    """Another value in the place of one inside a frame's JSON."""
+    """Replace a value inside a frame's JSON."""
     i = a.a % len(frames)
     start, end = frames[i].find(b"{"), frames[i].rfind(b"}") + 1
     try:

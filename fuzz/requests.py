@@ -1,4 +1,4 @@
-"""The way there: every dialect's requests, and those of the two paths that have no dialect."""
+"""The requests of every dialect, and those of the two paths that have no dialect."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def readable(value: Any) -> Any:
 
 
 def texts_again(dialect: Dialect, sent: bytes) -> list[str]:
-    """The texts of what goes upstream, read anew. An empty name of a model is as good as none, and may be left out."""
+    """The texts of what goes upstream, parsed again. An empty model name counts as none and may be left out."""
     again = json.dumps({"model": "", **json.loads(sent)}).encode()
     return [text.text for text in dialect.parse(again, Options(allow_stateful=True)).texts]
 

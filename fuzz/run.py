@@ -1,7 +1,7 @@
 """Run the drivers: `python -m fuzz.run --minutes 10`, or some of them: `--only "answers: /v1"`.
 
-Each gets its share of the time, in rounds with new seeds. The first finding ends the run with status 1; it is shrunk,
-and printed with what has to be fed to see it again.
+Each driver gets its share of the time, in rounds with new seeds. The first finding ends the run with status 1. It is
+shrunk, and printed with the input that shows it again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUND = 500  # cases
 
 
 def run(check: Callable[[], None], seconds: float, first_seed: int) -> int:
-    """Rounds until the time is over; how many cases there were. Raises what a check raises."""
+    """Run rounds until the time is over. Returns the number of cases. Raises what a check raises."""
     rules = settings(
         max_examples=ROUND,
         deadline=None,
@@ -52,7 +52,7 @@ def main(given: Sequence[str]) -> int:
 
 
 def run_all(chosen: dict[str, Callable[[], None]], seconds: float, first_seed: int) -> int:
-    """Each driver for so many seconds; 1 after the first finding."""
+    """Run each driver for so many seconds. Returns 1 after the first finding."""
     print(f"{len(chosen)} drivers, {seconds:.0f} s each, from seed {first_seed}", flush=True)
     for name, check in chosen.items():
         try:

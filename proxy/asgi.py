@@ -1,12 +1,13 @@
 """The proxy as ASGI applications, for a server of your choice: `uvicorn proxy.asgi:app`.
 
-app:   what chat apps connect to. admin: metrics, probes and reload, for an address that only operators reach.
-Settings come from the environment and safety-proxy.toml, as `safety-proxy serve` reads them. `create_app` and
-`create_admin` take them as an argument.
+app:   what chat apps connect to
+admin: metrics, probes and reload, for an address that only operators reach
+Settings come from the environment and safety-proxy.toml, as `safety-proxy serve` reads them. `create_app` takes them as
+an argument.
 
-Under another server that server's own limits hold for heads, trailers, slow clients and connections. `safety-proxy
-serve` adds what stock servers lack. Nobody here knows where another server listens. So clients of other machines are
-refused, unless the setting allow_remote_clients lets them in.
+Another server has its own limits for heads, trailers, slow clients and connections. `safety-proxy serve` adds what
+stock servers lack. An application does not know where another server listens. So it refuses clients of other machines,
+unless the setting allow_remote_clients is true. docs/serving.md tells more.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SharedRuntime:
     """One runtime for the applications of one process. It starts with the first of them and stops with the last."""
 
     def __init__(self, settings: Settings | None) -> None:
-        """`settings`: None: those of the environment, read at the start."""
+        """`settings`: None: read from the environment at the start."""
         self._settings = settings
         self._runtime: Runtime | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class SharedRuntime:
         self._starting: asyncio.Lock | None = None
 
     async def get(self) -> Runtime:
-        """The runtime, started if it was not. Raises SettingsError or PolicyError."""
+        """The runtime. Starts it if it does not run. Raises SettingsError or PolicyError."""
         if self._runtime is None:
             self._starting = self._starting or asyncio.Lock()
             async with self._starting:
@@ -65,13 +66,13 @@ class SharedRuntime:
         self._users += 1
 
     async def release(self) -> None:
-        """An application's lifespan ends; with the last one everything stops."""
+        """An application's lifespan ends. With the last one everything stops."""
         self._users -= 1
         if self._users <= 0:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop: running exchanges get their proper ends."""
+        """Stop. Running exchanges get a proper end."""
         runtime, self._runtime = self._runtime, None
         watching, self._watching = self._watching, None
         if watching is not None:
@@ -108,7 +109,7 @@ class SharedRuntime:
 class Application:
     """One of the two applications, with its lifespan (ASGI, lifespan protocol 2.0).
 
-    Where nobody runs the lifespan, as below a mount of another application, it starts with its first request.
+    If nobody runs the lifespan, as below a mount in another application, it starts with its first request.
     """
 
     def __init__(self, shared: SharedRuntime, part: str) -> None:
@@ -130,7 +131,7 @@ class Application:
         await served(scope, receive, send)
 
     async def aclose(self) -> None:
-        """Stop what a first request has started, where no lifespan does."""
+        """Stop what a first request has started, if no lifespan does."""
         await self.shared.aclose()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -148,12 +149,12 @@ class Application:
 
 
 def create_app(settings: Settings | None = None) -> Application:
-    """The chat side. `settings`: None: those of the environment and safety-proxy.toml, read at the start."""
+    """The chat side. `settings`: None: read from the environment and safety-proxy.toml at the start."""
     return Application(SharedRuntime(settings), "app")
 
 
 def create_admin(beside: Application) -> Application:
-    """The operators' side of the same proxy, which shares policies and metrics with it."""
+    """The operators' side of the same proxy. It shares policies and metrics with the chat side."""
     return Application(beside.shared, "admin")
 
 
@@ -163,7 +164,7 @@ def _sentence(error: SettingsError | PolicyError) -> str:
 
 
 async def _refuse_start(scope: Scope, send: Send, error: SettingsError | PolicyError) -> None:
-    """Without a lifespan the first that hears of it is a client; the sentence goes to the log, as it names files."""
+    """Without a lifespan a client is the first to notice. The sentence goes to the log, because it names files."""
     log.error("%s", _sentence(error))
     if scope["type"] != "http":
         return

@@ -1,7 +1,7 @@
 """Every setting in one table, which makes the flags, the environment variables and the keys of safety-proxy.toml.
 
-A value is taken from the first that has one: flag, SAFETY_PROXY_* in the environment, safety-proxy.toml, default.
-A secret can also stand in a file, which SAFETY_PROXY_<NAME>_FILE names. A name that nobody knows is an error.
+A flag comes before SAFETY_PROXY_* in the environment, that before safety-proxy.toml, and that before the default.
+A secret can also be in a file that SAFETY_PROXY_<NAME>_FILE names. An unknown name is an error.
 """
 
 # ruff: noqa: RUF009  (_setting is dataclasses.field with this table's columns)
@@ -31,7 +31,7 @@ IGNORED_VARIABLES = (
 
 
 def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool = False, shown: str = "") -> Any:
-    """A row of the table. `default` is given as an operator would write it, `shown` is what help says in its place."""
+    """A row of the table. `default`: as an operator writes it. `shown`: what help shows instead."""
     start = default if default is None else read(default)
     shown = shown or str(default or "") or "none"
     about = {"read": read, "metavar": metavar, "help": text, "secret": secret, "default": shown}
@@ -40,7 +40,7 @@ def _setting(default: Any, read: Read, metavar: str, text: str, *, secret: bool 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What an operator can say. Times in seconds, sizes in bytes."""
+    """What an operator can set. Times in seconds, sizes in bytes."""
 
     listen: Address = _setting(
         "127.0.0.1:11435",
@@ -55,10 +55,10 @@ class Settings:
         None,
         values.upstream,
         "URL",
-        "the model server, spelled as OLLAMA_HOST is; left out: Ollama, then LM Studio, then the demo model",
+        "the model server, written as in OLLAMA_HOST; if left out: Ollama, then LM Studio, then the demo model",
     )
     upstream_key: str | None = _setting(
-        None, values.text, "KEY", "bearer token for the model server, in place of what the app sends", secret=True
+        None, values.text, "KEY", "bearer token for the model server, in place of the app's", secret=True
     )
     policies: Path = _setting(
         str(SHIPPED),
@@ -68,13 +68,13 @@ class Settings:
         shown="the shipped ones, in front of the demo model its own",
     )
     shadow: Path | None = _setting(
-        None, values.folder, "DIR", "policies that are watched on the same traffic and change nothing"
+        None, values.folder, "DIR", "policies that are tried on the same traffic and change nothing"
     )
     hash_key: str | None = _setting(
         None,
         values.text,
         "KEY",
-        "for tags in place of values: equal values get equal tags as long as it stays the same",
+        "for tags that replace values: with the same key, equal values get equal tags",
         secret=True,
         shown="a new one at each start",
     )
@@ -90,27 +90,29 @@ class Settings:
         "1.5",
         values.margin,
         "FACTOR",
-        "a prompt estimated at so many times the model's context is refused where it would be cut unseen; 0: never",
+        "refuse a prompt estimated at so many times the model's context, if it would be cut silently; 0: never",
     )
     tls_certificate: Path | None = _setting(None, values.folder, "FILE", "PEM certificate: both listeners speak https")
-    tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is another file")
+    tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is in another file")
     tls_key_password: str | None = _setting(None, values.text, "PASSWORD", "password of the key", secret=True)
     proxy_headers_from: tuple[str, ...] = _setting(
         "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
     )
-    root_path: str = _setting("", values.root_path, "PATH", "path below which a reverse proxy shows the proxy")
+    root_path: str = _setting(
+        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy, and which it takes off"
+    )
     allow_remote_clients: bool = _setting(
         "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"
     )
     origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
     hosts: tuple[str, ...] = _setting(
-        "", values.names, "LIST", "names under which a proxy bound to loopback is reached"
+        "", values.names, "LIST", "more names under which a proxy bound to loopback answers"
     )
     pass_authorization: bool = _setting(
         "false", values.boolean, "BOOL", "the app's own API key goes to the model server"
     )
     show_prompts: bool = _setting(
-        "false", values.boolean, "BOOL", "/api/show tells a model's system prompt, template and Modelfile"
+        "false", values.boolean, "BOOL", "/api/show shows a model's system prompt, template and Modelfile"
     )
     transport: str = _setting(
         "own", values.one_of("own", "httpx"), "WORD", "HTTP client for the model server: own or httpx"
@@ -125,16 +127,15 @@ class Settings:
     )
     idle_timeout: float = _setting("5m", values.seconds, "TIME", "between two bytes of an answer")
     keep_alive: float = _setting(
-        "15s", values.seconds, "TIME", "a comment is sent after so long without a byte for a streaming app"
+        "15s", values.seconds, "TIME", "after so long without a byte a streaming app gets a comment"
     )
-    grace: float = _setting(
-        "10s", values.seconds, "TIME", "how long running answers may go on once the proxy is to stop"
+    end_grace: float = _setting(
+        "2s", values.seconds, "TIME", "how long an answer waits for its token counts once the model has ended it"
     )
-    logprobs: bool = _setting(
-        "false", values.boolean, "BOOL", "token probabilities may pass, where no output rule applies"
-    )
+    grace: float = _setting("10s", values.seconds, "TIME", "how long running answers may go on when the proxy stops")
+    logprobs: bool = _setting("false", values.boolean, "BOOL", "token probabilities may pass if no output rule applies")
     allow_images: bool = _setting(
-        "true", values.boolean, "BOOL", "pictures and audio in prompts; nobody reads them here"
+        "true", values.boolean, "BOOL", "pictures and audio in prompts; the proxy does not read them"
     )
     allow_remote_images: bool = _setting(
         "false", values.boolean, "BOOL", "image URLs that the model server would fetch from the network"
@@ -146,7 +147,7 @@ class Settings:
         "false", values.boolean, "BOOL", "raw, template, context, suffix: prompts around the chat template"
     )
     allow_stateful: bool = _setting(
-        "false", values.boolean, "BOOL", "store, previous_response_id: texts that were never checked here"
+        "false", values.boolean, "BOOL", "store, previous_response_id: texts that the proxy never checked"
     )
     allow_server_tools: bool = _setting(
         "false", values.boolean, "BOOL", "integrations and MCP servers that the model server would call"
@@ -168,13 +169,13 @@ ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings)}
 
 
 class EffectiveSettings(NamedTuple):
-    """The settings in force, and for each where it came from."""
+    """The settings in force, and where each came from."""
 
     settings: Settings
     sources: dict[str, str]
 
     def lines(self) -> Iterator[tuple[str, str, str]]:
-        """Name, value and origin of every setting, defaults as the help spells them; secrets are not shown."""
+        """Name, value and source of every setting; defaults as help shows them, secrets hidden."""
         for name, row in ROWS.items():
             value, source = getattr(self.settings, name), self.sources[name]
             is_hidden = row.metadata["secret"] and value is not None
@@ -185,9 +186,9 @@ class EffectiveSettings(NamedTuple):
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | None = None) -> EffectiveSettings:
     """Put the settings together.
 
-    flags:  what stood on the command line, by setting name; only what was given
-    config: the path given with --config; None: safety-proxy.toml of the working directory, if there is one
-    Raises SettingsError with one line that names the place and the mend.
+    flags:  what was given on the command line, by setting name
+    config: the path given with --config; None: safety-proxy.toml in the working directory, if there is one
+    Raises SettingsError with one line that names the place and the fix.
     """
     _reject_unknown_variables(environ)
     layers = [
@@ -215,7 +216,7 @@ def variable(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing when nothing is near."""
+    """`; did you mean X?`, or nothing if no name is near."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -248,7 +249,9 @@ def _reject_unknown_variables(environ: Mapping[str, str]) -> None:
         known += [variable(name), *([f"{variable(name)}_FILE"] if row.metadata["secret"] else [])]
     for key in sorted(environ):
         if key.startswith(PREFIX) and key not in known and not IGNORED_VARIABLES.fullmatch(key):
-            raise SettingsError(f"variable {key} is no setting{nearest(key, known)} (safety-proxy config lists them)")
+            raise SettingsError(
+                f"variable {key} is not a setting{nearest(key, known)} (safety-proxy config lists them)"
+            )
 
 
 def _secret(key: str, path: str) -> str:
@@ -270,9 +273,11 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
         if key not in ROWS and isinstance(value, dict):
-            raise SettingsError(f"{path}: [{key}] begins a section; settings stand in the file without one")
+            raise SettingsError(
+                f"{path}: [{key}] is a section; the file has no sections, write its settings at the top"
+            )
         if key not in ROWS:
-            raise SettingsError(f"{path}: {key} is no setting{nearest(key, ROWS)} (safety-proxy config lists them)")
+            raise SettingsError(f"{path}: {key} is not a setting{nearest(key, ROWS)} (safety-proxy config lists them)")
         yield key, (f"{path}: {key}", value)
 
 

@@ -1,4 +1,4 @@
-"""How the values of settings are read, whether they come from a flag, the environment or TOML.
+"""Readers for the values of settings, whether they come from a flag, the environment or TOML.
 
 Each reader raises ValueError with the rest of a sentence that begins with the setting's name.
 """
@@ -25,7 +25,7 @@ class Address(NamedTuple):
 
     @property
     def is_socket(self) -> bool:
-        """It is no host, but a unix socket or one that was inherited."""
+        """It is a unix socket or an inherited one, and no host."""
         return self.host.startswith(("unix:", "fd:"))
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def optional_address(value: Any) -> Address | None:
 
 
 def upstream(value: Any) -> str:
-    """A model server's base URL, spelled as OLLAMA_HOST is (Ollama, envconfig/config.go).
+    """A model server's base URL, written as in OLLAMA_HOST (Ollama, envconfig/config.go).
 
     Without a scheme the port is 11434, with http:// 80, with https:// 443. A host that stands for "every interface"
     is dialled on loopback. A path is kept, but for a final /v1, which is part of every request's own path.
@@ -87,7 +87,7 @@ def upstream(value: Any) -> str:
 
 
 def _host_and_port(netloc: str) -> tuple[str, int | None]:
-    """The two halves of `host:port`, either of which may be missing; IPv6 with brackets in the result."""
+    """Host and port of `host:port`. Either may be missing. IPv6 has brackets in the result."""
     bare = netloc.strip("[]")
     if netloc.count(":") > 1 and "]:" not in netloc:
         host, port = bare, ""
@@ -102,19 +102,19 @@ def _host_and_port(netloc: str) -> tuple[str, int | None]:
     except ValueError:
         shown = ""
     if not re.fullmatch(r"[^\s\\?#@%]+", shown):
-        raise ValueError(f"has the host {host!r}, which is none")
+        raise ValueError(f"has the host {host!r}, which is not one")
     return shown, int(port) if port else None
 
 
 def text(value: Any) -> str:
-    """Any text that says something."""
+    """Any text that is not empty."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("takes a text")
     return value.strip()
 
 
 def folder(value: Any) -> Path:
-    """A directory's path; whether it is there is found out when it is read."""
+    """A path. Whether it exists is found out when it is read."""
     return Path(text(value)).expanduser()
 
 
@@ -127,7 +127,7 @@ def root_path(value: Any) -> str:
 
 
 def boolean(value: Any) -> bool:
-    """true or false; 1, 0, yes, no, on, off too."""
+    """true or false; also 1, 0, yes, no, on, off."""
     word = str(value).strip().lower()
     if word in ("true", "1", "yes", "on"):
         return True
@@ -137,7 +137,7 @@ def boolean(value: Any) -> bool:
 
 
 def size(value: Any) -> int:
-    """Bytes, with KiB, MiB or GiB behind the number if wanted; in steps of 1024."""
+    """Bytes, or with KiB, MiB or GiB behind the number, in steps of 1024."""
     match = re.fullmatch(r"(\d+)\s*(?:([KMG])(?:i?B)?|B)?", str(value).strip(), re.IGNORECASE | re.ASCII)
     if match is None or isinstance(value, bool) or int(match[1]) == 0:
         raise ValueError("takes a number of bytes, such as 33554432 or 32MiB")
@@ -153,10 +153,10 @@ def seconds(value: Any) -> float:
 
 
 def margin(value: Any) -> float:
-    """A factor from 1 on, or 0."""
+    """A factor of at least 1, or 0."""
     match = re.fullmatch(r"\d{1,4}(?:\.\d{1,4})?", str(value).strip(), re.ASCII)
     if match is None or isinstance(value, bool) or 0 < float(match[0]) < 1:
-        raise ValueError("takes 0, or a factor from 1 on such as 1.5")
+        raise ValueError("takes 0, or a factor of at least 1, such as 1.5")
     return float(match[0])
 
 
@@ -176,7 +176,7 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 def one_of(*words: str) -> Read:
-    """One of a few words."""
+    """A reader for one of these words."""
 
     def read(value: Any) -> str:
         if value not in words:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.policies import COPY_OF
 
 LONGEST: Final = (
     "tests/matching/test_exactness.py",
@@ -46,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The census in one line: what was planted, and in how many tests something of it arrived."""
+    """The census in one line: what was planted, and in how many tests something of it arrived; and edited policies."""
     reports = [
         report for kind in terminalreporter.stats.values() for report in kind if isinstance(report, pytest.TestReport)
     ]
@@ -57,3 +60,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         tests = {name for name, _ in rows}
         leaks = sum(report.failed and report.nodeid in tests for report in reports)
         terminalreporter.write_line(f"census: {sum(int(str(value)) for _, value in rows)} rows, {leaks} leaks")
+    if edited := edited_policies():
+        names = ", ".join(edited)
+        terminalreporter.write_line(f"policies/ is not as its copies in tests/data, which the tests run under: {names}")
+
+
+def edited_policies() -> list[str]:
+    """The shipped policies that an operator has made his own since, or a developer has not copied yet."""
+    return [shipped.name for copy, shipped in COPY_OF.items() if _rules(copy) != _rules(shipped)]
+
+
+def _rules(path: Path) -> str:
+    """A policy without line 1, which says where the schema lies from here."""
+    return path.read_text("utf-8").partition("\n")[2] if path.exists() else ""

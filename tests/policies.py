@@ -21,6 +21,12 @@ DEFAULT: Final = (COPIES / "chat-markers.yaml", COPIES.with_name("default") / "s
 """What applies without a setting, as it was shipped."""
 SHIPPED: Final = Path(__file__).parent.parent / "policies"
 """As somebody may have edited them since."""
+COPY_OF: Final = {
+    COPIES / "chat-markers.yaml": SHIPPED / "chat-markers.yaml",
+    COPIES / "starter.yaml": SHIPPED / "more" / "starter.yaml",
+    DEFAULT[1]: SHIPPED / "secrets.yaml",
+}
+"""Of which shipped policy each copy is one."""
 
 
 @cache

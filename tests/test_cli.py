@@ -109,16 +109,16 @@ def value(lines: list[str], label: str) -> str:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["srve"], "srve is no command; did you mean serve? (safety-proxy --help lists them)"),
+        (["srve"], "srve is not a command; did you mean serve? (safety-proxy --help lists them)"),
         (
             ["serve", "--lisen", "x"],
-            "--lisen is no flag; did you mean --listen? (safety-proxy serve --help lists them)",
+            "--lisen is not a flag; did you mean --listen? (safety-proxy serve --help lists them)",
         ),
-        (["serve", "--list=x"], "--list is no flag; did you mean --listen?"),
+        (["serve", "--list=x"], "--list is not a flag; did you mean --listen?"),
         (["serve", "x"], "'x' is one argument too many"),
         (["serve", "--listen"], "argument --listen: expected one argument"),
-        (["demo", "--sped", "2"], "--sped is no flag; did you mean --speed?"),
-        (["demo", "--speed", "fast"], "flag --speed takes a number, 0 for as fast as can be (it is 'fast')"),
+        (["demo", "--sped", "2"], "--sped is not a flag; did you mean --speed?"),
+        (["demo", "--speed", "fast"], "flag --speed takes a number; 0 is as fast as possible (it is 'fast')"),
         (["serve", "--upstream", "host:99999"], "flag --upstream has the port '99999'"),
         (["serve", "--config", "no.toml"], "no.toml cannot be read: No such file or directory"),
         (["serve", "--listen", ":9435"], "listen and admin are both 127.0.0.1:9435; they need two ports"),
@@ -149,7 +149,7 @@ def test_an_unknown_variable_stops_the_start(
     """A misspelt variable is no reason to guard less than the operator thinks."""
     monkeypatch.setenv("SAFETY_PROXY_POLICES", "x")
     assert main(["serve"]) == 2
-    assert "SAFETY_PROXY_POLICES is no setting; did you mean SAFETY_PROXY_POLICIES?" in capsys.readouterr().err
+    assert "SAFETY_PROXY_POLICES is not a setting; did you mean SAFETY_PROXY_POLICIES?" in capsys.readouterr().err
 
 
 def test_a_bad_policy_stops_the_start_with_every_problem(policies: Path) -> None:

@@ -90,7 +90,10 @@ def test_defaults_are_shown_as_help_spells_them() -> None:
 def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
     """Who is used to sections is told that there are none."""
     Path("safety-proxy.toml").write_text('[server]\nlisten = ":1"\n', "utf-8")
-    assert message({}, {}) == "safety-proxy.toml: [server] begins a section; settings stand in the file without one"
+    assert (
+        message({}, {})
+        == "safety-proxy.toml: [server] is a section; the file has no sections, write its settings at the top"
+    )
 
 
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
@@ -116,13 +119,13 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
 def test_an_unknown_variable_names_the_nearest() -> None:
     """A typing error in the environment does not silently leave a default in force."""
     said = message({}, {"SAFETY_PROXY_LISTN": ":1"})
-    assert "SAFETY_PROXY_LISTN is no setting; did you mean SAFETY_PROXY_LISTEN?" in said
+    assert "SAFETY_PROXY_LISTN is not a setting; did you mean SAFETY_PROXY_LISTEN?" in said
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
     """The same for safety-proxy.toml, also for the spelling with a hyphen."""
     Path("safety-proxy.toml").write_text('max-body = "1MiB"\n', "utf-8")
-    assert "safety-proxy.toml: max-body is no setting; did you mean max_body?" in message({}, {})
+    assert "safety-proxy.toml: max-body is not a setting; did you mean max_body?" in message({}, {})
 
 
 def test_variables_of_kubernetes_and_of_test_switches_are_not_ours() -> None:

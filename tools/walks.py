@@ -132,8 +132,12 @@ async def _stream() -> AsyncIterator[Stream]:
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await accepted.put(writer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST /v1/chat/completions "):
+            await accepted.put(writer)
+        else:  # what the proxy wants to know of the model
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
 
     with tempfile.TemporaryDirectory() as folder:
         store = await _loaded(Path(folder))

@@ -1,6 +1,6 @@
-"""The command line: its grammar, made from the table of settings, and what a failure looks like.
+"""The command line: its grammar, made from the table of settings, and how a failure looks.
 
-Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay); 2 something stops the start.
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay); 2 the start failed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   safety-proxy serve --upstream localhost:8080    in front of this model server
   safety-proxy demo                               see a rewrite and a block, without a model
   safety-proxy init my-policies                   a directory of policies of your own
-  safety-proxy config                             which settings would be in force, and where from
+  safety-proxy config                             which settings would be in force, and why
   safety-proxy explain policies "some text"       what each rule sees in it
 
 Every flag of serve is also a variable SAFETY_PROXY_* and a key of safety-proxy.toml."""
@@ -30,7 +30,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # a
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is a SettingsError instead of a page of usage, and flags are written out."""
+    """argparse, but a mistake raises SettingsError instead of printing usage, and flags cannot be abbreviated."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -74,9 +74,11 @@ def _add_demo(commands: Commands) -> None:
     about = "show the raw stream beside the guarded one, in this terminal"
     command = commands.add_parser("demo", help=about, description=f"{about.capitalize()}.")
     command.set_defaults(run=_demo)
-    command.add_argument("--speed", metavar="TIMES", default="1", help="times a reader's pace; 0: at once (default: 1)")
+    command.add_argument(
+        "--speed", metavar="TIMES", default="1", help="times the pace of a reader; 0: at once (default: 1)"
+    )
     command.add_argument("--policies", metavar="DIR", help="the policies to show (default: those of the demo)")
-    command.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask (default: each scene in turn)")
+    command.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask (default: the demo's own prompts)")
 
 
 def _add_init(commands: Commands) -> None:
@@ -92,13 +94,13 @@ def _add_init(commands: Commands) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read a command line. Raises SettingsError for what nobody knows, with the nearest that somebody does."""
+    """Read a command line. Raises SettingsError for an unknown command or flag, with the nearest known one."""
     top, commands = grammar()
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
-        raise SettingsError(f"{argv[0]} is no command{nearest(argv[0], commands)} (safety-proxy --help lists them)")
+        raise SettingsError(f"{argv[0]} is not a command{nearest(argv[0], commands)} (safety-proxy --help lists them)")
     found, unknown = top.parse_known_args(argv)
     if unknown and getattr(found, "text", None) == [] and not any(word.startswith("-") for word in unknown):
-        found.text, unknown = unknown, []  # argparse takes a list of words for empty if a flag stands before it
+        found.text, unknown = unknown, []  # argparse takes a list of words for empty if a flag comes before it
     if unknown:
         raise SettingsError(_unknown(unknown[0], commands.get(found.command, top)))
     if found.command is None:
@@ -111,11 +113,11 @@ def _unknown(argument: str, command: argparse.ArgumentParser) -> str:
     name = argument.partition("=")[0]
     if not name.startswith("-"):
         return f"{name!r} is one argument too many ({command.prog} --help shows what is taken)"
-    return f"{name} is no flag{nearest(name, command._option_string_actions)} ({command.prog} --help lists them)"
+    return f"{name} is not a flag{nearest(name, command._option_string_actions)} ({command.prog} --help lists them)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. What stops it is told in one line each, without a traceback."""
+    """Run a command; returns the exit code. Each problem is one line on stderr, without a traceback."""
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         code: int = args.run(args)
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-# Each command imports what it needs only when it runs: --help should not wait for a web server to load.
+# Each command imports what it needs when it runs: --help should not wait for a web server to load.
 
 
 def _serve(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ def effective_settings(args: argparse.Namespace) -> EffectiveSettings:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Print every setting with its value and where it came from; secrets are hidden."""
+    """Print every setting with its value and where it came from. Secrets are hidden."""
     rows = list(effective_settings(args).lines())
     names, values = (max(len(row[i]) for row in rows) for i in (0, 1))
     for name, value, source in rows:

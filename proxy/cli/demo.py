@@ -1,4 +1,4 @@
-"""`safety-proxy demo`: the real proxy in front of the demo model, and on the stage what goes in and what comes out."""
+"""`safety-proxy demo`: the real proxy in front of the demo model, with what goes in beside what comes out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from proxy.server.exchange.record import Exchange
 from proxy.settings import DEMO_POLICIES
 from proxy.startup.policies import load
 
-TOKEN_INTERVAL = 0.06  # seconds from token to token at speed 1: about as fast as people read
+TOKEN_INTERVAL = 0.06  # seconds from token to token at speed 1, about as fast as people read
 REDRAW_INTERVAL = 0.03  # seconds between two drawings of the texts
 COLUMNS = ("rule", "action", "what", "held at most", "longest wait", "model stopped")
 ACTIONS = {Action.FLAG: "flagged", Action.REWRITE: "rewritten", Action.BLOCK: "blocked"}
@@ -49,7 +49,7 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = -1.0
     if not 0 <= speed < math.inf:
-        raise SettingsError(f"flag --speed takes a number, 0 for as fast as can be (it is {text!r})")
+        raise SettingsError(f"flag --speed takes a number; 0 is as fast as possible (it is {text!r})")
     return speed
 
 
@@ -108,7 +108,7 @@ class TrialRecorder:
         """An exchange has begun."""
 
     def end(self, exchange: Exchange) -> None:
-        """It is over, and knows what was held and which rules acted."""
+        """It has ended. Its record says what was held and which rules acted."""
         self.current.exchange = exchange
         self.finished.set()
 
@@ -132,7 +132,7 @@ async def _run_demo(prompts: Sequence[str], pace: float, folder: Path, out: Text
 
 
 async def _run_trial(trial: Trial, url: str, display: Display) -> None:
-    """Ask through the proxy and show both texts until the answer has ended."""
+    """Send the prompt through the proxy and show both texts until the answer ends."""
     drawing = asyncio.create_task(_draw(trial, display))
     try:
         async for text in _ask(url, trial.prompt):
@@ -149,7 +149,7 @@ async def _draw(trial: Trial, display: Display) -> None:
 
 
 async def _ask(url: str, prompt: str) -> AsyncIterator[str]:
-    """The text of a streamed answer, piece by piece; of a refusal its message."""
+    """The text of a streamed answer, piece by piece; or the message of an error."""
     body = {"model": script.MODEL, "stream": True, "messages": [{"role": "user", "content": prompt}]}
     async with (
         httpx.AsyncClient(trust_env=False, timeout=None) as client,
@@ -164,7 +164,7 @@ async def _ask(url: str, prompt: str) -> AsyncIterator[str]:
 
 
 async def _events(reads: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """The JSON of an event stream of our own making: one data line an event."""
+    """The JSON of a stream of the demo model's: one data line for each event."""
     rest = b""
     async for read in reads:
         *events, rest = (rest + read).split(b"\n\n")
@@ -174,7 +174,7 @@ async def _events(reads: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
 
 
 def _rows(trial: Trial) -> Iterator[tuple[str, ...]]:
-    """A line for each finding; what holds for the whole answer stands on the first."""
+    """A row for each finding. What is true of the whole answer is in the first one."""
     assert trial.exchange is not None
     whole = sum(1 for _ in script.tokens(script.answer_for(trial.prompt).answer))
     stopped = f"after {len(trial.tokens)} of {whole} tokens" if len(trial.tokens) < whole else "no"
@@ -188,6 +188,6 @@ def _rows(trial: Trial) -> Iterator[tuple[str, ...]]:
 
 
 def _excerpt(text: str, finding: Finding, most: int = 24) -> str:
-    """What a rule matched; of a long match the beginning. The demo model's words are nobody's secret."""
+    """What a rule matched, or the beginning of it. The words of the demo model are no secret."""
     match = text[finding.start : finding.end]
     return match if len(match) <= most else match[: most - 3] + "..."

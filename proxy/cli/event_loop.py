@@ -1,4 +1,4 @@
-"""The event loop of a command: uvloop where it is installed, else asyncio's own (Windows has no uvloop)."""
+"""The event loop of a command: uvloop if it is installed, else asyncio's own (Windows has no uvloop)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The log: one event a line on stderr, as text for people or as JSON for programs.
+"""The log: one line for each event on stderr, as text for people or as JSON for programs.
 
-Lines are written by a thread of their own, so that a full pipe or a slow disk never holds up a stream.
+A thread of its own writes the lines, so a full pipe or a slow disk never delays a stream.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
-OUR_LOGGERS = ("proxy", "safety_proxy")  # loggers whose INFO is shown; of all others only warnings and worse
+OUR_LOGGERS = ("proxy", "safety_proxy")  # their INFO is shown; of other loggers only warnings and worse
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-24 14:44:21 INFO message`; a message of several lines becomes several lines that all begin so."""
+    """`2026-11-24 14:44:21 INFO message`. Each line of a long message begins like this."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Called by logging."""
@@ -31,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: time (UTC, RFC 3339), level, logger, message, exception, and what else the event carries."""
+    """One object for each line: time (UTC, RFC 3339), level, logger, message, exception, and the event's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Called by logging."""
@@ -49,7 +49,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _InProcessHandler(QueueHandler):
-    """Hands records over as they are; they do not leave the process."""
+    """Passes records on unchanged, because they do not leave the process."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Called by logging."""
@@ -58,7 +58,7 @@ class _InProcessHandler(QueueHandler):
 
 @contextmanager
 def logging_to(out: TextIO, log_format: str) -> Generator[None, None, None]:
-    """Log to `out` in the form `text` or `json` until the block ends; what was logged in it is then written."""
+    """Log to `out` while the block runs, in the format `text` or `json`. At its end everything is written."""
     writer = logging.StreamHandler(out)
     writer.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""`safety-proxy serve`: settings, policies, a model server, and then the proxy until it is told to stop."""
+"""`safety-proxy serve`: read the settings, load the policies, find the model server, then serve until told to stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger("safety_proxy.server")
 
 
 def serve(args: argparse.Namespace) -> int:
-    """Run until SIGTERM or Ctrl-C. Raises SettingsError and PolicyError for whatever stops the start."""
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError or PolicyError if the start fails."""
     settings = _inherit_sockets(effective_settings(args), os.environ)
     _refuse_loops(settings)
     with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
@@ -70,7 +70,7 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
 
 
 def _backend(settings: Settings, stack: ExitStack) -> Backend:
-    """The model server that was named, or one that is found, or the demo model."""
+    """The model server that is set, or one that is found, or the demo model."""
     if settings.upstream == DEMO:
         return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
@@ -81,7 +81,7 @@ def _backend(settings: Settings, stack: ExitStack) -> Backend:
         return found
     demo = _start_demo(settings, stack, "demo model: scripted answers, since no model server was found")
     looked = " nor ".join(f"{name} at {url}" for name, url, *_ in KNOWN)
-    log.warning("neither %s answers: the demo model at %s does, with scripted answers", looked, demo.url)
+    log.warning("neither %s answers, so the demo model at %s does, with scripted answers", looked, demo.url)
     return demo
 
 
@@ -91,8 +91,8 @@ def _start_demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
 
 
 def _inherit_sockets(found: EffectiveSettings, environ: Mapping[str, str]) -> Settings:
-    """The settings with the sockets that a service manager hands over (sd_listen_fds(3)): the first is the chat
-    listener, a second one the admin listener. What was said of an address explicitly stays."""
+    """The settings with the sockets of a service manager (sd_listen_fds(3)): the first is the chat listener, a second
+    one the admin listener. An address that was set explicitly stays."""
     settings = found.settings
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return settings
@@ -105,7 +105,7 @@ def _inherit_sockets(found: EffectiveSettings, environ: Mapping[str, str]) -> Se
 
 
 def _refuse_loops(settings: Settings) -> None:
-    """The proxy as its own model server would ask itself for ever; two listeners cannot share an address."""
+    """Refuse the proxy as its own model server, which would call itself for ever, and two listeners at one address."""
     listen, admin = settings.listen, settings.admin
     if admin == listen and listen.port:
         raise SettingsError(f"listen and admin are both {listen}; they need two ports")

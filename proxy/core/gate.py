@@ -121,9 +121,11 @@ class Gate:
                     mark = end
         if self.blocked is not None:
             return self._cut(text, min(mark, self.blocked.start))
-        if self.direct and not self._segments and not self._primed_held:
+        if not self._segments and not self._primed_held:
             if mark == end and not self._held:
                 self._base = end
+                if not self.direct:
+                    text = self._show(text, 0)
                 self._released.append(text)
                 if len(self._released) > MAX_CHUNKS:
                     self._released = [self.released]
@@ -131,7 +133,7 @@ class Gate:
             held = self._held + text if self._held else text
             n = mark - self._base
             self._held, self._base = held[n:], mark
-            out = held[:n]
+            out = held[:n] if self.direct else self._show(held[:n], 0)
         else:
             self._held += text
             out = self._sweep(mark)

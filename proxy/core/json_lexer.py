@@ -112,6 +112,10 @@ class Lexer:
         self._scalar_size = 0
         self._before_scalar = State.VALUE
 
+    def is_text(self, text: str) -> bool:
+        """Whether all of what comes next is text of the string that is open. Then it need not be fed."""
+        return self.state is State.STRING and not self.pending and _CONTENT.fullmatch(text) is not None
+
     def feed(self, text: str) -> Iterator[tuple[Token, str]]:
         """Read on. At each token the lexer stands right after it."""
         text, self.pending = self.pending + text, ""

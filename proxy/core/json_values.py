@@ -48,6 +48,8 @@ class _ValuesScan:
         self._found = []
         if self._over:
             return Progress(self._mark)
+        if self._value is not None and not final and self._lexer.is_text(text):
+            return self._read_text(self._value, text)
         self._read(self._lexer.feed(text))
         if final:
             self._read(self._lexer.finish())
@@ -59,6 +61,16 @@ class _ValuesScan:
             self._mark = self._watermark()
         self._found.sort(key=_start)
         return Progress(self._mark, tuple(self._found))
+
+    def _read_text(self, value: _String, text: str) -> Progress:
+        """All of it belongs to the string that is open: most pieces of most answers."""
+        value.add(text, self._at, 0)
+        self._at += len(text)
+        found = value.feed()
+        if found:
+            self._note(value, found)
+        self._mark = value.watermark
+        return Progress(self._mark, tuple(found))
 
     def _read(self, tokens: Iterable[tuple[Token, str]]) -> None:
         for token, piece in tokens:
@@ -142,7 +154,9 @@ class _String:
 
     def add(self, text: str, at: int, width: int) -> None:
         """More of it: decoded, where that stands, and on how many characters (0: as many as it has)."""
-        self._map.append((self._end, at, width))
+        goes_on = not width and self._map and not self._map[-1][2] and at == self._raw_end
+        if not goes_on:
+            self._map.append((self._end, at, width))
         self._fresh.append(text)
         self._end += len(text)
         self._raw_end = at + (width or len(text))

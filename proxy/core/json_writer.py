@@ -67,10 +67,27 @@ class JsonWriter:
 
     def shown(self, text: str, sent: int = 0) -> str:
         """Text that may be shown; the client has the first `sent` characters of it."""
-        for piece in self._pieces(text, sent, hidden=False):
-            self._show(piece)
+        if sent or self._half.marks:
+            for piece in self._pieces(text, sent, hidden=False):
+                self._show(piece)
+        elif not self._out and self._lexer.is_text(text):
+            self._written = True
+            return text
+        else:
+            self._show_all(text)
         out = self._flush()
         return text if out == text else out
+
+    def _show_all(self, text: str) -> None:
+        """Text that begins with a token of its own, as most does."""
+        for token, piece in self._lexer.feed(text):
+            if token is Token.SCALAR:
+                self._begun_scalar().add(piece, 0)
+                continue
+            if self._scalar is not None:
+                self._end_scalar(quoted=token is not Token.PLAIN)
+            self._out.append(piece)
+        self._half = _Half().longer(len(self._lexer.pending), hidden=False, known=False)
 
     def hidden(self, text: str, sent: int = 0) -> str:
         """Text of a span that is hidden; what a reader of the value would have read in it."""
@@ -214,7 +231,8 @@ class JsonWriter:
             parts.append(text)
             self._out.popleft()
         done = "".join(parts)
-        self._written = self._written or bool(done.strip())
+        if not self._written:
+            self._written = bool(done.strip())
         return done
 
 

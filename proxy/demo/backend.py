@@ -1,4 +1,4 @@
-"""A model server of a hundred lines that speaks OpenAI's chat dialect. It knows a few answers by heart (script)."""
+"""A small model server in OpenAI's chat dialect, with a few scripted answers (script)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DemoBackend:
     """The server in a thread of its own, on a free port of the loopback. A context manager.
 
     pace:     seconds from token to token; 0: as fast as the client reads
-    on_token: is told each token of a streamed answer when it is sent, in the server's thread
+    on_token: called with each token of a streamed answer when it is sent, in the server's thread
     """
 
     def __init__(self, pace: float = 0.04, on_token: OnToken = lambda token: None) -> None:
@@ -40,7 +40,7 @@ class DemoBackend:
 
     @property
     def url(self) -> str:
-        """Where it listens, once it does; what --upstream would be."""
+        """Where it listens, as for --upstream. Known once it has started."""
         return f"http://127.0.0.1:{self._bound[0]}"
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class DemoBackend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop, and cut what still runs."""
+        """Stop, and cut off what still runs."""
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(START_TIMEOUT)
@@ -97,7 +97,7 @@ class DemoBackend:
 
 
 async def _read(request: Request) -> bytes:
-    """The body; a larger one than this model reads is cut, and so no JSON."""
+    """The body; empty if it is larger than MAX_BODY, and so not JSON."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -112,7 +112,7 @@ async def _models(_: Request) -> Response:
 
 
 async def _not_found(request: Request) -> Response:
-    """A sentence in the shape that the path's clients read."""
+    """An error in the shape that the path's clients read."""
     path = request.url.path
     message = f"The demo model speaks OpenAI's chat dialect only; for {path} start Ollama or LM Studio"
     error: Any = message if path.startswith("/api/") else {"message": message, "type": "not_found_error"}

@@ -1,4 +1,4 @@
-"""Two texts that grow, side by side on a terminal, or one after the other where there is no room or no terminal."""
+"""Two growing texts, side by side on a terminal, or one after the other if there is no room or no terminal."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ GAP = " │ "
 
 
 class Display(Protocol):
-    """Where a raw and a guarded text are shown while they grow."""
+    """Shows a raw and a guarded text while they grow."""
 
     def show(self, raw: str, guarded: str) -> None:
-        """Both texts as far as they have come."""
+        """Show both texts as far as they have come."""
 
     def close(self, raw: str, guarded: str) -> None:
-        """Both texts are complete."""
+        """Show both texts, which are complete now."""
 
 
 def display_for(out: TextIO) -> Display:
-    """The stage that fits `out`."""
+    """The display that fits `out`."""
     columns, rows = shutil.get_terminal_size()
     if out.isatty() and columns >= NARROW:
         return Columns(out, min(columns, 140), rows)
@@ -32,7 +32,7 @@ def display_for(out: TextIO) -> Display:
 
 
 class Columns:
-    """Both texts live in two columns."""
+    """Both texts in two columns, while they grow."""
 
     def __init__(self, out: TextIO, columns: int, rows: int) -> None:
         self._out = out
@@ -43,13 +43,13 @@ class Columns:
         out.write(f"{LEFT:<{self._width}}{GAP}{RIGHT}\n{'─' * self._width}─┼─{'─' * self._width}\n")
 
     def show(self, raw: str, guarded: str) -> None:
-        """Draw what has changed since the last time; of long texts the end."""
+        """Draw both texts if they have changed; of long texts the end."""
         if (raw, guarded) != self._latest:
             self._latest = (raw, guarded)
             self._draw(self._lines(raw, guarded)[-self._rows :])
 
     def close(self, raw: str, guarded: str) -> None:
-        """Draw both whole, and leave them."""
+        """Draw both texts whole and leave them there."""
         self._draw(self._lines(raw, guarded))
         self._drawn_lines = 0
 
@@ -65,30 +65,30 @@ class Columns:
 
 
 class Plain:
-    """Both texts once they are complete, one after the other."""
+    """Both texts one after the other, once they are complete."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def show(self, raw: str, guarded: str) -> None:
-        """Nothing: a text that grows cannot be shown without a terminal."""
+        """Nothing: a growing text cannot be shown without a terminal."""
 
     def close(self, raw: str, guarded: str) -> None:
-        """Write both."""
+        """Write both texts."""
         for title, text in ((LEFT, raw), (RIGHT, guarded)):
             self._out.write(f"{title}:\n{textwrap.indent(printable(text), '    ')}\n\n")
         self._out.flush()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under a head."""
+    """Aligned columns below a head."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def records(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same for a narrow terminal: a line for each cell, a blank line between rows."""
+    """The same table for a narrow terminal: a line for each cell, a blank line between rows."""
     width = max(map(len, head))
     blocks = (
         "".join(f"{name:<{width}}  {cell}\n" for name, cell in zip(head, row, strict=True) if cell) for row in rows
@@ -97,7 +97,7 @@ def records(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary(out: TextIO, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table, or the records where it would not fit into the terminal."""
+    """The table, or the records if the table does not fit into the terminal."""
     whole = table(head, rows)
     if out.isatty() and max(map(len, whole.splitlines())) > shutil.get_terminal_size().columns:
         return records(head, rows)
@@ -105,7 +105,7 @@ def summary(out: TextIO, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` characters; its own line ends stay."""
+    """The text in lines of at most `width` characters. Its own line ends stay."""
     return [
         part
         for line in printable(text).split("\n")
@@ -114,5 +114,5 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """The text without what could command a terminal."""
+    """The text without characters that control a terminal."""
     return "".join(char for char in text if char.isprintable() or char == "\n")

@@ -1,4 +1,4 @@
-"""What the demo model says. Each answer is picked by a word in the user's last message."""
+"""The demo model's answers. A word in the user's last message picks one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PIECE = re.compile(r"\s*\S{1,5}|\s+")  # about as long as a language model's tok
 
 
 class ScriptedAnswer(NamedTuple):
-    """An answer, the words that call for it, and a prompt that does."""
+    """An answer, the words that pick it, and a prompt with one of them."""
 
     keywords: tuple[str, ...]
     prompt: str
@@ -21,7 +21,7 @@ class ScriptedAnswer(NamedTuple):
 
 
 def _sample_key() -> str:
-    """A key of the right form that nobody ever issued; put together here, so that no scanner finds one in the code."""
+    """A key of the right form that nobody ever issued. It is put together here, so no scanner finds one in the code."""
     letters = string.ascii_letters + string.digits
     return "ghp" + "_" + "".join(letters[byte % len(letters)] for byte in sha512(b"demo").digest()[:36])
 
@@ -58,11 +58,11 @@ HELP = ScriptedAnswer(
 
 
 def answer_for(message: str) -> ScriptedAnswer:
-    """The first scene of which a word stands in the message."""
+    """The first answer with a keyword in the message, or HELP."""
     lowered = message.lower()
     return next((scene for scene in ANSWERS if any(word in lowered for word in scene.keywords)), HELP)
 
 
 def tokens(answer: str) -> Iterator[str]:
-    """The answer cut as a model would send it; joined, it is the answer."""
+    """The answer in pieces, as a model would send it. Joined they are the answer."""
     return (match[0] for match in PIECE.finditer(answer))

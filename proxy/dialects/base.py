@@ -223,8 +223,11 @@ class Answer(ABC):
             return self._guarded(lambda: self._frames(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
-        if self.request.stream and (release is None or not (release.blocked_choices or release.earlier)):
-            return data if release is None else skeleton.saying(data, release.texts[0])
+        if self.request.stream:
+            if release is None:
+                return data
+            if not release.blocked_choices and not release.earlier:
+                return skeleton.saying(data, release.texts[0])
         out: list[bytes] = []
         frame = skeleton.frame(data)
         assert frame is not None
@@ -247,6 +250,14 @@ class Answer(ABC):
                 error or UpstreamBroken("the model server's answer ended before it was complete", "truncated"), out
             )
         return b"".join(out)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the upstream has ended every answer that was asked for, so that at most a count and the end follow.
+
+        Whoever waits for these may stop at any time, and call `finish`: then the answer is complete.
+        """
+        return not self.done and self._is_complete()
 
     @abstractmethod
     def result(self) -> bytes:

@@ -24,6 +24,7 @@ class ServerConfig:
     first_byte_timeout: for the model server's first byte; loading a model takes minutes
     idle_timeout:       between two bytes of the model server, and for a client that does not read
     keep_alive:         after so long without a byte a streaming client gets a comment
+    end_grace:          how long an answer stays open for its counts once the model has ended every choice of it
     grace:              how long running exchanges may go on when the server stops
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
@@ -51,6 +52,7 @@ class ServerConfig:
     first_byte_timeout: float = 600.0
     idle_timeout: float = 300.0
     keep_alive: float = 15.0
+    end_grace: float = 2.0
     grace: float = 10.0
     pass_authorization: bool = False
     origins: tuple[str, ...] = ()

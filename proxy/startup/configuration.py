@@ -1,4 +1,4 @@
-"""The server's part of the settings."""
+"""From settings to the server's configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.settings import ROWS, Settings
 
 
 def server_config(settings: Settings, upstream: str) -> ServerConfig:
-    """The server's part of the settings: what bears the same name."""
+    """The server's configuration: every setting that has a field of the same name there."""
     options = Options(**_shared(Options, settings))
     return ServerConfig(**{**_shared(ServerConfig, settings), "upstream": upstream, "options": options})
 

@@ -29,7 +29,7 @@ def policy_folder(settings: Settings, *, is_demo: bool) -> Path:
 async def load(
     folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
 ) -> PolicyStore:
-    """A store with its policies in force. Raises PolicyError, whose lines the caller shows."""
+    """A store with its policies in force. Raises PolicyError; the caller shows its lines."""
     key = sha256(hash_key.encode()).digest() if hash_key else secrets.token_bytes(32)
     store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
     with _errors_not_logged():
@@ -42,7 +42,7 @@ async def load(
 
 @contextmanager
 def _errors_not_logged() -> Generator[None, None, None]:
-    """What is wrong with the first load is raised and shown; the log need not say it again."""
+    """The caller shows the errors of the first load, so the log does not repeat them."""
 
     def below_error(record: logging.LogRecord) -> bool:
         return record.levelno < logging.ERROR

@@ -18,5 +18,5 @@ def test_explain_takes_its_flags_before_and_after_the_text(words: list[str]) -> 
 
 def test_a_flag_that_explain_does_not_know_is_still_named() -> None:
     """A wrong flag is not taken for a word of the text."""
-    with pytest.raises(SettingsError, match="--jsn is no flag; did you mean --json"):
+    with pytest.raises(SettingsError, match="--jsn is not a flag; did you mean --json"):
         parse(["explain", "policies", "--jsn", "a"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.check import Check
@@ -35,6 +35,7 @@ WORDS = st.text("abn1", min_size=1, max_size=3) | st.sampled_from(["u00", "ue9",
 PHRASES = WORDS | st.text(LETTERS, min_size=1, max_size=3) | st.sampled_from(['", "', '": ', "\\n", ', "', "}", "[]"])
 CUTS = st.integers(0, 2**80)
 LABEL = "#"
+relaxed = settings(deadline=None)
 
 
 def gate(*checks: Check) -> JsonGate:
@@ -67,6 +68,7 @@ def rules(phrases: Iterable[str], label: str = LABEL) -> list[Phrase]:
     return [rewrite(phrase, label, order) for order, phrase in enumerate(phrases)]
 
 
+@relaxed
 @given(SOURCES, st.lists(PHRASES, min_size=1, max_size=3), CUTS)
 def test_a_rewrite_leaves_json(source: str, phrases: list[str], places: int) -> None:
     """Whatever is hidden and however it comes: it can be read, and no value has a phrase in it."""
@@ -76,6 +78,7 @@ def test_a_rewrite_leaves_json(source: str, phrases: list[str], places: int) -> 
     assert type(value) in (type(json.loads(source)), str)
 
 
+@relaxed
 @given(SOURCES, st.lists(WORDS, min_size=1, max_size=3), CUTS)
 def test_a_rewrite_leaves_nothing_in_the_source(source: str, phrases: list[str], places: int) -> None:
     """Nor does who reads the source find a phrase there, also where an escape spells its beginning."""
@@ -83,6 +86,7 @@ def test_a_rewrite_leaves_nothing_in_the_source(source: str, phrases: list[str],
     assert not [phrase for phrase in phrases if phrase in out]
 
 
+@relaxed
 @given(SOURCES, st.lists(PHRASES, max_size=3), st.lists(PHRASES, max_size=1), CUTS)
 def test_the_cut_does_not_matter(source: str, rewritten: list[str], blocked: list[str], places: int) -> None:
     """The same goes out in whatever pieces it comes, in one piece and letter by letter."""
@@ -95,6 +99,7 @@ def test_the_cut_does_not_matter(source: str, rewritten: list[str], blocked: lis
         assert (other.blocked is None) == (whole.blocked is None)
 
 
+@relaxed
 @given(SOURCES, PHRASES, CUTS)
 def test_a_block_can_be_closed(source: str, phrase: str, places: int) -> None:
     """What goes out before a block is the beginning of the source, and with its closing it is JSON, or nothing."""
@@ -108,6 +113,7 @@ def test_a_block_can_be_closed(source: str, phrase: str, places: int) -> None:
         assert g.closing == ""
 
 
+@relaxed
 @given(SOURCES, CUTS, st.integers(0, 200))
 def test_what_nobody_minds_is_not_touched(source: str, places: int, end: int) -> None:
     """Every piece goes on as the object that came, unless it waits for the end of a number or an escape."""
@@ -119,6 +125,7 @@ def test_what_nobody_minds_is_not_touched(source: str, places: int, end: int) ->
     assert through(source, [rewrite("z")], places)[1] == source
 
 
+@relaxed
 @given(st.text('abn\\"{}[]:,1 \n', max_size=12), PHRASES, CUTS)
 def test_what_is_no_json_is_plain_text(text: str, phrase: str, places: int) -> None:
     """From the first character on that cannot stand in JSON, a text is hidden as any other."""
@@ -127,6 +134,7 @@ def test_what_is_no_json_is_plain_text(text: str, phrase: str, places: int) -> N
     assert through(source, rules([phrase], 'a "label"'), places)[1] == plain.feed(source, final=True)
 
 
+@relaxed
 @given(SOURCES, st.text('abn\\"{}[]:,1 \n', max_size=8), st.lists(PHRASES, min_size=1, max_size=2), CUTS)
 def test_any_text_is_survived(source: str, rest: str, phrases: list[str], places: int) -> None:
     """Also what begins as JSON and goes on as something else: the cut does not matter, and words are hidden."""
@@ -136,6 +144,7 @@ def test_any_text_is_survived(source: str, rest: str, phrases: list[str], places
     assert not [phrase for phrase in phrases if phrase.isalnum() and phrase in out]
 
 
+@relaxed
 @given(SOURCES, CUTS)
 def test_values_obey_the_laws(source: str, places: int) -> None:
     """The checks of the values are one check of the source, which obeys the laws of every check."""
@@ -236,6 +245,7 @@ def test_text_before_a_source_is_not_part_of_it() -> None:
     assert g.feed('{"a": "bomb", "n": 1}') + g.feed("", final=True) == '{"a": "#", "n": 1}'
 
 
+@relaxed
 @given(SOURCES, st.lists(PHRASES, min_size=1, max_size=3))
 def test_arguments_of_a_history_stay_json(source: str, phrases: list[str]) -> None:
     """In a prompt the same checks and the same writer leave a call's arguments JSON."""

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.core.guard import Guard
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect
+from proxy.dialects.base import Dialect, Options
 from proxy.dialects.lmstudio.chat import LMStudioChat, LMStudioV0Chat
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
@@ -20,6 +21,7 @@ from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from tests.field.answering import EMAIL, NOTICE, STOP, carried, events, told
 from tests.laws import cut
 from tests.leaks.attack import CARD, chunk, deltas
+from tests.phrases import PhrasePlan
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGES = {**CHAT, "max_tokens": 9}
@@ -656,3 +658,73 @@ def test_c09_a_block_leaves_json(
     whole = got.out if not stream else carried(dialect, {**request_, "stream": False}, [got.out]).out
     assert read(json.loads(whole)) == shown
     assert not shown or json.loads(shown)
+
+
+# -- l02: after every choice has finished, nothing but a count is waited for
+
+
+@both
+def test_l02_a_stream_without_its_end(stream: bool) -> None:
+    """OpenAI: the finish, then comments and no [DONE]: the answer says that it has finished, and can be ended."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": stream}).encode(), Options())
+    answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    out = b""
+    for sent, finished in ((chunk({"content": "hi "}), False), (chunk({}, "stop"), True)):
+        out += answer.feed(events(sent)[0])
+        assert (answer.finished, answer.done) == (finished, False)
+    out += answer.feed(b": hb\n\n") + answer.finish()
+    assert answer.failed is None
+    assert answer.done
+    assert not answer.finished
+    if stream:
+        assert out.endswith(b"data: [DONE]\n\n")
+    else:
+        assert json.loads(answer.result())["choices"][0]["finish_reason"] == "stop"
+
+
+def test_l02_usage_may_still_come() -> None:
+    """A count that comes after the finish is the client's."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": False}).encode(), Options())
+    answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    usage = {**chunk({}), "choices": [], "usage": USAGE}
+    for event in events(chunk({"content": "hi "}), chunk({}, "stop"), usage):
+        answer.feed(event)
+    assert answer.finished
+    answer.finish()
+    assert json.loads(answer.result())["usage"] == USAGE
+
+
+def test_l02_every_choice_has_to_finish() -> None:
+    """With two choices one finish is not enough, though the other has not begun."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "n": 2, "stream": True}).encode(), Options())
+    answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    states = []
+    for index in (0, 1):
+        answer.feed(events(chunk({"content": "hi "}, "stop", index=index))[0])
+        states.append(answer.finished)
+    assert states == [False, True]
+
+
+@both
+def test_l02_messages(stream: bool) -> None:
+    """Anthropic: the same after the event that tells the reason."""
+    asked = AnthropicMessages().parse(json.dumps({**MESSAGES, "stream": stream}).encode(), Options())
+    answer = AnthropicMessages().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    *begun, end, _ = _message_events()
+    out, states = b"", []
+    for event in (*begun, end):
+        out += answer.feed(event)
+        states.append(answer.finished)
+    assert states == [False, True]
+    out += answer.finish()
+    assert answer.failed is None
+    if stream:
+        assert [event["type"] for event in told(out)] == ["message_start", "message_delta", "message_stop"]
+
+
+@both
+def test_l02_done_without_a_finish_is_an_error(stream: bool) -> None:
+    """A [DONE] that no finish came before is an answer cut short."""
+    got = carried(OpenAIChat(), {**CHAT, "stream": stream}, events(chunk({"content": "hi "}), "[DONE]"))
+    assert got.answer.failed is not None
+    assert got.answer.failed.reason == "truncated"

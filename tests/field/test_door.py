@@ -146,9 +146,9 @@ async def test_n04_what_a_model_can_come_to_begins_with_its_first_request() -> N
 
 @pytest.mark.anyio
 async def test_n04_every_alert_of_the_docs_has_its_series_at_the_start() -> None:
-    """Each series that the table "To be woken by" names is exposed by a proxy that has not served anything yet; those
+    """Each series that the table "Alerts" names is exposed by a proxy that has not served anything yet; those
     of a model's name wait for the model."""
-    table = (REPOSITORY / "docs/metrics.md").read_text("utf-8").partition("## To be woken by")[2]
+    table = (REPOSITORY / "docs/metrics.md").read_text("utf-8").partition("## Alerts")[2]
     alerts = re.findall(r"safety_proxy_(\w+)(?:\{([^}]*)\})?(?:\[\w+\])?\)* (?:>|==) 0", table)
     assert len(alerts) >= 4
     async with running(NOWHERE) as proxy:

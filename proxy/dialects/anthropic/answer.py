@@ -342,6 +342,13 @@ class MessagesAnswer(NamedEventsAnswer):
 
     # -- ending
 
+    def _is_complete(self) -> bool:
+        return self._over or self._ended
+
+    def _put_terminal(self, out: list[bytes]) -> None:
+        self._put([{"type": "message_stop"}], out)
+        self.done = True
+
     def result(self) -> bytes:
         """One message."""
         return orjson.dumps(self._whole.body())

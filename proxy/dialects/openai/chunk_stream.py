@@ -276,6 +276,12 @@ class ChunkedAnswer(Answer):
     def _is_complete(self) -> bool:
         return bool(self._seen) and self._seen <= self._finished | set(self.guard.blocked_choices)
 
+    @property
+    def finished(self) -> bool:
+        """See Answer. A server that was asked for several choices may not have begun all of them."""
+        ended = self._finished | set(self.guard.blocked_choices)
+        return super().finished and len(ended) >= self.request.choices
+
     def _settle(self, out: list[bytes]) -> None:
         blocked_choices = self.guard.blocked_choices
         if self._over:

@@ -28,7 +28,8 @@ class Watchdog:
         self.first_byte_timeout = config.first_byte_timeout
         self.idle_timeout = config.idle_timeout
         self.keep_alive = config.keep_alive
-        shortest = min(self.first_byte_timeout, self.idle_timeout, self.keep_alive)
+        self.end_grace = config.end_grace
+        shortest = min(self.first_byte_timeout, self.idle_timeout, self.keep_alive, self.end_grace)
         self._tick = min(max(shortest / TICKS_PER_TIMEOUT, MIN_TICK), MAX_TICK)
         self._running: set[ExchangeTimeouts] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,6 +64,7 @@ class Interrupt(Enum):
     CLIENT_GONE = auto()
     CLIENT_STUCK = auto()
     UPSTREAM_SILENT = auto()
+    ANSWER_FINISHED = auto()
     STOPPING = auto()
 
 
@@ -75,8 +77,10 @@ class ExchangeTimeouts:
 
     __slots__ = (
         "_closed",
+        "_finished_since",
         "_heartbeat",
         "_heartbeat_task",
+        "_is_finished",
         "_on_disconnect",
         "_request",
         "_task",
@@ -94,6 +98,8 @@ class ExchangeTimeouts:
         self._heartbeat: Heartbeat | None = None
         self._heartbeat_task: asyncio.Task[None] | None = None
         self._closed = False
+        self._is_finished: Callable[[], bool] | None = None
+        self._finished_since = 0.0
         self._on_disconnect: Callable[[], None] | None = None
         self._watchdog = watchdog
         self.reason: Interrupt | None = None
@@ -111,6 +117,11 @@ class ExchangeTimeouts:
         """Watch from now on how long nothing comes. `heartbeat` runs when the client was sent nothing for too long."""
         self.last_received = perf_counter()
         self._heartbeat = heartbeat
+
+    def watch_end(self, is_finished: Callable[[], bool]) -> None:
+        """Watch from now on whether the model has ended its answer. Only counts follow, and the exchange waits for them
+        `end_grace` seconds: a model server that sends comments for ever would keep it open."""
+        self._is_finished = is_finished
 
     def first_byte_received(self) -> None:
         """The upstream has sent its first byte. From now on it may be silent for a shorter time."""
@@ -137,11 +148,19 @@ class ExchangeTimeouts:
             raise asyncio.CancelledError
         self._task.uncancel()
 
+    def resume(self) -> None:
+        """Undo a cancellation that only ended the wait for the upstream. The exchange may be interrupted again. Raises
+        the cancellation again if it came for another reason."""
+        if self.reason is not Interrupt.ANSWER_FINISHED:
+            raise asyncio.CancelledError
+        self._task.uncancel()
+        self.reason = self._is_finished = None
+
     def close(self) -> None:
         """The exchange has ended. Drop what refers back to it, so that it is freed without the garbage collector."""
         self._closed = True
         self._request.on_disconnect(None)
-        self._heartbeat = self._on_disconnect = None
+        self._heartbeat = self._on_disconnect = self._is_finished = None
         self._watchdog.discard(self)
         if self._heartbeat_task is not None:
             self._heartbeat_task.cancel()
@@ -152,11 +171,20 @@ class ExchangeTimeouts:
         if request.sending:
             if now >= request.sending + watchdog.idle_timeout:
                 self.interrupt(Interrupt.CLIENT_STUCK)
+        elif self._finished_for(now) > watchdog.end_grace:
+            self.interrupt(Interrupt.ANSWER_FINISHED)
         elif self.last_received and now >= self.last_received + self.upstream_timeout:
             self.interrupt(Interrupt.UPSTREAM_SILENT)
         elif self._heartbeat is not None and now >= request.last_sent + watchdog.keep_alive:
             self._heartbeat_task = self._task.get_loop().create_task(self._heartbeat())
             request.last_sent = now
+
+    def _finished_for(self, now: float) -> float:
+        """Seconds since the model was first seen to have ended its answer; -1.0: it has not."""
+        if self._is_finished is None or not self._is_finished():
+            return -1.0
+        self._finished_since = self._finished_since or now
+        return now - self._finished_since
 
     def _client_disconnected(self) -> None:
         if self._on_disconnect is not None:

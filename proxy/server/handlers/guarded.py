@@ -267,6 +267,7 @@ class GuardedExchange:
 
     async def _stream_response(self, response: UpstreamResponse, answer: Answer) -> None:
         """Send the answer as it comes, then its end."""
+        self.timeouts.watch_end(self._is_finished)
         end = await self._forward(response, answer)
         self._release_upstream(answer)
         if self.exchange.stream:
@@ -288,6 +289,13 @@ class GuardedExchange:
                 self.timeouts.last_received = self._context.last_sent
         except TRANSPORT_ERRORS as error:
             return answer.finish(to_upstream_error(error, after_head=True))
+        except asyncio.CancelledError:
+            self.timeouts.resume()  # the model has ended its answer, and the model server does not end its response
+            self._abort_upstream()
+            return answer.finish()
+
+    def _is_finished(self) -> bool:
+        return self._answer is not None and self._answer.finished
 
     def _on_data(self, data: bytes) -> bytes | None:
         """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited."""

@@ -105,7 +105,7 @@ class ReadOnlyHandler:
     ) -> bytes:
         """The body of the model server's response. Its error messages are not passed on: no rule has judged them.
 
-        But that there is no such model is said in Ollama's words, which its command looks for.
+        A missing model is reported in Ollama's own words, because its command looks for them.
         """
         response: UpstreamResponse | None = None
         try:

@@ -1,5 +1,5 @@
-"""What the model server tells of its models, asked beside the requests of clients: chat templates, context lengths.
+"""What is known of the model server's models: chat templates, context lengths, where they run, which names are shown.
 
-It refuses a prompt that is longer than the model's context, where the model server would cut it without a word.
-Begin with `api`, which asks; then `chat_templates` and `context_length`.
+It refuses prompts that the model server would cut silently, and prompts that would leave the machine.
+Begin with `api`, which asks the model server; then `chat_templates`, `context_length` and `cloud_models`.
 """

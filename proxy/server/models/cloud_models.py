@@ -1,9 +1,9 @@
-"""Models that run elsewhere under any name: Ollama tells of each where it sends the prompts.
+"""Models that run on another machine, under any name: Ollama shows where it sends their prompts.
 
-`ollama create` makes a model with `remote_host` and `remote_model`; its name need not end in `:cloud`. Ollama's
-GET /api/tags and POST /api/show tell both (Ollama, api/types.go).
+`ollama create` makes a model with `remote_host` and `remote_model`, and its name need not end in `:cloud`. Ollama's
+GET /api/tags and POST /api/show show both (Ollama, api/types.go).
 
-A prompt must not leave before that is known, so a request waits for the answer when nothing fresh is known.
+A prompt must not leave before that is known. So a request waits for it, unless it was asked recently.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from proxy.server.models.api import ModelServerApi, find_entry
 
 log = logging.getLogger("safety_proxy.server")
 
-FRESH = 10.0  # seconds for which an answer holds
-SILENT = 60.0  # the same where the model server tells nothing of its models, as others than Ollama
-PATIENCE = 2.0  # seconds that a request waits; no model has to be loaded for the answer
-MOST_MODELS = 100
+REFRESH_AFTER = 10.0  # seconds after which the model server is asked again
+REFRESH_AFTER_SILENCE = 60.0  # the same for servers that do not show it, as all but Ollama
+WAIT = 2.0  # seconds that a request waits; no model has to be loaded for it
+MAX_MODELS = 100
 
 
 @dataclass(slots=True)
 class _Model:
-    until: float = float("-inf")  # when it is asked for anew
+    refresh_at: float = float("-inf")  # when it is asked again
     is_remote: bool = False
-    digest: str = ""  # of the model of which `is_remote` was told in full
-    told: asyncio.Event = field(default_factory=asyncio.Event)
+    digest: str = ""  # of the model for which `is_remote` was shown in full
+    known: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class CloudModels:
-    """What is known of each model."""
+    """Where each model runs, as far as is known."""
 
     def __init__(self, model_server: ModelServerApi, clock: Callable[[], float] = monotonic) -> None:
         self._model_server = model_server
@@ -44,26 +44,26 @@ class CloudModels:
         self._models: dict[str, _Model] = {}
 
     async def refuse_remote(self, name: str) -> None:
-        """Raises BadRequest when the model server says that it sends this model's prompts elsewhere."""
+        """Raises BadRequest if the model server sends this model's prompts to another machine."""
         key = normalise_model(name)
-        model = self._of(key)
-        if self._clock() >= model.until:
-            model.until = self._clock() + FRESH
-            model.told.clear()
-            self._model_server.start(self._look(model, key, name))
-        if not model.told.is_set():
-            await _wait(model.told, name)
+        model = self._model(key)
+        if self._clock() >= model.refresh_at:
+            model.refresh_at = self._clock() + REFRESH_AFTER
+            model.known.clear()
+            self._model_server.start(self._refresh(model, key, name))
+        if not model.known.is_set():
+            await _wait(model.known, name)
         if model.is_remote:
             raise cloud_model(name)
 
-    def _of(self, key: str) -> _Model:
+    def _model(self, key: str) -> _Model:
         model = self._models.pop(key, None) or _Model()
-        while len(self._models) >= MOST_MODELS:
-            del self._models[next(iter(self._models))]  # the one asked for longest ago
+        while len(self._models) >= MAX_MODELS:
+            del self._models[next(iter(self._models))]  # the one used longest ago
         self._models[key] = model
         return model
 
-    async def _look(self, model: _Model, key: str, name: str) -> None:
+    async def _refresh(self, model: _Model, key: str, name: str) -> None:
         try:
             listed = find_entry(await self._model_server.get("/api/tags"), "models", key, "name", "model")
             digest = str(listed.get("digest") or "")
@@ -73,20 +73,20 @@ class CloudModels:
                 shown = await self._model_server.post("/api/show", {"model": listed.get("name") or name})
                 model.is_remote, model.digest = _is_remote(shown), digest
                 if not listed and not shown:
-                    model.until = self._clock() + SILENT
+                    model.refresh_at = self._clock() + REFRESH_AFTER_SILENCE
         finally:
-            model.told.set()
+            model.known.set()
 
 
-async def _wait(told: asyncio.Event, name: str) -> None:
+async def _wait(known: asyncio.Event, name: str) -> None:
     try:
-        async with asyncio.timeout(PATIENCE):
-            await told.wait()
+        async with asyncio.timeout(WAIT):
+            await known.wait()
     except TimeoutError:
         log.warning(
-            "the model server does not say in %g s where model %.80r runs; what was known last counts", PATIENCE, name
+            "the model server has not said within %g s where model %.80r runs; what was known before counts", WAIT, name
         )
 
 
-def _is_remote(told: dict[str, Any]) -> bool:
-    return bool(told.get("remote_host") or told.get("remote_model"))
+def _is_remote(shown: dict[str, Any]) -> bool:
+    return bool(shown.get("remote_host") or shown.get("remote_model"))

@@ -1,4 +1,4 @@
-"""The names of models in lists: those in words are judged as an answer's text would be."""
+"""The names of models in lists. They are judged like the text of an answer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from proxy.server.exchange.policies import ActivePolicies
 
 log = logging.getLogger("safety_proxy.server")
 
-MOST_TOLD = 1000  # names that are remembered as said; they come from the model server, so there are not many
+MAX_LOGGED = 1000  # names; they come from the model server, so there are not many
 
 
 class ShownNames:
-    """See `proxy.dialects.common.catalogue.Names`."""
+    """Judges names of models; see `proxy.dialects.common.catalogue.Names`."""
 
     def __init__(self, policies: ActivePolicies) -> None:
         self._policies = policies
-        self._told: set[object] = set()
+        self._logged: set[object] = set()
 
     def admits(self, name: str) -> bool:
-        """Whether no rule minds that a name is shown."""
+        """Whether a name may be shown: no rule finds anything in it."""
         return Guard(self._policies.snapshot().plan(Direction.OUTPUT, name)).admits(name)
 
     def refused(self, name: object) -> None:
-        """Say once in the log that a model is not in the lists."""
-        if name not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add(name)
-            log.warning("model %.300a is left out of the lists: its name has no form of one, or a rule minds it", name)
+        """Log, once for each, that a model is left out of the lists."""
+        if name not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(name)
+            log.warning(
+                "model %.300a is left out of the lists: its name has an odd form, or a rule found something in it",
+                name,
+            )

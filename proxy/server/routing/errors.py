@@ -1,4 +1,4 @@
-"""Refusals before any dialect has been chosen."""
+"""Errors before a dialect has been chosen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OLLAMA_PATHS = re.compile(r"/api/(?!v[01]/)").match  # /api/v0 and /api/v1 are L
 
 
 class WrongMethod(ClientError):
-    """405, with what would be right."""
+    """405, with the methods that are right."""
 
     status = 405
 
@@ -26,7 +26,7 @@ class WrongMethod(ClientError):
 
 
 async def refuse(request: RequestContext, error: ClientError | UpstreamError) -> None:
-    """Answer with an error, in the shape that the clients of this path read."""
+    """Reply with an error in the shape that the clients of this path read."""
     if OLLAMA_PATHS(request.path):
         body = orjson.dumps({"error": str(error)})
     else:

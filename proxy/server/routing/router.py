@@ -1,4 +1,4 @@
-"""The chat side as an ASGI application: it knows which paths there are, and refuses everything else."""
+"""The chat side as an ASGI application: it passes requests to their handlers and refuses everything else."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ REMOTE = (
 
 
 class Router:
-    """Hands a request to its handler, or refuses it in the shape that its path's clients read."""
+    """Passes a request to its handler, or refuses it in the shape that the clients of its path read."""
 
     def __init__(
         self, table: RouteTable, web: WebRules, handlers: Mapping[Access, Handler], local_only: bool = False
     ) -> None:
-        """`local_only`: refuse clients of other machines, because nobody knows where the server listens."""
+        """`local_only`: refuse clients of other machines, because it is not known where the server listens."""
         self._local_only = local_only
         self._table = table
         self._web = web
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request (ASGI). WebSockets are closed before they open."""
+        """Serve one request (ASGI). WebSockets are closed before they open."""
         if scope["type"] != "http":
             await _refuse_websocket(receive, send)
             return
@@ -57,7 +57,7 @@ class Router:
             await refuse(request, UpstreamError("The proxy failed; its log says why", "internal", 500))
 
     def _handle(self, request: RequestContext) -> Awaitable[None]:
-        """Its handler at work."""
+        """Pass it to its handler. Raises ClientError if there is none."""
         host = _host(request)
         self._check_names(request, host)
         if request.header.get(b"x-upgrade", b"").lower() == b"websocket":
@@ -68,7 +68,7 @@ class Router:
         return self._handler(match, request)(match, request)
 
     def _check_names(self, request: RequestContext, host: str) -> None:
-        """Refuse names and pages that have no business here. Adds CORS headers for those that have."""
+        """Refuse Hosts and web pages that may not call. Adds CORS headers for pages that may."""
         if not self._web.serves(host):
             raise ClientError(
                 f"The proxy does not answer under the name {host[:80]!a} (setting hosts)", code="host", status=403
@@ -97,7 +97,7 @@ class Router:
 
 
 def _is_local(scope: Scope) -> bool:
-    """The client is on this machine. A unix socket has no address."""
+    """The client is on this machine. On a unix socket it has no address."""
     client = scope.get("client")
     return not client or is_loopback(client[0])
 
@@ -109,7 +109,7 @@ async def _refuse_websocket(receive: Receive, send: Send) -> None:
 
 
 def _host(request: RequestContext) -> str:
-    """The request's Host. Raises BadRequest for what two readers could take for two different requests."""
+    """The request's Host. Raises BadRequest for a head that two readers could understand differently."""
     coding = request.header.get(b"transfer-encoding")
     http_version = request.http_version
     if http_version not in ("1.0", "1.1", "2", "3"):

@@ -1,6 +1,6 @@
-"""Every path that is answered, in one table. What does not stand here is refused.
+"""Every path that the proxy serves, in one table. Any other path is refused.
 
-The docs' table of endpoints and the test that tries every door are made from it.
+docs/endpoints.md and the test of every path are made from it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proxy.dialects.openai.responses.dialect import OpenAIResponses
 
 
 class Access(StrEnum):
-    """What a path is."""
+    """What becomes of requests to a path."""
 
     GUARDED = "guarded"
     READ_ONLY = "read_only"
@@ -38,13 +38,13 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a read-only path shows of the model server's answer.
+    """What a read-only path shows of the model server's response.
 
-    clean:    the answer's body in, what may be shown out; it takes `names` too, which judges the names of models
-    ask:      POST: the client's body in, the name of a model and what is sent out
-    asks_for: what the operator may have allowed, as more arguments of `clean`: `reveal` prompts, `cloud` models
+    clean:    makes of the response's body what may be shown; it takes `names` too, which judges the names of models
+    ask:      POST: makes of the client's body the name of a model and the body to send
+    asks_for: options of the operator that `clean` takes as arguments: `reveal` prompts, `cloud` models
     content_type: of what is shown
-    any_answer: whatever the model server answers says that it runs, but for a 5xx
+    any_answer: any response but a 5xx says that the model server runs
     """
 
     clean: Callable[..., bytes]
@@ -56,12 +56,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row.
+    """One row of the table.
 
-    path:    `{name}` at its end stands for all the rest, which may hold slashes as names of models do
-    note:    a sentence for people: what it does, or why it is refused
-    dialect: guarded: who reads and writes it
-    reading: read-only: what is asked and shown
+    path:    `{name}` at its end stands for all the rest, with slashes, as in names of models
+    note:    a sentence for people: what the path does, or why it is refused
+    dialect: guarded paths: reads the request and writes the response
+    reading: read-only paths: what is asked and shown
     """
 
     method: str
@@ -199,13 +199,13 @@ class RouteMatch:
     __slots__ = ("methods", "rest", "route")
 
     def __init__(self, route: Route | None, methods: tuple[str, ...], rest: str = "") -> None:
-        self.route = route  # None: no such path, or not with this method
-        self.methods = methods  # of that path, in the table's order, with what follows from them
+        self.route = route  # None: there is no such path, or not with this method
+        self.methods = methods  # of that path, in the order of the table, with HEAD and OPTIONS
         self.rest = rest  # what `{name}` stands for
 
 
 class RouteTable:
-    """The rows, ready to be asked."""
+    """The rows, ready for look-ups."""
 
     def __init__(self, rows: Iterable[Route] = TABLE) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
@@ -220,7 +220,7 @@ class RouteTable:
         self._known = {endpoint: self._look_up(*endpoint) for endpoint in exact}
 
     def find(self, method: str, path: str) -> RouteMatch:
-        """The row for a request. HEAD is answered where GET is."""
+        """The row for a request. HEAD is served where GET is."""
         return self._known.get((method, path)) or self._look_up(method, path)
 
     def _look_up(self, method: str, path: str) -> RouteMatch:

@@ -11,11 +11,13 @@ from tests.fakes import Answer, Close, FakeUpstream, Framing, Reset, Stall, Step
 from tests.phrases import block
 from tests.server.running import Answer as Got
 from tests.server.running import Policies, chat_body, chunk, running, said
-from tests.waiting import a_moment, at_rest
+from tests.waiting import PATIENCE, a_moment, at_rest
 
 pytestmark = pytest.mark.anyio
 
 FORBIDDEN = Policies(output=[block("FORBIDDEN")])
+HOURS = 36_000.0  # seconds
+MARGIN = 10 * PATIENCE  # what no test takes
 SSE_HEAD = head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
 both = pytest.mark.parametrize("stream", [True, False])
 transports = pytest.mark.parametrize("transport", ["own", "httpx"])
@@ -56,13 +58,13 @@ async def test_a_head_is_not_a_first_byte() -> None:
     loading = Answer((SSE_HEAD, Wait(go_on), *reply(sse(*said("Hello"))).steps[1:]))
     async with (
         FakeUpstream(loading) as upstream,
-        running(upstream, idle_timeout=100, first_byte_timeout=1000) as proxy,
+        running(upstream, idle_timeout=100, first_byte_timeout=HOURS) as proxy,
     ):
         asking = asyncio.ensure_future(proxy.chat())
         exchange = await upstream.exchange()
         await at_rest(lambda: exchange.bytes_sent)
         assert exchange.bytes_sent == len(SSE_HEAD)
-        proxy.later(999)
+        proxy.later(HOURS - MARGIN)
         await a_moment()
         go_on.set()
         assert (await asking).text() == "Hello"
@@ -73,11 +75,11 @@ async def test_the_long_time_out_ends_too() -> None:
     loading = Answer((SSE_HEAD, Stall()))
     async with (
         FakeUpstream(loading) as upstream,
-        running(upstream, idle_timeout=100, first_byte_timeout=1000) as proxy,
+        running(upstream, idle_timeout=100, first_byte_timeout=HOURS) as proxy,
     ):
         asking = asyncio.ensure_future(proxy.chat())
         await upstream.exchange()
-        proxy.later(1001)
+        proxy.later(HOURS)
         assert (await asking).status == 504
 
 
@@ -263,10 +265,13 @@ async def test_a_client_that_does_not_stream_waits_without_comments() -> None:
     """A client that does not stream gets no comments, and after the wait its answer."""
     go_on = asyncio.Event()
     slow = Answer((Wait(go_on), *reply(sse(*said("Hello"))).steps))
-    async with FakeUpstream(slow) as upstream, running(upstream, FORBIDDEN, keep_alive=100) as proxy:
+    async with (
+        FakeUpstream(slow) as upstream,
+        running(upstream, FORBIDDEN, keep_alive=100, first_byte_timeout=HOURS) as proxy,
+    ):
         asking = asyncio.ensure_future(proxy.chat(stream=False))
         await upstream.exchange()
-        proxy.later(500)
+        proxy.later(HOURS - MARGIN)
         await a_moment()
         go_on.set()
         assert (await asking).json()["choices"][0]["message"]["content"] == "Hello"

@@ -15,7 +15,7 @@ from proxy.errors import BadRequest
 from proxy.server.config import ServerConfig
 from proxy.server.models import cloud_models
 from proxy.server.models.api import ModelServerApi
-from proxy.server.models.cloud_models import FRESH, MOST_MODELS, SILENT, CloudModels
+from proxy.server.models.cloud_models import MAX_MODELS, REFRESH_AFTER, REFRESH_AFTER_SILENCE, CloudModels
 from proxy.server.upstream.client import create_upstream
 from tests.fakes import FakeUpstream, Stall, reply_json
 from tests.fakes.answers import Answer
@@ -78,12 +78,12 @@ async def test_it_is_asked_once_in_a_while() -> None:
         for _ in range(3):
             await models.refuse_remote("tiny")
         assert ollama.asked == ASKED
-        clock.now += FRESH
+        clock.now += REFRESH_AFTER
         await models.refuse_remote("tiny")
         assert ollama.asked == [*ASKED, "GET /api/tags"]
         next(entry for entry in ollama.tags["models"] if entry["name"] == "tiny:latest")["digest"] = "f" * 64
         ollama.shown["tiny"] |= REMOTE
-        clock.now += FRESH
+        clock.now += REFRESH_AFTER
         with pytest.raises(BadRequest):
             await models.refuse_remote("tiny")
 
@@ -106,10 +106,10 @@ async def test_other_model_servers_are_seldom_asked() -> None:
 
     async with known(answers) as (models, clock):
         await models.refuse_remote("any")
-        clock.now += FRESH
+        clock.now += REFRESH_AFTER
         await models.refuse_remote("any")
         assert len(asked) == 2
-        clock.now += SILENT
+        clock.now += REFRESH_AFTER_SILENCE
         await models.refuse_remote("any")
         assert len(asked) == 4
 
@@ -118,19 +118,19 @@ async def test_a_server_that_does_not_answer_stands_in_nobodys_way(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The request goes on after a while, and the log says that nobody knows where the model runs."""
-    monkeypatch.setattr(cloud_models, "PATIENCE", 0.01)
+    monkeypatch.setattr(cloud_models, "WAIT", 0.01)
     with caplog.at_level(logging.WARNING, "safety_proxy.server"):
         async with known(Answer((Stall(),))) as (models, _):
             await models.refuse_remote("tiny")
-    assert "does not say" in caplog.text
+    assert "has not said within" in caplog.text
 
 
 async def test_only_so_many_models_are_remembered() -> None:
     """What clients name does not pile up."""
     async with known(Ollama()) as (models, _):
-        for n in range(MOST_MODELS + 5):
+        for n in range(MAX_MODELS + 5):
             await models.refuse_remote(f"model-{n}")
-        assert len(models._models) == MOST_MODELS
+        assert len(models._models) == MAX_MODELS
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/api/embed"])

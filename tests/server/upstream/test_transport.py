@@ -181,7 +181,7 @@ async def test_dripping_head() -> None:
             await peer.send(b"a")
 
     async with origin_of(drips) as (_, origin):
-        asking = asyncio.ensure_future(get(origin, timeouts=Timeouts(read=100)))
+        asking = asyncio.ensure_future(get(origin, timeouts=Timeouts(read=10_000)))
         response = await asked(origin)
         clock = Clock(origin)
         for _ in range(3):
@@ -189,7 +189,7 @@ async def test_dripping_head() -> None:
             response._buffered = 0
             step.set()
             await until(lambda: response._buffered)
-            clock.forward(34)
+            clock.forward(3_400)
         await a_moment()
         assert asking.done()
         with pytest.raises(httpx.ReadTimeout):
@@ -210,18 +210,18 @@ async def test_dripping_body() -> None:
             await peer.send(b"1\r\n1\r\n")
 
     async with origin_of(drips) as (_, origin):
-        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=100))
+        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=10_000))
         clock = Clock(origin)
         assert await response.read_some() == b"0"
         for _ in range(3):
             reading = asyncio.ensure_future(response.read_some())
             await asyncio.sleep(0)
-            clock.forward(90)
+            clock.forward(9_000)
             step.set()
             assert await reading == b"1"
         reading = asyncio.ensure_future(response.read_some())
         await asyncio.sleep(0)
-        clock.forward(101)
+        clock.forward(10_001)
         await a_moment()
         assert reading.done()
         with pytest.raises(httpx.ReadTimeout):
@@ -240,8 +240,8 @@ async def test_clock_stands_still_while_nobody_waits() -> None:
 
     read = asyncio.Event()
     async with origin_of(script) as (_, origin):
-        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=100))
-        Clock(origin).forward(1000)  # the reader's own slowness
+        response = await origin.request(b"GET", b"/", timeouts=Timeouts(read=10_000))
+        Clock(origin).forward(100_000)  # the reader's own slowness
         assert await response.read_some() == b"word"
         read.set()
         assert await response.read_some() == b""
@@ -274,7 +274,7 @@ async def test_server_that_reads_slowly() -> None:
         await peer.send(ok())
 
     async with origin_of(slow) as (server, origin):
-        timeouts = Timeouts(read=100, write=100)
+        timeouts = Timeouts(read=10_000, write=10_000)
         asking = asyncio.ensure_future(origin.request(b"POST", b"/", body=bytes(32 * 2**20), timeouts=timeouts))
         await asked(origin)
         (connection,) = origin._connections
@@ -283,7 +283,7 @@ async def test_server_that_reads_slowly() -> None:
         for _ in range(3):
             while connection._transport.get_write_buffer_size() >= connection._unsent:
                 await server.peers[0].read()
-            clock.forward(101)
+            clock.forward(10_001)
             assert connection._unsent
         read_on.set()
         response = await asking
@@ -330,13 +330,13 @@ async def test_last_in_first_out() -> None:
             await peer.send(ok())
             await peer.request()
 
-    async with origin_of(script, expiry=100) as (server, origin):
+    async with origin_of(script, expiry=10_000) as (server, origin):
         await asyncio.gather(get(origin), get(origin))
         first, last = origin._idle
         for _ in range(3):
             await get(origin)
             assert list(origin._idle) == [first, last]
-        origin._idle[first] -= 100
+        origin._idle[first] -= 10_000
         origin._sweeper.cancel()
         origin._sweep()
         await until(lambda: sorted(task.done() for task in server.tasks) == [False, True])
