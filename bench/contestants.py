@@ -141,12 +141,20 @@ def naive(upstream_port: int, folder: Path) -> Generator[Running]:
         yield Running(NAIVE, port, (process.pid,))
 
 
+def starter_policies(folder: Path) -> Path:
+    """The default of the first versions, which the tables have gone on with."""
+    folder.mkdir()
+    for name in ("chat-markers.yaml", "more/starter.yaml"):
+        shutil.copy(REPOSITORY / "policies" / name, folder)
+    return folder
+
+
 @contextmanager
 def ours(name: str, upstream_port: int, folder: Path) -> Generator[Running]:
     """This project's proxy as its users start it."""
     counts = {NONE: 0, HUNDRED: 100, EMAIL: 100, THOUSAND: 1000}
     starter = name == STARTER
-    policies = REPOSITORY / "policies" if starter else write_policy(folder, counts[name], name == EMAIL)
+    policies = starter_policies(folder) if starter else write_policy(folder, counts[name], name == EMAIL)
     arguments = ["--allow-empty", "true"] if name == NONE else []
     target = f"http://127.0.0.1:{upstream_port}"
     with ProxyProcess(upstream=target, policies=policies, arguments=arguments) as process:

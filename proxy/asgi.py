@@ -26,8 +26,8 @@ from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 from proxy.settings import Settings, resolve
 from proxy.startup.configuration import server_config
-from proxy.startup.discovery import upstream_url
-from proxy.startup.policies import load
+from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.policies import load, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
 
@@ -95,7 +95,8 @@ class SharedRuntime:
         settings = self._settings or resolve({}, os.environ).settings
         url = await asyncio.to_thread(upstream_url, settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
-        store = await load(settings.policies, hash_key=key, allow_empty=empty)
+        folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
+        store = await load(folder, hash_key=key, allow_empty=empty)
         shadow = None
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True)

@@ -22,6 +22,7 @@ from proxy.values import Address, Read
 PREFIX = "SAFETY_PROXY_"
 FILE_NAME = "safety-proxy.toml"
 SHIPPED = Path(__file__).with_name("policies").resolve()
+DEMO_POLICIES = Path(__file__).parent / "demo" / "policies"
 IGNORED_VARIABLES = (
     re.compile(  # what Kubernetes and Docker put into a container beside a service named safety-proxy; test switches
         r"SAFETY_PROXY_(TEST_.*|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP)(_.*)?)"
@@ -64,7 +65,7 @@ class Settings:
         values.folder,
         "DIR",
         "the policies; an edit takes effect within a second",
-        shown="the shipped ones",
+        shown="the shipped ones, in front of the demo model its own",
     )
     shadow: Path | None = _setting(
         None, values.folder, "DIR", "policies that are tried on the same traffic and change nothing"

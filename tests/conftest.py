@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.policies import COPIES, SHIPPED
+from tests.policies import COPY_OF
 
 LONGEST: Final = (
     "tests/matching/test_exactness.py",
@@ -61,11 +62,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"census: {sum(int(str(value)) for _, value in rows)} rows, {leaks} leaks")
     if edited := edited_policies():
         names = ", ".join(edited)
-        terminalreporter.write_line(f"policies/ is not as tests/data/policies, which the tests run under: {names}")
+        terminalreporter.write_line(f"policies/ is not as its copies in tests/data, which the tests run under: {names}")
 
 
 def edited_policies() -> list[str]:
     """The shipped policies that an operator has made his own since, or a developer has not copied yet."""
-    folders = (SHIPPED, COPIES)
-    there = [{path.name: path.read_bytes() for path in folder.glob("*.yaml")} for folder in folders]
-    return sorted({name for name, _ in there[0].items() ^ there[1].items()})
+    return [shipped.name for copy, shipped in COPY_OF.items() if _rules(copy) != _rules(shipped)]
+
+
+def _rules(path: Path) -> str:
+    """A policy without line 1, which says where the schema lies from here."""
+    return path.read_text("utf-8").partition("\n")[2] if path.exists() else ""

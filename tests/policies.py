@@ -16,9 +16,17 @@ from proxy.policy.policyset import PolicySet
 from proxy.policy.source import Source
 
 COPIES: Final = Path(__file__).with_name("data") / "policies"
-"""As they were shipped: .ci/run compares the two on a clean clone."""
+"""chat-markers and starter, as they were shipped: .ci/run compares the two on a clean clone."""
+DEFAULT: Final = (COPIES / "chat-markers.yaml", COPIES.with_name("default") / "secrets.yaml")
+"""What applies without a setting, as it was shipped."""
 SHIPPED: Final = Path(__file__).parent.parent / "policies"
 """As somebody may have edited them since."""
+COPY_OF: Final = {
+    COPIES / "chat-markers.yaml": SHIPPED / "chat-markers.yaml",
+    COPIES / "starter.yaml": SHIPPED / "more" / "starter.yaml",
+    DEFAULT[1]: SHIPPED / "secrets.yaml",
+}
+"""Of which shipped policy each copy is one."""
 
 
 @cache
@@ -26,3 +34,9 @@ def copies(*more: str) -> PolicySet:
     """The copies, compiled, with other policies beside them; a set is never changed, so one does for all tests."""
     others = (Source(f"z{number}.yaml", text.encode()) for number, text in enumerate(more))
     return compile_policies([*read_directory(COPIES), *others], hash_key=b"key")
+
+
+@cache
+def default() -> PolicySet:
+    """The policies that apply without a setting."""
+    return compile_policies([Source(path.name, path.read_bytes()) for path in DEFAULT], hash_key=b"key")

@@ -291,7 +291,7 @@ def test_config_shows_what_is_in_force_and_where_from(
 
 def test_the_demo_needs_no_terminal_and_no_network() -> None:
     """Raw and guarded text one after the other, then a table; nothing that a rule hides stands in a guarded text."""
-    got = run("demo", "--speed", "0", "--policies", COPIES)
+    got = run("demo", "--speed", "0")
     assert got.code == 0
     assert got.err == ""
     assert "\033" not in got.out
@@ -301,8 +301,8 @@ def test_the_demo_needs_no_terminal_and_no_network() -> None:
     assert "ghp_" not in guarded[1]
     assert "Project Zorblax" not in "".join(guarded)
     assert "Project Zorblax" in got.out
-    assert re.search(r"^starter/words\.codename +blocked +Project Zorblax ", got.out, re.MULTILINE)
-    assert re.search(r"^starter/pii\.email +rewritten +bob\.miller@example\.com ", got.out, re.MULTILINE)
+    assert re.search(r"^demo/words\.codename +blocked +Project Zorblax ", got.out, re.MULTILINE)
+    assert re.search(r"^demo/pii\.email +rewritten +bob\.miller@example\.com ", got.out, re.MULTILINE)
 
 
 def test_the_demo_takes_a_prompt_and_shows_a_refusal() -> None:

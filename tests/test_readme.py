@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 
 from proxy.demo.backend import DemoBackend
 from tests import plain_http
-from tests.policies import COPIES
 from tests.proxy_process import ProxyProcess
 from tests.waiting import PATIENCE, until_elsewhere
 
@@ -64,10 +62,11 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A home with the policies as they were shipped, and a proxy that follows them, in front of the demo model."""
+    """A home with the policies as `init` copies them, and a proxy that follows them, in front of the demo model."""
     home = tmp_path_factory.mktemp("home")
-    shutil.copytree(COPIES, home / "policies")
-    with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=home / "policies") as proxy:
+    init = [sys.executable, "-m", "proxy", "init", str(home / "my-policies"), "demo", "chat-markers"]
+    subprocess.run(init, capture_output=True, timeout=PATIENCE, check=True)
+    with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=home / "my-policies") as proxy:
         yield Shell(home, proxy)
 
 
@@ -95,7 +94,7 @@ def test_the_commands_do_what_is_said(shell: Shell) -> None:
     assert "Write to [address] before Friday" in next(out for line, out in printed.items() if "garden fair" in line)
     assert 'rule="words.codename"' in next(out for line, out in printed.items() if "findings" in line)
     explained = next(out for line, out in printed.items() if "explain" in line)
-    assert "blocked by starter/words.codename" in explained
+    assert "blocked by demo/words.codename" in explained
 
 
 def test_nothing_else_is_printed_as_a_command() -> None:

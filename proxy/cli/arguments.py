@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   safety-proxy serve                              find Ollama or LM Studio and stand in front of it
   safety-proxy serve --upstream localhost:8080    in front of this model server
   safety-proxy demo                               see a rewrite and a block, without a model
+  safety-proxy init my-policies                   a directory of policies of your own
   safety-proxy config                             which settings would be in force, and why
   safety-proxy explain policies "some text"       what each rule sees in it
 
@@ -51,6 +52,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     commands: Commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_settings(commands, "serve", "start the proxy", _serve)
     _add_demo(commands)
+    _add_init(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
     add_commands(commands)
     return top, commands.choices
@@ -75,8 +77,20 @@ def _add_demo(commands: Commands) -> None:
     command.add_argument(
         "--speed", metavar="TIMES", default="1", help="times the pace of a reader; 0: at once (default: 1)"
     )
-    command.add_argument("--policies", metavar="DIR", help="the policies to show (default: the shipped ones)")
+    command.add_argument("--policies", metavar="DIR", help="the policies to show (default: those of the demo)")
     command.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask (default: the demo's own prompts)")
+
+
+def _add_init(commands: Commands) -> None:
+    about = "write a directory of policies of your own, from those that come with the proxy"
+    command = commands.add_parser("init", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_init)
+    command.add_argument("directory", metavar="DIR", nargs="?", help="where to; it is made if it is not there")
+    command.add_argument(
+        "names", metavar="POLICY", nargs="*", help="which ones (default: asks on a terminal, else those of the default)"
+    )
+    command.add_argument("--all", action="store_true", help="all of them")
+    command.add_argument("--list", action="store_true", help="say which there are, and write nothing")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -135,6 +149,12 @@ def _demo(args: argparse.Namespace) -> int:
     from proxy.cli.demo import demo
 
     return demo(args)
+
+
+def _init(args: argparse.Namespace) -> int:
+    from proxy.cli.init import init
+
+    return init(args)
 
 
 def _config(args: argparse.Namespace) -> int:

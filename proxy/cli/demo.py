@@ -25,7 +25,7 @@ from proxy.errors import SettingsError
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange
-from proxy.settings import SHIPPED
+from proxy.settings import DEMO_POLICIES
 from proxy.startup.policies import load
 
 TOKEN_INTERVAL = 0.06  # seconds from token to token at speed 1, about as fast as people read
@@ -38,7 +38,7 @@ def demo(args: argparse.Namespace) -> int:
     """Run the prompts of the script, or one of your own. Raises SettingsError and PolicyError."""
     speed = _speed(args.speed)
     prompts = [" ".join(args.prompt)] if args.prompt else [answer.prompt for answer in script.ANSWERS]
-    folder = Path(args.policies).expanduser() if args.policies else SHIPPED
+    folder = Path(args.policies).expanduser() if args.policies else DEMO_POLICIES
     run(_run_demo(prompts, TOKEN_INTERVAL / speed if speed else 0.0, folder, sys.stdout))
     return 0
 

@@ -22,10 +22,10 @@ from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.ops.decision_log import DecisionLog
-from proxy.settings import EffectiveSettings, Settings
+from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
-from proxy.startup.policies import load
+from proxy.startup.policies import load, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -44,9 +44,12 @@ def serve(args: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     key, empty = settings.hash_key, settings.allow_empty
-    store = await load(settings.policies, hash_key=key, allow_empty=empty)
+    is_default = settings.policies == SHIPPED
+    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty)
     shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
     backend = _backend(settings, stack)
+    if store is None:  # which ones apply by default depends on the model server
+        store = await load(policy_folder(settings, is_demo=backend.is_demo), hash_key=key, allow_empty=empty)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -84,7 +87,7 @@ def _backend(settings: Settings, stack: ExitStack) -> Backend:
 
 def _start_demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
     demo = stack.enter_context(DemoBackend(settings.demo_pace))
-    return Backend(what, demo.url, MODEL, prompt=ANSWERS[-1].prompt)
+    return Backend(what, demo.url, MODEL, prompt=ANSWERS[-1].prompt, is_demo=True)
 
 
 def _inherit_sockets(found: EffectiveSettings, environ: Mapping[str, str]) -> Settings:

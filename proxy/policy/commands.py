@@ -215,7 +215,14 @@ def _as_json(result: ExampleResult) -> dict[str, Any]:
 
 def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
     seen = [
-        {"rule": view.rule.name, "action": view.rule.action.name.lower(), "spans": view.spans}
+        {
+            "rule": view.rule.name,
+            "action": view.rule.action.name.lower(),
+            "spans": view.spans,
+            **(
+                {"detector": view.detector, "dropped": [one._asdict() for one in view.dropped]} if view.detector else {}
+            ),
+        }
         for view in views(policies, sample)
     ]
     done = outcome(policies, sample)
@@ -235,8 +242,11 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     print(f"folded    {quoted(fold_text(sample.text))}")
     seen = list(views(policies, sample))
     width = max((len(view.rule.name) for view in seen), default=0)
-    for rule, spans in seen:
-        print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}")
+    for rule, spans, detector, dropped in seen:
+        by = f"  (detector {detector})" if detector else ""
+        print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}{by}")
+        for text, reason in dropped:
+            print(f"{'':<{width}}  {'':<10}  not {quoted(text)}: {reason}")
     done = outcome(policies, sample)
     by = f" by {done.blocked.name}" if done.blocked else ""
     print(f"verdict   {done.verdict}{by}")

@@ -19,6 +19,8 @@ import msgspec
 
 from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
 from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.outside import OutsideCode
+from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
@@ -32,7 +34,7 @@ from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
-from proxy.policy.rulespecs import RESERVED, RuleReader
+from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
@@ -256,6 +258,7 @@ class Compilation:
             system_prompt=policy.system_prompt,
             images=policy.images,
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
+            detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
@@ -280,11 +283,11 @@ class Compilation:
         return rules
 
     def _compile_rule(
-        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | MarkerPass
+        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | OwnPass
     ) -> PolicyRule | None:
         path: KeyPath = ("rules", index)
-        if isinstance(match, MarkerPass):
-            return PolicyRule(file, path, spec, match.rule, match)
+        if isinstance(match, OwnPass):
+            return _outside(PolicyRule(file, path, spec, match.rule, match))
         try:
             compiled, unchanged = self._compiler.compile(match, spec.examples)
         except PatternError as error:
@@ -293,7 +296,7 @@ class Compilation:
         if compiled.note:
             node = file.document.at((*path, "pattern"))
             self.hints.append(file.document.problem(node, compiled.note, "", path))
-        return PolicyRule(file, path, spec, match.rule, compiled, unchanged)
+        return _outside(PolicyRule(file, path, spec, match.rule, compiled, unchanged))
 
     def _add_pattern_problem(self, document: Document, path: KeyPath, error: PatternError) -> None:
         source = next(source for source in SOURCES if document.has((*path, source)))
@@ -302,7 +305,7 @@ class Compilation:
 
     def _monitored(self, rule: PolicyRule) -> SearchRule:
         """The rule for a policy that only monitors: it reports findings, and no text waits for it."""
-        if isinstance(rule.compiled, MarkerPass):
+        if isinstance(rule.compiled, OwnPass):
             return rule.compiled.enforced(False)
         match = rule.compiled.source
         not_enforced = replace(match, rule=replace(match.rule, enforced=False))
@@ -374,6 +377,14 @@ class Compilation:
 
     def _add_problem(self, document: Document, path: KeyPath, message: str, hint: str) -> None:
         self.problems.append(document.problem(document.at(path), message, hint, path))
+
+
+def _outside(rule: PolicyRule) -> PolicyRule:
+    """The rule, limited to text outside of code where its spec says so."""
+    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode):
+        return rule
+    outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
+    return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))
 
 
 def _unmet_conditions(file: LoadedFile) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Rule
@@ -73,7 +73,7 @@ def matcher_of(search_rules: Iterable[SearchRule]) -> Matcher:
     """A matcher for these rules only."""
     search_rules = tuple(search_rules)
     rules = [rule for rule in search_rules if isinstance(rule, CompiledRule)]
-    others = [rule for rule in search_rules if isinstance(rule, MarkerPass)]
+    others = [rule for rule in search_rules if isinstance(rule, OwnPass)]
     return Matcher(rules, others=others, max_cached=0)  # what is read a few times is not worth a cache
 
 

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from proxy.checks.detectors.scan import FoldedPass
 from proxy.checks.markers import family_of
+from proxy.checks.passes import Detecting, detecting
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Finding, Kind, Rule
-from proxy.matching.matcher import Matcher
-from proxy.policy.examples import run_check
-from proxy.policy.plan import Plan, Policy
+from proxy.matching.folding import fold_text
+from proxy.policy.examples import matcher_of, run_check
+from proxy.policy.plan import Plan, Policy, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rulespecs import RESERVED
 
@@ -30,11 +32,23 @@ class Sample(NamedTuple):
     role: str | None = None
 
 
+class Dropped(NamedTuple):
+    """A candidate of a detector that does not count, as it reads (folded where the rule folds), and why."""
+
+    text: str
+    reason: str
+
+
 class View(NamedTuple):
-    """What one rule sees: spans of the text, or None where its policy does not apply."""
+    """What one rule sees: spans of the text, or None where its policy does not apply.
+
+    detector: which one it uses, if any. dropped: the detector's candidates that do not count
+    """
 
     rule: Rule
     spans: tuple[tuple[int, int], ...] | None
+    detector: str = ""
+    dropped: tuple[Dropped, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -66,9 +80,21 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
     applying = [part for part in plan_for(policies, sample).policies if part.scope.reads(sample.kind)]
     holding = {rule for part in applying for rule in part.rules}
     for policy in policies.policies:
-        for rule, check in _checks(policy):
+        for rule, check, detector in _checks(policy):
             applies = rule in holding and not (rule.id.startswith(RESERVED) and sample.direction is Direction.INPUT)
-            yield View(rule, run_check(check, sample.text).spans if applies else None)
+            name = detector.name if detector else ""
+            if not applies:
+                yield View(rule, None, name)
+                continue
+            yield View(rule, run_check(check, sample.text).spans, name, tuple(_dropped(detector, sample.text)))
+
+
+def _dropped(detector: Detecting | None, text: str) -> Iterator[Dropped]:
+    """The candidates that do not count; those that something else within them counts for are left out."""
+    for start, end, said in detector.candidates(text) if detector else ():
+        if not said.spans:
+            shown = fold_text(text) if isinstance(detector, FoldedPass) else text
+            yield Dropped(shown[start:end], said.reason)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
@@ -85,14 +111,12 @@ def neutralised(text: str, done: Outcome) -> dict[str, int]:
     return Counter(family_of(text[f.start : f.end]) for f in broken)
 
 
-def _checks(policy: Policy) -> Iterator[tuple[Rule, Check]]:
-    """A check for each rule alone."""
-    for compiled in policy.compiled:
-        yield compiled.source.rule, Matcher([compiled])
-    for markers in (*policy.markers, *([policy.stop] if policy.stop else [])):
-        yield markers.rule, Matcher([], others=[markers])
+def _checks(policy: Policy) -> Iterator[tuple[Rule, Check, Detecting | None]]:
+    """A check for each rule alone, and the rule's detector."""
+    for search_rule in (*policy.search_rules, *([policy.stop] if policy.stop else [])):
+        yield rule_of(search_rule), matcher_of([search_rule]), detecting(search_rule)
     for limit in policy.limits:
-        yield limit.rule, limit
+        yield limit.rule, limit, None
 
 
 class Change(NamedTuple):

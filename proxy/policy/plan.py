@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.passes import DetectedPass, OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
@@ -33,13 +34,13 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
-SearchRule = CompiledRule | MarkerPass
+SearchRule = CompiledRule | OwnPass
 """A rule that searches a text, as the matcher takes it."""
 
 
 def rule_of(search_rule: SearchRule) -> Rule:
     """The policy's rule behind a search rule."""
-    return search_rule.rule if isinstance(search_rule, MarkerPass) else search_rule.source.rule
+    return search_rule.rule if isinstance(search_rule, OwnPass) else search_rule.source.rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class Policy:
     limits:   checks of its limits on answers
     fails_open: when one of its checks raises, the text passes
     markers:  its rules that look for chat templates' markers
+    detectors: its rules that look for what another detector finds
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
     """
@@ -118,6 +120,7 @@ class Policy:
     system_prompt: SystemPrompt
     images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
+    detectors: tuple[DetectedPass, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
@@ -125,8 +128,9 @@ class Policy:
 
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
-        """Its rules that search texts."""
-        return *self.compiled, *self.markers
+        """Its rules that search texts, in the order of the file."""
+        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors)
+        return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
 
     @property
     def guards_turns(self) -> bool:
@@ -162,6 +166,7 @@ class Policy:
             rules=tuple(rule for rule in self.rules if rule not in left_out),
             compiled=tuple(rule for rule in self.compiled if rule.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
+            detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
+from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
@@ -153,8 +154,9 @@ class PolicySet:
         check = self._composed.get((policies, escaped, only_markers))
         if check is None:
             rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
-            others = [m for policy in policies for m in policy.markers]
+            others: list[OwnPass] = [m for policy in policies for m in policy.markers]
             if not only_markers:
+                others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
             matcher: Check = Matcher(rules, escaped=escaped, others=others)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
@@ -166,7 +168,7 @@ def _searches(policy: Policy, escaped: bool, only_markers: bool) -> bool:
     """Whether a policy has anything for the matcher to look for."""
     if policy.markers or only_markers:
         return bool(policy.markers)
-    return bool(policy.compiled or _stops(policy, escaped))
+    return bool(policy.compiled or policy.detectors or _stops(policy, escaped))
 
 
 def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:

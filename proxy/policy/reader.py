@@ -102,7 +102,7 @@ class _Reader:
             hint = f"add {name}: {expected(fields[name].type)}"
             self._note(node, path, f"the key `{name}` is missing", hint)
         placeholders = {name: _placeholder(field.type) for name, field in fields.items() if field.required}
-        return kind.cls(**{**placeholders, **given})
+        return kind.cls(**{fields[name].name: value for name, value in {**placeholders, **given}.items()})
 
     def _fields(self, node: Node, fields: dict[str, inspect.Field], path: KeyPath) -> Iterable[tuple[str, Any]]:
         for key, value in self._unique(node, path):

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from proxy.checks.detectors import DETECTORS
+from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
+from proxy.checks.detectors.detector import Detector, Options
+from proxy.checks.detectors.phone import REGIONS
 from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
+from proxy.checks.passes import OwnPass, searching_rule
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
@@ -19,9 +22,10 @@ from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decod
 MAX_HINTS = 3  # entries of one list that get a hint of their own
 RESERVED = "limits."  # ids of a policy's own bounds
 
-_ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
+ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
 _NEEDS_ACTION = {"replacement": "rewrite", "message": "block"}
-_NEEDS_PATTERN = {"match": "pattern"}
+_NEEDS_SOURCE = {"match": "pattern", **dict.fromkeys(("only", "except", "regions", "hosts"), "detector")}
+_OF_MATCHES = ("max_hold", "on_overflow")
 
 
 class RuleReader:
@@ -38,7 +42,7 @@ class RuleReader:
         self._hash_key = hash_key
         self._ids: dict[str, int] = {}
 
-    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | MarkerPass | None:
+    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | OwnPass | None:
         """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
 
         What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
@@ -53,8 +57,12 @@ class RuleReader:
             self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
             return None
         answer, prompt = self._messages(spec, path)
-        rule = Rule(policy, spec.id, _ACTIONS[spec.action], order, replacement, answer, prompt)
-        return self._match_rule(rule, spec, given[0], path)
+        rule = Rule(policy, spec.id, ACTIONS[spec.action], order, replacement, answer, prompt)
+        if spec.outside and spec.on_overflow == "block":
+            self._wrong(
+                (*path, "on_overflow"), "`on_overflow: block` and `outside` exclude each other", "leave one out"
+            )
+        return self._match_rule(searching_rule(rule) if spec.outside else rule, spec, given[0], path)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -66,7 +74,7 @@ class RuleReader:
         lines = (line.strip() for line in pausing(decode(source).split("\n"), self._pause))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
-    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: KeyPath) -> MatchRule | MarkerPass | None:
+    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: KeyPath) -> MatchRule | OwnPass | None:
         if source == "detector":
             return self._detector(rule, spec, (*path, source))
         if source == "pattern":
@@ -81,7 +89,7 @@ class RuleReader:
         shortest = spec.match == "shortest" and pattern is not None
         return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
 
-    def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | MarkerPass | None:
+    def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | OwnPass | None:
         if spec.detector in MARKER_DETECTORS:
             return self._markers(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
@@ -91,13 +99,41 @@ class RuleReader:
             hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
             self._wrong(path, f"there is no detector `{spec.detector}`", hint)
             return None
-        return MatchRule(
-            rule, detector.pattern, None, spec.fold, False, spec.max_hold, spec.on_overflow, detector.validate
-        )
+        for key in _OF_MATCHES:
+            if self.document.has((*path[:-1], key)):
+                hint = "its finds have a longest length, and wait no longer"
+                self.hints.append(self._problem((*path[:-1], key), f"`{key}` means nothing to a detector", hint))
+        return detector_pass(detector, rule, self._detector_options(detector, spec, path[:-1]), spec.fold)
+
+    def _detector_options(self, detector: Detector, spec: RuleSpec, path: KeyPath) -> Options:
+        for key, names in (("only", spec.only), ("except", spec.except_)):
+            for i, name in enumerate(names):
+                if name not in detector.kinds:
+                    self._no_kind(detector, name, (*path, key, i))
+        if spec.only and spec.except_:
+            self._wrong((*path, "except"), "`only` and `except` exclude each other", "leave one out")
+        kinds = frozenset(spec.only or detector.kinds) - frozenset(spec.except_)
+        if detector.kinds and not kinds:
+            self._wrong((*path, "except"), "nothing is left to find", "leave something in, or leave the rule out")
+        for key in ("regions", "hosts"):
+            if self.document.has((*path, key)) and key not in detector.takes:
+                self._wrong((*path, key), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
+        for i, region in enumerate(spec.regions):
+            if region not in REGIONS:
+                self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
+        return Options(kinds, spec.regions, spec.hosts)
+
+    def _no_kind(self, detector: Detector, name: str, path: KeyPath) -> None:
+        if not detector.kinds:
+            self._wrong(path, f"`{detector.name}` finds one kind of thing only", f"remove `{path[-2]}`")
+            return
+        near = get_close_matches(name, detector.kinds, 1)
+        hint = f"did you mean `{near[0]}`?" if near else "docs/detection.md lists its kinds"
+        self._wrong(path, f"`{detector.name}` knows no `{name}`", hint)
 
     def _markers(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MarkerPass:
         """A rule for markers. Their spelling is exact, and a replacement could form another marker."""
-        for key in ("replacement", "fold", "max_hold", "on_overflow"):
+        for key in ("replacement", "fold", "max_hold", "on_overflow", "outside"):
             if self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
         if rule.action is Action.REWRITE:
@@ -156,7 +192,7 @@ class RuleReader:
         for key, action in _NEEDS_ACTION.items() if action_is_known else ():
             if spec.action != action and self.document.has((*path, key)):
                 self._wrong((*path, key), f"`{key}` means nothing with `action: {spec.action}`", f"it is for {action}")
-        for key, source in _NEEDS_PATTERN.items():
+        for key, source in _NEEDS_SOURCE.items():
             if self.document.has((*path, key)) and not self.document.has((*path, source)):
                 self._wrong((*path, key), f"`{key}` means nothing without `{source}`", "remove it")
 

@@ -88,7 +88,7 @@ class Examples(Struct, frozen=True, forbid_unknown_fields=True):
     becomes: Annotated[dict[str, str], Meta(description="text: what is left of it after this rule")] = {}
 
 
-class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
+class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_": "except"}):
     """One rule: what to find (exactly one of words, words_file, pattern, detector), and what to do with it."""
 
     id: Annotated[Name, Meta(description="unique in the file: metric label, log key, name in tests")]
@@ -97,6 +97,20 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     words_file: Annotated[str, Meta(min_length=1, description="a .txt file beside this one, one entry a line")] = ""
     pattern: Annotated[str, Meta(min_length=1, description="in the syntax of Python's re")] = ""
     detector: Annotated[str, Meta(min_length=1, description="a pattern that comes with the proxy, by name")] = ""
+    only: Annotated[
+        tuple[Text, ...], Meta(min_length=1, description="detector: of the kinds that it knows, these")
+    ] = ()
+    except_: Annotated[
+        tuple[Text, ...], Meta(min_length=1, description="detector: of the kinds that it knows, all but these")
+    ] = ()
+    regions: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[A-Z]{2}$")], ...],
+        Meta(min_length=1, description="detector phone: where numbers without a country's code are from"),
+    ] = ()
+    hosts: Annotated[
+        tuple[Text, ...], Meta(min_length=1, description="detector outbound_links: to which links may lead")
+    ] = ()
+    outside: Annotated[Literal["", "code"], Meta(description="code: what lies in code of Markdown is left alone")] = ""
     fold: Annotated[bool, Meta(description="see through look-alike letters and spellings")] = False
     match: Annotated[Literal["longest", "shortest"], Meta(description="where a match of a pattern ends")] = "longest"
     max_hold: Annotated[

@@ -28,6 +28,7 @@ class Backend(NamedTuple):
     model:   one of its models
     trouble: what is wrong with it at the first look, as a sentence about it; empty if nothing is
     prompt:  something to ask it
+    is_demo: it is the demo model
     """
 
     name: str
@@ -35,6 +36,7 @@ class Backend(NamedTuple):
     model: str | None = None
     trouble: str = ""
     prompt: str = "Hello!"
+    is_demo: bool = False
 
 
 KNOWN = (

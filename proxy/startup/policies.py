@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from proxy.policy.store import PolicyStore
+from proxy.settings import DEMO_POLICIES, SHIPPED, Settings
 
 FORGED_TURNS = (
     "no rule makes chat markers plain text, so a prompt can forge turns (docs/threats.md). To prevent that, copy "
@@ -20,6 +21,11 @@ FORGED_TURNS = (
 log = logging.getLogger("safety_proxy.policies")
 
 
+def policy_folder(settings: Settings, *, is_demo: bool) -> Path:
+    """The directory of the policies. Where none was named, the demo model gets policies of its own."""
+    return DEMO_POLICIES if is_demo and settings.policies == SHIPPED else settings.policies
+
+
 async def load(
     folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
 ) -> PolicyStore:
@@ -28,7 +34,8 @@ async def load(
     store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
     with _errors_not_logged():
         await store.load()
-    if not shadow and not store.current.guards_turns:
+    has_template = folder != DEMO_POLICIES  # the demo model has no chat template, so nobody forges a turn
+    if has_template and not shadow and not store.current.guards_turns:
         log.warning("%s: %s", folder, FORGED_TURNS)
     return store
 

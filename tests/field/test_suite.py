@@ -188,7 +188,14 @@ def test_n06_only_tests_about_the_shipped_policies_read_them() -> None:
         for path in TESTS.rglob("*.py")
         if SHIPPED.search(text := path.read_text("utf-8")) or re.search(r"import .*\bSHIPPED\b", text)
     }
-    assert readers == {"conftest.py", "policies.py", "policy/test_commands.py", "test_package.py", "test_settings.py"}
+    assert readers == {
+        "policies.py",
+        "policy/test_commands.py",
+        "policy/test_docs.py",
+        "policy/test_shipped.py",
+        "test_package.py",
+        "test_settings.py",
+    }
 
 
 def repository(folder: Path) -> Path:
@@ -205,17 +212,20 @@ def repository(folder: Path) -> Path:
 
 
 def test_n06_the_tests_pass_after_edits_of_the_policies(tmp_path: Path) -> None:
-    """README's `sed -i ... policies/starter.yaml`, a file of one's own, one removed: the tests that failed once
-    pass, and so do those that look at the shipped policies."""
+    """README's `sed -i` on a shipped policy, a file of one's own, one removed: the tests that failed once pass, and so
+    do those that look at the shipped policies."""
     folder = repository(tmp_path / "repository")
     (sed,) = re.findall(r"^(sed -i .*) && sleep 1$", README, re.MULTILINE)
+    sed = sed.replace("my-policies/demo.yaml", "policies/more/starter.yaml")
     subprocess.run(["bash", "-ec", sed], cwd=folder, check=True, timeout=PATIENCE)
+    assert "[address]" in (folder / "policies/more/starter.yaml").read_text("utf-8")
     own = "version: 1\npolicy: own\nrules: [{id: a, words: [b], action: block}]\n"
     (folder / "policies/own.yaml").write_text(own, "utf-8")
-    (folder / "policies/chat-markers.yaml").unlink()
+    (folder / "policies/secrets.yaml").unlink()  # README copies chat-markers.yaml with `init`
     tests = [
         "tests/policy/test_commands.py",
         "tests/policy/test_docs.py::test_shipped_policies_follow_the_schema_and_name_it",
+        "tests/policy/test_shipped.py",
     ]
     tests += ["tests/test_readme.py::test_the_commands_do_what_is_said", "tests/test_settings.py"]
     tests += ["tests/test_cli.py::test_the_demo_needs_no_terminal_and_no_network"]

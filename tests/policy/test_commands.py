@@ -51,7 +51,7 @@ def test_check_says_what_was_loaded(policies: Path, capsys: pytest.CaptureFixtur
     assert run("check", policies) == 0
     out = capsys.readouterr().out
     assert "hint: " in out
-    assert "house/email: rewrite, holds at most 256 characters (max_hold) while nothing has matched" in out
+    assert "house/email: rewrite, holds at most 758 characters" in out
     assert "files: 1, rules: 4, revision: " in out
 
 
@@ -153,6 +153,20 @@ def test_explain_as_json(policies: Path, capsys: pytest.CaptureFixture[str]) -> 
     answer = explained(capsys, policies, "to", "a@b.cd")
     assert (answer["verdict"], answer["out"]) == ("rewritten", "to [email]")
     assert [rule["spans"] for rule in answer["rules"]] == [[], [[3, 9]], [], []]
+
+
+def test_explain_names_the_detector_and_why_a_candidate_does_not_count(
+    policies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people and for programs."""
+    assert run("explain", policies, "icon@2x.png and a@b.cd") == 0
+    out = capsys.readouterr().out
+    assert "16-22 `a@b.cd`  (detector email)" in out
+    assert "not `icon@2x.png`: there is no such top-level domain" in out
+    answer = explained(capsys, policies, "icon@2x.png")
+    rule = next(rule for rule in answer["rules"] if rule["rule"] == "house/email")
+    reason = "there is no such top-level domain"
+    assert (rule["detector"], rule["dropped"]) == ("email", [{"text": "icon@2x.png", "reason": reason}])
 
 
 @pytest.mark.parametrize(

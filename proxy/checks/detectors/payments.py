@@ -1,0 +1,157 @@
+"""Payment card numbers and bank accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stdnum import iban as stdnum_iban
+from stdnum import luhn
+
+from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+
+_SPACES = " \u00a0\u202f"
+_SEPARATORS = _SPACES + "\u2010\u2011-"
+
+ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    # ranges of the first digits, and the lengths of numbers in them: ISO/IEC 7812-1 and the issuers' own documents
+    ("visa", "4", (13, 16, 19)),
+    ("mastercard", "51-55 2221-2720", (16,)),
+    ("amex", "34 37", (15,)),
+    ("diners", "300-305 3095 36 38-39", (14, 16, 19)),
+    ("discover", "6011 644-649 65", (16, 19)),
+    ("jcb", "3528-3589", (16, 19)),
+    ("jcb", "1800 2131", (15,)),
+    ("unionpay", "62 81", (16, 17, 18, 19)),
+    ("maestro", "5018 5020 5038 56-58 6304 6759 6761-6763 6390", (12, 13, 14, 15, 16, 18, 19)),
+    ("mir", "2200-2204", (16,)),
+    ("rupay", "508 6521-6522 817", (16,)),
+    ("troy", "9792", (16,)),
+    ("verve", "506099-506198", (16, 18, 19)),
+    ("dankort", "5019", (16,)),
+)
+
+
+def _ranges() -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
+    for issuer, prefixes, lengths in ISSUERS:
+        for prefix in prefixes.split():
+            first, _, last = prefix.partition("-")
+            yield issuer, first, last or first, lengths
+
+
+_RANGES = tuple(_ranges())
+
+
+def issuer_of(digits: str) -> str:
+    """Who issues cards with such a number, by its first digits and its length; empty when nobody does."""
+    for issuer, first, last, lengths in _RANGES:
+        if len(digits) in lengths and first <= digits[: len(first)] <= last:
+            return issuer
+    return ""
+
+
+# What holds more than digits and what stands around numbers comes first: it is read over as a whole.
+_UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+_CARD = (
+    rf"(?<![\w])(?:(?<![+-])(?P<uuid>{_UUID})|(?P<decimal>\d{{1,20}}\.\d{{11,30}})|"
+    rf"(?<![+-])(?P<number>\d(?:[{_SEPARATORS}]?\d){{11,22}})(?P<rest>\.\d|\w|-\w|\*\w|\*\*\d)?)"
+)
+
+
+def _card(match: re.Match[str]) -> Judgement:
+    if match["uuid"]:
+        return dropped("a UUID", past=True)
+    if match["decimal"]:
+        return dropped("the decimals of a number", past=True)
+    number = match["number"]
+    start = match.start("number")
+    for end in _ends(number, match["rest"] is not None):
+        if _is_card(number[:end]):
+            return found(start, start + end)
+    return dropped(_why_no_card(number, match["rest"]))
+
+
+def _ends(number: str, cut: bool) -> Iterator[int]:
+    """Where the number may end: with a group of digits; not with the last one when more follows it directly."""
+    if not cut:
+        yield len(number)
+    for i in range(len(number) - 1, 11, -1):
+        if number[i] in _SEPARATORS and not _goes_on(number, i):
+            yield i
+
+
+def _goes_on(number: str, end: int) -> bool:
+    """Whether a number is not over at a separator: a dash where it has dashes, or none at all."""
+    within = {*number[:end]} & {*_SEPARATORS}
+    return number[end] not in _SPACES and (not within or number[end] in within)
+
+
+def _is_card(text: str) -> bool:
+    groups = re.split(f"[{_SEPARATORS}]", text)
+    digits = "".join(groups)
+    spelled = len(groups) == len(digits)
+    odd = len(groups) > 1 and not spelled and (min(map(len, groups)) < 2 or len({*text} & {*_SEPARATORS}) > 1)
+    return not odd and bool(issuer_of(digits)) and luhn.is_valid(digits)
+
+
+def _why_no_card(number: str, rest: str | None) -> str:
+    digits = "".join(c for c in number if c.isdigit())
+    if rest:
+        return "part of a longer number or name"
+    if not issuer_of(digits):
+        return "no issuer has such numbers"
+    return "a wrong check digit" if not luhn.is_valid(digits) else "its groups of digits are not those of a card"
+
+
+_NATIONS = (
+    "AD AE AL AT AZ BA BE BG BH BI BR BY CH CR CY CZ DE DJ DK DO EE EG ES FI FK FO FR GB GE GI GL GR GT HR HU IE IL IQ "
+    "IS IT JO KW KZ LB LC LI LT LU LV LY MC MD ME MK MN MR MT MU NI NL NO OM PK PL PS PT QA RO RS RU SA SC SD SE SI SK "
+    "SM SO ST SV TL TN TR UA VA VG XK YE"
+)
+_COUNTRIES = "|".join(_NATIONS.split())
+_GAPS = " \u00a0-"
+_IBAN = rf"(?<![\w])(?P<iban>(?:{_COUNTRIES})\d{{2}}(?:[{_GAPS}]?[A-Za-z0-9]){{11,30}})(?![\w])"
+
+
+def _is_iban(text: str) -> bool:
+    compact = "".join(c for c in text if c not in _GAPS)
+    in_one_case = compact.isupper() or text == compact.lower()
+    return in_one_case and stdnum_iban.is_valid(compact, check_country=False)
+
+
+def _iban(match: re.Match[str]) -> Judgement:
+    text = match["iban"]
+    for end in (len(text), *(i for i in range(len(text) - 1, 14, -1) if text[i] in _GAPS)):
+        if _is_iban(text[:end]):
+            return found(match.start(), match.start() + end)
+    return dropped("wrong check digits, or no country has such an IBAN")
+
+
+CREDIT_CARD = Detector(
+    "credit_card",
+    "payment card numbers of a known issuer with a right check digit",
+    fixed(_CARD, _card),
+    ("4111 1111 1111 1111", "card 5500-0000-0000-0004.", "378282246310005", "my card is 4222222222222, thanks"),
+    (
+        "4111 1111 1111 1112",
+        "4111-1111-1111-1111-1111",
+        "order 1234567890123",
+        "41111111111111111111111",
+        "47223179-9330-4259-b66c-f2db26efb20c",
+        "0.4111111111111111",
+        "4111111111111111.25",
+        "-1.4111111111111111",
+        "4111111111111111*x",
+        "id4111111111111111",
+        "2024-05-06 17 20 45 1234",
+        "1700000000000000",
+    ),
+)
+
+IBAN = Detector(
+    "iban",
+    "bank account numbers (IBAN) with right check digits",
+    fixed(_IBAN, _iban),
+    ("DE89 3704 0044 0532 0130 00", "to GB82WEST12345698765432, please", "NO93 8601 1117 947"),
+    ("DE89 3704 0044 0532 0130 01", "DE89", "AB12 CDEF 3456"),
+)

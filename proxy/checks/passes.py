@@ -1,0 +1,32 @@
+"""What rules are that look for something in their own way, beside the patterns and words of the matcher."""
+
+from __future__ import annotations
+
+from proxy.checks.detectors.scan import DetectorPass, FoldedPass
+from proxy.checks.markers import MarkerPass
+from proxy.checks.outside import Folded, OutsideCode, searching_rule
+from proxy.core.types import Rule
+from proxy.matching.compiled import CompiledRule
+from proxy.matching.engine import MatchPass
+from proxy.matching.rules import HidingPass
+
+Detecting = DetectorPass | FoldedPass
+DetectedPass = Detecting | OutsideCode
+OwnPass = MarkerPass | DetectedPass
+
+
+def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:
+    """What a rule looks for, but not in code. `searching` is made for `searching_rule(rule)`."""
+    if not isinstance(searching, CompiledRule):
+        return OutsideCode(rule, searching)
+    inner: HidingPass = MatchPass([searching])
+    return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
+
+
+def detecting(searching: CompiledRule | OwnPass) -> Detecting | None:
+    """The detector within what a rule looks for, if there is one."""
+    inner = searching.inner if isinstance(searching, OutsideCode) else searching
+    return inner if isinstance(inner, Detecting) else None
+
+
+__all__ = ["DetectedPass", "Detecting", "OwnPass", "detecting", "outside_code", "searching_rule"]
