@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from proxy.core.check import Check
 from proxy.core.gate import Gate
-from proxy.core.json_gate import JsonGate, json_checks
+from proxy.core.json_checks import json_checks
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Finding
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source

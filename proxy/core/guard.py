@@ -9,7 +9,8 @@ from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import Gate
-from proxy.core.json_gate import JsonGate, json_checks
+from proxy.core.json_checks import json_checks
+from proxy.core.json_gate import JsonGate
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text

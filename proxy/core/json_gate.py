@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from proxy.core.check import Check
 from proxy.core.gate import Gate, _Segment
-from proxy.core.json_values import JsonValues
 from proxy.core.json_writer import JsonWriter
-from proxy.core.types import Finding, Rule
-
-Checks = Callable[[bool], Iterable[Check]]
-"""The checks for a kind of text; True: for JSON source, which they read as it is written and with escapes resolved."""
-
-
-def json_checks(checks: Checks) -> tuple[Check, ...]:
-    """All checks of a JSON source: of the source, as apps may show it, and of every key, text and number in it."""
-    values = JsonValues(checks(False))
-    return (*checks(True), *((values,) if values.checks else ()))
 
 
 class JsonGate(Gate):
-    """Spans are those of the source; how they are hidden there: see json_writer.
+    """Spans are those of the source; how they are hidden there: see json_writer."""
 
-    A span that a rule finds in the source and in a value is one finding.
-    """
-
-    __slots__ = ("_hidden", "_known_spans", "_priming", "_sent", "_writer")
+    __slots__ = ("_hidden", "_priming", "_sent", "_writer")
     direct = False
 
     def __init__(self, checks: Iterable[Check]) -> None:
@@ -36,7 +21,6 @@ class JsonGate(Gate):
         self._sent = True  # text from the client is the beginning of the source
         self._priming = False
         self._hidden = 0  # characters of the span that is being hidden
-        self._known_spans: dict[Rule, list[tuple[int, int]]] = {}  # start, index in `reported`; in order
 
     @property
     def held(self) -> int:
@@ -53,7 +37,6 @@ class JsonGate(Gate):
         self._sent, self._priming = begins, True
         super().prime(text)
         self._priming = False
-        self._known_spans.clear()
 
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return what is released now."""
@@ -89,23 +72,3 @@ class JsonGate(Gate):
         out = super()._cut(text, at)
         self._writer.cut()
         return out
-
-    def _report(self, finding: Finding) -> None:
-        if finding.extends:
-            super()._report(finding)
-            return
-        spans = self._known_spans.setdefault(finding.rule, [])
-        at = bisect_left(spans, (finding.start, 0))
-        for start, index in spans[max(0, at - 1) : at + 1]:
-            known = self.reported[index]
-            if _within(known, finding) or _within(finding, known):
-                first, last = min(start, finding.start), max(known.end, finding.end)
-                self.reported[index] = known._replace(start=first, end=last)
-                return
-        spans.insert(at, (finding.start, len(self.reported)))
-        self._latest[finding.rule] = len(self.reported)
-        self.reported.append(finding)
-
-
-def _within(inner: Finding, outer: Finding) -> bool:
-    return outer.start <= inner.start and inner.end <= outer.end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from tests.field.answering import EMAIL, NOTICE, STOP, carried, events, told
 from tests.laws import cut
-from tests.leaks.attack import CARD, chunk, deltas
+from tests.leaks.attack import CARD, asked, chunk, deltas
 from tests.phrases import PhrasePlan
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -581,6 +582,29 @@ def test_d04_any_json_any_rules_any_chunks(
     assert said[0] == said[1]
     json.loads(said[0])
     assert "bob@example.com" not in said[0] or EMAIL not in rules
+
+
+@settings(deadline=None)
+@given(VALUES, st.booleans(), RULESETS)
+def test_d04_the_other_direction(value: Any, ascii_only: bool, rules: list[str]) -> None:
+    """In the history a call's arguments are judged and written like those of an answer."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    body = events(chunk({"tool_calls": [_entry(("1", "f", text))]}), chunk({}, "tool_calls"), "[DONE]")
+    ((_, _, answered),) = _chat_calls(carried(OpenAIChat(), {**CHAT, "stream": False}, body, rules).out, False)
+    said = {"role": "assistant", "content": None, "tool_calls": [_entry(("1", "f", text))]}
+    messages = [*CHAT["messages"], said, {"role": "tool", "tool_call_id": "1", "content": "ok"}]
+    sent = asyncio.run(asked(OpenAIChat(), {**CHAT, "messages": messages}, *rules))
+    (call,) = next(message["tool_calls"] for message in json.loads(sent)["messages"] if "tool_calls" in message)
+    assert call["function"]["arguments"] == answered
+
+
+def test_d04_a_value_alone_in_the_history() -> None:
+    """A rule that looks for the beginning of a text finds that of a value, in an answer and in the history."""
+    first = "{id: first, pattern: '^secret', action: rewrite, replacement: '#'}"
+    said = {"role": "assistant", "content": None, "tool_calls": [_entry(("1", "f", '{"a": "secret"}'))]}
+    messages = [*CHAT["messages"], said, {"role": "tool", "tool_call_id": "1", "content": "ok"}]
+    sent = asyncio.run(asked(OpenAIChat(), {**CHAT, "messages": messages}, first))
+    assert json.loads(sent)["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"a": "#"}'
 
 
 def _json_answers() -> Iterator[tuple[Dialect, dict[str, Any], Callable[[str], list[bytes]], Callable[[Any], str]]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from proxy.checks.markers import family_of
 from proxy.core.check import Check
 from proxy.core.guard import CHECK_FAILED
+from proxy.core.json_checks import json_checks
 from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
@@ -80,7 +82,7 @@ async def judge_request(
     for (role, _, kind, _, _), group in groups.items():
         await pace.step(OPENING)
         plan = plan_for(role)
-        checks = tuple(plan.checks(kind, group[0].escaped))
+        checks = json_checks(partial(plan.checks, kind)) if group[0].escaped else tuple(plan.checks(kind))
         if checks and not (len(group) == 1 and _passes(group[0], kind, plan.admitted, checks)):
             strict = block_history or plan.history == "block"
             earlier = 0 if strict else _count_earlier(group)
