@@ -162,14 +162,7 @@ async def test_empty_values_are_absent_ones() -> None:
     async with between() as (proxy, upstream):
         await send(proxy, run)
         sent = next(json.loads(r.body) for r in upstream.requests if r.target == "/api/generate")
-        assert sent == {
-            "model": "tiny",
-            "prompt": "hi",
-            "think": True,
-            "stream": True,
-            "truncate": False,
-            "shift": False,
-        }
+        assert sent == {"model": "tiny", "prompt": "hi", "think": True, "stream": True, "truncate": False}
 
 
 async def test_stop_says_why_it_does_nothing() -> None:

@@ -393,3 +393,13 @@ def test_c06_the_size_of_the_context() -> None:
         request = parsed({"options": dict(options)}, NATIVE, Options(max_context=most))
         assert sent(request, NATIVE)["options"]["num_ctx"] == passes
         assert request.dropped == (() if passes == 131072 else ("options.num_ctx",))
+
+
+def test_a_long_choice_of_tools_is_read_in_one_pass() -> None:
+    """Each tool of it that is not sent is left out, however many there are, and its name is not judged."""
+    tools = [{"function": {"name": f"f{i}"}} for i in range(20_000)]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}
+    request = parsed({"tools": [function("f7")], "tool_choice": choice})
+    assert sent(request)["tool_choice"]["allowed_tools"]["tools"] == [tools[7]]
+    assert len(request.dropped) == len(tools) - 1
+    assert [text.text for text in request.texts if text.param.startswith("tool_choice")] == ["f7"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,14 +60,14 @@ class Report:
             input_text.group = first - i if input_text.key == "key" else first
         self.texts += found
 
-    def forget(self, path: str, *containers: Any) -> None:
-        """A part is left out after all: it is named, and its texts, below its path or in these containers, are not
-        judged."""
-        gone = {id(container) for container in containers}
-        below = (f"{path}.", f"{path}[")
+    def forget(self, path: str) -> None:
+        """A part is left out after all: it is named, and its texts are not judged."""
         self.dropped.append(path)
-        self.texts[:] = [
-            text
-            for text in self.texts
-            if not (text.param == path or text.param.startswith(below) or id(text.container) in gone)
-        ]
+        below = (f"{path}.", f"{path}[")
+        self.texts[:] = [text for text in self.texts if text.param != path and not text.param.startswith(below)]
+
+    def forget_inside(self, containers: Iterable[Any], paths: Iterable[str]) -> None:
+        """The same for many parts: their texts stand in these objects, and `paths` name them."""
+        self.dropped += paths
+        gone = {id(container) for container in containers}
+        self.texts[:] = [text for text in self.texts if id(text.container) not in gone]

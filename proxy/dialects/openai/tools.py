@@ -80,36 +80,33 @@ def settle_tools(body: dict[str, Any], report: Report) -> None:
     choice = body.get("tool_choice")
     if choice is None or report.options.allow_server_tools:
         return
+    sent = {name for tool in body.get("tools") or () for name in _names(tool)}
     if isinstance(choice, dict) and "allowed_tools" in choice:
-        _keep(choice["allowed_tools"], body, report)
-    elif _is_of_nothing(choice, body, report):
+        _keep(choice["allowed_tools"], sent, report)
+    elif _is_of_nothing(choice, sent, body, report):
         del body["tool_choice"]
         report.forget("tool_choice")
 
 
-def _is_of_nothing(choice: Any, body: dict[str, Any], report: Report) -> bool:
+def _is_of_nothing(choice: Any, sent: set[str], body: dict[str, Any], report: Report) -> bool:
     """Whether a choice names a tool that is not sent, or demands a call where all tools were left out."""
     if isinstance(choice, dict):
-        return not _is_sent(choice, body)
+        return sent.isdisjoint(_names(choice))
     return choice not in ("none", "auto") and "tools" not in body and any(p.startswith("tools") for p in report.dropped)
 
 
-def _is_sent(choice: dict[str, Any], body: dict[str, Any]) -> bool:
-    names = {name for tool in body.get("tools") or () for name in _names(tool)}
-    return any(name in names for name in _names(choice))
-
-
-def _names(tool: dict[str, Any]) -> Iterator[Any]:
+def _names(tool: dict[str, Any]) -> Iterator[str]:
     """What a tool, or the choice of one, is called."""
     yield from (tool[kind]["name"] for kind in _CHOSEN if isinstance(tool.get(kind), dict))
 
 
-def _keep(some: dict[str, Any], body: dict[str, Any], report: Report) -> None:
+def _keep(some: dict[str, Any], sent: set[str], report: Report) -> None:
     """Of the tools to which the model is to keep, those that are sent."""
-    for i in reversed(range(len(some["tools"]))):
-        if not _is_sent(some["tools"][i], body):
-            gone = some["tools"].pop(i)
-            report.forget(f"tool_choice.allowed_tools.tools[{i}]", *(gone.get(kind) for kind in _CHOSEN))
+    gone = {i: tool for i, tool in enumerate(some["tools"]) if sent.isdisjoint(_names(tool))}
+    if gone:
+        some["tools"] = [tool for i, tool in enumerate(some["tools"]) if i not in gone]
+        named = [tool[kind] for tool in gone.values() for kind in _CHOSEN if kind in tool]
+        report.forget_inside(named, (f"tool_choice.allowed_tools.tools[{i}]" for i in gone))
 
 
 def tool_texts(body: dict[str, Any]) -> list[InputText]:
