@@ -19,6 +19,7 @@ NO_DIGITS = dict.fromkeys(map(ord, "0123456789."))
 MAX_PRECEDING = 1024  # characters of the text before a channel that its checks read first
 NO_PREFILLS: Mapping[Kind, str] = {}
 MAX_ADMITTED = 512  # short texts that a plan remembers
+LONGEST_ADMITTED = 512  # characters of such a text
 ALL = -1  # in Frame.finishes: every choice
 
 
@@ -131,9 +132,10 @@ class Guard:
         found = [finding for progress in scans for finding in progress.findings]
         if found:
             return not any(finding.rule.holds for finding in found)
-        if len(admitted) >= MAX_ADMITTED:
-            admitted.clear()
-        admitted.add((kind, text))
+        if len(text) <= LONGEST_ADMITTED:
+            if len(admitted) >= MAX_ADMITTED:
+                admitted.clear()
+            admitted.add((kind, text))
         return True
 
     def has_released_text(self, choice: int) -> bool:

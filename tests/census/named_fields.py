@@ -168,12 +168,15 @@ def _response_rest() -> Iterator[Field]:
         {"id": "m_1", "type": "mcp_call", "arguments": HOLE, "output": HOLE, "name": HOLE},
         {"id": "e_1", "type": "code_interpreter_call", "code": HOLE, "outputs": [{"logs": HOLE}]},
         {**_message_item(type="output_text", text="x"), "role": HOLE},
-        _reasoning_item(encrypted_content=HOLE),
         _message_item(type="odd", text=HOLE),
     ):
         name = f"item {item['type']}, {len(str(item))} long"
         yield left_out(name, _item_event("done", item), _response(item))
         yield left_out(f"{name}, added", _item_event("added", item))
+    kept = _reasoning_item(encrypted_content=HOLE)
+    yield left_out("encrypted_content, added", _item_event("added", kept))
+    yield admitted("encrypted_content", _item_event("done", kept), _response(kept))
+    yield admitted("encrypted_content in the response alone", _event("completed", response=_response(kept)), None)
     for key, value in _ECHOES.items():
         yield left_out(f"created.{key}", _event("created", response={**_BEGUN, key: value}))
         yield left_out(

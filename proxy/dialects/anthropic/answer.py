@@ -25,6 +25,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
+from proxy.dialects.common.opaque import is_blob, may_be_shown
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton
@@ -33,6 +34,7 @@ from proxy.errors import UpstreamBroken, UpstreamError
 Event = dict[str, Any]
 KINDS = {"text": Kind.CONTENT, "thinking": Kind.REASONING}
 CALL = "tool_use"
+REDACTED = "redacted_thinking"
 STOPS = {Ending.FILTERED: "refusal", Ending.STOP: "end_turn", Ending.LENGTH: "max_tokens"}
 STOP_REASONS = (
     *("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"),
@@ -170,8 +172,17 @@ class MessagesAnswer(NamedEventsAnswer):
             clean = block.begun({"type": kind, kind: text, **signature})
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
+        elif kind == REDACTED and is_blob(content.get("data", "")) and self._shows_opaque(content["data"]):
+            block = Block(REDACTED, Channel(0, Kind.REASONING, str(number)), self._next_place())
+            self._blocks.append(block)
+            clean = block.begun({"type": kind, "data": content["data"]})
+            yield Frame(self._raw(event, value, clean), body=clean)
         else:
             self._blocks.append(None)
+
+    def _shows_opaque(self, value: str) -> bool:
+        """Whether a signature, or thinking that nobody here can read, may pass."""
+        return may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
 
     def _end_before(self, index: int) -> Iterator[Frame]:
         """The block of an index ends, if it has not, when another begins under it."""
@@ -186,7 +197,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 source = _source(delta.get("partial_json"))
                 block.input = "" if source else block.input
                 yield Frame(b"", (TextDelta(block.channel, source),))
-        elif kind == DELTAS[block.kind]:
+        elif kind == DELTAS.get(block.kind):
             text = _text(delta.get(block.kind))
             clean = block.text(text)
             frame = Frame(self._raw(event, value, clean), (TextDelta(block.channel, text),), body=clean)
@@ -199,7 +210,7 @@ class MessagesAnswer(NamedEventsAnswer):
     def _sign(self, block: Block, signature: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         """The thinking ends with its signature."""
         clean = block.delta_event({"type": "signature_delta", "signature": signature})
-        block.signature = clean if self.guard.admits(signature, Kind.REASONING) else None
+        block.signature = clean if self._shows_opaque(signature) else None
         passes = block.signature is not None and not block.changed
         raw = self._raw(event, value, clean) if passes else b""
         yield Frame(raw, closes=(block.channel,), body=clean if passes else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from proxy.dialects.base import InputText
@@ -40,6 +40,12 @@ def decoded_text(text: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return "\n".join(_run.findall(data.decode(errors="replace")))
+
+
+def may_be_shown(value: str, admits: Callable[[str], bool]) -> bool:
+    """Whether a field for a blob may go to a client: no rule minds the string as it stands, nor what it spells."""
+    spelled = decoded_text(value)
+    return admits(value) and (not spelled or admits(spelled))
 
 
 def opaque_texts(value: str, role: str, param: str, container: Any, key: Any) -> list[InputText]:

@@ -19,11 +19,12 @@ import orjson
 
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
-from proxy.core.types import Channel, Ending
+from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.counts import numbers
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
+from proxy.dialects.common.opaque import may_be_shown
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.responses.items import (
     CALLS,
@@ -76,7 +77,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._head: Event = {}  # the response as it began, without its output
-        self._output = Output(self._word)
+        self._output = Output(self._word, self._shows_opaque)
         self._numbers = Numbers()
         self._final: Event = {}
         self._readers: dict[str, Reader] = {
@@ -95,6 +96,10 @@ class ResponsesAnswer(NamedEventsAnswer):
         }
 
     # -- reading
+
+    def _shows_opaque(self, value: str) -> bool:
+        """Whether encrypted reasoning may pass."""
+        return may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
 
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.core.types import Channel, Kind
+from proxy.dialects.common.opaque import is_blob
 from proxy.errors import UpstreamBroken
 
 Event = dict[str, Any]
@@ -112,11 +113,13 @@ class Item:
     base:   its fields without text
     upstream_id: what the upstream calls it
     call:   the parts of a call that were judged, by the end of their channel's name; `fed`: its arguments as they came
+    shows_opaque: whether a blob of the item, or any text in the place of one, may pass
     given:  the call's id and name as they came, by the same ends: an event may tell them again
     """
 
     number: int
     base: Event
+    shows_opaque: Callable[[str], bool]
     upstream_id: str = ""
     place: int = -1
     parts: dict[tuple[str, int], Part] = field(default_factory=dict)
@@ -178,10 +181,14 @@ class Item:
                 yield self.part(text, index), as_text(listed.get(text.key)), empty_extras(listed)
 
     def _encrypted(self, value: Any) -> str:
-        """Ollama puts the plain thinking here; what is not that thinking cannot be judged."""
+        """Ollama puts the plain thinking here, other servers a blob for it. Neither goes with other thinking."""
         parts = [part for _, part in sorted(self.parts.items())]
-        same = value == "".join("".join(part.fed) for part in parts)
-        return "".join(part.told for part in parts) if same else ""
+        fed = "".join(["".join(part.fed) for part in parts])
+        told = "".join([part.told for part in parts])
+        if value == fed:
+            return told
+        goes_with_it = isinstance(value, str) and fed == told and (is_blob(value) or not fed)
+        return value if goes_with_it and self.shows_opaque(value) else ""
 
 
 def base_of(value: Event, ident: str) -> Event:

@@ -32,12 +32,13 @@ Repeats = list[tuple[Item, Event | None]]
 class Output:
     """All items, by the upstream's names for them.
 
-    word:    what may stand for an id
+    word:    what may stand for an id; `shows_opaque`: whether a blob may pass
     indexed: the upstream tells the indexes of items and parts, so our own events do too
     """
 
-    def __init__(self, word: Callable[[Any], str]) -> None:
+    def __init__(self, word: Callable[[Any], str], shows_opaque: Callable[[str], bool]) -> None:
         self.indexed = False
+        self._shows_opaque = shows_opaque
         self._word = word
         self._items: list[Item] = []
         self._identity = Identity()
@@ -102,7 +103,9 @@ class Output:
             ident = f"{ident}_{number}"
         self._idents.add(ident)
         upstream_id = given.get("id")
-        item = Item(number, base_of(given, ident), upstream_id if isinstance(upstream_id, str) else "")
+        item = Item(
+            number, base_of(given, ident), self._shows_opaque, upstream_id if isinstance(upstream_id, str) else ""
+        )
         self._items.append(item)
         return item
 
