@@ -115,7 +115,7 @@ Open = Callable[[str], AbstractAsyncContextManager[Call]]
 
 @asynccontextmanager
 async def direct(url: str) -> AsyncIterator[Call]:
-    """Http1Origin.request and read_some, as the relay calls them."""
+    """Http1Origin.request and read_some, as the guarded handler calls them."""
     async with Http1Transport() as transport:
         origin = transport.origin(url)
         headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
