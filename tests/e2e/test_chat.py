@@ -351,7 +351,7 @@ def test_two_choices(proxy: ProxyProcess) -> None:
 
 @pytest.mark.parametrize("name", ["json-bad", "json-escape"])
 def test_json_mode(proxy: ProxyProcess, name: str) -> None:
-    """In JSON mode a forbidden phrase, also one with an escape in it, ends the answer; it is closed, without a notice."""
+    """In JSON mode a forbidden phrase, also an escaped one, ends the answer, which is closed without a notice."""
     events = _raw_events(proxy.url, name, response_format={"type": "json_object"})
     text = "".join(delta.get("content") or "" for delta in _deltas(events))
     assert text == '{"answer": 42, "why": "because "}'
