@@ -309,6 +309,8 @@ class GuardedExchange:
         if answer.done:
             return out
         if out:
+            if not self._context.started:
+                self._start()
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))

@@ -123,7 +123,7 @@ class ResponseCycle:
             return
         kind = message["type"]
         if kind == "http.response.start" and not self._status:
-            self._start(message["status"], list(message.get("headers", ())))
+            self.start(message["status"], list(message.get("headers", ())))
         elif kind == "http.response.body" and self._status and not self.response_complete:
             self._send_body(message.get("body", b""), message.get("more_body", False))
         else:
@@ -146,14 +146,34 @@ class ResponseCycle:
         """The whole body of the request is here, in part unread."""
         return not self.more_body and bool(self._body)
 
+    def start(self, status: int, headers: Headers) -> None:
+        """Take the head of the response; it is written with its first bytes."""
+        self._status = status
+        says_close = False
+        for name, value in headers:
+            if name == b"content-length":
+                self._length = int(value)
+            elif name == b"connection":
+                says_close = value.lower() == b"close"
+        if self._length is None and not self._without_body and status not in NO_BODY:
+            self._frame_unknown_length(headers)
+        self.keep_alive = self.keep_alive and not says_close
+        if not (self.keep_alive or says_close):
+            headers.append((b"connection", b"close"))
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        self._head = b"%b%b%b\r\n" % (status_line(status), self._link.date, lines)
+
     def write(self, body: bytes) -> bool:
-        """Write bytes of a response whose head has been sent. False: nothing was written, as the client does not read
-        as fast as it is sent to."""
+        """Write bytes of a started response. False: nothing was written, as the client does not read as fast as it is
+        sent to."""
         if self.disconnected:
             return True
         if self._flow.write_paused or self._without_body:
             return False
-        self._write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+        data = b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._write(data)
         self._sent += len(body)
         return True
 
@@ -218,22 +238,6 @@ class ResponseCycle:
         if self._unread > HIGH_WATER:
             self._link.resume_reading()
         self._unread = 0
-
-    def _start(self, status: int, headers: Headers) -> None:
-        self._status = status
-        says_close = False
-        for name, value in headers:
-            if name == b"content-length":
-                self._length = int(value)
-            elif name == b"connection":
-                says_close = value.lower() == b"close"
-        if self._length is None and not self._without_body and status not in NO_BODY:
-            self._frame_unknown_length(headers)
-        self.keep_alive = self.keep_alive and not says_close
-        if not (self.keep_alive or says_close):
-            headers.append((b"connection", b"close"))
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        self._head = b"%b%b%b\r\n" % (status_line(status), self._link.date, lines)
 
     def _frame_unknown_length(self, headers: Headers) -> None:
         if self.http10:

@@ -38,8 +38,11 @@ class DirectConnection(Protocol):
     @property
     def body_received(self) -> bool: ...
 
+    def start(self, status: int, headers: Headers, /) -> None:
+        """Take the head of a response; it is written with its first bytes."""
+
     def write(self, body: bytes, /) -> bool:
-        """Write bytes of a response whose head has been sent. False: the client does not read as fast as it is sent
+        """Write bytes of a started response. False: the client does not read as fast as it is sent
         to, and nothing was written."""
 
     def on_disconnect(self, callback: Callable[[], None] | None, /) -> None:
@@ -90,7 +93,7 @@ class RequestContext:
         self._connection: DirectConnection | None = (scope.get("extensions") or {}).get(EXTENSION)
         self._disconnect_task: asyncio.Task[None] | None = None
         self._head: Message | None = None  # chosen, not sent yet
-        self._direct: DirectConnection | None = None  # once the head has been sent
+        self._direct: DirectConnection | None = None  # once it knows the head
         self.id = new_id()
         self.method: str = scope["method"]
         self.path = path_of(scope)
@@ -165,12 +168,21 @@ class RequestContext:
         self.started = True
 
     def try_write(self, body: bytes) -> bool:
-        """Write bytes of the running response at once. False: nothing was written; await `send` instead."""
-        direct = self._direct
+        """Write bytes of a started response at once. False: nothing was written; await `send` instead."""
+        direct = self._direct or self._start_directly()
         if direct is None or not direct.write(body):
             return False
         self.last_sent = perf_counter()
         return True
+
+    def _start_directly(self) -> DirectConnection | None:
+        """The connection, once it knows the head. None: it has no direct way, or there is no head yet."""
+        connection, head = self._connection, self._head
+        if connection is None or head is None:
+            return None
+        connection.start(head["status"], head["headers"])
+        self._head, self._direct = None, connection
+        return connection
 
     async def send(self, body: bytes) -> None:
         """Send bytes of the response. Waits while the client does not read."""
