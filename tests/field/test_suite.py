@@ -28,12 +28,10 @@ LEAST_PATIENCE = 30  # seconds
 MAY_REST = ("waiting.py",)
 """Here the suite's ways to wait are made."""
 TELLS_THE_TIME = (
-    *("waiting.py", "promptness.py", "fakes/connection.py", "server/running.py", "e2e/llama_server.py"),
+    *("waiting.py", "fakes/connection.py", "server/running.py", "e2e/llama_server.py"),
     "sdk/python_driver.py",
 )
 """Helpers that note when something happened, or bound a wait with it."""
-APART = "server/http/"
-"""About the clocks of connections."""
 
 CLOCKS = {"monotonic", "perf_counter", "monotonic_ns", "perf_counter_ns"}
 BOUNDS = {"timeout", "within"}
@@ -43,7 +41,7 @@ BOUNDS = {"timeout", "within"}
 def sources() -> list[tuple[str, ast.Module]]:
     """Every file of the suite, by its name below tests/."""
     files = {path.relative_to(TESTS).as_posix(): path for path in sorted(TESTS.rglob("*.py"))}
-    looked_at = {name: path for name, path in files.items() if not name.startswith((APART, "sdk/node/"))}
+    looked_at = {name: path for name, path in files.items() if not name.startswith("sdk/node/")}
     return [(name, ast.parse(path.read_text("utf-8"))) for name, path in looked_at.items()]
 
 

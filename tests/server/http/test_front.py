@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import Any, Self
 
 import pytest
@@ -16,9 +15,11 @@ from proxy.server.http.listener import HttpConfig, ListenerOptions
 from proxy.server.http.request import Receive, RequestContext, Scope, Send
 from proxy.server.upstream.connection import Connection, Timeouts
 from tests.fakes import FakeUpstream, reply_json
+from tests.server.http.clock import Clock, only_connection
 from tests.server.http.test_hardening import PIECE, answering
 from tests.server.routing.test_edge import BODY, CHAT
 from tests.server.running import chat_body, head, running, soon
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -99,10 +100,16 @@ async def test_who_floods_behind_a_request_gets_its_answer_whole() -> None:
     ):
         await wire.post(CHAT, chat_body(stream=False))
         await upstream.exchange()
+        connection, clock = only_connection(proxy), Clock()
+        connection.loop = clock.loop
+        sock = connection.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # the system takes no more of the answer
         await wire.send(PIECE)
         assert (await proxy.exchange()).outcome == "allowed"
         await wire.send(PIECE)
-        await asyncio.sleep(2 * protocol.LINGERING_TIMEOUT + 0.2)  # this client is the one who waits
+        await until(lambda: connection._lingering_timer)
+        assert connection.transport.get_write_buffer_size()
+        clock.forward(2 * protocol.LINGERING_TIMEOUT + 0.2)  # this client is the one who waits
         answer = await wire.answer()
         assert answer.complete
         assert len(answer.json()["choices"][0]["message"]["content"]) == len(LONG)
@@ -148,7 +155,9 @@ class _Front:
         self.stop = asyncio.Event()
         self.transport = _Stuck()
         self.state = ServerState()
-        self.connection = ClientConnection(HttpConfig(self._serve, ListenerOptions()), self.state, {})
+        self.clock = Clock()
+        config = HttpConfig(self._serve, ListenerOptions())
+        self.connection = ClientConnection(config, self.state, {}, self.clock.loop)
         self.connection.connection_made(self.transport)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,40 +176,39 @@ class _Front:
     async def __aexit__(self, *_: object) -> None:
         self.stop.set()
         self.connection.connection_lost(None)
-        await asyncio.wait_for(asyncio.gather(*self.state.tasks), 5)
+        await soon(asyncio.gather(*self.state.tasks))
 
 
-async def test_who_reads_the_next_answer_slowly_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_reads_the_next_answer_slowly_is_not_cut_off() -> None:
     """What was left of one answer says nothing of a client that is behind with the next: that one has its own watch."""
-    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.05)
     async with _Front() as front:
         first = await front.ask()
         await first.reply(200, [], b"a")
         second = await front.ask()
         second.on_disconnect(lambda: None)
         front.transport.unread = 5000
-        await asyncio.sleep(0.2)  # several times SEND_TIMEOUT
+        front.clock.forward(4 * protocol.SEND_TIMEOUT)
         assert not front.transport.closed.is_set()
         second.on_disconnect(None)
         await second.reply(200, [], b"b")
-        await soon(front.transport.closed.wait())
+        front.clock.forward(protocol.SEND_TIMEOUT + 1)
+        assert front.transport.aborted.is_set()
 
 
-async def test_the_time_to_read_an_answer_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_time_to_read_an_answer_begins_with_it() -> None:
     """The clock of an answer before does not end the one that has just been sent."""
-    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.4)
     async with _Front() as front:
         await (await front.ask()).reply(200, [], b"a")
-        await asyncio.sleep(0.3)
-        began = time.monotonic()
+        front.clock.forward(0.75 * protocol.SEND_TIMEOUT)
         await (await front.ask()).reply(200, [], b"b")
-        await soon(front.transport.closed.wait())
-        assert time.monotonic() - began >= 0.39
+        front.clock.forward(protocol.SEND_TIMEOUT - 1)
+        assert not front.transport.closed.is_set()
+        front.clock.forward(2)
+        assert front.transport.aborted.is_set()
 
 
-async def test_who_leaves_without_reading_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_leaves_without_reading_has_left() -> None:
     """The end of what a client sends is seen at once, though unread bytes keep its connection; and that ends too."""
-    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.05)
     async with _Front() as front:
         client = await front.ask()
         left: list[bool] = []
@@ -208,17 +216,22 @@ async def test_who_leaves_without_reading_has_left(monkeypatch: pytest.MonkeyPat
         front.connection.eof_received()
         front.transport.close()  # as a loop does after it
         assert left == [True]
-        await soon(front.transport.aborted.wait())
+        front.clock.forward(protocol.SEND_TIMEOUT - 1)
+        assert not front.transport.aborted.is_set()
+        front.clock.forward(2)
+        assert front.transport.aborted.is_set()
 
 
-async def test_half_an_answer_that_nobody_reads_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_an_answer_that_nobody_reads_keeps_no_connection() -> None:
     """An answer that broke off ends its connection, also for a client that takes nothing of it."""
-    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.05)
     async with _Front() as front:
         await front.ask()
         front.stop.set()
         await soon(front.transport.closed.wait())
-        await soon(front.transport.aborted.wait())
+        front.clock.forward(protocol.SEND_TIMEOUT - 1)
+        assert not front.transport.aborted.is_set()
+        front.clock.forward(2)
+        assert front.transport.aborted.is_set()
 
 
 async def test_nothing_is_taken_after_a_failure() -> None:

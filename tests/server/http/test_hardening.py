@@ -6,8 +6,8 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from time import process_time, sleep
+from contextlib import asynccontextmanager, suppress
+from time import process_time
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from proxy.server.upstream.transport import Http1Transport
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.server.routing.test_edge import BODY, CHAT
 from tests.server.running import Answer, Policies, Proxy, Wire, chat_body, head, running, said, soon
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -158,8 +159,9 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
             body = b'{"model": "tiny", "messages": [{"role": "user", "content": "a"}]}'
             client.sendall(head(CHAT, f"connection: {connection}", f"content-length: {len(body)}") + body)
             assert (await proxy.exchange()).status == 200
-            client.settimeout(10)
-            await asyncio.sleep(0.3)  # longer than SEND_TIMEOUT: this client is the one who waits
+            client.settimeout(PATIENCE)
+            state = proxy.server.listener.server_state
+            await until(lambda: not state.connections)  # this client is the one who waits
 
             def read() -> int:
                 size = 0
@@ -177,13 +179,13 @@ async def test_a_flood_leaves_the_others_their_turn() -> None:
     """Of a socket that is always full only so much is read before everybody else has had a turn."""
     listening = socket.create_server(("127.0.0.1", 0))
     size = 16 * 1024 * 1024
+    left = memoryview(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
 
-    def flood() -> None:
-        client, _ = listening.accept()
-        with client:
-            client.recv(65536)
-            client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
-            client.sendall(bytes(size))
+    def fill(server: socket.socket) -> None:
+        nonlocal left
+        with suppress(BlockingIOError):
+            while left:
+                left = left[server.send(left) :]
 
     turns = 0
     reads: Counter[int] = Counter()
@@ -195,17 +197,19 @@ async def test_a_flood_leaves_the_others_their_turn() -> None:
             await asyncio.sleep(0)
 
     def take(data: bytes) -> None:
-        sleep(0.001)  # what is made of it takes its time, and the socket is full again
         reads[turns] += len(data)
+        fill(server)  # whatever was taken of it, the socket is full again
 
     counting = asyncio.create_task(count())
-    flooding = asyncio.create_task(asyncio.to_thread(flood))
     origin = Http1Transport().origin(f"http://127.0.0.1:{listening.getsockname()[1]}")
     try:
         with listening:
-            answer = await soon(origin.request(b"GET", b"/"))
-            await soon(answer.pump(take))
-            await soon(flooding)
+            asking = asyncio.ensure_future(origin.request(b"GET", b"/"))
+            server, _ = await soon(asyncio.to_thread(listening.accept))
+            with server:
+                server.setblocking(False)
+                fill(server)
+                await soon((await soon(asking)).pump(take))
     finally:
         counting.cancel()
         origin.close()

@@ -19,6 +19,7 @@ from proxy.server.http.request import Receive, Scope, Send
 from tests.fakes import FakeUpstream, reply, sse
 from tests.proxy_process import PROGRAM, REPOSITORY
 from tests.server.running import chat_body, events, running, said, text
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def test_tls(authority: trustme.CA, tmp_path: Path) -> None:
     async with (
         FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream,
         running(upstream, tls_certificate=pem, max_body=1000) as proxy,
-        httpx.AsyncClient(verify=context) as http,
+        httpx.AsyncClient(verify=context, timeout=PATIENCE) as http,
     ):
         base = proxy.url.replace("http://", "https://")
         assert text(events((await http.post(base + CHAT, json=chat_body())).content)) == "Hello"
@@ -63,7 +64,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     async with FakeUpstream(reply(sse(*said("Hello")))) as upstream, running(upstream, listen=(f"unix:{path}", 0)):
         transport = httpx.AsyncHTTPTransport(uds=str(path))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=PATIENCE) as http:
             assert text(events((await http.post(CHAT, json=chat_body())).content)) == "Hello"
     assert not path.exists()
 
@@ -148,7 +149,7 @@ async def test_headers_of_reverse_proxies(trusted: tuple[str, ...], scheme: str)
     await listener.start()
     try:
         headers = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
             await http.get(f"http://127.0.0.1:{listener.address[1]}/", headers=headers)
     finally:
         listener.close()
