@@ -20,11 +20,17 @@ def _client(ask: Ask) -> Anthropic:
     return Anthropic(base_url=ask.url, api_key="none")
 
 
+def _reason(ended: Any) -> str | None:
+    """Why an answer ended: what its details say, if it has any."""
+    reason: str | None = ended.stop_details.type if ended.stop_details else ended.stop_reason
+    return reason
+
+
 def _read_message(message: Any, told: Told) -> None:
     told.text = "".join(block.text for block in message.content if block.type == "text")
     told.calls = [(block.name, block.input) for block in message.content if block.type == "tool_use"]
-    told.reason = message.stop_reason
-    if told.reason == "refusal":
+    told.reason = _reason(message)
+    if message.stop_details:
         assert message.stop_details.explanation in told.text
 
 
@@ -41,7 +47,7 @@ def raw_stream(ask: Ask, told: Told) -> None:
                 if delta.type == "input_json_delta":
                     calls.add(event.index, "", delta.partial_json)
             elif event.type == "message_delta":
-                told.reason = event.delta.stop_reason
+                told.reason = _reason(event.delta)
     told.calls = calls.whole()
 
 

@@ -35,7 +35,12 @@ Event = dict[str, Any]
 KINDS = {"text": Kind.CONTENT, "thinking": Kind.REASONING}
 CALL = "tool_use"
 REDACTED = "redacted_thinking"
-STOPS = {Ending.FILTERED: "refusal", Ending.STOP: "end_turn", Ending.LENGTH: "max_tokens"}
+STOPS = {
+    # not "refusal": Claude Code then tells of a breach of Anthropic's rules before the notice (docs/clients.md)
+    Ending.FILTERED: "end_turn",
+    Ending.STOP: "end_turn",
+    Ending.LENGTH: "max_tokens",
+}
 STOP_REASONS = (
     *("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"),
     "model_context_window_exceeded",

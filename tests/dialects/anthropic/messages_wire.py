@@ -74,7 +74,7 @@ class MessagesWire(Wire):
             _say(told, place, content)
             if content["type"] == "tool_use":
                 told.say((0, f"{place}.arguments"), json.dumps(content["input"]))
-        told.finish[0] = message["stop_reason"]
+        told.finish[0] = _reason(message)
         return told
 
 
@@ -141,7 +141,7 @@ class Reader:
         """Why it ended; all blocks are closed by then."""
         assert not self.open
         assert "output_tokens" in event["usage"]
-        self.reason = event["delta"]["stop_reason"]
+        self.reason = _reason(event["delta"])
 
     def message_stop(self, event: dict[str, Any]) -> None:
         """The end."""
@@ -190,3 +190,10 @@ def stream_of(*events: dict[str, Any], reason: str = "end_turn") -> bytes:
 
 def event_of(event: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode())
+
+
+def _reason(ended: dict[str, Any]) -> str:
+    """Why an answer ended: what its details say, if it has any."""
+    details = ended.get("stop_details") or {}
+    assert not details or ended["stop_reason"] == "end_turn"
+    return str(details.get("type") or ended["stop_reason"])

@@ -92,7 +92,7 @@ const anthropicRequest = (ask) => (
 
 function readMessage(message, told) {
   told.text = message.content.filter((block) => block.type === 'text').map((block) => block.text).join('');
-  told.reason = message.stop_reason;
+  told.reason = message.stop_details?.type ?? message.stop_reason;
   told.calls = message.content.filter((block) => block.type === 'tool_use').map((block) => [block.name, block.input]);
 }
 

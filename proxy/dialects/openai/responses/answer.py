@@ -51,7 +51,8 @@ from proxy.errors import UpstreamError
 BEGINNINGS = ("response.created", "response.in_progress", "response.queued")
 ENDINGS = ("response.completed", "response.incomplete")
 LAST = {
-    Ending.FILTERED: ("incomplete", "content_filter"),
+    # completed: of an incomplete response for this reason Codex asks again, and OpenAI's agents raise (docs/clients.md)
+    Ending.FILTERED: ("completed", "content_filter"),
     Ending.STOP: ("completed", None),
     Ending.LENGTH: ("incomplete", "max_output_tokens"),
 }
@@ -176,7 +177,8 @@ class ResponsesAnswer(NamedEventsAnswer):
         if part is None:
             return None
         part.begun = part.takes_deltas = True
-        blank = {"type": part.text.part, part.text.key: "", **empty_extras(given)}
+        part.extras = empty_extras(given)
+        blank = {"type": part.text.part, part.text.key: "", **part.extras}
         clean = {"type": value["type"], **self._output.inside(part, value), "part": blank}
         return Frame(self._stamped(event, value, clean))
 

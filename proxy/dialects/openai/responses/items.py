@@ -68,6 +68,7 @@ class Part:
 
     fed:   what came of it, and `released` what went out, in pieces
     begun: the client has seen its first event; `takes_deltas`: it may be sent deltas
+    extras: what stands beside its text, emptied, in the upstream's way
     """
 
     item: Item
@@ -79,6 +80,7 @@ class Part:
     begun: bool = False
     takes_deltas: bool = False
     state: State = State.OPEN
+    extras: Event = field(default_factory=dict)
 
     @property
     def told(self) -> str:
@@ -102,7 +104,9 @@ class Part:
 
     def public(self, extras: Event | None = None) -> Event:
         """The part as the client may see it."""
-        return {"type": self.text.part, self.text.key: self.told, **(extras or {})}
+        if extras is None:  # an event of our own: without annotations some clients cannot read a text
+            extras = self.extras or ({"annotations": []} if self.text.stem == "output_text" else {})
+        return {"type": self.text.part, self.text.key: self.told, **extras}
 
 
 @dataclass(slots=True, eq=False)

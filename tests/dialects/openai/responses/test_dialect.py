@@ -160,12 +160,12 @@ def test_a_block_closes_what_is_open() -> None:
     events = [json.loads(frame.partition(b"data: ")[2]) for frame in out.split(b"\n\n") if frame]
     assert [event["type"].removeprefix("response.") for event in events[-6:]] == [
         *("output_text.delta", "output_text.delta", "output_text.done"),
-        *("content_part.done", "output_item.done", "incomplete"),
+        *("content_part.done", "output_item.done", "completed"),
     ]
     assert events[-2]["item"]["status"] == "incomplete"
     assert events[-3]["part"]["text"] == "ab \n\n" + NOTICE
     final = events[-1]["response"]
-    assert (final["status"], final["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+    assert (final["status"], final["incomplete_details"]) == ("completed", {"reason": "content_filter"})
     assert final["output"] == [events[-2]["item"]]
     assert final["usage"]["output_tokens"] >= 1
 
@@ -364,5 +364,5 @@ def test_a_block_in_the_event_that_would_have_ended_the_text() -> None:
             b"output_text.done",
             b"content_part.done",
             b"output_item.done",
-            b"incomplete",
+            b"completed",
         ]
