@@ -144,6 +144,33 @@ def row(door: str) -> Route:
     return found
 
 
+ANSWERS = """\
+## What becomes of an answer's parts
+
+A client gets what the model server sent, byte for byte, as far as no rule minds it. What is not understood is left out.
+
+| part | what becomes of it |
+|---|---|
+| text, thinking, refusals | judged and passed, each as it comes |
+| tool calls: name, id, arguments; calls of custom tools | judged, and sent whole when they are complete |
+| usage, timings, `prompt_progress`, LM Studio's `stats` | their numbers pass, on the chunk on which they came |
+| the reason for the end | known ones pass, others of the form `[a-z_]{1,32}` if no rule minds them; else the usual one |
+| a reason `error` | an error: the model server says that it has failed |
+| ids, names of models | shown if no rule minds them |
+| signatures, `redacted_thinking`, `encrypted_content` | base64 passes if no rule minds it or what it spells |
+| plain text in their place | judged, left out if a rule minds it; Ollama's copy of the thinking is what was shown |
+| `logprobs` | left out while a policy looks at answers; else the setting of that name |
+
+* A kind of text is decided and released before another begins: the end of the thinking comes before the answer.
+* Calls are told apart by their id, then by their index. A new id begins a new call; so does a new name after complete
+  arguments. An index that is null, missing, repeated or far off does no harm: clients get them numbered from 0.
+* After every choice has ended nothing but a count is waited for. A `[DONE]` without an end is an error.
+* A block is the end of an answer. The notice is a paragraph of its own where text was shown before it. What is
+  [JSON](policies.md#json) stays JSON.
+* LM Studio's own stream ends with `chat.end` also after an error; `stats.stop_reason` is then `failed`.
+"""
+
+
 def left_out() -> Iterator[str]:
     """The table of keys that are never sent: a row for each reason of a path."""
     yield "| path | keys | because |\n|---|---|---|"
@@ -162,6 +189,7 @@ def lines() -> Iterator[str]:
     yield HEAD.rstrip("\n") + "\n"
     yield from left_out()
     yield from inner_parts.section()
+    yield ANSWERS
     for backend, doors in BACKENDS.items():
         yield f"## {backend}\n\n| path | | |\n|---|---|---|"
         yield from (f"| `{door}` | {WORDS[row(door).access]} | {row(door).note} |" for door in doors)
