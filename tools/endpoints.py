@@ -154,7 +154,7 @@ A client gets what the model server sent, byte for byte, as far as no rule minds
 | text, thinking, refusals | judged and passed, each as it comes |
 | tool calls: name, id, arguments; calls of custom tools | judged, and sent whole when they are complete |
 | usage, timings, `prompt_progress`, LM Studio's `stats` | their numbers pass, on the chunk on which they came |
-| the reason for the end | known ones pass, others of the form `[a-z_]{1,32}` if no rule minds them; else the usual one |
+| the reason for the end | known ones pass, others of the form `[a-z_]{1,32}` if no rule minds them; else the usual |
 | a reason `error` | an error: the model server says that it has failed |
 | ids, names of models | shown if no rule minds them |
 | signatures, `redacted_thinking`, `encrypted_content` | base64 passes if no rule minds it or what it spells |
