@@ -87,6 +87,11 @@ def _is_near(name: str) -> bool:
     return address.is_loopback or address.is_private or address.is_unspecified
 
 
+def may_lack_host(http_version: str, method: str) -> bool:
+    """Whether a request may come without Host: probes of load balancers do, in HTTP/1.0. A web page never does."""
+    return http_version != "1.1" and method in ("GET", "HEAD")
+
+
 def is_loopback(address: str) -> bool:
     """Whether an address, or the name localhost, is this machine's own."""
     try:

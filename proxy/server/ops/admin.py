@@ -18,7 +18,7 @@ from starlette.routing import Route
 from proxy import __version__
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
-from proxy.server.http.cors import WebRules
+from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.upstream.client import shown_url
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -61,11 +61,17 @@ class Admin:
         """Refuse web pages, and names that only resolve to this machine (DNS rebinding)."""
 
         async def endpoint_if_local(request: Request) -> Response:
-            if "origin" in request.headers or not self._web.serves(request.headers.get("host", "")):
+            if "origin" in request.headers or not self._serves_host(request):
                 return PlainTextResponse("Not for web pages, nor under this Host name (setting hosts)\n", 403)
             return await endpoint(request)
 
         return endpoint_if_local
+
+    def _serves_host(self, request: Request) -> bool:
+        host = request.headers.get("host")
+        if host is None:
+            return may_lack_host(request.scope["http_version"], request.method)
+        return self._web.serves(host)
 
     async def _metrics(self, request: Request) -> Response:
         """In a thread: a scrape takes milliseconds, and streams must not wait for it."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
-from proxy.server.http.cors import WebRules, cross_origin, is_loopback, preflight
+from proxy.server.http.cors import WebRules, cross_origin, is_loopback, may_lack_host, preflight
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import Receive, RequestContext, Scope, Send
 from proxy.server.routing.errors import WrongMethod, refuse
@@ -121,9 +121,9 @@ def _host(request: RequestContext) -> str:
     all_differ = len(request.header) == len(request.headers)
     if host is not None and (all_differ or _count(request, b"host") == 1):
         return host.decode("latin-1")
-    if host is not None or http_version == "1.1":
-        raise BadRequest("A request has exactly one Host header", code="malformed_request")
-    return "localhost"
+    if host is None and may_lack_host(http_version, request.method):
+        return "localhost"
+    raise BadRequest("A request has exactly one Host header", code="malformed_request")
 
 
 def _count(request: RequestContext, name: bytes) -> int:
