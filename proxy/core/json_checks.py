@@ -67,7 +67,7 @@ class _SourceScan:
         self._read = end
         self._mark = min(mark, end)
         if block is not None:
-            self._over, self._mark = True, min(self._mark, block.start)
+            self._over = True
             found = [*(finding for finding in found if finding.start < end), block]
         found.sort(key=_start)
         return list(self._new(found)) if found else found

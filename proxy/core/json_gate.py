@@ -70,5 +70,6 @@ class JsonGate(Gate):
 
     def _cut(self, text: str, at: int) -> str:
         out = super()._cut(text, at)
-        self._writer.cut()
-        return out
+        number = self._writer.cut()
+        self._released.append(number)
+        return out + number

@@ -16,7 +16,6 @@ _ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LOW_BEGUN = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?")
-_DELIMITERS = frozenset(",]} \t\r\n")
 
 
 class Token(Enum):
@@ -136,10 +135,9 @@ class Lexer:
             at = after
 
     @property
-    def complete(self) -> bool:
-        """Whether all that was read is one whole JSON value, if nothing follows."""
-        scalar_ends = self.state is State.SCALAR and self._scalar in _ENDS
-        return not self.stack and (self.state is State.AFTER or scalar_ends)
+    def ends_scalar(self) -> bool:
+        """Whether what was read ends in a number or a word that is whole, if nothing follows."""
+        return self.state is State.SCALAR and self._scalar in _ENDS
 
     def finish(self) -> Iterator[tuple[Token, str]]:
         """Nothing follows: half a pair is an escape all the same, and half an escape is none."""
@@ -154,6 +152,10 @@ class Lexer:
     def place_before_scalar(self) -> Place:
         """Where it stood before the scalar of the last token."""
         return self._place(self._before_scalar)
+
+    def place_after_scalar(self) -> Place:
+        """Where it stands if the scalar that it is in ends here."""
+        return self._place(State.AFTER)
 
     def _place(self, state: State) -> Place:
         return Place(tuple(self.stack), state, self.is_key)
@@ -201,7 +203,7 @@ class Lexer:
         too_long = self._scalar_size > LONGEST_SCALAR
         if at == len(text) and not too_long:
             return Token.SCALAR, at
-        ended = not too_long and self._scalar in _ENDS and text[at] in _DELIMITERS
+        ended = not too_long and self._scalar in _ENDS  # what may follow it, `_between` knows
         self.state = State.AFTER if ended else State.PLAIN
         if at > start:
             return Token.SCALAR, at

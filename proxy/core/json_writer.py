@@ -45,11 +45,13 @@ class JsonWriter:
 
     def __init__(self) -> None:
         self._lexer = Lexer()
-        self._out: deque[str | _Slot] = deque()  # what waits; its first is a place whose text is not known
+        self._out: deque[str | _Slot] = deque()  # what waits for a text that is not known
         self._scalar: _Scalar | None = None
         self._half = _Half()
         self._label: _Slot | None = None  # of the span that is being hidden
         self._torn: _Slot | None = None  # the escape in whose middle that span begins
+        self._begin = self._lexer.place()  # where the span begins whose structure stands first in what waits
+        self._end: Place | None = None  # of a text that was cut
         self._written = False  # the client has something of the text that is no blank
 
     @property
@@ -61,9 +63,7 @@ class JsonWriter:
     @property
     def closing(self) -> str:
         """What makes whole what the client has; "" where it has nothing, and where it is no JSON."""
-        first = self._out[0] if self._out else None
-        place = first.place if isinstance(first, _Slot) else self._lexer.place()
-        return place.closing() if self._written else ""
+        return self._place().closing() if self._written else ""
 
     def shown(self, text: str, sent: int = 0) -> str:
         """Text that may be shown; the client has the first `sent` characters of it."""
@@ -92,6 +92,8 @@ class JsonWriter:
     def hidden(self, text: str, sent: int = 0) -> str:
         """Text of a span that is hidden; what a reader of the value would have read in it."""
         taken: list[str] = []
+        if not self._out:
+            self._begin = self._lexer.place()
         for piece in self._pieces(text, sent, hidden=True):
             if piece.token in _STRUCTURE or not piece.marks[-1]:
                 self._show(piece)
@@ -139,12 +141,24 @@ class JsonWriter:
         self._end_scalar()
         return self._flush()
 
-    def cut(self) -> None:
-        """The text ends here, in the middle of whatever it is: what waits does not go out."""
-        while len(self._out) > 1:
-            self._out.pop()
+    def cut(self) -> str:
+        """The text ends here, in the middle of whatever it is. What waits does not go out, but for a whole number."""
+        scalar, out = self._scalar, ""
+        if scalar is not None and scalar is self._out[0] and not scalar.changed and self._lexer.ends_scalar:
+            self._end_scalar()
+            out, self._end = self._flush(), self._lexer.place_after_scalar()
+        self._end = self._place()
+        self._out.clear()
         self._lexer.pending = ""
-        self._half = _Half()
+        return out
+
+    def _place(self) -> Place:
+        """Where what has gone out ends."""
+        if self._end is not None:
+            return self._end
+        if not self._out:
+            return self._lexer.place()
+        return self._out[0].place if isinstance(self._out[0], _Slot) else self._begin
 
     # -- pieces
 

@@ -13,6 +13,7 @@ from proxy.core.check import Check, Progress
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, CHECK_FAILED, Guard
 from proxy.core.types import Action, Channel, Kind, Rule
+from tests.core.test_gate import AtStart
 from tests.phrases import AtEnd, PhrasePlan, block, rewrite
 
 CONTENT = Channel(0, Kind.CONTENT, "content")
@@ -83,6 +84,14 @@ def test_a_phrase_over_a_pause() -> None:
         assert release.texts == (last,)
 
 
+def test_what_follows_a_pause_is_judged_alone_too() -> None:
+    """An app may show it alone: then a word begins at its first letter."""
+    guard = Guard(PhrasePlan([AtStart(), rewrite("no!")]))
+    guard.release(says(CONTENT, "yes no"))
+    guard.release(says(REASONING, "hm"))
+    assert guard.release(says(CONTENT, "bomb")) == Release(("[removed]",))
+
+
 def test_a_phrase_over_many_pauses() -> None:
     """A word that comes letter by letter, each in a run of its own, is found with its last letter."""
     guard = Guard(PhrasePlan([block("bolt"), rewrite("bolts")]))
@@ -95,15 +104,15 @@ def test_a_phrase_over_many_pauses() -> None:
 @pytest.mark.parametrize("pauses", [0, 1, 3])
 def test_a_limit_counts_on_over_a_pause(pauses: int) -> None:
     """Where an answer is interrupted by thinking, its length is that of all of it: a loop of both comes to an end."""
-    limit = LengthLimit(Rule("test", "length", Action.BLOCK), 20)
-    guard = Guard(PhrasePlan([limit, rewrite("bomb")]))
+    limit = LengthLimit(Rule("test", "length", Action.BLOCK), 22)
+    guard = Guard(PhrasePlan([limit, rewrite("bomb", "")]))
     shown = ""
-    for text in [*["12345 bo"] * pauses, "x" * 30]:
+    for text in [*["bomb bo"] * pauses, "x" * 30]:
         for channel, said in ((CONTENT, text), (REASONING, "hm")):
             release = guard.release(says(channel, said))
             texts = [*(release.earlier if release else ()), TextDelta(channel, release.texts[0] if release else said)]
             shown += "".join(text for channel, text in texts if channel is CONTENT)
-    assert shown == ("12345 bo" * pauses + "x" * 30)[:20]
+    assert shown == ("bomb bo" * pauses + "x" * 30)[:22].replace("bomb", "")
     assert guard.blocked_choices[0].rule is limit.rule
 
 

@@ -108,7 +108,23 @@ def test_a_block_can_be_closed(source: str, phrase: str, places: int) -> None:
     assert source.startswith(out)
     if g.blocked is None:
         assert out == source
-    elif out.strip():
+    else:
+        assert_closed(out, g)
+
+
+@relaxed
+@given(SOURCES, st.lists(PHRASES, min_size=1, max_size=2), PHRASES, CUTS)
+def test_a_block_in_what_is_hidden_can_be_closed(source: str, hidden: list[str], phrase: str, places: int) -> None:
+    """The same where a label would have stood."""
+    g, out = through(source, [*rules(hidden), block(phrase), block(hidden[0][1:] or "zz")], places)
+    if g.blocked is not None:
+        assert_closed(out, g)
+
+
+def assert_closed(out: str, g: JsonGate) -> None:
+    """What went out before a block is JSON with its closing, or nothing; and nothing waits any more."""
+    assert g.held == 0
+    if out.strip():
         json.loads(out + g.closing)
     else:
         assert g.closing == ""
@@ -172,6 +188,8 @@ def test_values_obey_the_laws(source: str, places: int) -> None:
         ('["\\ud83d\\ude00"]', "\U0001f600", '["#"]'),
         ('["\\ud83d\\ude00 de00"]', "de00", '["# #"]'),
         ("12 34", "12", '"#" 34'),
+        ("12x", "12", "#x"),
+        ("[1x2]", "2", "[1x#]"),
         ('"ab', "ab", '"#'),
         ("", "ab", ""),
     ],
@@ -192,12 +210,27 @@ def test_what_is_hidden_where(source: str, phrase: str, expected: str) -> None:
         ("bomb", "", ""),
         (' "\\nbomb"', ' "\\n', '"'),
         ("[1, bomb]", "[1, ", "null]"),
+        ("[1, x, bomb]", "[1, x, ", ""),
+        ("[17bomb]", "[17", "]"),
+        ("[1.bomb]", "[", "]"),
     ],
 )
 def test_closings(source: str, shown: str, closing: str) -> None:
-    """What makes whole what was shown before a block."""
+    """What makes whole what was shown before a block; nothing where that is no JSON."""
     g, out = through(source, [block("bomb")])
-    assert (out, g.closing if '"' in source else "null]" if "[" in source else "") == (shown, closing)
+    assert (out, g.closing) == (shown, closing)
+
+
+def test_a_block_in_structure() -> None:
+    """A block that begins at a key's quote, at a comma, or in a number whose label is not known yet."""
+    for source, checks, shown, closing in (
+        ('{"a": 1, "bomb": 2}', [block('"bomb')], '{"a": 1, ', '"":null}'),
+        ('{"a": 1, "b": 2}', [block(', "b')], '{"a": 1', "}"),
+        ('{"a" : 1}', [block(": 1")], '{"a" ', ":null}"),
+        ('{"a": 12, "b": 3}', [rewrite('12, "b'), block('2, "b')], '{"a": ', "null}"),
+    ):
+        g, out = through(source, checks)
+        assert (out, g.closing) == (shown, closing)
 
 
 def test_a_label_is_encoded() -> None:
@@ -208,7 +241,7 @@ def test_a_label_is_encoded() -> None:
 def test_a_mask_has_the_length_of_what_is_read() -> None:
     """Not of how it is written."""
     check = Phrase("bob\n", Rule("test", "mask", Action.REWRITE, replacement=Replacement(mask="*")))
-    assert through('["\\u0062ob\\n"]', [check])[1] == '["****"]'
+    assert through('["\\u0062ob\\n", "bob\\n"]', [check])[1] == '["****", "****"]'
 
 
 def test_equal_values_have_equal_tags() -> None:
@@ -231,10 +264,11 @@ def test_a_source_that_the_client_has_begun() -> None:
         ('{"a": "bo', 'mb", "b": 1}', '#", "b": 1}'),
         ('{"a": "x\\', 'n bomb"}', 'n #"}'),
         ('{"a": 4', '2, "bomb": 1}', '2, "#": 1}'),
+        ('{"a": 4', "77}", "}"),
         ("{", '"a": 12}', '"a": 12}'),
         ("Well, bo", 'mb "', '# "'),
     ):
-        g = gate(rewrite("bomb", LABEL))
+        g = gate(rewrite("bomb", LABEL), rewrite("77", LABEL))
         g.prime(begun)
         assert g.feed(rest) + g.feed("", final=True) == out
 

@@ -155,6 +155,13 @@ def test_an_id_is_told_once(server: Server) -> None:
     assert len(ids) == len(set(ids)) <= 2
 
 
+def test_calls_without_arguments_in_one_delta() -> None:
+    """Two pieces of one delta that have a name are two calls, though nothing else tells them apart."""
+    for arguments in ("", None):
+        told = told_apart(iter([[entry(None, "now", arguments, index=0), entry(None, "now", arguments, index=0)]]))
+        assert told == [("now", ""), ("now", "")]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.text('{}[]"\\ a', max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('"}\\', max_size=3), inner, max_size=3),
