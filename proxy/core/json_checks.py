@@ -45,8 +45,8 @@ class _SourceScan:
         """Read on, as core.check.Scan does."""
         found = self._feed(text, final=False) if text or not final else []
         if final:  # apart, so that it does not matter with which text the end comes
-            found += self._feed("", final=True)
-        return Progress(self._mark, tuple(found))
+            found = [*found, *self._feed("", final=True)]
+        return Progress(self._mark, tuple(found)) if found else Progress(self._mark)
 
     def _feed(self, text: str, final: bool) -> list[Finding]:
         if self._over:
@@ -56,21 +56,22 @@ class _SourceScan:
         block: Finding | None = None
         for scan in self._scans:
             watermark, findings = scan.feed(text, final)
-            mark = min(mark, watermark)
-            for finding in findings:
-                if not _blocks(finding):
-                    found.append(finding)
-                elif block is None or (finding.end, finding.rule.order) < (block.end, block.rule.order):
-                    block = finding
-            if block is not None and block.end < end:
-                text, end = text[: max(0, len(text) - (end - block.end))], block.end
+            if watermark < mark:
+                mark = watermark
+            if findings:
+                block = _first_block(block, findings)
+                found += findings
+                if block is not None and block.end < end:
+                    text, end = text[: max(0, len(text) - (end - block.end))], block.end
         self._read = end
         self._mark = min(mark, end)
+        if not found:
+            return found
         if block is not None:
             self._over = True
-            found = [*(finding for finding in found if finding.start < end), block]
+            found = [*(finding for finding in found if finding.start < end and not _blocks(finding)), block]
         found.sort(key=_start)
-        return list(self._new(found)) if found else found
+        return list(self._new(found))
 
     def _new(self, found: Iterable[Finding]) -> Iterator[Finding]:
         """What has not been told: of a match that is found again what it has more, as a part of the one before."""
@@ -89,6 +90,16 @@ class _SourceScan:
                 known, spans[again] = spans[again], _joined(spans[again], span)
                 if spans[again] != known:
                     yield finding._replace(extends=True)
+
+
+def _first_block(known: Finding | None, found: Iterable[Finding]) -> Finding | None:
+    """The block that ends first, of one that is known and what was found."""
+    blocks = [finding for finding in found if _blocks(finding)]
+    return min(blocks if known is None else [known, *blocks], key=_order, default=None)
+
+
+def _order(finding: Finding) -> tuple[int, int]:
+    return finding.end, finding.rule.order
 
 
 def _blocks(finding: Finding) -> bool:
