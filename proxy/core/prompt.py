@@ -18,6 +18,7 @@ SLICE = 8192  # code points judged before other streams may run
 MIN_STRIDE = 64  # code points between two marks after a block; the stride doubles while no other block comes
 MAX_MARKS = 1024  # saved states to go back to; with no mark nearby, more text is read again
 BATCH = 1024  # findings applied before other streams may run
+SHARED = 8  # to apply a finding takes as long as so many characters
 MOST_LOOKS = 8  # times that one scan looks into the memory: each time it hashes what has changed
 SPACED = 16  # code points for each finding that is remembered, so that copying the findings takes no time that shows
 
@@ -204,14 +205,15 @@ class PromptScan:
             for finding in reported[at : at + BATCH]:
                 if finding.rule.holds:
                     self._share(finding, shares)
-            yield SLICE
+            yield SHARED * min(BATCH, len(reported) - at)
         for i, part_shares in shares.items():
             fixed = [_FixedFindings(part_shares)]
             gate = JsonGate(fixed) if self._escaped else Gate(fixed)
             text, out = self.parts[i], list[str]()
             for at in range(0, len(text), SLICE):
-                out.append(gate.feed(text[at : at + SLICE]))
-                yield SLICE
+                slice_ = text[at : at + SLICE]
+                out.append(gate.feed(slice_))
+                yield len(slice_)
             rewritten = "".join((*out, gate.feed("", final=True)))
             self.parts[i] = text if rewritten == text else rewritten  # of JSON, structure cannot be hidden
 

@@ -140,6 +140,11 @@ class Policy:
         turns = [marker for marker in self.markers if marker.hides and MarkerKind.TURN in marker.kinds]
         return any(self.scopes.get(marker.rule, self.scope).reads_prompts for marker in turns)
 
+    @property
+    def variants(self) -> tuple[Policy, ...]:
+        """This policy, and those that it was narrowed to."""
+        return (self, *tuple(self._narrowed.values()))
+
     def narrowed(self, query: PlanQuery) -> Policy:
         """The policy with the rules that apply to a query only, and with the markers of the model's template."""
         left_out = {rule for rule, scope in self.scopes.items() if not scope.applies(query)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from secrets import token_bytes
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +13,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.core.prompt_memory import PromptMemory
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
@@ -59,6 +61,9 @@ class Runtime:
         self.shadow = shadow
         self.stopping = False
         self.metrics = Metrics(registry or process_registry())
+        self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
+        if self._memory is not None:
+            self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)
         self._model_server = ModelServerApi(config, self._upstream)
@@ -83,7 +88,7 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
-        policies = ActivePolicies(self.store, self.shadow)
+        policies = ActivePolicies(self.store, self.shadow, self._memory)
         api = self._model_server
         models = Models(ChatTemplates(api), ContextLengths(api, config.context_margin), CloudModels(api))
         guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)

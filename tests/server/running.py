@@ -62,6 +62,11 @@ class Policies:
     refuses_images: bool = False
 
     @property
+    def checks(self) -> list[Check]:
+        """All of them."""
+        return [*self.input, *self.output]
+
+    @property
     def rules(self) -> list[Rule]:
         """Every rule."""
         return [check.rule for check in (*self.input, *self.output)]

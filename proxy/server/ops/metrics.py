@@ -20,10 +20,11 @@ from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy import __version__
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
@@ -170,6 +171,10 @@ class Metrics:
         metric = Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
         return Children(metric) if labels else Children(_Unlabelled(metric))
 
+    def watch(self, memory: PromptMemory) -> None:
+        """Show how full the memory of prompts is, and what use it is."""
+        self.registry.register(_MemoryCollector(memory))
+
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
         self._under_way[exchange.endpoint] += 1
@@ -253,6 +258,24 @@ class _Unlabelled:
     def labels(self) -> Any:
         """The metric itself."""
         return self._metric
+
+
+class _MemoryCollector(Collector):
+    """Reads the memory's own numbers at each scrape."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterable[Metric]:
+        """Its metrics."""
+        memory, name = self._memory, PREFIX + "prompt_memory_"
+        yield GaugeMetricFamily(name + "bytes", "Memory for what was found in prompts.", memory.size)
+        yield GaugeMetricFamily(name + "limit_bytes", "The most that it may take.", memory.limit)
+        yield GaugeMetricFamily(name + "entries", "Places in prompts that are remembered.", len(memory))
+        texts = CounterMetricFamily(name + "lookups", "Readings of prompts' texts by what was known.", labels=["known"])
+        for known, count in (("all", memory.whole), ("beginning", memory.begun), ("nothing", memory.unknown)):
+            texts.add_metric([known], count)
+        yield texts
 
 
 class BeforeScrape(Collector):

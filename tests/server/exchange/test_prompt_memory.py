@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from proxy.core import prompt, prompt_chain
 from proxy.core.check import Check
 from proxy.core.prompt_memory import PromptMemory
-from proxy.core.types import Action, Finding, Kind, Replacement, Rule
+from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.dialects.base import InputText
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
@@ -145,7 +145,8 @@ def near(draw: st.DrawFn, conversation: list[Message]) -> list[Message]:
         case "role":
             some[i] = old._replace(role=draw(st.sampled_from(ROLES)))
         case "kind":
-            some[i] = old._replace(param=draw(st.sampled_from(["content", "name", "reasoning", "refusal"])), escaped=False)
+            param = draw(st.sampled_from(["content", "name", "reasoning", "refusal"]))
+            some[i] = old._replace(param=param, escaped=False)
         case "text":
             some[i] = old._replace(text=old.text[: draw(st.integers(0, 9))] + draw(WORDS))
         case "less":
@@ -180,7 +181,7 @@ def test_near_equal_conversations(data: st.DataObject, conversation: list[Messag
 @given(matchers(), st.lists(WORDS, min_size=1, max_size=6), st.lists(WORDS, max_size=2))
 def test_a_check_that_cannot_go_back(check: Matcher, texts: list[str], more: list[str]) -> None:
     """Its states cannot be remembered, but what it has found can."""
-    made = [check, Phrase("bb", Rule("test", "bb", Action.FLAG, 9))]
+    made: list[Check] = [check, Phrase("bb", Rule("test", "bb", Action.FLAG, 9))]
     plans = dict.fromkeys(ROLES, Plan(made))
     memory = PromptMemory(KEY, LARGE)
     conversation = [Message("user", text) for text in texts]
