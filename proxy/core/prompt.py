@@ -263,9 +263,7 @@ class PromptScan:
         result = chain.whole()
         known = None if result is None else Known(len(self.parts), 0, result)
         if known is None:
-            for longest in chain.longest(len(self._starts) - 1):
-                known = longest
-                yield SLICE
+            known = yield from chain.longest(len(self._starts) - 1)
         counts.whole += result is not None
         counts.begun += result is None and known is not None
         counts.unknown += known is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 from proxy.core.prompt_memory import Recall, Result, State
@@ -56,25 +56,23 @@ class Chain:
         known = self._recall.get(self._recall.end(self._ends[len(self._parts)]))
         return known if isinstance(known, Result) else None
 
-    def longest(self, after: int) -> Iterator[Known | None]:
-        """The longest beginning of which something is known, the last that is yielded, if it ends behind so many parts.
-
-        Yields None, now and then, before it.
-        """
+    def longest(self, after: int) -> Generator[int, None, Known | None]:
+        """The longest beginning of which something is known, if it ends behind so many parts. Yields as `read` does."""
         part = len(self._parts)
         known: State | Result | None = None
         while part > after and (known := self._recall.get(self._ends[part])) is None:
             part -= 1
-            if part % WALKED == 0:
-                yield None
+            if part and part % WALKED == 0:
+                yield HASHED
         found = None if known is None else Known(part, 0, known)
         if part < len(self._parts) and not isinstance(known, Result):
             for piece in self._known_pieces(part):
-                found = piece or found
-                yield None
-        yield found
+                found = piece
+                if piece.inside % HASHED == 0:
+                    yield HASHED
+        return found
 
-    def _known_pieces(self, part: int) -> Iterator[Known | None]:
+    def _known_pieces(self, part: int) -> Iterator[Known]:
         """What is known within a part, piece after piece, until nothing is."""
         for inside in range(PIECE, len(self._parts[part]), PIECE):
             known = self._recall.get(self.at(part, inside))

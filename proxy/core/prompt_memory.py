@@ -241,7 +241,9 @@ def footprint(value: object) -> int:
 
 
 def _is_own(item: object) -> bool:
-    return isinstance(item, tuple) or type(item) in _OWN
+    if type(item) is int:
+        return item not in _SHARED_NUMBERS
+    return bool(item) and (isinstance(item, tuple) or type(item) in _OWN)
 
 
 def _items(item: object) -> Iterator[object]:
@@ -252,4 +254,5 @@ def _items(item: object) -> Iterator[object]:
         yield from item
 
 
-_OWN = frozenset((list, dict, set, frozenset, str, bytes, int, float))
+_OWN = frozenset((list, dict, set, frozenset, str, bytes, float))
+_SHARED_NUMBERS = range(-5, 257)  # the interpreter has one of each
