@@ -166,8 +166,9 @@ class Compilation:
         previous: PolicySet | None = None,
         pause: Pause = no_pause,
     ) -> None:
-        """`cache` comes from the load before, `previous` is the set in force. Both must have had the same `hash_key` and
-        `shadow`. A policy whose files say the same as in `previous` is the same object, with the same checks.
+        """`cache` comes from the load before, `previous` is the set in force, with the same `hash_key` and `shadow`.
+
+        A policy whose files say the same as in `previous` is the same object, with the same checks.
 
         `pause` is called often, from every step.
         """

@@ -335,4 +335,3 @@ def test_the_memory_is_asked_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -
             scan.replace(scan.blocked_parts[0], "notice")
         assert scan.parts == ["notice"] * 5
     assert memory.whole + memory.begun + memory.unknown == 4
-
