@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.markers import MarkerPass
 from proxy.checks.outside import Folded, OutsideCode, searching_rule
+from proxy.checks.plugin_pass import PluginRule
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.engine import MatchPass
@@ -23,9 +24,13 @@ def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode
     return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
 
 
-def detecting(searching: CompiledRule | OwnPass) -> Detecting | None:
+def detecting(searching: CompiledRule | OwnPass | PluginRule) -> Detecting | None:
     """The detector within what a rule looks for, if there is one."""
-    inner = searching.inner if isinstance(searching, OutsideCode) else searching
+    inner: object = searching
+    if isinstance(searching, OutsideCode):
+        inner = searching.inner
+    elif isinstance(searching, PluginRule):
+        inner = searching.check
     return inner if isinstance(inner, Detecting) else None
 
 

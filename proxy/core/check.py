@@ -30,6 +30,7 @@ class Progress(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
+@runtime_checkable
 class Scan(Protocol):
     """A check at work on one channel of one exchange."""
 

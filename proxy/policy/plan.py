@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from proxy.checks.fail_open import FailOpen
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
+from proxy.checks.plugin_pass import PluginRule
 from proxy.core.check import Check
+from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
+from proxy.matching.matcher import Matcher
 from proxy.policy.names import model_globs
 from proxy.policy.schema import AppliesTo, History, Images, SystemPrompt
 
@@ -34,13 +38,13 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
-SearchRule = CompiledRule | OwnPass
+SearchRule = CompiledRule | OwnPass | PluginRule
 """A rule that searches a text, as the matcher takes it."""
 
 
 def rule_of(search_rule: SearchRule) -> Rule:
     """The policy's rule behind a search rule."""
-    return search_rule.rule if isinstance(search_rule, OwnPass) else search_rule.source.rule
+    return search_rule.source.rule if isinstance(search_rule, CompiledRule) else search_rule.rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Policy:
     fails_open: when one of its checks raises, the text passes
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
+    plugins:  its rules whose checks plug-ins made
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
     """
@@ -121,6 +126,7 @@ class Policy:
     images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
     detectors: tuple[DetectedPass, ...] = ()
+    plugins: tuple[PluginRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
@@ -129,7 +135,7 @@ class Policy:
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
-        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors)
+        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors, *self.plugins)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
 
     @property
@@ -167,6 +173,7 @@ class Policy:
             compiled=tuple(rule for rule in self.compiled if rule.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
             detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
+            plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},
@@ -230,6 +237,32 @@ class Plan:
         """What a block in an earlier message does: end the request, or put the notice in that message's place."""
         return "block" if any(p.enforced and p.history == "block" for p in self.policies) else "replace"
 
+    def for_exchange(self, failures: Failures) -> Plan:
+        """This plan for the texts of one exchange: checks of plug-ins note there what goes wrong."""
+        shadow = self._shadow.for_exchange(failures) if self._shadow is not None else None
+        if shadow is self._shadow and not any(policy.plugins for policy in self.policies):
+            return self
+        own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow)
+        own.admitted = self.admitted
+        return own
+
     def beside(self, shadow: Plan) -> Plan:
         """This plan with the checks of a shadow set's plan added: they report, and change nothing."""
         return Plan(self.policies, self._direction, self._compose, shadow)
+
+
+class _OfExchange:
+    """Makes the same checks, for one exchange."""
+
+    def __init__(self, compose: Compose, failures: Failures) -> None:
+        self._compose = compose
+        self._failures = failures
+
+    def __call__(
+        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+    ) -> tuple[Check, ...]:
+        checks = self._compose(policies, direction, escaped, only_markers)
+        return tuple([self._bound(check) for check in checks])
+
+    def _bound(self, check: Check) -> Check:
+        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen) else check

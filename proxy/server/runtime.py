@@ -29,6 +29,7 @@ from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
 from proxy.server.ops.metrics import Metrics
+from proxy.server.ops.plugin_log import PluginLog
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
 from proxy.server.upstream.client import create_upstream
@@ -62,7 +63,8 @@ class Runtime:
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)
         self._model_server = ModelServerApi(config, self._upstream)
-        self._observers = (self.metrics, *observers)
+        self.metrics.plugins_found(store.registry.plugins)
+        self._observers: Sequence[Observer] = (self.metrics, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
         admin = Admin(config, store, shadow, self.metrics.registry, lambda: not self.stopping, admin_host)
         self.admin: AsgiApplication = admin.app

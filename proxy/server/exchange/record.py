@@ -8,6 +8,7 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Protocol
 
+from proxy.core.failures import Failures
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
@@ -47,6 +48,7 @@ class Exchange:
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
+    plugin_failures: what checks of plug-ins did wrong
     asked:          the method and URL of the request to the model server, for the log
     upstream_reason: why the model server failed, as a word for metrics
     """
@@ -76,6 +78,7 @@ class Exchange:
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
+    plugin_failures: Failures = field(default_factory=Failures)
     asked: str = ""
     upstream_reason: str = ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
 
@@ -26,10 +27,11 @@ class DecisionLog:
         """Log the rules that found something, where and how often, and the checks that failed."""
         if exchange.found:
             log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
-        if exchange.check_errors:
-            failed = Counter(map(_location, exchange.check_errors))
+        errors = [error for error in exchange.check_errors if not isinstance(error, CheckFailed)]  # see plugin_log
+        if errors:
+            failed = Counter(map(_location, errors))
             log.error("request %s: a check failed", exchange.id, extra=_fields(exchange) | {"failed": _join(failed)})
-            log.debug("request %s: its first failure", exchange.id, exc_info=exchange.check_errors[0])
+            log.debug("request %s: its first failure", exchange.id, exc_info=errors[0])
 
 
 def _fields(exchange: Exchange) -> dict[str, str]:

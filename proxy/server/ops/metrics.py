@@ -24,6 +24,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy import __version__
+from proxy.checks.registry import Entry
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
@@ -122,7 +124,10 @@ class Metrics:
         self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", DELAY)
         self._upstream_errors = counter("upstream_errors", "Failures of the model server.", "reason")
         self._internal_errors = counter("internal_errors", "Requests in which the proxy itself, or a check, failed.")
-        self._check_errors = counter("check_errors", "Checks that failed, by the kind of failure.", "reason")
+        self._check_errors = counter(
+            "check_errors", "Checks that failed, by the kind of failure.", "check", "reason", "on_error"
+        )
+        self._plugin_info = gauge("plugin_info", "1 for each plug-in.", "check", "version", "origin")
         self._wasted = counter("wasted_events", "Text events of answers that the client did not get whole.", "reason")
         self._markers = counter(
             "neutralised_markers", "Chat template markers in prompts that were made plain text.", "family"
@@ -200,7 +205,10 @@ class Metrics:
         if exchange.check_errors or outcome is Outcome.PROXY_ERROR:
             self._internal_errors().inc()
         for error in exchange.check_errors:
-            self._check_errors(type(error).__name__).inc()
+            if not isinstance(error, CheckFailed):
+                self._check_errors("", type(error).__name__, "block").inc()
+        for on_error, failed in exchange.plugin_failures:
+            self._check_errors(failed.check, failed.reason.value, on_error).inc()
         for family, count in exchange.markers.items():
             self._markers(family).inc(count)
         if exchange.prompt_cut:
@@ -231,6 +239,11 @@ class Metrics:
             self._held().observe(exchange.max_held)
         if exchange.held_seconds:
             self._hold_time().observe(exchange.held_seconds)
+
+    def plugins_found(self, plugins: Iterable[Entry]) -> None:
+        """Which plug-ins this proxy has; called once."""
+        for entry in plugins:
+            self._plugin_info(entry.kind.name, entry.version, entry.origin).set(1)
 
     def policies_loaded(self, status: Status, names: Iterable[str]) -> None:
         """A load of the policies has succeeded or failed."""
