@@ -69,7 +69,7 @@ class InputText:
     """One text of a request that the model will read.
 
     role:    system, developer, user, assistant or tool; a tool's definition counts as system
-    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.turns
+    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.request_texts
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)

@@ -17,7 +17,7 @@ from proxy.dialects.base import Dialect
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests.fakes import FakeUpstream, ndjson, reply, sse
 from tests.leaks.attack import NOTICE, asked
 from tests.server.running import Answer, Policies, chat_body, running, said

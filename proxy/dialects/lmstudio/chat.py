@@ -19,8 +19,7 @@ from proxy.dialects.common.request_fields import Report
 from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.answer import LMStudioAnswer
 from proxy.dialects.lmstudio.request import CHAT, input_texts, restrict
-from proxy.dialects.openai.chat import OpenAIChat
-from proxy.dialects.openai.chat_answer import ChatAnswer
+from proxy.dialects.openai.chat import ChatAnswer, OpenAIChat
 from proxy.dialects.openai.chunk_stream import EXTRAS, ChunkedAnswer
 from proxy.dialects.openai.completions import CompletionsAnswer, OpenAICompletions
 from proxy.dialects.wire.json_body import parse_request

@@ -37,7 +37,7 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import clean_choice
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeText
-from proxy.dialects.openai.sampling import COMMON, wants_json, wants_usage
+from proxy.dialects.openai.request import COMMON, wants_json, wants_usage
 from proxy.dialects.openai.tools import tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest, UpstreamBroken

@@ -36,12 +36,13 @@ from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     keep_or_abort,
+    plain_query,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 

@@ -18,11 +18,11 @@ from proxy.server.routing.routes import Reading, RouteMatch
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, describe_response, read_all
 from proxy.server.upstream.transport import Headers
 

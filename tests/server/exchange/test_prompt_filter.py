@@ -16,7 +16,7 @@ from proxy.dialects.base import InputText
 from proxy.dialects.common.request_fields import MOST_TEXTS
 from proxy.errors import BadRequest
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from proxy.server.exchange.prompt_filter import OPENING, PASSES, REMEMBERED, UNSTABLE, Blocked, judge_request
 from proxy.server.exchange.record import Exchange, Outcome
 from tests.literals import Literal
