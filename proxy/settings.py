@@ -99,7 +99,7 @@ class Settings:
         "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
     )
     root_path: str = _setting(
-        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy, and which it takes off"
+        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy; requests may have it or not"
     )
     allow_remote_clients: bool = _setting(
         "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"

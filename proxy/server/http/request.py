@@ -225,8 +225,21 @@ def new_id() -> str:
 
 def path_of(scope: Scope) -> str:
     """The path below the point where the application is mounted (ASGI, root_path)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    return _below(scope.get("root_path", "").rstrip("/"), scope["path"])
+
+
+def other_paths(scope: Scope) -> tuple[str, ...]:
+    """What a mounted application may be asked for instead of `path_of`.
+
+    Older servers give a path without root_path, which may begin in the same way. A reverse proxy may leave on the
+    prefix that root_path names, and the server puts it before the path once more.
+    """
+    root = scope.get("root_path", "").rstrip("/")
+    return (scope["path"], _below(root, path_of(scope))) if root else ()
+
+
+def _below(root: str, path: str) -> str:
+    """The path without root at its beginning, if it stands there."""
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path
