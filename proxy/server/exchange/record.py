@@ -35,6 +35,7 @@ class Outcome(StrEnum):
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
+    client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -54,6 +55,7 @@ class Exchange:
     endpoint: str
     revision: str = ""
     id: str = field(default_factory=new_id)
+    client: str = ""
     model: str = ""
     stream: bool = False
     status: int = 0

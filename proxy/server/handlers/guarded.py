@@ -121,7 +121,7 @@ class GuardedExchange:
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision, context.id)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""

@@ -56,6 +56,7 @@ class RequestContext:
     """A request, and the response to it.
 
     id:         what headers, notices, errors and the log call it
+    client:     address of the client, as far as the server knows it; "": it does not, as on a unix socket
     header:     the request's header fields by name, in lower case; of those that come twice the first
     common:     headers that every response gets
     keep_alive: False: the connection ends with this response
@@ -72,6 +73,7 @@ class RequestContext:
         "_head",
         "_receive",
         "_send",
+        "client",
         "common",
         "ended",
         "header",
@@ -95,6 +97,7 @@ class RequestContext:
         self._head: Message | None = None  # chosen, not sent yet
         self._direct: DirectConnection | None = None  # once it knows the head
         self.id = new_id()
+        self.client: str = (scope.get("client") or ("",))[0]
         self.method: str = scope["method"]
         self.path = path_of(scope)
         self.query: bytes = scope.get("query_string", b"")

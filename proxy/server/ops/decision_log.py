@@ -1,12 +1,14 @@
 """The log of what rules found: a line for each exchange in which one found something, without any text of the exchange.
 
-If a check failed, one more line names the place of the failure, not the exception's message: that may hold text.
+A client of another machine is named by its address. If a check failed, one more line names the place of the failure,
+not the exception's message: that may hold text.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from ipaddress import ip_address
 
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
@@ -33,7 +35,16 @@ class DecisionLog:
 
 
 def _fields(exchange: Exchange) -> dict[str, str]:
-    return {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+    return _client(exchange.client) | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+
+
+def _client(address: str) -> dict[str, str]:
+    """The client, unless it is this machine. What is no address, as a reverse proxy's `unknown`, is left out."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return {}
+    return {} if parsed.is_loopback else {"client": str(parsed)}
 
 
 def _rules(exchange: Exchange) -> Counter[str]:

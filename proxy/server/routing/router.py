@@ -45,7 +45,7 @@ class Router:
             return
         request = RequestContext(scope, receive, send)
         try:
-            if self._local_only and not _is_local(scope):
+            if self._local_only and not _is_local(request):
                 raise ClientError(REMOTE, code="remote_client", status=403)
             await self._handle(request, scope)
         except ClientError as error:
@@ -112,10 +112,9 @@ class Router:
         return handler
 
 
-def _is_local(scope: Scope) -> bool:
+def _is_local(request: RequestContext) -> bool:
     """The client is on this machine. On a unix socket it has no address."""
-    client = scope.get("client")
-    return not client or is_loopback(client[0])
+    return not request.client or is_loopback(request.client)
 
 
 async def _refuse_websocket(receive: Receive, send: Send) -> None:

@@ -183,6 +183,19 @@ async def test_headers_of_reverse_proxies(trusted: tuple[str, ...], scheme: str)
     assert (scopes[0]["client"][0] == "198.51.100.7") == (scheme == "https")
 
 
+@pytest.mark.parametrize(("believed", "client"), [("127.0.0.1", "198.51.100.7"), ("192.0.2.1", "127.0.0.1")])
+async def test_an_exchange_knows_the_client_of_a_reverse_proxy(believed: str, client: str) -> None:
+    """What the log calls the client is the address that a believed reverse proxy gives. Nobody else is believed."""
+    async with (
+        FakeUpstream(reply(sse(*said("Hello")))) as upstream,
+        running(upstream, proxy_headers_from=(believed,)) as proxy,
+        httpx.AsyncClient(timeout=PATIENCE) as http,
+    ):
+        await http.post(proxy.url + CHAT, json=chat_body(), headers={"x-forwarded-for": "198.51.100.7"})
+        await proxy.seen.first()
+        assert proxy.seen.begun[0].client == client
+
+
 async def test_a_path_below_a_reverse_proxy() -> None:
     """With root_path a path is found whether the reverse proxy has taken the prefix off or not."""
     async with (

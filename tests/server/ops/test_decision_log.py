@@ -30,6 +30,19 @@ def test_a_line_names_the_rules_of_an_exchange(caplog: pytest.LogCaptureFixture)
     assert told(exchange, caplog) == [f"request c0ffee endpoint=/v1/chat/completions outcome=blocked rules={rules}"]
 
 
+@pytest.mark.parametrize(
+    ("client", "named"),
+    [("192.0.2.7", " client=192.0.2.7"), ("2001:DB8::1", " client=2001:db8::1")]
+    + [(nobody, "") for nobody in ("127.0.0.1", "::1", "", "unknown", "192.0.2.7 outcome=allowed")],
+)
+def test_a_client_of_another_machine_is_named(client: str, named: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By its address. This machine is not named, and neither is what is no address."""
+    exchange = Exchange("/v1/chat/completions", id="c0ffee", client=client)
+    exchange.note("input", Finding(0, 1, Rule("house", "mail", Action.FLAG)))
+    rest = "endpoint=/v1/chat/completions outcome=allowed rules=input house/mail flag"
+    assert told(exchange, caplog) == [f"request c0ffee{named} {rest}"]
+
+
 def test_nothing_found_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """The log does not grow with ordinary traffic."""
     assert told(Exchange("/v1/chat/completions"), caplog) == []
