@@ -206,7 +206,7 @@ async def test_r06_ollama_run_goes_on_after_a_block() -> None:
         exchange = await proxy.exchange()
     stopped = f'This prompt was stopped by the policy "house". (policy house, request {exchange.id})'
     assert received == [user(stopped), user("go on")]
-    assert [direction for direction, _ in exchange.found] == ["history"]
+    assert [direction for direction, _ in exchange.findings] == ["history"]
 
 
 async def refusals(policies: Policies, body: dict[str, Any], answer: Sequence[Any]) -> tuple[Answer, str]:

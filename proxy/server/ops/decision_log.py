@@ -26,7 +26,7 @@ class DecisionLog:
 
     def end(self, exchange: Exchange) -> None:
         """Log the rules that found something, where and how often, and the checks that failed."""
-        if exchange.found:
+        if exchange.findings:
             log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
         if exchange.check_errors:
             failed = Counter(map(_location, exchange.check_errors))
@@ -50,7 +50,7 @@ def _client(address: str) -> dict[str, str]:
 def _rules(exchange: Exchange) -> Counter[str]:
     """Counts by direction and rule. A prompt may have 100,000 matches, so names are made once for each rule."""
     counts: Counter[str] = Counter()
-    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.found).items():
+    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.findings).items():
         counts[_describe(direction, rule)] += times
     return counts
 
