@@ -78,7 +78,7 @@ class LMStudioV0Chat(OpenAIChat):
         return replace(super().parse(body, options), path="/api/v0/chat/completions")
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> V0ChatAnswer:
-        """The way back."""
+        """See Dialect."""
         return V0ChatAnswer(request, guard, notice)
 
 
@@ -92,7 +92,7 @@ class LMStudioV0Completions(OpenAICompletions):
         return replace(super().parse(body, options), path="/api/v0/completions")
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> V0CompletionsAnswer:
-        """The way back."""
+        """See Dialect."""
         return V0CompletionsAnswer(request, guard, notice)
 
 
@@ -131,5 +131,5 @@ class LMStudioChat:
         return orjson.dumps({**request.body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> LMStudioAnswer:
-        """The way back."""
+        """See Dialect."""
         return LMStudioAnswer(request, guard, notice)

@@ -80,7 +80,7 @@ class OpenAIChat:
         return orjson.dumps(body | streaming)
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> ChatAnswer:
-        """The way back."""
+        """See Dialect."""
         return ChatAnswer(request, guard, notice)
 
 

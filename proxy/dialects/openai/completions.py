@@ -110,7 +110,7 @@ class OpenAICompletions:
         return orjson.dumps(body | streaming)
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> CompletionsAnswer:
-        """The way back. Apps show an answer right behind its prompt, so a phrase may begin there."""
+        """See Dialect. Apps show an answer right behind its prompt, so a phrase may begin there."""
         prompt = request.body["prompt"]
         prompts = [prompt] if isinstance(prompt, str) else prompt
         each = request.choices // len(prompts)
