@@ -185,7 +185,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._cycle.keep_alive = False
 
-    # What a cycle asks of its connection: see `proxy.server.http.cycle.Link`
+    # What a cycle asks of its connection: see `proxy.server.http.cycle.CycleConnection`
 
     @property
     def date(self) -> bytes:

@@ -65,7 +65,7 @@ def without_upgrade(parser: httptools.HttpRequestParser, url: bytes, headers: He
     return b"\r\n".join((*lines, b"connection: close", b"", b""))
 
 
-class Link(Protocol):
+class CycleConnection(Protocol):
     """What a cycle needs of its connection."""
 
     transport: asyncio.Transport
@@ -98,11 +98,11 @@ class ResponseCycle:
         "_body",
         "_body_error",
         "_chunked",
+        "_connection",
         "_expects_continue",
         "_flow",
         "_head",
         "_length",
-        "_link",
         "_on_disconnect",
         "_sent",
         "_status",
@@ -117,10 +117,10 @@ class ResponseCycle:
         "response_complete",
     )
 
-    def __init__(self, link: Link, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
-        self._link = link
-        self._flow = link.flow
-        self._write = link.transport.write
+    def __init__(self, connection: CycleConnection, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
+        self._connection = connection
+        self._flow = connection.flow
+        self._write = connection.transport.write
         self.http10 = scope["http_version"] == "1.0"
         self._without_body = scope["method"] == "HEAD"
         self.keep_alive = keep_alive
@@ -146,7 +146,7 @@ class ResponseCycle:
         if not (self._body or self._gone):
             if self._expects_continue and self.more_body:  # RFC 9110, section 10.1.1
                 self._expects_continue = False
-                self._link.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._wait()
         if self._body_error is not None:
             raise self._body_error
@@ -202,7 +202,7 @@ class ResponseCycle:
         if not (self.keep_alive or says_close):
             headers.append((b"connection", b"close"))
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        self._head = b"%b%b%b\r\n" % (status_line(status), self._link.date, lines)
+        self._head = b"%b%b%b\r\n" % (status_line(status), self._connection.date, lines)
 
     def write(self, body: bytes) -> bool:
         """Write bytes of a started response. False: nothing was written, as the client does not read as fast as it is
@@ -228,7 +228,7 @@ class ResponseCycle:
 
     def abort(self) -> None:
         """Close the connection at once, whatever is unsent."""
-        self._link.transport.abort()
+        self._connection.transport.abort()
 
     # What the connection tells
 
@@ -239,7 +239,7 @@ class ResponseCycle:
         self._body.append(data)
         self._unread += len(data)
         if self._unread > HIGH_WATER:
-            self._link.pause_reading()
+            self._connection.pause_reading()
         self._wake()
 
     def feed_eof(self) -> None:
@@ -277,7 +277,7 @@ class ResponseCycle:
     def _take_body(self) -> None:
         self._body.clear()
         if self._unread > HIGH_WATER:
-            self._link.resume_reading()
+            self._connection.resume_reading()
         self._unread = 0
 
     def _frame_unknown_length(self, headers: Headers) -> None:
@@ -302,7 +302,7 @@ class ResponseCycle:
         if not more_body:
             self.response_complete = True
             self._wake()
-            self._link.response_complete(self)
+            self._connection.response_complete(self)
 
     def _check_length(self, more_body: bool) -> None:
         if self._length is None or self._without_body:
