@@ -7,8 +7,8 @@ from proxy.checks.markers import MarkerPass
 from proxy.checks.outside import Folded, OutsideCode, searching_rule
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.engine import MatchPass
 from proxy.matching.rules import HidingPass
+from proxy.matching.scan import MatchPass
 
 Detecting = DetectorPass | FoldedPass
 DetectedPass = Detecting | OutsideCode

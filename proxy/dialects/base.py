@@ -1,6 +1,6 @@
-"""What every dialect offers: a Request read from the client's bytes, and an Answer that carries the upstream's back.
+"""What every dialect offers: a Request read from the client's bytes, and an Answer made of the upstream's.
 
-A dialect is one module with one `Dialect` object. The relay drives it:
+A dialect is one module with one `Dialect` object. A handler calls it:
 
     request = dialect.parse(body, options)           ClientError when it cannot be served
     ... request.texts are judged; text.put() writes back what a rule rewrote ...
@@ -69,7 +69,7 @@ class InputText:
     """One text of a request that the model will read.
 
     role:    system, developer, user, assistant or tool; a tool's definition counts as system
-    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.turns
+    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.request_texts
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)
@@ -164,7 +164,7 @@ class Dialect(Protocol):
         """What goes upstream: always asks for a stream."""
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> Answer:
-        """The way back, for one exchange."""
+        """The answer of one exchange, before its first byte."""
 
     def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
         """An error body in this dialect's shape."""
@@ -194,7 +194,7 @@ class EventSkeleton(Protocol):
 
 
 class Answer(ABC):
-    """One answer on its way: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
+    """One answer while it comes: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
 
     done:   everything that the client will get has been written; the upstream is to be closed
     failed: why the answer is not complete, if it is not
@@ -213,7 +213,7 @@ class Answer(ABC):
         self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
 
-    # -- what the relay calls
+    # -- what the handler calls
 
     def feed(self, data: bytes) -> bytes:
         """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""

@@ -28,15 +28,21 @@ from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.errors import PatternError
 from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath
-from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quoted, run_check
-from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
+from proxy.policy.document import Document, KeyPath, Problem, Source, Unreadable, lines_of
+from proxy.policy.examples import (
+    ExampleResult,
+    ExampleRunner,
+    InsertedTexts,
+    inserted_texts,
+    matcher_of,
+    quoted,
+    run_check,
+)
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
-from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,10 +15,9 @@ from proxy.checks.passes import OwnPass, searching_rule
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath, scalar
-from proxy.policy.entryhints import entry_hint
+from proxy.matching.words import edge_class
+from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Source, Unreadable, decode, scalar
 from proxy.policy.schema import SOURCES, RuleSpec
-from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
 RESERVED = "limits."  # ids of a policy's own bounds
@@ -25,6 +25,8 @@ RESERVED = "limits."  # ids of a policy's own bounds
 ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
 _NEEDS_ACTION = {"replacement": "rewrite", "message": "block"}
 _NEEDS_SOURCE = {"match": "pattern", **dict.fromkeys(("only", "except", "regions", "hosts"), "detector")}
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _OF_MATCHES = ("max_hold", "on_overflow")
 
 
@@ -222,3 +224,25 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def entry_hint(entry: str, fold: bool) -> tuple[str, str] | None:
+    """What an entry of a word list may do that was not meant, and what to do about it. The entry is loaded."""
+    if entry.isascii() and entry[0].isalnum() and entry[-1].isalnum():
+        return None
+    kinds = [edge_class(char) for char in entry]
+    if not fold and entry[0].isascii() and (found := _INVISIBLE.search(entry)):
+        message = f"has an invisible character (U+{ord(found[0]):04X}), and is only found where the text has it too"
+        return message, "remove it, or use `fold`"
+    if kinds[0] == "M":
+        return "begins with a mark that belongs to the character before it", "write the whole letter"
+    if kinds[0] == "O" or kinds[-1] == "O":
+        return (
+            "begins or ends with a sign, and there is found whatever stands beside it",
+            "a pattern says more exactly what is meant",
+        )
+    letters = [char for char, kind in zip(entry, kinds, strict=True) if kind != "M"]
+    spaceless = kinds[0] == "S" and "W" not in kinds and len(letters) < (2 if _HAN.match(entry) else 3)
+    if spaceless:
+        return "is short and in a script without spaces, so it is found inside longer words too", "write a longer entry"
+    return None

@@ -163,7 +163,7 @@ class _Group:
                 return await self._rest_in_both()
             except _NotJudged as problem:
                 replaced = await self._replace_unjudged(problem.finding)
-                self._exchange.note("history" if replaced else "input", problem.finding)
+                self._exchange.add_finding("history" if replaced else "input", problem.finding)
                 if not replaced:
                     raise
 
@@ -254,7 +254,7 @@ class _Group:
             if (part, finding.rule) in self._reported:
                 continue
             seen.add((part, finding.rule))
-            self._exchange.note("input" if self._texts[part].newest else "history", finding)
+            self._exchange.add_finding("input" if self._texts[part].newest else "history", finding)
             if finding.rule.holds and finding.rule.replacement.insert:
                 self._count_marker(self._texts[part].text[finding.start : finding.end])
 

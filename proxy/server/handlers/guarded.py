@@ -36,12 +36,13 @@ from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     keep_or_abort,
+    plain_query,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -120,7 +121,7 @@ class GuardedExchange:
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision, context.id)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
