@@ -91,10 +91,10 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
 
 def _dropped(detector: Detecting | None, text: str) -> Iterator[Dropped]:
     """The candidates that do not count; those that something else within them counts for are left out."""
-    for start, end, said in detector.candidates(text) if detector else ():
-        if not said.spans:
+    for start, end, validation in detector.candidates(text) if detector else ():
+        if not validation.spans:
             shown = fold_text(text) if isinstance(detector, FoldedPass) else text
-            yield Dropped(shown[start:end], said.reason)
+            yield Dropped(shown[start:end], validation.reason)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.detectors.phone import REGIONS
 from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.checks.passes import OwnPass, searching_rule
 from proxy.core.types import REMOVED, Action, Replacement, Rule
@@ -119,7 +118,7 @@ class RuleReader:
             if self.document.has((*path, key)) and key not in detector.takes:
                 self._wrong((*path, key), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
         for i, region in enumerate(spec.regions):
-            if region not in REGIONS:
+            if detector.regions and region not in detector.regions:
                 self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
         return Options(kinds, spec.regions, spec.hosts)
 
