@@ -98,7 +98,7 @@ class RuleReader:
         detector = DETECTORS.get(spec.detector)
         if detector is None:
             near = get_close_matches(spec.detector, DETECTOR_NAMES, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(DETECTOR_NAMES)}"
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(DETECTOR_NAMES)}"
             self._wrong(path, f"there is no detector `{spec.detector}`", hint)
             return None
         for key in _OF_MATCHES:
