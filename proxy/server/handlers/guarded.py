@@ -22,7 +22,7 @@ from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
-from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.http.body import ClientGone
@@ -169,6 +169,9 @@ class GuardedExchange:
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
+        if self._plan.looks_for_system_text:
+            own = self._policies.system_prompt(request.model)
+            self._plan = self._plan.about(system_text(request.texts, own))
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
