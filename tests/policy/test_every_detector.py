@@ -18,7 +18,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.explain import Sample, View, plan_for, views
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rulespecs import DETECTOR_NAMES
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests.laws import check_laws
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
