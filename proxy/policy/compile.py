@@ -21,6 +21,7 @@ from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
+from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
@@ -265,6 +266,7 @@ class Compilation:
             images=policy.images,
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
             detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
+            leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
@@ -387,7 +389,7 @@ class Compilation:
 
 def _outside(rule: PolicyRule) -> PolicyRule:
     """The rule, limited to text outside of code where its spec says so."""
-    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode):
+    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode | SystemPromptPass):
         return rule
     outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
     return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))

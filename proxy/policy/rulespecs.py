@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.detectors.phone import REGIONS
 from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.checks.passes import OwnPass, searching_rule
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
@@ -20,6 +20,7 @@ from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Sour
 from proxy.policy.schema import SOURCES, RuleSpec
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
+DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 RESERVED = "limits."  # ids of a policy's own bounds
 
 ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
@@ -94,11 +95,12 @@ class RuleReader:
     def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | OwnPass | None:
         if spec.detector in MARKER_DETECTORS:
             return self._markers(rule, spec, path[:-1])
+        if spec.detector == SYSTEM_PROMPT_LEAK.name:
+            return self._system_prompt(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
         if detector is None:
-            known = (*DETECTORS, *MARKER_DETECTORS)
-            near = get_close_matches(spec.detector, known, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
+            near = get_close_matches(spec.detector, DETECTOR_NAMES, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(DETECTOR_NAMES)}"
             self._wrong(path, f"there is no detector `{spec.detector}`", hint)
             return None
         for key in _OF_MATCHES:
@@ -121,7 +123,7 @@ class RuleReader:
             if self.document.has((*path, key)) and key not in detector.takes:
                 self._wrong((*path, key), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
         for i, region in enumerate(spec.regions):
-            if region not in REGIONS:
+            if detector.regions and region not in detector.regions:
                 self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
         return Options(kinds, spec.regions, spec.hosts)
 
@@ -141,6 +143,17 @@ class RuleReader:
         if rule.action is Action.REWRITE:
             rule = replace(rule, replacement=Replacement("", insert=BREAK))
         return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
+
+    def _system_prompt(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> SystemPromptPass:
+        """A rule for the request's own system text, which no example has."""
+        for key in ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside"):
+            if self.document.has((*path, key)):
+                message = f"`{key}` means nothing to the detector `{SYSTEM_PROMPT_LEAK.name}`"
+                self._wrong((*path, key), message, "remove it")
+        if spec.examples.hits or spec.examples.becomes:
+            message = "an example has no system text, so nothing is found in it"
+            self._wrong((*path, "examples"), message, "leave `hits` and `becomes` out")
+        return SystemPromptPass(rule)
 
     def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):
