@@ -35,6 +35,7 @@ class Outcome(StrEnum):
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
+    client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -43,7 +44,7 @@ class Exchange:
     max_held:       most characters that waited for a verdict at once; held_seconds: how long any waited, in all
     held_since:     since when characters wait; 0.0: none does
     events:         frames of model text; most model servers send one for each token
-    found:          every finding, by direction: input, history, output, reasoning, tool_call
+    findings:       every finding, by direction: input, history, output, reasoning, tool_call
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
@@ -54,6 +55,7 @@ class Exchange:
     endpoint: str
     revision: str = ""
     id: str = field(default_factory=new_id)
+    client: str = ""
     model: str = ""
     stream: bool = False
     status: int = 0
@@ -72,16 +74,16 @@ class Exchange:
     events: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
-    found: list[tuple[str, Finding]] = field(default_factory=list)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
     asked: str = ""
     upstream_reason: str = ""
 
-    def note(self, direction: str, finding: Finding) -> None:
+    def add_finding(self, direction: str, finding: Finding) -> None:
         """Add a finding. A rewrite makes this a rewritten exchange."""
-        self.found.append((direction, finding))
+        self.findings.append((direction, finding))
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
@@ -109,7 +111,7 @@ class Exchange:
             return "block"
         if self.outcome is Outcome.REWRITTEN:
             return "rewrite"
-        return "flag" if self.found else "allow"
+        return "flag" if self.findings else "allow"
 
     @property
     def added_to_first_text(self) -> float | None:
@@ -134,7 +136,7 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     exchange.events = answer.events
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
-        exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
+        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding)
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:

@@ -178,7 +178,7 @@ class Metrics:
         """It has ended. The next batch or scrape counts it."""
         self._under_way[exchange.endpoint] -= 1
         self._finished.append(exchange)
-        if len(self._finished) >= MAX_UNCOUNTED or exchange.found or exchange.check_errors:  # these may be large
+        if len(self._finished) >= MAX_UNCOUNTED or exchange.findings or exchange.check_errors:  # these may be large
             self._count_finished()
 
     def _count_finished(self) -> None:
@@ -195,7 +195,7 @@ class Metrics:
         self._name(endpoint, model, stream)
         self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
-        self._count_findings(exchange.found)
+        self._count_findings(exchange.findings)
         self._count_times(exchange, model)
         if exchange.check_errors or outcome is Outcome.PROXY_ERROR:
             self._internal_errors().inc()
