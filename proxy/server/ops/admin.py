@@ -84,11 +84,11 @@ class Admin:
         return PlainTextResponse("ok\n")
 
     async def _readiness(self, _: Request) -> Response:
-        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down. Clients then get
-        a quick, clear 502."""
+        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down, unless the
+        setting ready_needs_upstream says otherwise. Clients then get a quick, clear 502."""
         if self._ready():
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("stopping\n", 503)
+        return PlainTextResponse("not ready: stopping, or the model server does not answer\n", 503)
 
     async def _status(self, _: Request) -> Response:
         status: dict[str, Any] = {
