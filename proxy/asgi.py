@@ -96,7 +96,7 @@ class SharedRuntime:
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
-        url = await asyncio.to_thread(upstream_url, settings, self._stack)
+        url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
         folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
         store = await load(folder, hash_key=key, allow_empty=empty)

@@ -96,10 +96,10 @@ class Settings:
     tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is in another file")
     tls_key_password: str | None = _setting(None, values.text, "PASSWORD", "password of the key", secret=True)
     proxy_headers_from: tuple[str, ...] = _setting(
-        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
+        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For is believed; *: all"
     )
     root_path: str = _setting(
-        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy, and which it takes off"
+        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy; requests may have it or not"
     )
     allow_remote_clients: bool = _setting(
         "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"

@@ -250,6 +250,11 @@ class MarkerPass:
         return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
+    def name(self) -> str:
+        """The detector's name."""
+        return next(name for name, detector in MARKER_DETECTORS.items() if detector.kinds == self.kinds)
+
+    @property
     def hold(self) -> int:
         """The length of the longest marker without its last character."""
         return LONGEST - 1 if self.rule.holds else 0

@@ -15,8 +15,7 @@ from operator import attrgetter, or_
 from typing import NamedTuple
 
 from proxy.matching.charsets import EVERYTHING, CharSet
-from proxy.matching.classes import HoldClass
-from proxy.matching.compiled import CompiledRule
+from proxy.matching.compiled import CompiledRule, HoldClass
 from proxy.matching.nfa import Item
 from proxy.matching.words import WordCursor
 

@@ -8,10 +8,10 @@ from functools import cached_property
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding
 from proxy.matching.compiled import CompiledRule, compile_rule
-from proxy.matching.engine import MatchPass
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS
 from proxy.matching.report import in_order
 from proxy.matching.rules import HidingPass, PassScan, Verdict
+from proxy.matching.scan import MatchPass
 from proxy.matching.transition_cache import MAX_CACHED, CachingScan, TransitionCache
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
 

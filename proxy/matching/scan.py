@@ -1,4 +1,4 @@
-"""The automaton of a pass at work on one text, character by character."""
+"""A pass over one view of the text, and its automaton at work on one text, character by character."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.core.types import Finding
 from proxy.matching.lazy_dfa import Accept, Change, State
 from proxy.matching.program import Program
 from proxy.matching.report import Report, Spans, in_order
-from proxy.matching.rules import MOST_OPEN, Verdict
+from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
 
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
@@ -293,3 +293,51 @@ class MatchScan:
             return
         length = cursor.position - cursor.registers[cursor.state.validated]
         self._tail = (self._tail + self._text)[-length:] if length else ""
+
+
+class MatchPass(Program):
+    """Compiled rules in one pass over one view of the text; shared by all streams."""
+
+    def open(self) -> PassScan:
+        """A fresh scan."""
+        scan = MatchScan(self)
+        return _Rewinding(scan) if self.may_block_late else scan
+
+
+class _Rewinding:
+    """A scan that reads a feed again, up to where a match had been open too long, when that blocks."""
+
+    __slots__ = ("_scan",)
+
+    def __init__(self, scan: MatchScan) -> None:
+        self._scan = scan
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked."""
+        return self._scan.verdict
+
+    def save(self) -> object:
+        """The whole state."""
+        return self._scan.save()
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        self._scan.restore(mark)
+
+    def state_key(self) -> Hashable | None:
+        """See PassScan."""
+        return self._scan.state_key()
+
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """See PassScan."""
+        return self._scan.restore_key(key, position)
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        mark = self._scan.save()
+        try:
+            return self._scan.feed(text, final)
+        except TooLate as late:
+            self._scan.restore(mark)
+            return self._scan.feed(text[: late.at - self._scan.position])

@@ -13,8 +13,17 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.escapes import HTML_LONGEST, JSON_LONGEST, json_escape
-from proxy.matching.lenses import UNSEEN_LIMIT, EscapeLens, FoldLens, Lens, Piece, continues
+from proxy.matching.lenses import (
+    HTML_LONGEST,
+    JSON_LONGEST,
+    UNSEEN_LIMIT,
+    EscapeLens,
+    FoldLens,
+    Lens,
+    Piece,
+    continues,
+    json_escape,
+)
 from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
 
 HISTORY = 8

@@ -22,6 +22,7 @@ from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
 from proxy.checks.markers import MARKER_DETECTORS, MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
+from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.check import Check
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
@@ -29,15 +30,21 @@ from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.errors import PatternError
 from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath
-from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quoted, run_check
-from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
+from proxy.policy.document import Document, KeyPath, Problem, Source, Unreadable, lines_of
+from proxy.policy.examples import (
+    ExampleResult,
+    ExampleRunner,
+    InsertedTexts,
+    inserted_texts,
+    matcher_of,
+    quoted,
+    run_check,
+)
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
-from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
@@ -260,6 +267,7 @@ class Compilation:
             images=policy.images,
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
             detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
+            leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
@@ -383,7 +391,7 @@ class Compilation:
 
 def _outside(rule: PolicyRule) -> PolicyRule:
     """The rule, limited to text outside of code where its spec says so."""
-    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode):
+    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode | SystemPromptPass):
         return rule
     outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
     return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))

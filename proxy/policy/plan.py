@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from proxy.checks.fail_open import FailOpen
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
+from proxy.checks.system_prompt import NO_PHRASES, Phrases, SystemPromptPass, phrases_of
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
+from proxy.matching.matcher import Matcher
 from proxy.policy.names import model_globs
 from proxy.policy.schema import AppliesTo, History, Images, SystemPrompt
 
@@ -110,6 +113,7 @@ class Policy:
     fails_open: when one of its checks raises, the text passes
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
+    leaks:    its rules that look for the request's own system text
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
     example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
@@ -127,6 +131,7 @@ class Policy:
     images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
     detectors: tuple[DetectedPass, ...] = ()
+    leaks: tuple[SystemPromptPass, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
@@ -136,7 +141,7 @@ class Policy:
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
-        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors)
+        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors, *self.leaks)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
 
     @property
@@ -187,6 +192,7 @@ class Policy:
             compiled=tuple(rule for rule in self.compiled if rule.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
             detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
+            leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},
@@ -205,9 +211,15 @@ class Plan:
     """The checks for one direction of one exchange. Shared by all exchanges to which the same policies apply."""
 
     def __init__(
-        self, policies: tuple[Policy, ...], direction: Direction, compose: Compose, shadow: Plan | None = None
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        compose: Compose,
+        shadow: Plan | None = None,
+        phrases: Phrases = NO_PHRASES,
     ) -> None:
         self.policies = policies  # those that apply
+        self._phrases = phrases  # of the request's system text
         self._direction = direction
         self._compose = compose
         self._shadow = shadow
@@ -220,7 +232,7 @@ class Plan:
         checks = self._checks.get((kind, escaped))
         if checks is None:
             policies = tuple(p for p in self.policies if p.scope.reads(kind))
-            checks = self._compose(policies, self._direction, escaped)
+            checks = (*self._compose(policies, self._direction, escaped), *self._leak_checks(policies, escaped))
             if self._shadow is not None:
                 checks += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = checks
@@ -252,4 +264,23 @@ class Plan:
 
     def beside(self, shadow: Plan) -> Plan:
         """This plan with the checks of a shadow set's plan added: they report, and change nothing."""
-        return Plan(self.policies, self._direction, self._compose, shadow)
+        return Plan(self.policies, self._direction, self._compose, shadow, self._phrases)
+
+    @property
+    def looks_for_system_text(self) -> bool:
+        """Whether any rule looks for the request's own system text."""
+        own = any(policy.leaks for policy in self.policies)
+        return own or (self._shadow is not None and self._shadow.looks_for_system_text)
+
+    def about(self, system_text: str) -> Plan:
+        """This plan for the answer to a request with this system text. No other exchange shares it."""
+        shadow = None if self._shadow is None else self._shadow.about(system_text)
+        return Plan(self.policies, self._direction, self._compose, shadow, phrases_of(system_text))
+
+    def _leak_checks(self, policies: tuple[Policy, ...], escaped: bool) -> tuple[Check, ...]:
+        """What looks for the system text. Nothing that it has read means anything to the next exchange."""
+        if not self._phrases.firsts:
+            return ()
+        looking = [(p.fails_open, leak.about(self._phrases)) for p in policies for leak in p.leaks]
+        checks = ((fails_open, Matcher((), escaped, others=[leak], max_cached=0)) for fails_open, leak in looking)
+        return tuple(FailOpen(matcher) if fails_open else matcher for fails_open, matcher in checks)

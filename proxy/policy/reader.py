@@ -14,9 +14,8 @@ import yaml
 from msgspec import inspect
 
 from proxy.matching.pauses import Pause, no_pause
-from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, is_quoted, items, pairs, scalar
+from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, Problem, is_quoted, items, pairs, scalar
 from proxy.policy.schema import SOURCES, PolicyFile
-from proxy.policy.source import Problem
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 MAX_DIGITS = 18  # of a number, its sign included

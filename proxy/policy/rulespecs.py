@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.detectors.phone import REGIONS
 from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
 from proxy.checks.passes import OwnPass, searching_rule
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptPass
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath, scalar
-from proxy.policy.entryhints import entry_hint
+from proxy.matching.words import edge_class
+from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Source, Unreadable, decode, scalar
 from proxy.policy.schema import SOURCES, RuleSpec
-from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
+DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 RESERVED = "limits."  # ids of a policy's own bounds
 
 ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
 _NEEDS_ACTION = {"replacement": "rewrite", "message": "block"}
 _NEEDS_SOURCE = {"match": "pattern", **dict.fromkeys(("only", "except", "regions", "hosts"), "detector")}
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _OF_MATCHES = ("max_hold", "on_overflow")
 
 
@@ -92,11 +95,12 @@ class RuleReader:
     def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | OwnPass | None:
         if spec.detector in MARKER_DETECTORS:
             return self._markers(rule, spec, path[:-1])
+        if spec.detector == SYSTEM_PROMPT_LEAK.name:
+            return self._system_prompt(rule, spec, path[:-1])
         detector = DETECTORS.get(spec.detector)
         if detector is None:
-            known = (*DETECTORS, *MARKER_DETECTORS)
-            near = get_close_matches(spec.detector, known, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
+            near = get_close_matches(spec.detector, DETECTOR_NAMES, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(DETECTOR_NAMES)}"
             self._wrong(path, f"there is no detector `{spec.detector}`", hint)
             return None
         for key in _OF_MATCHES:
@@ -119,7 +123,7 @@ class RuleReader:
             if self.document.has((*path, key)) and key not in detector.takes:
                 self._wrong((*path, key), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
         for i, region in enumerate(spec.regions):
-            if region not in REGIONS:
+            if detector.regions and region not in detector.regions:
                 self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
         return Options(kinds, spec.regions, spec.hosts)
 
@@ -139,6 +143,17 @@ class RuleReader:
         if rule.action is Action.REWRITE:
             rule = replace(rule, replacement=Replacement("", insert=BREAK))
         return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
+
+    def _system_prompt(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> SystemPromptPass:
+        """A rule for the request's own system text, which no example has."""
+        for key in ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside"):
+            if self.document.has((*path, key)):
+                message = f"`{key}` means nothing to the detector `{SYSTEM_PROMPT_LEAK.name}`"
+                self._wrong((*path, key), message, "remove it")
+        if spec.examples.hits or spec.examples.becomes:
+            message = "an example has no system text, so nothing is found in it"
+            self._wrong((*path, "examples"), message, "leave `hits` and `becomes` out")
+        return SystemPromptPass(rule)
 
     def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):
@@ -222,3 +237,25 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def entry_hint(entry: str, fold: bool) -> tuple[str, str] | None:
+    """What an entry of a word list may do that was not meant, and what to do about it. The entry is loaded."""
+    if entry.isascii() and entry[0].isalnum() and entry[-1].isalnum():
+        return None
+    kinds = [edge_class(char) for char in entry]
+    if not fold and entry[0].isascii() and (found := _INVISIBLE.search(entry)):
+        message = f"has an invisible character (U+{ord(found[0]):04X}), and is only found where the text has it too"
+        return message, "remove it, or use `fold`"
+    if kinds[0] == "M":
+        return "begins with a mark that belongs to the character before it", "write the whole letter"
+    if kinds[0] == "O" or kinds[-1] == "O":
+        return (
+            "begins or ends with a sign, and there is found whatever stands beside it",
+            "a pattern says more exactly what is meant",
+        )
+    letters = [char for char, kind in zip(entry, kinds, strict=True) if kind != "M"]
+    spaceless = kinds[0] == "S" and "W" not in kinds and len(letters) < (2 if _HAN.match(entry) else 3)
+    if spaceless:
+        return "is short and in a script without spaces, so it is found inside longer words too", "write a longer entry"
+    return None

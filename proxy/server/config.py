@@ -33,7 +33,7 @@ class ServerConfig:
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
     tls_certificate, tls_key, tls_key_password: PEM files of both listeners; none: plain HTTP
-    proxy_headers_from: addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
+    proxy_headers_from: addresses of reverse proxies whose X-Forwarded-For is believed: the log names their clients
     root_path:          the path below which a reverse proxy shows the proxy
     ready_needs_upstream: /readyz says no while the model server does not answer
     allow_remote_clients: under another ASGI server, whose address is not known, clients of other machines are served

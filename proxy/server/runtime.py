@@ -35,8 +35,7 @@ from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
-from proxy.server.upstream.client import create_upstream, shown_url
-from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.client import UpstreamHeaders, create_upstream, shown_url
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 

@@ -41,6 +41,7 @@ class Plan(PhrasePlan):
 
     any_output_rule = False
     history = "replace"
+    looks_for_system_text = False
     refuses_images = False
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:

@@ -1,4 +1,4 @@
-"""The way back of Anthropic's messages: named events in; the same, or one message, out.
+"""Answers of Anthropic's messages: named events in; the same, or one message, out.
 
 Blocks are known by their index, since some servers let them overlap; where there is none, the last is meant, and what
 begins is a block of its own whatever its index. Text and thinking leave as they come. A tool call

@@ -1,4 +1,4 @@
-"""The way back of LM Studio's own chat: named events in; the same, or one result, out.
+"""Answers of LM Studio's own chat: named events in; the same, or one result, out.
 
 The last event repeats the whole answer, so it is built anew from what the client was shown. The API has no word for an
 answer that a filter ended; `stats.stop_reason` says it, as in LM Studio's older API, and only then is it there:

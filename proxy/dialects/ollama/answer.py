@@ -1,4 +1,4 @@
-"""The way back of Ollama's own dialect: lines of JSON in; the same, or one whole object, out."""
+"""Answers of Ollama's own dialect: lines of JSON in; the same, or one whole object, out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back that OpenAI's chat and completions share: chunks with choices in; the same, or one whole answer, out."""
+"""What answers of OpenAI's chat and completions share: chunks with choices in; the same, or one whole answer, out."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ class Outcome(StrEnum):
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
+    client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -53,7 +54,7 @@ class Exchange:
     client_seconds: how long a client that did not read kept the proxy from reading, after the first model text
     output_seconds: what judging and writing the answer took, from the read of some bytes to their being sent
     events:         frames of model text; most model servers send one for each token
-    found:          every finding, by direction: input, history, output, reasoning, tool_call
+    findings:       every finding, by direction: input, history, output, reasoning, tool_call
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
@@ -67,6 +68,7 @@ class Exchange:
     endpoint: str
     revision: str = ""
     id: str = field(default_factory=new_id)
+    client: str = ""
     model: str = ""
     stream: bool = False
     status: int = 0
@@ -90,7 +92,7 @@ class Exchange:
     events: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
-    found: list[tuple[str, Finding]] = field(default_factory=list)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
@@ -101,9 +103,9 @@ class Exchange:
     refusal: str = ""
     upstream_reason: str = ""
 
-    def note(self, direction: str, finding: Finding) -> None:
+    def add_finding(self, direction: str, finding: Finding) -> None:
         """Add a finding. A rewrite makes this a rewritten exchange."""
-        self.found.append((direction, finding))
+        self.findings.append((direction, finding))
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
@@ -142,7 +144,7 @@ class Exchange:
             return "block"
         if self.outcome is Outcome.REWRITTEN:
             return "rewrite"
-        return "flag" if self.found else "allow"
+        return "flag" if self.findings else "allow"
 
     @property
     def added_to_first_text(self) -> float | None:
@@ -169,7 +171,7 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     exchange.refusal = refusal_of(guard, answer)
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
-        exchange.note(DIRECTIONS.get(channel.kind, "output"), finding)
+        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding)
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:

@@ -212,7 +212,7 @@ class Metrics:
         """It has ended. The next batch or scrape counts it."""
         self._under_way[exchange.endpoint] -= 1
         self._finished.append(exchange)
-        if len(self._finished) >= MAX_UNCOUNTED or exchange.found or exchange.check_errors:  # these may be large
+        if len(self._finished) >= MAX_UNCOUNTED or exchange.findings or exchange.check_errors:  # these may be large
             self._count_finished()
 
     def _count_finished(self) -> None:
@@ -229,7 +229,7 @@ class Metrics:
         self._name(endpoint, model, stream)
         self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
-        self._count_findings(exchange.found)
+        self._count_findings(exchange.findings)
         self._count_times(exchange, model)
         self._count_holds(exchange)
         self._count_tokens(exchange, model)

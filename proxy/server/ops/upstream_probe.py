@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.server.exchange.record import Exchange
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream
-from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders
 
 INTERVAL = 10.0  # seconds between two looks
 TIMEOUT = 5.0  # seconds in which the head of a response has to come

@@ -188,7 +188,7 @@ def test_failed_checks_by_name_and_what_was_done() -> None:
     """A check that failed counts by its name; one that let the text pass counts apart."""
     exchange = Exchange(CHAT)
     exchange.check_errors.append(ValueError())
-    exchange.note("output", Finding(0, 1, failed_open("detectors", "exception")))
+    exchange.add_finding("output", Finding(0, 1, failed_open("detectors", "exception")))
     registry = counted([exchange])
     for check, on_error in (("other", "block"), ("detectors", "allow")):
         labels = {"check": check, "reason": "exception", "on_error": on_error}
@@ -209,7 +209,7 @@ def test_many_rules_are_capped_too() -> None:
     """Rules beyond the cap are counted as one."""
     exchange = Exchange(CHAT)
     for i in range(MAX_RULES + 5):
-        exchange.note("output", Finding(0, 1, Rule("p", f"r{i}", Action.FLAG)))
+        exchange.add_finding("output", Finding(0, 1, Rule("p", f"r{i}", Action.FLAG)))
     labels = {"policy": OTHER, "rule": OTHER, "direction": "output", "action": "flag"}
     assert counted([exchange]).get_sample_value("safety_proxy_findings_total", labels) == 5
 
@@ -217,7 +217,7 @@ def test_many_rules_are_capped_too() -> None:
 def test_an_observed_rule_counts_as_a_flag() -> None:
     """What a rule in monitor mode found is counted as flag, whatever it would have done."""
     exchange = Exchange(CHAT)
-    exchange.note("output", Finding(0, 1, Rule("p", "r", Action.BLOCK, enforced=False)))
+    exchange.add_finding("output", Finding(0, 1, Rule("p", "r", Action.BLOCK, enforced=False)))
     labels = {"policy": "p", "rule": "r", "direction": "output", "action": "flag"}
     assert exchange.outcome is Outcome.ALLOWED
     assert counted([exchange]).get_sample_value("safety_proxy_findings_total", labels) == 1
@@ -227,7 +227,7 @@ def test_the_old_metric_says_modify() -> None:
     """policy_actions_total counts the same as findings_total until 0.2, with its old word for a rewrite."""
     exchange = Exchange(CHAT)
     for action in Action:
-        exchange.note("output", Finding(0, 1, Rule("p", action.name, action)))
+        exchange.add_finding("output", Finding(0, 1, Rule("p", action.name, action)))
     registry = counted([exchange])
     for rule, old, new in (("FLAG", "flag", "flag"), ("REWRITE", "modify", "rewrite"), ("BLOCK", "block", "block")):
         labels = {"policy": "p", "rule": rule, "direction": "output"}

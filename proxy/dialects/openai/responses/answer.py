@@ -1,4 +1,4 @@
-"""The way back of OpenAI's responses: named events in; the same, or one response, out.
+"""Answers of OpenAI's responses: named events in; the same, or one response, out.
 
 The stream says everything up to four times: in deltas, in the `done` events of text, part and item, and in the response
 at the end. Deltas go through the gates; every repeat is made anew from what the client has been shown. A repeat that
