@@ -108,7 +108,8 @@ class OutsideScan:
 
     def waits(self) -> Waits | None:
         """See proxy.core.check.Waiting."""
-        return waits_of(self._inner)
+        inner, rule = waits_of(self._inner), self._pass.rule
+        return Waits(inner.characters, rule) if inner is not None and rule.holds else None
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""

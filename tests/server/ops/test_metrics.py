@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from pathlib import Path
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -334,6 +335,28 @@ async def test_requests_and_actions() -> None:
         assert proxy.metric("client_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("upstream_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("held_back_characters_count") == 2
+
+
+@pytest.mark.anyio
+async def test_times_and_waits_of_a_real_answer() -> None:
+    """Reads, stages, tokens and the rule for which text waited are counted of an answer as it came."""
+    policies = compile_policies(read_directory(POLICIES), hash_key=b"key")
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
+    events = [*said("Write to bob", ".miller@example", ".com", " soon")[:-1], usage, "[DONE]"]
+    async with FakeUpstream(reply(sse(*events))) as upstream, running(upstream, cast(Policies, policies)) as proxy:
+        await proxy.chat()
+        exchange = await proxy.exchange()
+        assert sum(exchange.gaps) >= 3
+        assert proxy.metric("upstream_inter_token_latency_seconds_count", model="tiny") == sum(exchange.gaps)
+        for stage in ("input", "output", "hold"):
+            assert proxy.metric("added_latency_seconds_count", stage=stage) == 1
+            assert proxy.metric("added_latency_seconds_sum", stage=stage) > 0
+        assert proxy.metric("tokens_total", model="tiny", direction="input") == 7
+        assert proxy.metric("tokens_total", model="tiny", direction="output") == 5
+        mail = {"policy": "starter", "rule": "pii.email"}
+        assert proxy.metric("rule_holds_total", **mail) >= 1
+        assert proxy.metric("rule_held_characters_total", **mail) >= len("bob.miller@example")
+        assert proxy.metric("rule_hold_seconds_total", **mail) > 0
 
 
 @pytest.mark.anyio
