@@ -161,6 +161,9 @@ class Settings:
         "TOKENS",
         "the largest context that a request may ask for (num_ctx, context_length); more is lowered to it; 0: none",
     )
+    ready_needs_upstream: bool = _setting(
+        "false", values.boolean, "BOOL", "/readyz says no while the model server does not answer"
+    )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from proxy.core.check import Check, Progress, Resumable, Scan
+from dataclasses import dataclass
+from functools import lru_cache
+
+from proxy.checks.failures import EXCEPTION, OTHER, failed_check, failure_reason
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
 
-FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailedOpen(Rule):
+    """The rule that stands for a check which failed and let text pass.
+
+    check, reason: which check, and why; see proxy.checks.failures
+    """
+
+    check: str = OTHER
+    reason: str = EXCEPTION
+
+
+@lru_cache(maxsize=256)
+def failed_open(check: str, reason: str) -> FailedOpen:
+    """The one such rule for a check and a reason."""
+    return FailedOpen("internal", "check_failed_open", Action.FLAG, check=check, reason=reason)
+
+
+FAILED_OPEN = failed_open(OTHER, EXCEPTION)
 
 
 class FailOpen:
@@ -32,6 +54,10 @@ class _FailOpenScan:
         self._scan: Scan | None = scan
         self._read = 0
 
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._scan)
+
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on until the check raises."""
         at = self._read
@@ -40,9 +66,10 @@ class _FailOpenScan:
             return Progress(self._read)
         try:
             return self._scan.feed(text, final)
-        except Exception:
+        except Exception as error:
             self._scan = None
-            return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))
+            rule = failed_open(failed_check(error), failure_reason(error))
+            return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, rule),))
 
 
 class _ResumableScan(_FailOpenScan):

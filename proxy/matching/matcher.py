@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest, waits_of
 from proxy.core.types import Action, Finding
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS
@@ -138,6 +138,10 @@ class _Lockstep:
         if not found:
             return Progress(self._watermark)
         return Progress(self._watermark, in_order(found if self.verdict is None else _one_block(found)))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return longest([waits_of(scan) for scan in self._scans])
 
     def _known(self, text: str, verdict: Verdict) -> str:
         """The part of a text that was there to read before the verdict fell."""

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from proxy.checks.detectors.catalogue import DETECTORS
 from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
-from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.markers import MARKER_DETECTORS, MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.checks.system_prompt import SystemPromptPass
@@ -270,6 +271,7 @@ class Compilation:
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
+            example=_example(zip(rules, search_rules, strict=True)),
         )
 
     def _compile_rules(self, file: LoadedFile, policy_name: str) -> list[PolicyRule]:
@@ -393,6 +395,18 @@ def _outside(rule: PolicyRule) -> PolicyRule:
         return rule
     outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
     return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))
+
+
+def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str] | None:
+    """A text in which the first rule that has one finds something: its own example, a word of it or its detector's."""
+    for rule, search_rule in rules:
+        spec = rule.spec
+        detector = DETECTORS.get(spec.detector) or MARKER_DETECTORS.get(spec.detector)
+        texts = (*spec.examples.hits, *spec.examples.becomes, *spec.words, *(detector.hits if detector else ()))
+        found = next((text for text in texts if not rule.faulty and run_check(rule.check, text).spans), None)
+        if found is not None:
+            return rule_of(search_rule), found
+    return None
 
 
 def _unmet_conditions(file: LoadedFile) -> list[Problem]:

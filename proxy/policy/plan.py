@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -83,6 +83,11 @@ class Scope:
         return not self._channels or kind in self._channels
 
     @property
+    def reads_answers(self) -> bool:
+        """Whether it holds for what the model says."""
+        return not self._directions or Direction.OUTPUT in self._directions
+
+    @property
     def reads_prompts(self) -> bool:
         """Whether it holds for texts that clients send, of whatever role."""
         return not self._directions or Direction.INPUT in self._directions
@@ -111,6 +116,7 @@ class Policy:
     leaks:    its rules that look for the request's own system text
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
+    example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
     """
 
     name: str
@@ -129,6 +135,7 @@ class Policy:
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
+    example: tuple[Rule, str] | None = None
     _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
     @property
@@ -136,6 +143,19 @@ class Policy:
         """Its rules that search texts, in the order of the file."""
         rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors, *self.leaks)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
+
+    @property
+    def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
+        """Every rule, with each direction and kind of text that it reads."""
+        limits = {limit.rule for limit in self.limits} | ({self.stop.rule} if self.stop is not None else set())
+        for rule in self.rules:
+            own = self.scopes.get(rule, self.scope)
+            for kind in Kind:
+                if self.scope.reads(kind) and own.reads(kind):
+                    if self.scope.reads_answers and own.reads_answers:
+                        yield rule, Direction.OUTPUT, kind
+                    if self.scope.reads_prompts and own.reads_prompts and rule not in limits:
+                        yield rule, Direction.INPUT, kind
 
     @property
     def guards_turns(self) -> bool:

@@ -63,6 +63,16 @@ class Policies:
     refuses_images: bool = False
 
     @property
+    def places(self) -> list[tuple[Rule, Direction, Kind]]:
+        """Every rule, in the content that it reads."""
+        return [
+            (check.rule, direction, Kind.CONTENT)
+            for direction, checks in ((Direction.INPUT, self.input), (Direction.OUTPUT, self.output))
+            for check in checks
+            if hasattr(check, "rule")
+        ]
+
+    @property
     def rules(self) -> list[Rule]:
         """Every rule."""
         return [check.rule for check in (*self.input, *self.output)]

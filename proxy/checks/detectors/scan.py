@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from proxy.checks.detectors.detector import Validation, Validator, dropped
 from proxy.checks.detectors.patterns import Search
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.folding import fold_text
 from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
@@ -177,6 +177,11 @@ class DetectorScan:
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        waiting, rule = len(self._held) - self._at, self._pass.rule
+        return Waits(waiting, rule) if waiting and rule.holds else None
 
     def _skip(self, text: str) -> Progress:
         """Nothing is undecided, and no candidate begins in the text."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -23,7 +24,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
-from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.record import GAPS, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
@@ -153,6 +154,7 @@ class GuardedExchange:
 
     def _close(self) -> None:
         self.timeouts.close()
+        self.exchange.last_read = self.timeouts.last_received
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._record_outcome()
@@ -267,6 +269,7 @@ class GuardedExchange:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
+        self.exchange.upstream_status = response.status
         return response
 
     # The response
@@ -290,7 +293,7 @@ class GuardedExchange:
                     return unsent
                 if unsent:
                     await self._send(unsent)
-                    self.timeouts.last_received = self._context.last_sent
+                    self._client_has_read()
         except TRANSPORT_ERRORS as problem:
             error = to_upstream_error(problem, after_head=True)
         except asyncio.CancelledError:
@@ -324,7 +327,10 @@ class GuardedExchange:
         what there is so far when judging takes longer than others should wait."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.timeouts.last_received = now = perf_counter()
+        timeouts, now = self.timeouts, perf_counter()
+        if exchange.upstream_text:
+            exchange.gaps[bisect_left(GAPS, now - timeouts.last_received)] += 1
+        timeouts.last_received = now
         out = answer.take(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
@@ -337,9 +343,17 @@ class GuardedExchange:
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))
+            exchange.output_seconds += self._context.last_sent - now
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.take_end(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
+
+    def _client_has_read(self) -> None:
+        """A client that had not read has. Nothing was read from the model server meanwhile, so it was not silent."""
+        timeouts, now = self.timeouts, self._context.last_sent
+        if self.exchange.upstream_text:
+            self.exchange.client_seconds += now - timeouts.last_received
+        timeouts.last_received = now
 
     def _record_timing(self, answer: Answer, now: float) -> None:
         """Record what does not happen at each read: first bytes, first text, and how much text is held."""
@@ -349,7 +363,7 @@ class GuardedExchange:
             self.timeouts.first_byte_received()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        exchange.record_held(answer.guard.held, now)
+        exchange.record_held(answer.guard, now)
 
     def _record_sent(self, size: int) -> None:
         exchange = self.exchange
