@@ -79,8 +79,8 @@ def finder(name: str) -> Callable[[str], list[Found]]:
     made = detector_pass(DETECTORS[name], Rule("bench", name, Action.FLAG))
 
     def find(text: str) -> list[Found]:
-        said = ((one.judgement, span) for one in made.candidates(text) for span in one.judgement.spans)
-        return [Found(*span, judgement.kind) for judgement, span in said]
+        said = ((one.validation, span) for one in made.candidates(text) for span in one.validation.spans)
+        return [Found(*span, validation.kind) for validation, span in said]
 
     return find
 

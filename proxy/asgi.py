@@ -48,6 +48,7 @@ class SharedRuntime:
         self._settings = settings
         self._runtime: Runtime | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._stack = ExitStack()
         self._users = 0
         self._starting: asyncio.Lock | None = None
@@ -75,10 +76,12 @@ class SharedRuntime:
     async def aclose(self) -> None:
         """Stop. Running exchanges get a proper end."""
         runtime, self._runtime = self._runtime, None
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        tasks = [task for task in (self._watching, self._checking) if task is not None]
+        self._watching = self._checking = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if runtime is not None:
             runtime.interrupt()
             await runtime.aclose()
@@ -95,7 +98,7 @@ class SharedRuntime:
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
         registry = await asyncio.to_thread(find_registry, settings)
-        url = await asyncio.to_thread(upstream_url, settings, self._stack)
+        url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
         folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
@@ -105,7 +108,9 @@ class SharedRuntime:
         stores = [one for one in (store, shadow) if one is not None]
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        return Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
+        runtime = Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
+        self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
+        return runtime
 
 
 class Application:

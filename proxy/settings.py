@@ -108,10 +108,10 @@ class Settings:
     tls_key: Path | None = _setting(None, values.folder, "FILE", "PEM key of the certificate, if it is in another file")
     tls_key_password: str | None = _setting(None, values.text, "PASSWORD", "password of the key", secret=True)
     proxy_headers_from: tuple[str, ...] = _setting(
-        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For and -Proto are believed; *: all"
+        "", values.names, "LIST", "reverse proxies whose X-Forwarded-For is believed; *: all"
     )
     root_path: str = _setting(
-        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy, and which it takes off"
+        "", values.root_path, "PATH", "path below which a reverse proxy shows the proxy; requests may have it or not"
     )
     allow_remote_clients: bool = _setting(
         "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"
@@ -172,6 +172,9 @@ class Settings:
         values.tokens,
         "TOKENS",
         "the largest context that a request may ask for (num_ctx, context_length); more is lowered to it; 0: none",
+    )
+    ready_needs_upstream: bool = _setting(
+        "false", values.boolean, "BOOL", "/readyz says no while the model server does not answer"
     )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")

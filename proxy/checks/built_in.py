@@ -15,11 +15,11 @@ from msgspec import Meta, Struct
 
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.detectors.phone import REGIONS
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.kinds import CheckKind, Remark
 from proxy.checks.limits import LengthLimit, RepetitionLimit
 from proxy.checks.markers import BREAK, MarkerKind, MarkerPass
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptPass
 from proxy.core.types import Action, Replacement, Rule
 from proxy.matching.rules import MAX_HOLD, MatchRule, Overflow
 
@@ -123,7 +123,7 @@ def _detector_remarks(options: DetectorOptions) -> Iterator[Remark | None]:
         if given and key not in detector.takes:
             yield Remark((key,), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
     for i, region in enumerate(options.regions):
-        if region not in REGIONS:
+        if detector.regions and region not in detector.regions:
             yield Remark(("regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
 
 
@@ -155,12 +155,13 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("pattern", "a pattern in the syntax of Python's re", _pattern, PatternOptions),
     CheckKind(
         "detector",
-        "a pattern and a judge that come with the proxy",
+        "a pattern and a validator that come with the proxy",
         _detector,
         DetectorOptions,
         remarks=_detector_remarks,
     ),
     CheckKind("markers", "control markers of chat templates; `rewrite` neutralises them", _markers, MarkersOptions),
+    CheckKind("system_prompt", SYSTEM_PROMPT_LEAK.about, lambda rule, _: SystemPromptPass(rule)),
     CheckKind("length", "ends an answer at a number of characters", _length, LengthOptions, in_rules=False),
     CheckKind("repetition", "ends an answer that goes round in circles", _repetition, Repetition, in_rules=False),
 )

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
 
-from proxy.core.check import Check, Progress, Resumable, Scan
+from proxy.checks.failures import EXCEPTION, OTHER, failed_check, failure_reason
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits, waits_of
 from proxy.core.failures import Failures
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import HidingPass, PassScan, Verdict
 
-FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailedOpen(Rule):
+    """The rule that stands for a check which failed and let text pass.
+
+    check, reason: which check, and why; see proxy.checks.failures
+    """
+
+    check: str = OTHER
+    reason: str = EXCEPTION
+
+
+@lru_cache(maxsize=256)
+def failed_open(check: str, reason: str) -> FailedOpen:
+    """The one such rule for a check and a reason."""
+    return FailedOpen("internal", "check_failed_open", Action.FLAG, check=check, reason=reason)
+
+
+FAILED_OPEN = failed_open(OTHER, EXCEPTION)
 
 
 class FailOpen:
@@ -42,6 +63,10 @@ class _FailOpenScan:
         self._scan: Scan | None = scan
         self._read = 0
 
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._scan)
+
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on until the check raises."""
         at = self._read
@@ -50,14 +75,14 @@ class _FailOpenScan:
             return Progress(self._read)
         try:
             return self._scan.feed(text, final)
-        except Exception:
+        except Exception as error:
             self._scan = None
-            return Progress(self._read, (_failed(at, self._read),))
+            return Progress(self._read, (_finding(at, self._read, error),))
 
 
-def _failed(at: int, read: int) -> Finding:
+def _finding(at: int, read: int, error: Exception) -> Finding:
     """What tells of a failure, where it was read on from `at`."""
-    return Finding(min(at, max(0, read - 1)), read, FAILED_OPEN)
+    return Finding(min(at, max(0, read - 1)), read, failed_open(failed_check(error), failure_reason(error)))
 
 
 class _ResumableScan(_FailOpenScan):
@@ -84,54 +109,56 @@ class _ResumableScan(_FailOpenScan):
 class FailOpenScan:
     """A scan of one pass beside others, of which a failure ends this one only."""
 
-    __slots__ = ("_first", "_read", "_scan", "_told")
+    __slots__ = ("_error", "_first", "_read", "_told")
 
     def __init__(self, searching: HidingPass) -> None:
-        self._first = searching.open()
-        self._scan: PassScan | None = self._first  # None: it has failed
-        self._told = False  # the failure was told
+        self._first: PassScan = searching.open()
+        self._error: Exception | None = None  # why it failed
+        self._told = False  # that was told
         self._read = 0
 
     @property
     def verdict(self) -> Verdict | None:
         """Set by the feed that blocked."""
-        return None if self._scan is None else self._scan.verdict
+        return None if self._error is not None else self._first.verdict
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return None if self._error is not None else waits_of(self._first)
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on until the pass fails."""
         at = self._read
         self._read += len(text)
-        if self._scan is not None:
+        if self._error is None:
             try:
-                return self._scan.feed(text, final)
-            except Exception:
-                self._scan = None
+                return self._first.feed(text, final)
+            except Exception as error:
+                self._error = error
         if self._told:
             return Progress(self._read)
         self._told = True
-        return Progress(self._read, (_failed(at, self._read),))
+        return Progress(self._read, (_finding(at, self._read, self._error),))
 
     def save(self) -> object:
         """The whole state."""
-        state = None
-        if self._scan is not None:
+        state: object = None
+        if self._error is None:
             try:
-                state = (self._scan.save(),)
-            except Exception:
-                self._scan = None
-        return self._read, self._told, state
+                state = self._first.save()
+            except Exception as error:
+                self._error = error
+        return self._read, self._told, self._error, state
 
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
-        self._read, self._told, state = mark
-        self._scan = None
-        if state is not None:
+        self._read, self._told, self._error, state = mark
+        if self._error is None:
             try:
-                self._first.restore(*state)
-            except Exception:
-                return
-            self._scan = self._first
+                self._first.restore(state)
+            except Exception as error:
+                self._error = error
 
     def state_key(self) -> Hashable | None:
         """None: what the pass will do is not known."""

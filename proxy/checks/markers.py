@@ -16,7 +16,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.rules import MOST_OPEN, Verdict
 
@@ -250,6 +250,11 @@ class MarkerPass:
         return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
+    def name(self) -> str:
+        """The detector's name."""
+        return next(name for name, detector in MARKER_DETECTORS.items() if detector.kinds == self.kinds)
+
+    @property
     def hold(self) -> int:
         """The length of the longest marker without its last character."""
         return LONGEST - 1 if self.rule.holds else 0
@@ -301,6 +306,11 @@ class MarkerScan:
             return self._stop(found[0])
         self._rest = whole[done:]
         return Progress(base + done if rule.holds else self._position, tuple(found))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        rule = self._pass.rule
+        return Waits(len(self._rest), rule) if self._rest and rule.holds else None
 
     def _stop(self, finding: Finding) -> Progress:
         self.verdict = Verdict(finding.end, finding.end)

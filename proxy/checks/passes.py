@@ -5,15 +5,15 @@ from __future__ import annotations
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.markers import MarkerPass
 from proxy.checks.outside import Folded, OutsideCode, searching_rule
-from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.engine import MatchPass
 from proxy.matching.rules import HidingPass
+from proxy.matching.scan import MatchPass
 
 Detecting = DetectorPass | FoldedPass
 DetectedPass = Detecting | OutsideCode
-OwnPass = MarkerPass | DetectedPass
+OwnPass = MarkerPass | DetectedPass | SystemPromptPass
 
 
 def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:
@@ -24,14 +24,4 @@ def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode
     return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
 
 
-def detecting(searching: CompiledRule | OwnPass | PluginRule) -> Detecting | None:
-    """The detector within what a rule looks for, if there is one."""
-    inner: object = searching
-    if isinstance(searching, OutsideCode):
-        inner = searching.inner
-    elif isinstance(searching, PluginRule):
-        inner = searching.check
-    return inner if isinstance(inner, Detecting) else None
-
-
-__all__ = ["DetectedPass", "Detecting", "OwnPass", "detecting", "outside_code", "searching_rule"]
+__all__ = ["DetectedPass", "Detecting", "OwnPass", "outside_code", "searching_rule"]

@@ -12,16 +12,19 @@ from msgspec import Struct, inspect
 from proxy import __version__
 from proxy.checks.built_in import KINDS, Fold
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
-from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.kinds import NAME, CheckKind, DetectorKind
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.plugin_pass import Budget, PluginRule
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.errors import PatternError
 
 BUILT_IN = "built in"
+DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
+"""Of those that come with the proxy."""
 
 
 class Plugin(NamedTuple):
@@ -78,7 +81,7 @@ class Registry:
         if what == "check":
             return [name for name, entry in self.entries.items() if entry.kind.in_rules]
         own = [entry.kind.name for entry in self.plugins if entry.what == "detector"]
-        return [*DETECTORS, *MARKER_DETECTORS, *own]
+        return [*DETECTOR_NAMES, *own]
 
     def is_plugin(self, name: str) -> bool:
         """Whether a kind came with a plug-in."""
@@ -102,7 +105,7 @@ def make_registry(plugins: Iterable[Plugin] = (), budget: Budget | None = None) 
         kind, name = plugin.kind, plugin.kind.name
         for fault in _faults(plugin):
             raise RegistryError(fault)
-        if name in entries or name in DETECTORS or name in MARKER_DETECTORS:
+        if name in entries or name in DETECTOR_NAMES:
             owner = entries[name].origin if name in entries else BUILT_IN
             raise RegistryError(f"the name `{name}` is taken ({owner}); rename the kind, or remove one of the two")
         what = "check" if isinstance(kind, CheckKind) else "detector"
@@ -143,12 +146,12 @@ def _check_of(kind: DetectorKind) -> CheckKind:
 def _detector_of(kind: DetectorKind) -> Detector:
     validate = kind.validate
 
-    def judge(match: re.Match[str]) -> Judgement:
+    def counts(match: re.Match[str]) -> Validation:
         if validate is None or validate(match[0]):
             return found(*match.span())
         return dropped("the validator refuses it")
 
-    return Detector(kind.name, kind.about, fixed(kind.pattern, judge), kind.hits, kind.misses)
+    return Detector(kind.name, kind.about, fixed(kind.pattern, counts), kind.hits, kind.misses)
 
 
 def _detector_faults(kind: DetectorKind) -> Iterator[str]:

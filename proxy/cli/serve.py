@@ -51,7 +51,7 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
     shadow = None
     if settings.shadow:
         shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
-    backend = _backend(settings, stack)
+    backend = await _backend(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
@@ -76,13 +76,13 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
     return banner.Loaded(names, str(store.directory), current.revision)
 
 
-def _backend(settings: Settings, stack: ExitStack) -> Backend:
+async def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that is set, or one that is found, or the demo model."""
     if settings.upstream == DEMO:
         return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
-        return named(settings.upstream, settings.upstream_key)
-    found = find(own=banner.dialled(settings.listen))
+        return await named(settings.upstream, settings.upstream_key)
+    found = await find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)
         return found

@@ -7,14 +7,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Self
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest, waits_of
 from proxy.core.failures import Failures
 from proxy.core.types import Action, Finding
 from proxy.matching.compiled import CompiledRule, compile_rule
-from proxy.matching.engine import MatchPass
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS
 from proxy.matching.report import in_order
 from proxy.matching.rules import HidingPass, OutsidePass, PassScan, TakenBack, Verdict
+from proxy.matching.scan import MatchPass
 from proxy.matching.transition_cache import MAX_CACHED, CachingScan, TransitionCache
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
 
@@ -141,6 +141,10 @@ class Lockstep:
         if not found:
             return Progress(self._watermark)
         return Progress(self._watermark, in_order(found if self.verdict is None else _one_block(found)))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return longest([waits_of(scan) for scan in self._scans])
 
     def _known(self, text: str, verdict: Verdict) -> str:
         """The part of a text that was there to read before the verdict fell."""

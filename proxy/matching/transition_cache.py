@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, waits_of
 from proxy.matching.rules import PassScan, Verdict
 
 LONGEST = 32
@@ -141,6 +141,10 @@ class CachingScan:
             scan.restore_key(self._state.key, self._position)
             self._behind = False
         return scan
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._caught_up())
 
     def save(self) -> object:
         """The whole state."""

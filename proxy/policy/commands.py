@@ -95,7 +95,7 @@ def test(args: argparse.Namespace) -> int:
 def explain(args: argparse.Namespace) -> int:
     """`explain DIR TEXT`: what each rule sees, and what the user gets."""
     text = " ".join(args.text) if args.text else sys.stdin.read().removesuffix("\n")
-    sample = Sample(text, args.direction, args.channel, args.model, args.key, args.alignment, args.role)
+    sample = Sample(text, args.direction, args.channel, args.model, args.key, args.alignment, args.role, args.system)
     try:
         policies = _load(args.directory, args.find(args))
     except PolicyError as error:
@@ -153,6 +153,7 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--direction", type=Direction, choices=list(Direction), default=Direction.OUTPUT)
     parser.add_argument("--channel", type=Kind, choices=list(Kind), default=Kind.CONTENT)
     parser.add_argument("--role", choices=get_args(Role), help="input: whose text it is")
+    parser.add_argument("--system", default="", metavar="TEXT", help="output: the system text of the request")
     parser.add_argument("--model", default="", help="name of the model")
     parser.add_argument("--key", help="name of the API key")
     parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
@@ -19,12 +20,14 @@ import msgspec
 from msgspec import Struct
 
 from proxy.checks.built_in import LengthOptions, MarkersOptions
+from proxy.checks.detectors.catalogue import DETECTORS
 from proxy.checks.limits import Limit
-from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.markers import MARKER_DETECTORS, MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.checks.plugin_pass import PluginRule
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
+from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.check import Check
 from proxy.core.failures import CheckFailed
 from proxy.core.types import Action, Ending, Rule
@@ -33,18 +36,26 @@ from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.errors import PatternError
 from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath
-from proxy.policy.examples import ExampleResult, ExampleRunner, matcher_of, quoted, run_check
-from proxy.policy.inserted_texts import InsertedTexts, inserted_texts
+from proxy.policy.document import Document, KeyPath, Problem, Source, Unreadable, lines_of
+from proxy.policy.examples import (
+    ExampleResult,
+    ExampleRunner,
+    InsertedTexts,
+    inserted_texts,
+    matcher_of,
+    quoted,
+    run_check,
+)
 from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
-from proxy.policy.source import Problem, Source, Unreadable, lines_of
 
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
+
+_HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, PluginRule)  # or look after it themselves
 
 CacheKey = tuple[object, ...]
 
@@ -271,10 +282,12 @@ class Compilation:
             images=policy.images,
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
             detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
+            leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
             plugins=tuple(rule for rule in search_rules if isinstance(rule, PluginRule)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
+            example=_example(zip(rules, search_rules, strict=True)),
         )
 
     def _compile_rules(self, file: LoadedFile, policy_name: str) -> list[PolicyRule]:
@@ -432,10 +445,28 @@ class Compilation:
 
 def _outside(rule: PolicyRule) -> PolicyRule:
     """The rule, limited to text outside of code where its spec says so."""
-    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode | PluginRule):
+    if not rule.spec.outside or isinstance(rule.compiled, _HAVE_NO_OUTSIDE):
         return rule
     outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
     return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))
+
+
+def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str] | None:
+    """A text in which the first rule that has one finds something: its own example, a word of it or its detector's."""
+    for rule, search_rule in rules:
+        spec = rule.spec
+        detector = DETECTORS.get(spec.detector) or MARKER_DETECTORS.get(spec.detector)
+        texts = (*spec.examples.hits, *spec.examples.becomes, *spec.words, *(detector.hits if detector else ()))
+        found = next((text for text in texts if not rule.faulty and _finds(rule, text)), None)
+        if found is not None:
+            return rule_of(search_rule), found
+    return None
+
+
+def _finds(rule: PolicyRule, text: str) -> bool:
+    with suppress(CheckFailed):  # told where its examples are run
+        return bool(run_check(rule.check, text).spans)
+    return False
 
 
 def _unmet_conditions(file: LoadedFile) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -12,6 +12,7 @@ from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
 from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.system_prompt import NO_PHRASES, Phrases, SystemPromptPass, phrases_of
 from proxy.core.check import Check
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
@@ -84,6 +85,11 @@ class Scope:
         return not self._channels or kind in self._channels
 
     @property
+    def reads_answers(self) -> bool:
+        """Whether it holds for what the model says."""
+        return not self._directions or Direction.OUTPUT in self._directions
+
+    @property
     def reads_prompts(self) -> bool:
         """Whether it holds for texts that clients send, of whatever role."""
         return not self._directions or Direction.INPUT in self._directions
@@ -109,9 +115,11 @@ class Policy:
     fails_open: when one of its checks raises, the text passes
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
+    leaks:    its rules that look for the request's own system text
     plugins:  its rules whose checks plug-ins made
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
+    example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
     """
 
     name: str
@@ -126,17 +134,33 @@ class Policy:
     images: Images = "allow"
     markers: tuple[MarkerPass, ...] = ()
     detectors: tuple[DetectedPass, ...] = ()
+    leaks: tuple[SystemPromptPass, ...] = ()
     plugins: tuple[PluginRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
+    example: tuple[Rule, str] | None = None
     _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
-        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors, *self.plugins)
+        others: tuple[SearchRule, ...] = (*self.markers, *self.detectors, *self.leaks, *self.plugins)
+        rules: tuple[SearchRule, ...] = (*self.compiled, *others)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
+
+    @property
+    def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
+        """Every rule, with each direction and kind of text that it reads."""
+        limits = {limit.rule for limit in self.limits} | ({self.stop.rule} if self.stop is not None else set())
+        for rule in self.rules:
+            own = self.scopes.get(rule, self.scope)
+            for kind in Kind:
+                if self.scope.reads(kind) and own.reads(kind):
+                    if self.scope.reads_answers and own.reads_answers:
+                        yield rule, Direction.OUTPUT, kind
+                    if self.scope.reads_prompts and own.reads_prompts and rule not in limits:
+                        yield rule, Direction.INPUT, kind
 
     @property
     def guards_turns(self) -> bool:
@@ -173,6 +197,7 @@ class Policy:
             compiled=tuple(rule for rule in self.compiled if rule.source.rule not in left_out),
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
             detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
+            leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
             plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
@@ -192,9 +217,15 @@ class Plan:
     """The checks for one direction of one exchange. Shared by all exchanges to which the same policies apply."""
 
     def __init__(
-        self, policies: tuple[Policy, ...], direction: Direction, compose: Compose, shadow: Plan | None = None
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        compose: Compose,
+        shadow: Plan | None = None,
+        phrases: Phrases = NO_PHRASES,
     ) -> None:
         self.policies = policies  # those that apply
+        self._phrases = phrases  # of the request's system text
         self._direction = direction
         self._compose = compose
         self._shadow = shadow
@@ -207,7 +238,7 @@ class Plan:
         checks = self._checks.get((kind, escaped))
         if checks is None:
             policies = tuple(p for p in self.policies if p.scope.reads(kind))
-            checks = self._compose(policies, self._direction, escaped)
+            checks = (*self._compose(policies, self._direction, escaped), *self._leak_checks(policies, escaped))
             if self._shadow is not None:
                 checks += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = checks
@@ -242,13 +273,32 @@ class Plan:
         shadow = self._shadow.for_exchange(failures) if self._shadow is not None else None
         if shadow is self._shadow and not any(policy.plugins for policy in self.policies):
             return self
-        own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow)
+        own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow, self._phrases)
         own.admitted = self.admitted
         return own
 
     def beside(self, shadow: Plan) -> Plan:
         """This plan with the checks of a shadow set's plan added: they report, and change nothing."""
-        return Plan(self.policies, self._direction, self._compose, shadow)
+        return Plan(self.policies, self._direction, self._compose, shadow, self._phrases)
+
+    @property
+    def looks_for_system_text(self) -> bool:
+        """Whether any rule looks for the request's own system text."""
+        own = any(policy.leaks for policy in self.policies)
+        return own or (self._shadow is not None and self._shadow.looks_for_system_text)
+
+    def about(self, system_text: str) -> Plan:
+        """This plan for the answer to a request with this system text. No other exchange shares it."""
+        shadow = None if self._shadow is None else self._shadow.about(system_text)
+        return Plan(self.policies, self._direction, self._compose, shadow, phrases_of(system_text))
+
+    def _leak_checks(self, policies: tuple[Policy, ...], escaped: bool) -> tuple[Check, ...]:
+        """What looks for the system text. Nothing that it has read means anything to the next exchange."""
+        if not self._phrases.firsts:
+            return ()
+        looking = [(p.fails_open, leak.about(self._phrases)) for p in policies for leak in p.leaks]
+        checks = ((fails_open, Matcher((), escaped, others=[leak], max_cached=0)) for fails_open, leak in looking)
+        return tuple(FailOpen(matcher) if fails_open else matcher for fails_open, matcher in checks)
 
 
 class _OfExchange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from proxy.checks.fail_open import FailOpen
@@ -11,6 +11,7 @@ from proxy.checks.markers import MarkerPass
 from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.failures import CheckFailed
+from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause, no_pause, pausing
@@ -57,6 +58,27 @@ class PolicySet:
     def rules(self) -> tuple[Rule, ...]:
         """Every rule, in file order; those of `limits` stand after their policy's own."""
         return tuple(rule for policy in self.policies for rule in policy.rules)
+
+    @property
+    def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
+        """Every rule, with each direction and kind of text that it reads."""
+        return (place for policy in self.policies for place in policy.places)
+
+    def self_test(self) -> Iterator[tuple[str, bool]]:
+        """Every policy that has an example, and whether the matcher of all policies still finds it.
+
+        Another policy may block the text before; then the filter is not silent either.
+        """
+        for policy in self.policies:
+            if policy.example is not None:
+                rule, text = policy.example
+                gate = Gate(self._compose(self.policies, Direction.INPUT, False))
+                try:
+                    gate.feed(text, final=True)
+                except Exception:
+                    yield policy.name, False
+                    continue
+                yield policy.name, gate.blocked is not None or any(f.rule is rule for f in gate.findings)
 
     def plan(
         self,

@@ -14,9 +14,8 @@ import yaml
 from msgspec import Struct, inspect
 
 from proxy.matching.pauses import Pause, no_pause
-from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, is_quoted, items, pairs, scalar
+from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, Problem, is_quoted, items, pairs, scalar
 from proxy.policy.schema import SOURCES, PolicyFile
-from proxy.policy.source import Problem
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _REAL_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,2})?")

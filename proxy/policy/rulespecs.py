@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from proxy.checks.built_in import MarkersOptions, WordsOptions
-from proxy.checks.kinds import CheckKind, OptionError, Remark
+from proxy.checks.kinds import CheckKind, NoOptions, OptionError, Remark
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.passes import OwnPass, searching_rule
 from proxy.checks.plugin_pass import PluginRule
 from proxy.checks.registry import Registry
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
-from proxy.policy.document import Document, KeyPath, scalar
-from proxy.policy.entryhints import entry_hint
+from proxy.matching.words import edge_class
+from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Source, Unreadable, decode, scalar
 from proxy.policy.reader import read_options
 from proxy.policy.schema import SOURCES, RuleSpec
-from proxy.policy.source import WORDS_SUFFIX, Problem, Source, Unreadable, decode
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
 RESERVED = "limits."  # ids of a policy's own bounds
@@ -32,7 +33,10 @@ _NEEDS_SOURCE = {
     "options": "check",
     **dict.fromkeys(("only", "except", "regions", "hosts"), "detector"),
 }
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _OF_MATCHES = ("max_hold", "on_overflow")
+_OF_SYSTEM_TEXT = ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside")
 _OF_MARKERS = ("replacement", "fold", "max_hold", "on_overflow", "outside")  # what means nothing to them
 MAX_REASON = 160  # characters of what a plug-in says is wrong with its options
 
@@ -100,6 +104,8 @@ class RuleReader:
                 (*path, "on_overflow"), "`on_overflow: block` and `outside` exclude each other", "leave one out"
             )
         written = self._written(spec, given[0], path)
+        if written is not None and written.kind.name == "system_prompt":
+            self._check_system_examples(spec, path)
         if written is None or self._remarks_are_problems(written):
             return None
         return self._search(written, rule, spec, path, fails_open)
@@ -155,6 +161,11 @@ class RuleReader:
                     self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
             options = MarkersOptions(tuple(MARKER_DETECTORS[name].kinds))
             return Written(self._registry["markers"], options, path)
+        if name == SYSTEM_PROMPT_LEAK.name:
+            for key in _OF_SYSTEM_TEXT:
+                if self.document.has((*path, key)):
+                    self._wrong((*path, key), f"`{key}` means nothing to the detector `{name}`", "remove it")
+            return Written(self._registry["system_prompt"], NoOptions(), path)
         if name not in self._registry.names("detector"):
             self._unknown("detector", name, path)
             return None
@@ -181,8 +192,13 @@ class RuleReader:
     def _unknown(self, what: str, name: str, path: KeyPath) -> None:
         known = self._registry.names(what)
         near = get_close_matches(name, known, 1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(known)}"
         self._wrong((*path, what), f"there is no {what} `{name}`", hint)
+
+    def _check_system_examples(self, spec: RuleSpec, path: KeyPath) -> None:
+        if spec.examples.hits or spec.examples.becomes:
+            message = "an example has no system text, so nothing is found in it"
+            self._wrong((*path, "examples"), message, "leave `hits` and `becomes` out")
 
     def _remarks_are_problems(self, written: Written) -> bool:
         """Whether something is wrong with options that fit the schema."""
@@ -302,3 +318,25 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def entry_hint(entry: str, fold: bool) -> tuple[str, str] | None:
+    """What an entry of a word list may do that was not meant, and what to do about it. The entry is loaded."""
+    if entry.isascii() and entry[0].isalnum() and entry[-1].isalnum():
+        return None
+    kinds = [edge_class(char) for char in entry]
+    if not fold and entry[0].isascii() and (found := _INVISIBLE.search(entry)):
+        message = f"has an invisible character (U+{ord(found[0]):04X}), and is only found where the text has it too"
+        return message, "remove it, or use `fold`"
+    if kinds[0] == "M":
+        return "begins with a mark that belongs to the character before it", "write the whole letter"
+    if kinds[0] == "O" or kinds[-1] == "O":
+        return (
+            "begins or ends with a sign, and there is found whatever stands beside it",
+            "a pattern says more exactly what is meant",
+        )
+    letters = [char for char, kind in zip(entry, kinds, strict=True) if kind != "M"]
+    spaceless = kinds[0] == "S" and "W" not in kinds and len(letters) < (2 if _HAN.match(entry) else 3)
+    if spaceless:
+        return "is short and in a script without spaces, so it is found inside longer words too", "write a longer entry"
+    return None

@@ -134,13 +134,17 @@ async def serve(
     server.listener.on_signal(stop_requested)
     with server.listener.capture_signals(), watcher.reload_on_sighup():
         async with server:
-            watching = asyncio.get_running_loop().create_task(watcher.run())
+            loop = asyncio.get_running_loop()
+            watching, checking = loop.create_task(watcher.run()), loop.create_task(server.runtime.run_checks())
             watching.add_done_callback(_report_end)
+            checking.add_done_callback(_report_end)
             if ready is not None:
                 ready(server.bound)
             settle_memory()
             await stop.wait()
             log.info("stopping: running answers have %g s", config.grace)
+            checking.cancel()
+            await asyncio.wait([checking])
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -152,6 +156,9 @@ def settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _report_end(watching: asyncio.Task[None]) -> None:
-    if not watching.cancelled() and watching.exception() is not None:
-        log.error("policies are no longer watched; POST /admin/reload still loads them", exc_info=watching.exception())
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error(
+            "policies are no longer watched, or no longer tested; POST /admin/reload still loads them",
+            exc_info=task.exception(),
+        )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.checks.fail_open import FAILED_OPEN
+from proxy.checks.fail_open import FailedOpen, failed_open
 from proxy.checks.outside import searching_rule
 from proxy.checks.plugin_pass import Budget, PluginRule
 from proxy.core.check import Check, Progress
@@ -160,7 +160,7 @@ def test_with_on_error_allow_the_text_passes_and_other_rules_go_on(check: Odd, r
     out = "".join([gate.feed(text) for text in ("abc", "def", "ghi", "jkl")]) + gate.feed("", final=True)
     assert out.endswith("j[X]")
     assert out.startswith("ab") or action is Action.BLOCK
-    assert [f.rule for f in gate.findings if f.rule is FAILED_OPEN] == [FAILED_OPEN]
+    assert [f.rule for f in gate.findings if isinstance(f.rule, FailedOpen)] == [failed_open("odd", reason)]
     assert [(on_error, failed.reason) for on_error, failed in failures] == [("allow", reason)]
 
 
@@ -265,7 +265,7 @@ def test_what_took_too_long_is_not_asked_again_in_the_exchange(fails_open: bool)
         gate = Gate([shared.for_exchange(failures)])
         if fails_open:
             assert gate.feed("abc") == "abc"
-            assert [f.rule for f in gate.findings] == [FAILED_OPEN]
+            assert [f.rule for f in gate.findings] == [failed_open("slow", "time")]
         else:
             with pytest.raises(CheckFailed):
                 gate.feed("abc")

@@ -16,8 +16,8 @@ from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from tests.checks.plugin_checks import Odd, Scripted, Word
 
 
@@ -144,7 +144,7 @@ WRONG = [
     ("check: wird", "20: rule a: there is no check `wird`: did you mean `word`?"),
     (
         "check: zzzzzz",
-        "20: rule a: there is no check `zzzzzz`: there are: words, pattern, detector, markers, word, broken, ",
+        "20: rule a: there is no check `zzzzzz`: there are words pattern detector markers system_prompt word",
     ),
     ("check: length", "20: rule a: `length` is not for rules: write it under the policy's `limits`"),
     ("check: word", "20: rule a: the key `word` is missing: add word: NAME"),

@@ -43,6 +43,7 @@ class Plan(PhrasePlan):
 
     any_output_rule = False
     history = "replace"
+    looks_for_system_text = False
     refuses_images = False
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
@@ -66,6 +67,16 @@ class Policies:
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
     refuses_images: bool = False
+
+    @property
+    def places(self) -> list[tuple[Rule, Direction, Kind]]:
+        """Every rule, in the content that it reads."""
+        return [
+            (check.rule, direction, Kind.CONTENT)
+            for direction, checks in ((Direction.INPUT, self.input), (Direction.OUTPUT, self.output))
+            for check in checks
+            if hasattr(check, "rule")
+        ]
 
     @property
     def rules(self) -> list[Rule]:

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from stdnum import bitcoin
 
-from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _SET = "[1-9A-HJ-NP-Za-km-z]"
@@ -59,10 +59,10 @@ def _polymod(values: list[int]) -> int:
     return sum_
 
 
-def _judge(match: re.Match[str]) -> Judgement:
+def _validate(match: re.Match[str]) -> Validation:
     kind, text = match.lastgroup or "", match[0]
     if not _is_valid(kind, text):
-        return dropped("a wrong check sum", past=True)
+        return dropped("a wrong check sum", skip=True)
     return found(*match.span(), kind)
 
 
@@ -84,7 +84,7 @@ def _is_valid(kind: str, text: str) -> bool:
 CRYPTO_ADDRESS = Detector(
     "crypto_address",
     "addresses of Bitcoin, Ethereum, Litecoin, Dogecoin, Tron, XRP and Monero",
-    fixed(_PATTERN, _judge),
+    fixed(_PATTERN, _validate),
     (
         "1BoatSLRHtKNngkdXEeobR76b53LETtpyT",
         "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",

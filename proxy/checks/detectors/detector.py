@@ -1,7 +1,7 @@
-"""What a detector is: a pattern, a judge who says what of a candidate counts, and examples that the tests run.
+"""What a detector is: a pattern, a validator that says what of a candidate counts, and examples that the tests run.
 
 A pattern may take in what stands around a find (`https://` before a user's name, the decimals behind a number). The
-judge then says which part of the candidate is the find, or why there is none.
+validator then says which part of the candidate is the find, or why there is none.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from typing import NamedTuple
 Span = tuple[int, int]
 
 
-class Judgement(NamedTuple):
-    """What a judge says of a candidate.
+class Validation(NamedTuple):
+    """What a validator says of a candidate.
 
     spans:  the parts that count, in order
     reason: why none does
-    past:   none does, and nothing that begins within the candidate can either
+    skip:   none does, and nothing that begins within the candidate can either
     kind:   which of the detector's kinds it is
     """
 
     spans: tuple[Span, ...] = ()
     reason: str = ""
-    past: bool = False
+    skip: bool = False
     kind: str = ""
 
 
-Judge = Callable[["re.Match[str]"], Judgement]
+Validator = Callable[["re.Match[str]"], Validation]
 
 
-def found(start: int, end: int, kind: str = "") -> Judgement:
+def found(start: int, end: int, kind: str = "") -> Validation:
     """This part counts."""
-    return Judgement(((start, end),), kind=kind)
+    return Validation(((start, end),), kind=kind)
 
 
-def dropped(reason: str, past: bool = False) -> Judgement:
+def dropped(reason: str, skip: bool = False) -> Validation:
     """Nothing counts."""
-    return Judgement((), reason, past)
+    return Validation((), reason, skip)
 
 
-def everything(match: re.Match[str]) -> Judgement:
+def whole_match(match: re.Match[str]) -> Validation:
     """All of the candidate counts."""
     return found(*match.span())
 
@@ -60,40 +60,44 @@ class Options(NamedTuple):
     hosts: tuple[str, ...] = ()
 
 
-class Plan(NamedTuple):
-    """A pattern in the matcher's syntax, and its judge.
+class Recogniser(NamedTuple):
+    """A pattern in the matcher's syntax, and its validator.
 
-    alike: of beginnings of candidates that lead to the same, always the same one: so fewer places have to be remembered
+    canonical: of beginnings of candidates that lead to the same, always the same one: so a scan has fewer states
     """
 
     pattern: str
-    judge: Judge = everything
-    alike: Callable[[str], str] = str
+    validate: Validator = whole_match
+    canonical: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
     """about: what it finds, one line; hits and misses: texts in which it finds something, or nothing.
 
-    plan:  pattern and judge for a rule's options
-    kinds: what it finds apart from each other, name -> one line; a rule may choose with `only` and `except`
-    takes: the options that mean something to it, besides those
-    nth:   finds count from this one on
-    folds: it reads the folded text, whatever the rule says
+    recogniser: pattern and validator for a rule's options
+    kinds:      what it finds apart from each other, name -> one line; a rule may choose with `only` and `except`
+    regions:    those that a rule may name with `regions`
+    takes:      the options that mean something to it, besides kinds
+    nth:        finds count from this one on
+    folds:      it reads the folded text, whatever the rule says
     """
 
     name: str
     about: str
-    plan: Callable[[Options], Plan]
+    recogniser: Callable[[Options], Recogniser]
     hits: tuple[str, ...]
     misses: tuple[str, ...]
     kinds: Mapping[str, str] = field(default_factory=dict)
+    regions: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
     folds: bool = False
     nth: int = 1
 
 
-def fixed(pattern: str, judge: Judge = everything, alike: Callable[[str], str] = str) -> Callable[[Options], Plan]:
-    """A plan that no option changes."""
-    plan = Plan(pattern, judge, alike)
-    return lambda _: plan
+def fixed(
+    pattern: str, validate: Validator = whole_match, canonical: Callable[[str], str] = str
+) -> Callable[[Options], Recogniser]:
+    """A recogniser that no option changes."""
+    recogniser = Recogniser(pattern, validate, canonical)
+    return lambda _: recogniser

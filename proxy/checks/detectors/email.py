@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters, digits
 
-from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.tlds import TLDS
 
 _LOCAL = r"(?:[\w.%+'-]|\\_){1,64}"
@@ -59,9 +59,9 @@ def host_length(host: str) -> int:
     return 0
 
 
-def _judge(match: re.Match[str]) -> Judgement:
+def _validate(match: re.Match[str]) -> Validation:
     if match["scheme"]:
-        return dropped("the user of a URL", past=True)
+        return dropped("the user of a URL", skip=True)
     host, after = match["host"], match["after"] or ""
     length = host_length(host)
     if not length:
@@ -75,7 +75,7 @@ def _judge(match: re.Match[str]) -> Judgement:
         return dropped("nothing stands before the @")
     reason = _no_mail(local.lower(), host, "" if cut else after)
     if reason:
-        return dropped(reason, past=True)
+        return dropped(reason, skip=True)
     return found(match.start("local") + begins, match.start("host") + length)
 
 
@@ -112,7 +112,7 @@ def _no_mail(local: str, host: str, after: str) -> str:
 _SHAPE = str.maketrans({**dict.fromkeys(ascii_letters, "x"), **dict.fromkeys(digits, "1")})
 
 
-def _alike(begun: str) -> str:
+def _canonical(begun: str) -> str:
     """Before the @, of four characters or more only the shape counts: none is a user of repositories."""
     plain = len(begun) > 3 and begun.isascii() and "@" not in begun and ":" not in begun
     return begun.translate(_SHAPE) if plain else begun
@@ -121,7 +121,7 @@ def _alike(begun: str) -> str:
 EMAIL = Detector(
     "email",
     "e-mail addresses under a top-level domain that exists",
-    fixed(_PATTERN, _judge, _alike),
+    fixed(_PATTERN, _validate, _canonical),
     (
         "write to bob@example.com",
         "j.o'hara+lists@mail.example.co.uk, please",

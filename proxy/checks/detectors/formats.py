@@ -256,12 +256,12 @@ twitch                  Twitch               oauth:{l}{30}
 bitcoin_extended        Bitcoin              [xyz]prv[1-9A-HJ-NP-Za-km-z]{107,108}
 """
 
-_LOOSE = (
+_AMBIGUOUS = (
     "coder vault_legacy zhipu mailgun_signing ably fireworks voyage modal crates firecrawl mandrill lob mollie "
     "gocardless nuget octopus statsig azure_client_secret azure_devops azure_signed_key terraform newrelic_licence "
     "mailchimp maxmind"
 )
-LOOSE = frozenset(_LOOSE.split())
+AMBIGUOUS = frozenset(_AMBIGUOUS.split())
 """So little tells these from other text that the name of a key has to stand before them: by their form alone every
 word would have to wait, or words would be found."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 
 _IPV4 = r"(?<![\w.-])(?P<four>\d{1,3}(?:\.\d{1,3}){3})(?P<more>\.\d|[\w-])?"
 _IPV6 = (
@@ -29,22 +29,22 @@ def _is_slice(text: str) -> bool:
     return text != "::1" and len(groups) < 4 and max(map(len, groups)) < 3
 
 
-def _ip(match: re.Match[str]) -> Judgement:
+def _ip(match: re.Match[str]) -> Validation:
     if match["four"]:
         if match["more"]:
-            return dropped("part of a longer number or name", past=True)
+            return dropped("part of a longer number or name", skip=True)
         if not address(match["four"]):
-            return dropped("a number above 255", past=True)
+            return dropped("a number above 255", skip=True)
         return found(*match.span("four"))
     if not address(match["six"]):
-        return dropped("no address of IPv6", past=True)
-    return dropped("a slice of a list", past=True) if _is_slice(match["six"]) else found(*match.span("six"))
+        return dropped("no address of IPv6", skip=True)
+    return dropped("a slice of a list", skip=True) if _is_slice(match["six"]) else found(*match.span("six"))
 
 
-def _mac(match: re.Match[str]) -> Judgement:
+def _mac(match: re.Match[str]) -> Validation:
     digits = re.sub(r"[^0-9A-Fa-f]", "", match[0]).lower()
     if len(set(digits)) == 1:
-        return dropped("the same digit throughout", past=True)
+        return dropped("the same digit throughout", skip=True)
     return found(*match.span())
 
 
@@ -56,12 +56,12 @@ _URL = (
 _CLOSERS = {")": "(", "]": "["}
 
 
-def _url(match: re.Match[str]) -> Judgement:
+def _url(match: re.Match[str]) -> Validation:
     end = match.end()
     text = match["url"]
     while text and (text[-1] in ".,;:!?'*_" or _unopened(text)):
         text, end = text[:-1], end - 1
-    return found(match.start(), end) if len(text) > len(match["scheme"]) + 3 else dropped("no host", past=True)
+    return found(match.start(), end) if len(text) > len(match["scheme"]) + 3 else dropped("no host", skip=True)
 
 
 def _unopened(text: str) -> bool:

@@ -29,29 +29,29 @@ _NAMED = {category(letter, False): rf"\{letter}" for letter in "dDsSwW"}
 class Search:
     """A compiled pattern.
 
-    find:    candidates
-    begun:   the beginning of a candidate that reaches the end of the text
-    first:   the character that a candidate begins with
-    longest: characters of the longest candidate
-    behind:  the sets that are asked about the character before a candidate
-    before:  what `same_before` has answered
+    find:       candidates
+    partial:    the beginning of a candidate that reaches the end of the text
+    first_char: the character that a candidate begins with
+    longest:    characters of the longest candidate
+    lookbehind: the sets that are asked about the character before a candidate
+    known:      what `canonical_before` has answered
     """
 
     find: re.Pattern[str]
-    begun: re.Pattern[str]
-    first: re.Pattern[str]
+    partial: re.Pattern[str]
+    first_char: re.Pattern[str]
     longest: int
-    behind: tuple[CharSet, ...]
-    before: dict[str, str] = field(default_factory=dict)
+    lookbehind: tuple[CharSet, ...]
+    known: dict[str, str] = field(default_factory=dict)
 
-    def same_before(self, char: str) -> str:
+    def canonical_before(self, char: str) -> str:
         """Of the characters that no look-behind tells from this one, always the same."""
-        known = self.before.get(char)
-        if known is None:
-            if len(self.before) >= MOST_BEFORE:
-                self.before.clear()
-            known = self.before[char] = _same(self.behind, char)
-        return known
+        same = self.known.get(char)
+        if same is None:
+            if len(self.known) >= MOST_BEFORE:
+                self.known.clear()
+            same = self.known[char] = _canonical(self.lookbehind, char)
+        return same
 
 
 @lru_cache(maxsize=512)
@@ -61,11 +61,11 @@ def search_for(pattern: str) -> Search:
     longest = _longest(root)
     if longest is None or longest > MAX_LENGTH:
         raise PatternError(f"a detector's pattern has a longest match of at most {MAX_LENGTH} characters")
-    begun, first = re.compile(rf"(?:{_begun(root)})\Z"), re.compile(_set(_first(root)[0]))
-    return Search(re.compile(pattern), begun, first, longest, tuple(_behind(root)))
+    partial, first = re.compile(rf"(?:{_partial(root)})\Z"), re.compile(_set(_first(root)[0]))
+    return Search(re.compile(pattern), partial, first, longest, tuple(_behind(root)))
 
 
-def _same(sets: tuple[CharSet, ...], char: str) -> str:
+def _canonical(sets: tuple[CharSet, ...], char: str) -> str:
     signature = [char in chars for chars in sets]
     return next((known for known in _SAMPLES if [known in chars for chars in sets] == signature), char)
 
@@ -140,12 +140,12 @@ def _whole(node: Node) -> str:
     return f"{body}{{{node.low},{node.high}}}"
 
 
-def _begun(node: Node) -> str:
+def _partial(node: Node) -> str:
     """Every beginning of the node, all of it included, with at least the first character."""
     if isinstance(node, Sequence):
         return _sequence(node.parts)
     if isinstance(node, Choice):
-        return "|".join(f"(?:{_begun(branch)})" for branch in node.branches)
+        return "|".join(f"(?:{_partial(branch)})" for branch in node.branches)
     if isinstance(node, Repeat):
         return _repeat(node)
     return _whole(node)
@@ -159,14 +159,14 @@ def _sequence(parts: tuple[Node, ...]) -> str:
         return (
             f"{_whole(first)}(?:{rest})?" if rest and not isinstance(first, Behind) else _whole(first) + f"(?:{rest})"
         )
-    return f"{_whole(first)}(?:{rest})?|(?:{_begun(first)})" if rest else _begun(first)
+    return f"{_whole(first)}(?:{rest})?|(?:{_partial(first)})" if rest else _partial(first)
 
 
 def _repeat(node: Repeat) -> str:
     high = node.high or 0
     if isinstance(node.body, Chars):
         return f"{_set(node.body.set)}{{0,{high}}}"
-    return f"(?:{_whole(node.body)}){{0,{high - 1}}}(?:{_begun(node.body)})?" if high else ""
+    return f"(?:{_whole(node.body)}){{0,{high - 1}}}(?:{_partial(node.body)})?" if high else ""
 
 
 def _look(direction: str, chars: CharSet) -> str:

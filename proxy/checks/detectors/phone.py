@@ -11,10 +11,10 @@ from functools import cache
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata
 
-from proxy.checks.detectors.detector import Detector, Judge, Judgement, Options, Plan, dropped, found
+from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, Validator, dropped, found
 
-REGIONS = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
-for _region in REGIONS:
+REGIONS = frozenset[str](phonenumbers.SUPPORTED_REGIONS)
+for _region in sorted(REGIONS):
     PhoneMetadata.metadata_for_region(_region, None)
 
 _SPACE = " \u00a0\u2009\u202f"
@@ -38,8 +38,8 @@ _SSN = re.compile(r"\d{3}-\d{2}-\d{4}")
 _DEFAULT = ("US", "GB", "DE", "FR")
 
 
-def _phone(regions: tuple[str, ...]) -> Judge:
-    def judge(match: re.Match[str]) -> Judgement:
+def _phone(regions: tuple[str, ...]) -> Validator:
+    def validate(match: re.Match[str]) -> Validation:
         number, start = match["number"], match.start("number")
         if number.startswith("(") and ")" not in number:
             number, start = number[1:], start + 1
@@ -53,7 +53,7 @@ def _phone(regions: tuple[str, ...]) -> Judge:
             return found(start, match.end("extension") if match["extension"] else match.end("number"))
         return dropped("no number of these regions")
 
-    return judge
+    return validate
 
 
 def _unlike(number: str, named: bool) -> str:
@@ -105,14 +105,14 @@ def _is_valid(number: str, region: str) -> bool:
     return phonenumbers.is_valid_number(parsed)
 
 
-def _plan(options: Options) -> Plan:
-    return Plan(_PATTERN, _phone(options.regions or _DEFAULT))
+def _recogniser(options: Options) -> Recogniser:
+    return Recogniser(_PATTERN, _phone(options.regions or _DEFAULT))
 
 
 PHONE = Detector(
     "phone",
     "telephone numbers, with a country's code or in the regions of the rule",
-    _plan,
+    _recogniser,
     ("call +1 650-253-0000", "(650) 253-0000", "+44 20 7031 3000 ext. 12", "phone: 6502530000", "030/901820"),
     (
         "2024-05-06",
@@ -131,5 +131,6 @@ PHONE = Detector(
         "174 201 231",
         "5-10-15-20",
     ),
+    regions=REGIONS,
     takes=frozenset(("regions",)),
 )

@@ -1,7 +1,7 @@
 """A detector at work in a stream: a pass of the matcher (see proxy.matching.rules.Pass).
 
-The text is read from left to right. A candidate is what the detector's pattern finds first; the detector's judge says
-which part of it counts. Reading goes on behind what counts, or at the next character when nothing does. So what is
+The text is read from left to right. A candidate is what the detector's pattern finds first; the detector's validator
+says which part of it counts. Reading goes on behind what counts, or at the next character when nothing does. So what is
 found depends on the text alone. A candidate is judged as soon as no beginning of one reaches from it, or from before
 it, to the end of the text that is there: whatever follows then changes nothing.
 """
@@ -13,9 +13,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from proxy.checks.detectors.detector import Judge, Judgement, dropped
+from proxy.checks.detectors.detector import Validation, Validator, dropped
 from proxy.checks.detectors.patterns import Search
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.folding import fold_text
 from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
@@ -27,29 +27,29 @@ _FOLD = FoldView()
 
 
 class Candidate(NamedTuple):
-    """What a pattern found, and what the judge said of it."""
+    """What a pattern found, and what the validator says of it."""
 
     start: int
     end: int
-    judgement: Judgement
+    validation: Validation
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorPass:
     """A rule that looks for what a detector finds. Immutable, shared by all streams.
 
-    name:  the detector's
-    judge: says which part of a candidate counts, or why none does
-    nth:   finds count from this one on
-    alike: of beginnings of candidates that lead to the same, always the same one
+    name:      the detector's
+    validate:  says which part of a candidate counts, or why none does
+    nth:       finds count from this one on
+    canonical: of beginnings of candidates that lead to the same, always the same one
     """
 
     rule: Rule
     name: str
     search: Search
-    judge: Judge
+    validate: Validator
     nth: int = 1
-    alike: Callable[[str], str] = str
+    canonical: Callable[[str], str] = str
 
     @property
     def hides(self) -> bool:
@@ -82,12 +82,12 @@ class DetectorPass:
         """Every candidate of a whole text, also those that do not count."""
         at = seen = 0
         while (match := self.search.find.search(text, at)) is not None:
-            said = self.judge(match)
-            if said.spans and (seen := seen + 1) < self.nth:
+            validation = self.validate(match)
+            if validation.spans and (seen := seen + 1) < self.nth:
                 yield Candidate(match.start(), match.end(), dropped(f"only the {seen}. of {self.nth}"))
             else:
-                yield Candidate(match.start(), match.end(), said)
-            at = next_start(match, said)
+                yield Candidate(match.start(), match.end(), validation)
+            at = next_start(match, validation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +141,24 @@ class FoldedPass:
 class DetectorScan:
     """One text on its way. Keeps what is undecided, and the one character before it."""
 
-    __slots__ = ("_at", "_begun", "_count", "_find", "_first", "_held", "_longest", "_pass", "_position", "verdict")
+    __slots__ = (
+        "_at",
+        "_count",
+        "_find",
+        "_first_char",
+        "_held",
+        "_longest",
+        "_partial",
+        "_pass",
+        "_position",
+        "verdict",
+    )
 
     def __init__(self, detector: DetectorPass) -> None:
         self._pass = detector
         self._find = detector.search.find.search
-        self._begun = detector.search.begun.search
-        self._first = detector.search.first.search
+        self._partial = detector.search.partial.search
+        self._first_char = detector.search.first_char.search
         self._longest = detector.search.longest
         self._position = 0  # how much has been read
         self._held = ""  # the character before what is undecided, and what is
@@ -159,13 +170,18 @@ class DetectorScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._position)
-        if self._at == len(self._held) and self._first(text) is None:
+        if self._at == len(self._held) and self._first_char(text) is None:
             return self._skip(text)
         if not self._pass.may_block:
             return self._read(text, final)
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        waiting, rule = len(self._held) - self._at, self._pass.rule
+        return Waits(waiting, rule) if waiting and rule.holds else None
 
     def _skip(self, text: str) -> Progress:
         """Nothing is undecided, and no candidate begins in the text."""
@@ -182,10 +198,10 @@ class DetectorScan:
         rule, found = self._pass.rule, []
         limit = len(held) if final else self._limit(held, at)
         while (match := self._find(held, at)) is not None and match.start() < limit:
-            said = self._pass.judge(match)
-            if said.spans and self._counts():
-                found += [Finding(base + start, base + end, rule) for start, end in said.spans]
-            at = next_start(match, said)
+            validation = self._pass.validate(match)
+            if validation.spans and self._counts():
+                found += [Finding(base + start, base + end, rule) for start, end in validation.spans]
+            at = next_start(match, validation)
             if at > limit:
                 limit = self._limit(held, at)
         at = max(at, limit)
@@ -202,8 +218,8 @@ class DetectorScan:
 
     def _limit(self, held: str, at: int) -> int:
         """Where the earliest candidate begins that may still become one, or another one."""
-        begun = self._begun(held, max(at, len(held) - self._longest))
-        return len(held) if begun is None else begun.start()
+        partial = self._partial(held, max(at, len(held) - self._longest))
+        return len(held) if partial is None else partial.start()
 
     def _stop(self, before: object, text: str, finding: Finding) -> Progress:
         """A block. How much had to be read to know must not depend on how the text was cut: so it is read again."""
@@ -231,9 +247,9 @@ class DetectorScan:
         if self.verdict is not None or len(held) > MOST_OPEN:
             return None
         if at:
-            held = self._pass.search.same_before(held[0]) + self._pass.alike(held[1:])
+            held = self._pass.search.canonical_before(held[0]) + self._pass.canonical(held[1:])
         else:
-            held = self._pass.alike(held)
+            held = self._pass.canonical(held)
         return held, at, self._count
 
     def restore_key(self, key: Hashable, position: int) -> int:
@@ -244,8 +260,8 @@ class DetectorScan:
         return position - (len(self._held) - self._at) if self._pass.rule.holds else position
 
 
-def next_start(match: re.Match[str], said: Judgement) -> int:
+def next_start(match: re.Match[str], validation: Validation) -> int:
     """Where reading goes on behind a candidate."""
-    if said.spans:
-        return max(said.spans[-1][1], match.start() + 1)
-    return match.end() if said.past else match.start() + 1
+    if validation.spans:
+        return max(validation.spans[-1][1], match.start() + 1)
+    return match.end() if validation.skip else match.start() + 1

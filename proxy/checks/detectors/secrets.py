@@ -14,8 +14,8 @@ from functools import lru_cache
 from math import log2
 from zlib import crc32
 
-from proxy.checks.detectors.detector import Detector, Judge, Judgement, Options, Plan, dropped, found
-from proxy.checks.detectors.formats import FORMATS, LOOSE
+from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, Validator, dropped, found
+from proxy.checks.detectors.formats import AMBIGUOUS, FORMATS
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _OTHERS = {
@@ -25,7 +25,7 @@ _OTHERS = {
     "named_value": "what stands behind a name such as `api_key =` and looks random",
 }
 KINDS = {one.name: f"{one.provider}" for one in FORMATS} | _OTHERS
-ALIKE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook", "paypal"))
+UNIQUE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook", "paypal"))
 """Formats that nothing else has, whatever their characters look like."""
 
 WORDY = frozenset(("sk_key",))
@@ -122,24 +122,24 @@ def github_sum(token: str) -> bool:
     return digits == given
 
 
-def _format_judgement(kind: str, text: str, span: tuple[int, int]) -> Judgement:
+def _validate_format(kind: str, text: str, span: tuple[int, int]) -> Validation:
     summed = kind in ("github", "github_app") and github_sum(text)
-    if kind in ALIKE or summed:
+    if kind in UNIQUE or summed:
         return found(*span, kind)
     if is_placeholder(text):
-        return dropped("what documents write in the place of a secret", past=True)
+        return dropped("what documents write in the place of a secret", skip=True)
     if (kind in WORDY and not looks_random(text[3:])) or not _may_be_random(text):
-        return dropped("words, nothing that chance has made", past=True)
+        return dropped("words, nothing that chance has made", skip=True)
     return found(*span, kind)
 
 
-def _named_judgement(match: re.Match[str], kinds: frozenset[str]) -> Judgement:
+def _validate_named(match: re.Match[str], kinds: frozenset[str]) -> Validation:
     value, name = match["value"].rstrip(".:!?*_"), match["name"].lower()
     start = match.start("value")
     span = start, start + len(value)
     kind = format_of(value, kinds)
-    if kind and kind not in LOOSE:
-        return _format_judgement(kind, value, span)
+    if kind and kind not in AMBIGUOUS:
+        return _validate_format(kind, value, span)
     if is_placeholder(value):
         return dropped("what documents write in the place of a secret")
     if _PATH.match(value) or "://" in value:
@@ -160,27 +160,27 @@ def _is_sign(char: str) -> bool:
     return not char.isalnum() and char not in "_-"
 
 
-def _url_judgement(match: re.Match[str]) -> Judgement:
+def _validate_url(match: re.Match[str]) -> Validation:
     password = match["url_password"]
     if is_placeholder(password) or password == match["user"] or password.startswith(("$", "{", "[", "%")):
-        return dropped("what documents write in the place of a password", past=True)
+        return dropped("what documents write in the place of a password", skip=True)
     return found(*match.span("url_password"), "url_password")
 
 
-def _judge(kinds: frozenset[str]) -> Judge:
-    def judge(match: re.Match[str]) -> Judgement:
+def _validate(kinds: frozenset[str]) -> Validator:
+    def validate(match: re.Match[str]) -> Validation:
         kind = match.lastgroup or ""
         if kind == "value":
-            return _named_judgement(match, kinds)
+            return _validate_named(match, kinds)
         if kind == "url_password":
-            return _url_judgement(match)
+            return _validate_url(match)
         if kind == "private_key":
             return found(*match.span(), kind)
         if kind == "jwt":
             return found(*match.span(), kind)
-        return _format_judgement(format_of(match[0], kinds), match[0], match.span())
+        return _validate_format(format_of(match[0], kinds), match[0], match.span())
 
-    return judge
+    return validate
 
 
 _LITERAL_FIRST = re.compile(r"([A-Za-z0-9])(?![{?*+|])")
@@ -190,7 +190,7 @@ def _by_first(names: Iterable[str]) -> str:
     """The formats' patterns, those that begin with the same character together, so that few are tried at a place."""
     groups: dict[str, list[str]] = defaultdict(list)
     for one in FORMATS:
-        if one.name in names and one.name not in LOOSE:
+        if one.name in names and one.name not in AMBIGUOUS:
             first = _LITERAL_FIRST.match(one.pattern)
             groups[first[1] if first else ""].append(one.pattern[1:] if first else one.pattern)
     branches = [f"{first}(?:{'|'.join(group)})" for first, group in groups.items()]
@@ -208,13 +208,13 @@ def format_of(value: str, kinds: frozenset[str]) -> str:
     return (match.lastgroup or "") if match else ""
 
 
-def _plan(options: Options) -> Plan:
+def _recogniser(options: Options) -> Recogniser:
     kinds = options.kinds
     more = {"jwt": _JWT, "private_key": _PRIVATE_KEY, "url_password": _URL, "named_value": _NAMED}
     parts = [pattern for kind, pattern in more.items() if kind in kinds]
-    if any(one.name in kinds and one.name not in LOOSE for one in FORMATS):
+    if any(one.name in kinds and one.name not in AMBIGUOUS for one in FORMATS):
         parts.insert(1 if "jwt" in kinds else 0, _by_first(kinds))
-    return Plan("|".join(parts), _judge(kinds))
+    return Recogniser("|".join(parts), _validate(kinds))
 
 
 _HITS = (
@@ -240,7 +240,7 @@ _MISSES = (
 SECRETS = Detector(
     "secrets",
     "keys and passwords: formats of more than 150 providers, private keys, JWTs, connection strings, named values",
-    _plan,
+    _recogniser,
     (
         *_HITS,
         "eyJ" + "hbGciOiJIUzI1NiJ9.eyJ" + "zdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
@@ -261,8 +261,8 @@ SECRETS = Detector(
 )
 
 
-def _keys(_: Options) -> Plan:
-    return _plan(Options(frozenset(one.name for one in FORMATS)))
+def _keys(_: Options) -> Recogniser:
+    return _recogniser(Options(frozenset(one.name for one in FORMATS)))
 
 
 API_KEY = Detector("api_key", "keys with a known form; `secrets` finds more", _keys, _HITS, _MISSES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -22,9 +23,10 @@ from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
-from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
-from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
+from proxy.server.exchange.record import GAPS, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
@@ -36,12 +38,13 @@ from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     keep_or_abort,
+    plain_query,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -76,6 +79,7 @@ class GuardedHandler:
         self.watchdog = watchdog
         self.observers = observers
         self.models = models
+        self.turns = Turns()
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
         self.where = shown_url(config.upstream)
 
@@ -120,7 +124,7 @@ class GuardedExchange:
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision, context.id)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
@@ -150,6 +154,7 @@ class GuardedExchange:
 
     def _close(self) -> None:
         self.timeouts.close()
+        self.exchange.last_read = self.timeouts.last_received
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._record_outcome()
@@ -168,6 +173,9 @@ class GuardedExchange:
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
+        if self._plan.looks_for_system_text:
+            own = self._policies.system_prompt(request.model)
+            self._plan = self._plan.about(system_text(request.texts, own))
         self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
@@ -263,6 +271,7 @@ class GuardedExchange:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
+        self.exchange.upstream_status = response.status
         return response
 
     # The response
@@ -278,37 +287,57 @@ class GuardedExchange:
     async def _forward(self, response: UpstreamResponse, answer: Answer) -> bytes:
         """Forward events until the answer is complete; returns the bytes that end it. `_on_data` does the work of each
         read. Here is what has to be awaited."""
+        error: UpstreamError | None = None
         try:
-            while True:
-                unsent = await response.pump(self._on_data)
-                if unsent is None:
-                    end = answer.finish()
-                    self._record_timing(answer, perf_counter())
-                    return end
+            while (unsent := await response.pump(self._on_data)) is not None:
+                unsent = await self._work_off(answer, unsent)
                 if answer.done:
                     return unsent
-                await self._send(unsent)
-                self.timeouts.last_received = self._context.last_sent
-        except TRANSPORT_ERRORS as error:
-            return answer.finish(to_upstream_error(error, after_head=True))
+                if unsent:
+                    await self._send(unsent)
+                    self._client_has_read()
+        except TRANSPORT_ERRORS as problem:
+            error = to_upstream_error(problem, after_head=True)
         except asyncio.CancelledError:
             self.timeouts.resume()  # the model has ended its answer, and the model server does not end its response
             self._abort_upstream()
-            return answer.finish()
+        end = await self._work_off(answer, answer.take_end(error))
+        self._record_timing(answer, perf_counter())
+        return end
+
+    async def _work_off(self, answer: Answer, unsent: bytes) -> bytes:
+        """Do what is left to do of what the answer has taken; meanwhile the model server is not read any further.
+        Returns bytes that have still to be sent."""
+        turns = self._handler.turns
+        while answer.work is not None:
+            if unsent:
+                await self._send(unsent)
+            await turns.wait()
+            out = [answer.step()]
+            while answer.work is not None and not turns.over:
+                out.append(answer.step())
+            unsent = b"".join(out)
+            self.timeouts.last_received = now = perf_counter()
+            self._record_timing(answer, now)
+        return unsent
 
     def _is_finished(self) -> bool:
-        return self._answer is not None and self._answer.finished
+        return self._answer is not None and self._answer.work is None and self._answer.finished
 
     def _on_data(self, data: bytes) -> bytes | None:
-        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited."""
+        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited, and
+        what there is so far when judging takes longer than others should wait."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.timeouts.last_received = now = perf_counter()
-        out = answer.feed(data)
+        timeouts, now = self.timeouts, perf_counter()
+        if exchange.upstream_text:
+            exchange.gaps[bisect_left(GAPS, now - timeouts.last_received)] += 1
+        timeouts.last_received = now
+        out = answer.take(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
             self._record_timing(answer, now)
-        if answer.done:
+        if answer.done or answer.work is not None:
             return out
         if out:
             if not self._context.started:
@@ -316,9 +345,17 @@ class GuardedExchange:
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))
+            exchange.output_seconds += self._context.last_sent - now
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
-            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+            return answer.take_end(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
+
+    def _client_has_read(self) -> None:
+        """A client that had not read has. Nothing was read from the model server meanwhile, so it was not silent."""
+        timeouts, now = self.timeouts, self._context.last_sent
+        if self.exchange.upstream_text:
+            self.exchange.client_seconds += now - timeouts.last_received
+        timeouts.last_received = now
 
     def _record_timing(self, answer: Answer, now: float) -> None:
         """Record what does not happen at each read: first bytes, first text, and how much text is held."""
@@ -328,7 +365,7 @@ class GuardedExchange:
             self.timeouts.first_byte_received()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        exchange.record_held(answer.guard.held, now)
+        exchange.record_held(answer.guard, now)
 
     def _record_sent(self, size: int) -> None:
         exchange = self.exchange
@@ -366,7 +403,7 @@ class GuardedExchange:
             raise to_upstream_error(error, after_head=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
-        out = answer.whole(body)
+        out = await self._work_off(answer, answer.take_whole(body))
         if self.exchange.stream:
             await self._send(out, last=True)
 
@@ -414,7 +451,8 @@ class GuardedExchange:
         if not self._context.started:
             await self._reply_error(error, getattr(error, "headers", None))
         elif not self._context.ended:
-            out = b"" if self._answer is None else self._answer.finish(error)
+            answer = self._answer
+            out = b"" if answer is None else await self._work_off(answer, answer.take_end(error))
             await self._context.end(out)
 
     async def _interrupted(self, reason: Interrupt | None) -> None:

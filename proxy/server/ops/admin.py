@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,6 +23,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.upstream.client import shown_url
 
+OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -77,7 +79,7 @@ class Admin:
     async def _metrics(self, request: Request) -> Response:
         """In a thread: a scrape takes milliseconds, and streams must not wait for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = await asyncio.to_thread(encode, self._registry)
+        body = await asyncio.to_thread(expose, self._registry, encode)
         return Response(body, headers={"content-type": content_type})
 
     async def _liveness(self, _: Request) -> Response:
@@ -85,11 +87,11 @@ class Admin:
         return PlainTextResponse("ok\n")
 
     async def _readiness(self, _: Request) -> Response:
-        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down. Clients then get
-        a quick, clear 502."""
+        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down, unless the
+        setting ready_needs_upstream says otherwise. Clients then get a quick, clear 502."""
         if self._ready():
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("stopping\n", 503)
+        return PlainTextResponse("not ready: stopping, or the model server does not answer\n", 503)
 
     async def _status(self, _: Request) -> Response:
         status: dict[str, Any] = {
@@ -111,6 +113,28 @@ class Admin:
         good = all([await store.reload() for store in stores])
         outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}
         return JSONResponse(outcome, 200 if good else 422)
+
+
+class _OneMetric:
+    """A registry of one metric, as far as an encoder looks at it."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric."""
+        return [self._metric]
+
+
+def expose(registry: CollectorRegistry, encode: Callable[[Any], bytes]) -> bytes:
+    """All metrics as text. Metric by metric, and the event loop has its turn in between: a thread that computes gives
+    up the interpreter only every 5 ms."""
+    out: list[bytes] = []
+    for metric in registry.collect():
+        out.append(encode(_OneMetric(metric)).removesuffix(OPENMETRICS_END))
+        time.sleep(0)
+    ends = encode(CollectorRegistry()) == OPENMETRICS_END
+    return b"".join(out) + (OPENMETRICS_END if ends else b"")
 
 
 def _name(store: PolicyStore) -> str:

@@ -1,12 +1,14 @@
 """The log of what rules found: a line for each exchange in which one found something, without any text of the exchange.
 
-If a check failed, one more line names the place of the failure, not the exception's message: that may hold text.
+A client of another machine is named by its address. If a check failed, one more line names the place of the failure,
+not the exception's message: that may hold text.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from ipaddress import ip_address
 
 from proxy.core.failures import CheckFailed
 from proxy.core.types import Rule
@@ -25,7 +27,7 @@ class DecisionLog:
 
     def end(self, exchange: Exchange) -> None:
         """Log the rules that found something, where and how often, and the checks that failed."""
-        if exchange.found:
+        if exchange.findings:
             log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
         errors = [error for error in exchange.check_errors if not isinstance(error, CheckFailed)]  # see plugin_log
         if errors:
@@ -35,13 +37,22 @@ class DecisionLog:
 
 
 def _fields(exchange: Exchange) -> dict[str, str]:
-    return {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+    return _client(exchange.client) | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+
+
+def _client(address: str) -> dict[str, str]:
+    """The client, unless it is this machine. What is no address, as a reverse proxy's `unknown`, is left out."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return {}
+    return {} if parsed.is_loopback else {"client": str(parsed)}
 
 
 def _rules(exchange: Exchange) -> Counter[str]:
     """Counts by direction and rule. A prompt may have 100,000 matches, so names are made once for each rule."""
     counts: Counter[str] = Counter()
-    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.found).items():
+    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.findings).items():
         counts[_describe(direction, rule)] += times
     return counts
 

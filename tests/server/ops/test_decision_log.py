@@ -24,10 +24,23 @@ def test_a_line_names_the_rules_of_an_exchange(caplog: pytest.LogCaptureFixture)
     """Each rule once for a direction, with how often; one that only watches says what it would have done."""
     exchange = Exchange("/v1/chat/completions", id="c0ffee", outcome=Outcome.BLOCKED)
     for _ in range(2):
-        exchange.note("output", Finding(0, 1, Rule("house", "mail", Action.REWRITE)))
-    exchange.note("input", Finding(0, 1, Rule("shadow:next", "bob", Action.BLOCK, enforced=False)))
+        exchange.add_finding("output", Finding(0, 1, Rule("house", "mail", Action.REWRITE)))
+    exchange.add_finding("input", Finding(0, 1, Rule("shadow:next", "bob", Action.BLOCK, enforced=False)))
     rules = "output house/mail rewrite (2 times), input shadow:next/bob (would block)"
     assert told(exchange, caplog) == [f"request c0ffee endpoint=/v1/chat/completions outcome=blocked rules={rules}"]
+
+
+@pytest.mark.parametrize(
+    ("client", "named"),
+    [("192.0.2.7", " client=192.0.2.7"), ("2001:DB8::1", " client=2001:db8::1")]
+    + [(nobody, "") for nobody in ("127.0.0.1", "::1", "", "unknown", "192.0.2.7 outcome=allowed")],
+)
+def test_a_client_of_another_machine_is_named(client: str, named: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By its address. This machine is not named, and neither is what is no address."""
+    exchange = Exchange("/v1/chat/completions", id="c0ffee", client=client)
+    exchange.add_finding("input", Finding(0, 1, Rule("house", "mail", Action.FLAG)))
+    rest = "endpoint=/v1/chat/completions outcome=allowed rules=input house/mail flag"
+    assert told(exchange, caplog) == [f"request c0ffee{named} {rest}"]
 
 
 def test_nothing_found_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -39,7 +52,7 @@ def test_a_line_stays_short(caplog: pytest.LogCaptureFixture) -> None:
     """However many rules find something, so many are named."""
     exchange = Exchange("/v1/chat/completions")
     for number in range(MAX_RULES + 5):
-        exchange.note("input", Finding(0, 1, Rule("house", f"r{number}", Action.FLAG)))
+        exchange.add_finding("input", Finding(0, 1, Rule("house", f"r{number}", Action.FLAG)))
     (line,) = told(exchange, caplog)
     assert line.endswith("house/r19 flag, and 5 more")
 

@@ -1,4 +1,4 @@
-"""Numbers that states give to people, and dates of birth."""
+"""Numbers that states give to people, by the check digits of the package python-stdnum."""
 
 from __future__ import annotations
 
@@ -37,40 +37,7 @@ from stdnum.se import personnummer
 from stdnum.tr import tckimlik
 from stdnum.za import idnr as za_id
 
-from proxy.checks.detectors.detector import Detector, Judgement, Options, Plan, dropped, fixed, found
-
-_SSN = r"(?<![\w.+-])(?P<number>\d{3}[- \u2011]\d{2}[- \u2011]\d{4})(?P<rest>\.\d|[\w-])?"
-
-
-def _ssn(match: re.Match[str]) -> Judgement:
-    """A US social security number that can have been given out (SSA, POMS RM 10201.035), or an ITIN's form."""
-    if match["rest"]:
-        return dropped("part of a longer number", past=True)
-    number = match["number"]
-    area, group, serial = number[:3], number[4:6], number[7:]
-    if number[3] != number[6]:
-        return dropped("two kinds of separators")
-    if area in ("000", "666") or area >= "900" or group == "00" or serial == "0000":
-        return dropped("no such number is given out")
-    return found(*match.span("number"))
-
-
-US_SSN = Detector(
-    "us_ssn",
-    "US social security numbers",
-    fixed(_SSN, _ssn),
-    ("my number is 078-05-1120.", "SSN:219-09-9999", "it is 219 09 9999"),
-    (
-        "000-12-3456",
-        "666-12-3456",
-        "900-12-3456",
-        "123-00-4567",
-        "123-45-0000",
-        "1078-05-1120",
-        "078-05-11201",
-        "123-45 6789",
-    ),
-)
+from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, dropped, found
 
 
 class _National(NamedTuple):
@@ -145,30 +112,30 @@ def _national_pattern(kinds: frozenset[str]) -> str:
     return rf"(?<![\w.+/-])(?:{'|'.join(named + plain)})"
 
 
-def _national(match: re.Match[str]) -> Judgement:
+def _national(match: re.Match[str]) -> Validation:
     name = match.lastgroup or ""
     text = match[name]
-    valid = next((kind for kind in (name, *_alike(name, text)) if NATIONAL[kind].valid(text)), "")
+    valid = next((kind for kind in (name, *_of_same_form(name, text)) if NATIONAL[kind].valid(text)), "")
     if not valid:
         return dropped(f"a wrong check digit for {NATIONAL[name].about}")
     return found(*match.span(name), valid)
 
 
-def _alike(name: str, text: str) -> Iterator[str]:
+def _of_same_form(name: str, text: str) -> Iterator[str]:
     """Other kinds of numbers that are written in the same way, and need no word before them."""
     for kind, one in NATIONAL.items():
         if kind != name and not one.words and re.fullmatch(one.pattern, text):
             yield kind
 
 
-def _national_plan(options: Options) -> Plan:
-    return Plan(_national_pattern(options.kinds), _national)
+def _national_recogniser(options: Options) -> Recogniser:
+    return Recogniser(_national_pattern(options.kinds), _national)
 
 
 NATIONAL_ID = Detector(
     "national_id",
     "numbers that more than thirty states give to people, with right check digits",
-    _national_plan,
+    _national_recogniser,
     (
         "CPF 111.444.777-35",
         "756.9217.0769.85",
@@ -181,42 +148,4 @@ NATIONAL_ID = Detector(
     ),
     ("111.444.777-36", "44051401458", "12345678A", "131052-3080", "BSN 111222334"),
     {name: one.about for name, one in NATIONAL.items()},
-)
-
-EARLIEST = 1910
-_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
-_DATE = (
-    rf"(?:\d{{4}}[-./]\d{{1,2}}[-./]\d{{1,2}}|\d{{1,2}}[-./ ]\d{{1,2}}[-./ ]\d{{2,4}}|"
-    rf"\d{{1,2}}(?:st|nd|rd|th|\.)?(?: of)? {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}})"
-)
-_BORN = (
-    r"(?<![\w])(?i:date of birth|birth ?date|birthday|d\.?o\.?b\.?|born(?: on)?|geburtsdatum|geboren(?: am)?|"
-    r"date de naissance|né(?:e)? le|fecha de nacimiento|data di nascita|data de nascimento|geboortedatum)"
-    rf"(?: is| was|:| =)?[\"':]{{0,3}}\s{{0,3}}[\"'(]?(?P<date>{_DATE})(?![\w])"
-)
-
-
-def _born(match: re.Match[str]) -> Judgement:
-    numbers = [int(part) for part in re.findall(r"\d+", match["date"])]
-    if any(number > 31 and not 1880 <= number <= 2100 and number > 99 for number in numbers):
-        return dropped("no date")
-    if any(1000 <= number < EARLIEST for number in numbers):
-        return dropped("nobody alive was born then")
-    months = [number for number in numbers if number <= 12]
-    worded = any(map(str.isalpha, match["date"]))
-    return found(*match.span("date")) if months or worded else dropped("no date")
-
-
-DATE_OF_BIRTH = Detector(
-    "date_of_birth",
-    "dates behind words such as `born on` or `date of birth`",
-    fixed(_BORN, _born),
-    ("date of birth: 1984-07-21", "She was born on 21 July 1984.", "DOB 07/21/1984", "geboren am 21.07.1984"),
-    (
-        "released on 1984-07-21",
-        "born in Paris",
-        "the date of birth is unknown",
-        "born on 99-99-9999",
-        "born on December 5, 1901",
-    ),
 )

@@ -1,14 +1,13 @@
-"""Payment card numbers and bank accounts."""
+"""Payment card numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from stdnum import iban as stdnum_iban
 from stdnum import luhn
 
-from proxy.checks.detectors.detector import Detector, Judgement, dropped, fixed, found
+from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 
 _SPACES = " \u00a0\u202f"
 _SEPARATORS = _SPACES + "\u2010\u2011-"
@@ -58,11 +57,11 @@ _CARD = (
 )
 
 
-def _card(match: re.Match[str]) -> Judgement:
+def _card(match: re.Match[str]) -> Validation:
     if match["uuid"]:
-        return dropped("a UUID", past=True)
+        return dropped("a UUID", skip=True)
     if match["decimal"]:
-        return dropped("the decimals of a number", past=True)
+        return dropped("the decimals of a number", skip=True)
     number = match["number"]
     start = match.start("number")
     for end in _ends(number, match["rest"] is not None):
@@ -103,30 +102,6 @@ def _why_no_card(number: str, rest: str | None) -> str:
     return "a wrong check digit" if not luhn.is_valid(digits) else "its groups of digits are not those of a card"
 
 
-_NATIONS = (
-    "AD AE AL AT AZ BA BE BG BH BI BR BY CH CR CY CZ DE DJ DK DO EE EG ES FI FK FO FR GB GE GI GL GR GT HR HU IE IL IQ "
-    "IS IT JO KW KZ LB LC LI LT LU LV LY MC MD ME MK MN MR MT MU NI NL NO OM PK PL PS PT QA RO RS RU SA SC SD SE SI SK "
-    "SM SO ST SV TL TN TR UA VA VG XK YE"
-)
-_COUNTRIES = "|".join(_NATIONS.split())
-_GAPS = " \u00a0-"
-_IBAN = rf"(?<![\w])(?P<iban>(?:{_COUNTRIES})\d{{2}}(?:[{_GAPS}]?[A-Za-z0-9]){{11,30}})(?![\w])"
-
-
-def _is_iban(text: str) -> bool:
-    compact = "".join(c for c in text if c not in _GAPS)
-    in_one_case = compact.isupper() or text == compact.lower()
-    return in_one_case and stdnum_iban.is_valid(compact, check_country=False)
-
-
-def _iban(match: re.Match[str]) -> Judgement:
-    text = match["iban"]
-    for end in (len(text), *(i for i in range(len(text) - 1, 14, -1) if text[i] in _GAPS)):
-        if _is_iban(text[:end]):
-            return found(match.start(), match.start() + end)
-    return dropped("wrong check digits, or no country has such an IBAN")
-
-
 CREDIT_CARD = Detector(
     "credit_card",
     "payment card numbers of a known issuer with a right check digit",
@@ -146,12 +121,4 @@ CREDIT_CARD = Detector(
         "2024-05-06 17 20 45 1234",
         "1700000000000000",
     ),
-)
-
-IBAN = Detector(
-    "iban",
-    "bank account numbers (IBAN) with right check digits",
-    fixed(_IBAN, _iban),
-    ("DE89 3704 0044 0532 0130 00", "to GB82WEST12345698765432, please", "NO93 8601 1117 947"),
-    ("DE89 3704 0044 0532 0130 01", "DE89", "AB12 CDEF 3456"),
 )
