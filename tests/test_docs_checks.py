@@ -17,7 +17,7 @@ from proxy.core.failures import Reason
 from proxy.testing import made, spans
 from tests import plain_http
 from tests.proxy_process import ProxyProcess
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until_elsewhere
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/checks.md").read_text("utf-8")
@@ -77,7 +77,8 @@ def test_ten_minutes_from_nothing_to_a_blocked_stream(tmp_path: Path) -> None:
     assert "loud: words in capitals" in said("safety-proxy checks")
     assert "blocked by loud/loud.found" in said("explain")
     with author.serve(serve) as proxy:
-        assert re.search(r"plug-ins  loud 0\.1\.0 \(check, file .*safety_proxy_loud\.py\)", proxy.log_text())
+        banner = re.compile(r"plug-ins  loud 0\.1\.0 \(check, file .*safety_proxy_loud\.py\)")
+        until_elsewhere(lambda: banner.search(proxy.log_text()))
         asked, status = (line for line in after if line.startswith("curl"))
         stream = author.type(asked.replace("http://127.0.0.1:11435", proxy.url))
         assert "content_filter" in stream
