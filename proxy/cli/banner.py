@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TextIO
 
 from proxy import __version__
+from proxy.checks.registry import Entry
 from proxy.startup.discovery import Backend
 from proxy.values import Address
 
@@ -30,6 +31,7 @@ def lines(
     loaded: Loaded,
     shadow: Loaded | None = None,
     scheme: str = "http",
+    plugins: Sequence[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """Label and text of each line; a line without a label continues the one before."""
     base = f"{dialled(listen, scheme)}/v1"
@@ -48,7 +50,14 @@ def lines(
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
         yield "shadow", f"{_names(shadow) or 'none'}: counted and logged, changes nothing"
+    for number, told in enumerate(plugins):
+        yield "" if number else "plug-ins", told
     yield "try", curl(base, backend, listen)
+
+
+def plugin(entry: Entry) -> str:
+    """A plug-in's kind, its version, and where it came from."""
+    return f"{entry.kind.name} {entry.version or '(no version)'} ({entry.what}, {entry.origin})"
 
 
 def _admin(address: Address | None, scheme: str) -> str:

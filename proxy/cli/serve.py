@@ -25,6 +25,7 @@ from proxy.server.ops.decision_log import DecisionLog
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
+from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 from proxy.values import Address
 
@@ -44,12 +45,16 @@ def serve(args: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, stack: ExitStack) -> None:
     key, empty = settings.hash_key, settings.allow_empty
+    registry = find_registry(settings)
     is_default = settings.policies == SHIPPED
-    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty)
-    shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
+    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty, registry=registry)
+    shadow = None
+    if settings.shadow:
+        shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
     backend = await _backend(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
-        store = await load(policy_folder(settings, is_demo=backend.is_demo), hash_key=key, allow_empty=empty)
+        folder = policy_folder(settings, is_demo=backend.is_demo)
+        store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -57,7 +62,9 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
             log.warning("admin: %s", banner.open_admin(admin))
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
-        banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching, scheme))
+        plugins = [banner.plugin(entry) for entry in registry.plugins]
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins)
+        banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
     await run_server(config, store, shadow, observers=[DecisionLog()], ready=ready)

@@ -57,6 +57,7 @@ def waits_of(scan: object) -> Waits | None:
     return scan.waits() if isinstance(scan, Waiting) else None
 
 
+@runtime_checkable
 class Scan(Protocol):
     """A check at work on one channel of one exchange."""
 

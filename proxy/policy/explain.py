@@ -11,7 +11,9 @@ from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
 from proxy.checks.system_prompt import SystemPromptPass, phrases_of
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
+from proxy.core.guard import CHECK_FAILED
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.policy.examples import matcher_of, run_check
 from proxy.policy.plan import Plan, Policy, SearchRule, rule_of
@@ -36,12 +38,14 @@ class View(NamedTuple):
     """What one rule sees: spans of the text, or None where its policy does not apply.
 
     detector: which one it uses, if any. dropped: the detector's candidates that do not count
+    failed: what a check of a plug-in did wrong with the text
     """
 
     rule: Rule
     spans: tuple[tuple[int, int], ...] | None
     detector: str = ""
     dropped: tuple[Dropped, ...] = ()
+    failed: str = ""
 
 
 class Outcome(NamedTuple):
@@ -80,14 +84,20 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
             if not applies:
                 yield View(rule, None, name)
                 continue
-            not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
-            yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            try:
+                not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
+                yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            except CheckFailed as error:
+                yield View(rule, (), name, failed=error.detail)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     """What the set as a whole does."""
     gate = Gate(plan_for(policies, sample).checks(sample.kind))
-    out = gate.feed(sample.text) + gate.feed("", final=True)
+    try:
+        out = gate.feed(sample.text) + gate.feed("", final=True)
+    except CheckFailed:
+        return Outcome("", CHECK_FAILED, ())
     blocked = gate.blocked.rule if gate.blocked else None
     return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
 

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from ipaddress import ip_address
 
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
 
@@ -28,10 +29,11 @@ class DecisionLog:
         """Log the rules that found something, where and how often, and the checks that failed."""
         if exchange.findings:
             log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
-        if exchange.check_errors:
-            failed = Counter(map(_location, exchange.check_errors))
+        errors = [error for error in exchange.check_errors if not isinstance(error, CheckFailed)]  # see plugin_log
+        if errors:
+            failed = Counter(map(_location, errors))
             log.error("request %s: a check failed", exchange.id, extra=_fields(exchange) | {"failed": _join(failed)})
-            log.debug("request %s: its first failure", exchange.id, exc_info=exchange.check_errors[0])
+            log.debug("request %s: its first failure", exchange.id, exc_info=errors[0])
 
 
 def _fields(exchange: Exchange) -> dict[str, str]:
