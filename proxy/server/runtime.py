@@ -30,6 +30,7 @@ from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
@@ -55,6 +56,7 @@ class Runtime:
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
         *,
+        drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
     ) -> None:
@@ -62,7 +64,7 @@ class Runtime:
         self.store = store
         self.shadow = shadow
         self.stopping = False
-        self.metrics = Metrics(registry or process_registry())
+        self.metrics = Metrics(registry or process_registry(), drops=drops)
         upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)
