@@ -27,6 +27,7 @@ from proxy.server.runtime import Runtime
 from proxy.settings import Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
@@ -96,13 +97,14 @@ class SharedRuntime:
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
+        registry = await asyncio.to_thread(find_registry, settings)
         url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
         folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
-        store = await load(folder, hash_key=key, allow_empty=empty)
+        store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
         shadow = None
         if settings.shadow:
-            shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True)
+            shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
         stores = [one for one in (store, shadow) if one is not None]
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")

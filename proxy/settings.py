@@ -70,6 +70,18 @@ class Settings:
     shadow: Path | None = _setting(
         None, values.folder, "DIR", "policies that are tried on the same traffic and change nothing"
     )
+    plugins: Path | None = _setting(
+        None,
+        values.folder,
+        "DIR",
+        "a directory of .py files with checks of your own; they are code, and run with the proxy's rights",
+    )
+    plugin_budget: float = _setting(
+        "50ms",
+        values.seconds,
+        "TIME",
+        "processor time of a plug-in's check for 8192 characters; after more it is stopped for that request; 0: any",
+    )
     hash_key: str | None = _setting(
         None,
         values.text,

@@ -25,6 +25,7 @@ from proxy.server.ops.drops import Drops
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
+from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 from proxy.values import Address
 
@@ -45,12 +46,16 @@ def serve(args: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     key, empty = settings.hash_key, settings.allow_empty
+    registry = find_registry(settings)
     is_default = settings.policies == SHIPPED
-    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty)
-    shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
+    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty, registry=registry)
+    shadow = None
+    if settings.shadow:
+        shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
     backend = await _backend(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
-        store = await load(policy_folder(settings, is_demo=backend.is_demo), hash_key=key, allow_empty=empty)
+        folder = policy_folder(settings, is_demo=backend.is_demo)
+        store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -58,9 +63,10 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
             log.warning("admin: %s", banner.open_admin(admin))
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
+        plugins = [banner.plugin(entry) for entry in registry.plugins]
         recording = banner.recording(settings.record_text, settings.decision_log)
-        lines = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, recording)
-        banner.write(sys.stdout, lines)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording)
+        banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))

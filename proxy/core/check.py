@@ -57,6 +57,7 @@ def waits_of(scan: object) -> Waits | None:
     return None if tell is None else tell()
 
 
+@runtime_checkable
 class Scan(Protocol):
     """A check at work on one channel of one exchange."""
 

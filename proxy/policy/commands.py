@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
@@ -29,8 +30,18 @@ PROGRESS_TIME = 2.0  # seconds between two lines that say how far a load is
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
+Find = Callable[[argparse.Namespace], Registry]
+"""Finds the kinds of checks that rules can name, for a parsed command line."""
+
+
+def no_plugins(args: argparse.Namespace) -> Registry:
+    """The kinds that come with the proxy."""
+    return BUILT_IN_ONLY
+
+
+def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plugins) -> None:
     """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
+    known = set(commands.choices)
     _add(commands, check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
     _add(commands, test, "test", "run the examples that the policies carry")
     _add_explain(commands)
@@ -41,12 +52,14 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     replays.add_argument(
         "file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, {"text": ...}, or a record'
     )
+    for name in set(commands.choices) - known:
+        commands.choices[name].set_defaults(find=find)
 
 
 def check(args: argparse.Namespace) -> int:
     """`check DIR`: every problem with file, line and column, or what was loaded."""
     try:
-        policies = _load(args.directory)
+        policies = _load(args.directory, args.find(args))
     except PolicyError as error:
         if args.json:
             _print_json({"ok": False, "problems": error.problems})
@@ -70,7 +83,7 @@ def test(args: argparse.Namespace) -> int:
     results: list[ExampleResult] = []
     problems: list[str] = []
     try:
-        compilation = _compilation(args.directory)
+        compilation = _compilation(args.directory, args.find(args))
         results = compilation.results  # filled as far as it gets
         _run(compilation)
     except PolicyError as error:
@@ -87,7 +100,7 @@ def explain(args: argparse.Namespace) -> int:
     text = " ".join(args.text) if args.text else sys.stdin.read().removesuffix("\n")
     sample = Sample(text, args.direction, args.channel, args.model, args.key, args.alignment, args.role, args.system)
     try:
-        policies = _load(args.directory)
+        policies = _load(args.directory, args.find(args))
     except PolicyError as error:
         print(error, file=sys.stderr)
         return 1
@@ -104,8 +117,9 @@ def replay(args: argparse.Namespace) -> int:
     With `--against OTHER_DIR`: the texts that OTHER_DIR would treat differently from DIR.
     """
     try:
-        before = _load(args.directory)
-        after = _load(args.against) if args.against is not None else None
+        registry = args.find(args)
+        before = _load(args.directory, registry)
+        after = _load(args.against, registry) if args.against is not None else None
     except PolicyError as error:
         print(error, file=sys.stderr)
         return 1
@@ -157,6 +171,8 @@ def _add(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of policies")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument("--plugins", metavar="DIR", default=argparse.SUPPRESS, help="the setting plugins")
+    parser.add_argument("--config", metavar="FILE", help="settings file, for the setting plugins")
     parser.set_defaults(run=run)
     return parser
 
@@ -173,14 +189,16 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")
 
 
-def _load(directory: Path) -> PolicySet:
-    return _run(_compilation(directory))
+def _load(directory: Path, registry: Registry) -> PolicySet:
+    return _run(_compilation(directory, registry))
 
 
-def _compilation(directory: Path) -> Compilation:
+def _compilation(directory: Path, registry: Registry) -> Compilation:
     reporter = _ProgressReporter()
     sources = read_directory(directory)
-    reporter.compilation = Compilation(sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter)
+    reporter.compilation = Compilation(
+        sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter, registry=registry
+    )
     return reporter.compilation
 
 
@@ -252,6 +270,7 @@ def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
             "rule": view.rule.name,
             "action": view.rule.action.name.lower(),
             "spans": view.spans,
+            **({"failed": view.failed} if view.failed else {}),
             **(
                 {"detector": view.detector, "dropped": [one._asdict() for one in view.dropped]} if view.detector else {}
             ),
@@ -275,9 +294,10 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     print(f"folded    {quoted(fold_text(sample.text))}")
     seen = list(views(policies, sample))
     width = max((len(view.rule.name) for view in seen), default=0)
-    for rule, spans, detector, dropped in seen:
+    for rule, spans, detector, dropped, failed in seen:
         by = f"  (detector {detector})" if detector else ""
-        print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}{by}")
+        found = f"failed: it {failed}" if failed else _spans(sample.text, spans)
+        print(f"{rule.name:<{width}}  {_action(rule):<10}  {found}{by}")
         for text, reason in dropped:
             print(f"{'':<{width}}  {'':<10}  not {quoted(text)}: {reason}")
     done = outcome(policies, sample)

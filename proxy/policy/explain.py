@@ -11,7 +11,9 @@ from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
 from proxy.checks.system_prompt import SystemPromptPass, phrases_of
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
+from proxy.core.guard import CHECK_FAILED
 from proxy.core.json_checks import json_checks
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.policy.examples import matcher_of, run_check
@@ -39,12 +41,14 @@ class View(NamedTuple):
     """What one rule sees: spans of the text, or None where its policy does not apply.
 
     detector: which one it uses, if any. dropped: the detector's candidates that do not count
+    failed: what a check of a plug-in did wrong with the text
     """
 
     rule: Rule
     spans: tuple[tuple[int, int], ...] | None
     detector: str = ""
     dropped: tuple[Dropped, ...] = ()
+    failed: str = ""
 
 
 class Outcome(NamedTuple):
@@ -83,8 +87,11 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
             if not applies:
                 yield View(rule, None, name)
                 continue
-            not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
-            yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            try:
+                not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
+                yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            except CheckFailed as error:
+                yield View(rule, (), name, failed=error.detail)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
@@ -92,7 +99,10 @@ def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     plan = plan_for(policies, sample)
     checks = partial(plan.checks, sample.kind)
     gate = Gate(json_checks(checks) if sample.escaped else checks())
-    out = gate.feed(sample.text) + gate.feed("", final=True)
+    try:
+        out = gate.feed(sample.text) + gate.feed("", final=True)
+    except CheckFailed:
+        return Outcome("", CHECK_FAILED, ())
     blocked = gate.blocked.rule if gate.blocked else None
     return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
 

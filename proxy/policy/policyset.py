@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
 from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
@@ -146,9 +148,10 @@ class PolicySet:
                     pause()
         for check in self._composed.values():
             for text in ORDINARY:
-                scan = check.open()
-                for char in pausing(text, pause, 1):
-                    scan.feed(char)
+                with suppress(CheckFailed):  # it fails in its rule's examples too, or where a text needs it
+                    scan = check.open()
+                    for char in pausing(text, pause, 1):
+                        scan.feed(char)
 
     @property
     def guards_turns(self) -> bool:
@@ -180,7 +183,8 @@ class PolicySet:
             if not only_markers:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
-            matcher: Check = Matcher(rules, escaped=escaped, others=others)
+            beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
+            matcher: Check = Matcher(rules, escaped=escaped, others=others, beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers] = check
         return check
@@ -190,7 +194,7 @@ def _searches(policy: Policy, escaped: bool, only_markers: bool) -> bool:
     """Whether a policy has anything for the matcher to look for."""
     if policy.markers or only_markers:
         return bool(policy.markers)
-    return bool(policy.compiled or policy.detectors or _stops(policy, escaped))
+    return bool(policy.compiled or policy.detectors or policy.plugins or _stops(policy, escaped))
 
 
 def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:

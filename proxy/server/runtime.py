@@ -32,6 +32,7 @@ from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
+from proxy.server.ops.plugin_log import PluginLog
 from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
@@ -76,7 +77,8 @@ class Runtime:
         )
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
-        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, *observers)
+        self.metrics.plugins_found(store.registry.plugins)
+        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
         admin = Admin(config, store, shadow, self.metrics.registry, self._is_ready, admin_host)
         self.admin: AsgiApplication = admin.app

@@ -15,7 +15,9 @@ import httptools
 import httpx
 from prometheus_client import CollectorRegistry
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
+from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
@@ -47,6 +49,10 @@ class Plan(PhrasePlan):
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
         return ()
+
+    def for_exchange(self, failures: Failures) -> Self:
+        """This plan: no check of it is a plug-in's."""
+        return self
 
 
 @dataclass
@@ -113,6 +119,7 @@ class Store:
     listeners: list[Callable[[Status], None]] = field(default_factory=list)
     directory: Path = Path("policies")
     shadow: bool = False
+    registry: Registry = BUILT_IN_ONLY
 
     async def reload(self) -> bool:
         """Take `next`, or fail if there is none."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Protocol
 
+from proxy.core.failures import Failures
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
@@ -59,6 +60,7 @@ class Exchange:
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
+    plugin_failures: what checks of plug-ins did wrong
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
@@ -98,6 +100,7 @@ class Exchange:
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
+    plugin_failures: Failures = field(default_factory=Failures)
     asked: str = ""
     upstream_status: int = 0
     prompt_tokens: int = 0

@@ -216,7 +216,8 @@ class GuardedExchange:
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
             self._template = self._handler.models.templates.get(model)
-        self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        self._plan = plan.for_exchange(self.exchange.plugin_failures)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
         if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
@@ -250,7 +251,8 @@ class GuardedExchange:
 
     def _plan_for(self, role: str) -> InputPlan:
         assert self._request is not None
-        return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+        plan = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+        return plan.for_exchange(self.exchange.plugin_failures)
 
     def _notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""

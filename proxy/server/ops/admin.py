@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from proxy import __version__
+from proxy.checks.registry import Entry
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
@@ -100,6 +101,7 @@ class Admin:
             "ready": self._ready(),
             "upstream": shown_url(self._config.upstream),
             "policies": _policy_fields(self._store),
+            "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
         if self._shadow is not None:
             status["shadow"] = _policy_fields(self._shadow)
@@ -142,6 +144,10 @@ def _name(store: PolicyStore) -> str:
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _plugin_fields(entry: Entry) -> dict[str, str]:
+    return {"check": entry.kind.name, "version": entry.version, "origin": entry.origin, "named_by": entry.what}
 
 
 def _load_fields(status: Status) -> dict[str, Any]:

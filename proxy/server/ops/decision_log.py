@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
 from proxy.server.ops.drops import DECISIONS, Drops
@@ -120,14 +121,15 @@ class LogSink:
 
     def write(self, record: dict[str, Any], exchange: Exchange) -> None:
         """See Sink."""
-        failed = Counter(map(place_of, exchange.check_errors))
+        errors = [error for error in exchange.check_errors if not isinstance(error, CheckFailed)]  # see plugin_log
+        failed = Counter(map(place_of, errors))
         if self._as_json:
             level = logging.ERROR if failed else logging.INFO
             log.log(level, "request %s: %s", exchange.id, record["outcome"], extra={"exchange": record})
         else:
             self._write_lines(exchange, failed)
         if failed:
-            log.debug("request %s: its first failure", exchange.id, exc_info=exchange.check_errors[0])
+            log.debug("request %s: its first failure", exchange.id, exc_info=errors[0])
 
     def close(self) -> None:
         """See Sink."""

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
 from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reason
+from proxy.checks.registry import Entry
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
@@ -167,6 +168,7 @@ class Metrics:
             "selftest_successful", "1 if the policy's first example was found in the latest self-test.", "policy"
         )
         self._selftest_time = make.gauge("selftest_last_success_timestamp_seconds", "When it was last found.", "policy")
+        self._plugin_info = make.gauge("plugin_info", "1 for each plug-in.", "check", "version", "origin")
         build = make.gauge("build_info", "1; the labels tell what runs.", "version", "python_version")
         build(__version__, platform.python_version()).set(1)
 
@@ -328,6 +330,11 @@ class Metrics:
             self._selftest_time(policy).set(now)
 
     # -- policies
+
+    def plugins_found(self, plugins: Iterable[Entry]) -> None:
+        """Which plug-ins this proxy has; called once."""
+        for entry in plugins:
+            self._plugin_info(entry.kind.name, entry.version, entry.origin).set(1)
 
     def policies_loaded(self, status: Status, names: Iterable[str], places: Iterable[tuple[Rule, str]] = ()) -> None:
         """A load of the policies has succeeded or failed.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from proxy.checks.failures import failed_check, failure_reason
+from proxy.checks.fail_open import FailedOpen
+from proxy.checks.failures import CHECKS, failed_check, failure_reason
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Action
 from proxy.server.exchange.record import Exchange
 from proxy.server.exchange.transcript import Transcript
@@ -40,7 +43,7 @@ def record_of(exchange: Exchange, record_text: str = "none") -> dict[str, Any]:
         "held": _held(exchange),
         "refusal": exchange.refusal or None,
         "upstream": _upstream(exchange),
-        "check_errors": [_check_error(error) for error in exchange.check_errors[:MAX_FINDINGS]],
+        "check_errors": list(islice(_check_errors(exchange), MAX_FINDINGS)),
         "markers": dict(exchange.markers),
         "prompt_cut": exchange.prompt_cut,
         "record_text": record_text,
@@ -118,9 +121,21 @@ def _upstream(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _check_error(error: Exception) -> dict[str, str]:
-    """A failure by its check, its kind and its place, without the exception's message: that may hold text."""
-    return {"check": failed_check(error), "reason": failure_reason(error), "place": place_of(error)}
+def _check_errors(exchange: Exchange) -> Iterator[dict[str, str | None]]:
+    """Failures by check, reason and place, without an exception's message: that may hold text. A policy that fails open
+    lets the place be forgotten."""
+    for error in exchange.check_errors:
+        if not isinstance(error, CheckFailed):
+            yield _check_error(failed_check(error), failure_reason(error), "block", place_of(error))
+    for on_error, failed in exchange.plugin_failures:
+        yield _check_error(failed.check, failed.reason, on_error, failed.detail)
+    for _, finding in exchange.findings:
+        if isinstance(finding.rule, FailedOpen) and finding.rule.check in CHECKS:
+            yield _check_error(finding.rule.check, finding.rule.reason, "allow", None)
+
+
+def _check_error(check: str, reason: str, on_error: str, place: str | None) -> dict[str, str | None]:
+    return {"check": check, "reason": reason, "on_error": on_error, "place": place}
 
 
 def place_of(error: Exception) -> str:
