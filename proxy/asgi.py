@@ -21,11 +21,11 @@ import orjson
 
 from proxy.errors import PolicyError, SettingsError
 from proxy.server.http.request import AsgiApplication, Receive, Scope, Send
-from proxy.server.ops.decision_log import DecisionLog
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 from proxy.settings import Settings, resolve
-from proxy.startup.configuration import server_config
+from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
 from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
@@ -108,7 +108,9 @@ class SharedRuntime:
         stores = [one for one in (store, shadow) if one is not None]
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        runtime = Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
+        drops = Drops()
+        decisions = self._stack.enter_context(open_decision_log(settings, drops))
+        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

@@ -177,6 +177,29 @@ class Settings:
         "false", values.boolean, "BOOL", "/readyz says no while the model server does not answer"
     )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
+    log_level: str = _setting(
+        "info",
+        values.one_of("debug", "info", "warning", "error"),
+        "WORD",
+        "what the log tells: debug, info, warning or error, and what is worse",
+    )
+    decision_log: Path | None = _setting(
+        None, values.folder, "FILE", "a record for each exchange, as a line of JSON; docs/log.md"
+    )
+    decision_log_size: int = _setting(
+        "100MiB", values.size, "SIZE", "the size at which the decision log's file is put aside and a new one begun"
+    )
+    decision_log_age: float = _setting("24h", values.seconds, "TIME", "the age at which it is")
+    decision_log_keep: int = _setting("10", values.count, "NUMBER", "how many files that were put aside are kept")
+    record_text: str = _setting(
+        "none",
+        values.one_of("none", "masked", "full"),
+        "WORD",
+        "texts in the decision log: none, masked (without all that a rule finds), or full",
+    )
+    record_text_full: str | None = _setting(
+        None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
+    )
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 
 

@@ -13,6 +13,7 @@ from proxy.checks.failures import CHECKS
 from proxy.errors import UPSTREAM_REASONS
 from proxy.server.exchange.record import Outcome
 from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.ops.drops import SINKS
 from proxy.server.ops.metrics import ALL_DIRECTIONS, OLD_ACTIONS, OWN_RULES, STAGES, Metrics
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CountedHistogram
 
@@ -64,6 +65,7 @@ def test_every_label_value_is_explained() -> None:
         *ALL_DIRECTIONS,
         *OLD_ACTIONS.values(),
         *STAGES,
+        *SINKS,
         *("exception", "block", "allow", "success", "failure", "blocked", "client_cancelled", "true", "false", OTHER),
         *(rule.id for rule in OWN_RULES),
     ]

@@ -21,9 +21,9 @@ from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
-from proxy.server.ops.decision_log import DecisionLog
+from proxy.server.ops.drops import Drops
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
-from proxy.startup.configuration import server_config
+from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
@@ -38,12 +38,13 @@ def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError or PolicyError if the start fails."""
     settings = _inherit_sockets(effective_settings(args), os.environ)
     _refuse_loops(settings)
-    with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
-        run(_serve(settings, stack))
+    drops = Drops()
+    with logging_to(sys.stderr, settings.log_format, settings.log_level, drops), ExitStack() as stack:
+        run(_serve(settings, stack, drops))
     return 0
 
 
-async def _serve(settings: Settings, stack: ExitStack) -> None:
+async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     key, empty = settings.hash_key, settings.allow_empty
     registry = find_registry(settings)
     is_default = settings.policies == SHIPPED
@@ -63,11 +64,13 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
         plugins = [banner.plugin(entry) for entry in registry.plugins]
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins)
+        recording = banner.recording(settings.record_text, settings.decision_log)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording)
         banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
-    await run_server(config, store, shadow, observers=[DecisionLog()], ready=ready)
+    decisions = stack.enter_context(open_decision_log(settings, drops))
+    await run_server(config, store, shadow, observers=[decisions], drops=drops, ready=ready)
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
@@ -14,6 +14,7 @@ from proxy.core.check import Check
 from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
 from proxy.core.guard import CHECK_FAILED
+from proxy.core.json_checks import json_checks
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.policy.examples import matcher_of, run_check
 from proxy.policy.plan import Plan, Policy, SearchRule, rule_of
@@ -22,7 +23,8 @@ from proxy.policy.rulespecs import RESERVED
 
 
 class Sample(NamedTuple):
-    """A text, and where it comes from. system: the system text of the request that it answers."""
+    """A text, and where it comes from. system: the system text of the request that it answers. escaped: it is JSON
+    source."""
 
     text: str
     direction: Direction = Direction.OUTPUT
@@ -32,6 +34,7 @@ class Sample(NamedTuple):
     alignment: str = "unknown"
     role: str | None = None
     system: str = ""
+    escaped: bool = False
 
 
 class View(NamedTuple):
@@ -93,7 +96,9 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     """What the set as a whole does."""
-    gate = Gate(plan_for(policies, sample).checks(sample.kind))
+    plan = plan_for(policies, sample)
+    checks = partial(plan.checks, sample.kind)
+    gate = Gate(json_checks(checks) if sample.escaped else checks())
     try:
         out = gate.feed(sample.text) + gate.feed("", final=True)
     except CheckFailed:
@@ -135,33 +140,6 @@ def changes(samples: Iterator[tuple[int, Sample]], before: PolicySet, after: Pol
     for line, sample in samples:
         old, new = outcome(before, sample), outcome(after, sample)
         yield None if _same(old, new) else Change(line, sample, old, new)
-
-
-def read_record(line: str) -> Sample:
-    """A line of JSONL: a string, or an object with `text` and what else a Sample has. Raises BadRecord."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise BadRecord(f"not JSON ({error})") from None
-    if isinstance(record, str):
-        return Sample(record)
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise BadRecord('neither a string nor an object with a "text"')
-    return _sample(record)
-
-
-def _sample(record: dict[str, Any]) -> Sample:
-    known = {name: record[name] for name in Sample._fields if isinstance(record.get(name), str)}
-    try:
-        return Sample(
-            **{
-                **known,
-                "direction": Direction(record.get("direction", Direction.OUTPUT)),
-                "kind": Kind(record.get("channel", Kind.CONTENT)),
-            }
-        )
-    except ValueError as error:
-        raise BadRecord(str(error).replace("Kind", "channel").replace("Direction", "direction")) from None
 
 
 def _same(before: Outcome, after: Outcome) -> bool:

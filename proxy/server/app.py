@@ -15,6 +15,7 @@ from proxy.policy.store import PolicyStore
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Observer
 from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 
@@ -41,13 +42,14 @@ class Server:
         shadow: PolicyStore | None = None,
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
+        drops: Drops | None = None,
     ) -> None:
         self._config = config
         self._closed = False
         hosts = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(config, store, shadow, registry, observers, **hosts)
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -114,6 +116,7 @@ async def serve(
     *,
     registry: CollectorRegistry | None = None,
     observers: Sequence[Observer] = (),
+    drops: Drops | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
@@ -124,7 +127,7 @@ async def serve(
     """
     stop = asyncio.Event()
     watcher = PolicyWatcher([s for s in (store, shadow) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers)
+    server = Server(config, store, shadow, registry, observers, drops)
 
     def stop_requested() -> None:
         if stop.is_set():

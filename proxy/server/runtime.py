@@ -30,6 +30,7 @@ from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.plugin_log import PluginLog
 from proxy.server.ops.selftest import SelfTest
@@ -56,6 +57,7 @@ class Runtime:
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
         *,
+        drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
     ) -> None:
@@ -63,7 +65,7 @@ class Runtime:
         self.store = store
         self.shadow = shadow
         self.stopping = False
-        self.metrics = Metrics(registry or process_registry())
+        self.metrics = Metrics(registry or process_registry(), drops=drops)
         upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from proxy.core.types import Rule
 
-ALL_LOOKED_AT = 16  # waits of an answer that are all looked at
+ALL_LOOKED_AT = 4  # waits of an answer that are all looked at
 SAMPLE = 16  # of the later ones, one of so many is
 
 

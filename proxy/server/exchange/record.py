@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
@@ -51,11 +52,11 @@ class Exchange:
     hold:           which rules the characters wait for
     gaps:           how many reads of the answer came so long after the one before: a count for each bucket of GAPS and
                     one for what is longer
-    last_read:      the model server's last bytes
-    client_seconds: how long a client that did not read kept the proxy from reading, after the first model text
-    output_seconds: what judging and writing the answer took, from the read of some bytes to their being sent
+    gap_seconds:    all these times together. Of the reads one in eight is looked at
+    output_sample:  of these reads the bytes, and what judging and writing them took, from the read to their being sent
     events:         frames of model text; most model servers send one for each token
     findings:       every finding, by direction: input, history, output, reasoning, tool_call
+    channels:       for each finding the kind of text that it is in
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
@@ -65,6 +66,7 @@ class Exchange:
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
     refusal:        how the model itself refused: one of REFUSALS; "": it did not
     upstream_reason: why the model server failed, as a word for metrics
+    transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
     """
 
     endpoint: str
@@ -88,13 +90,13 @@ class Exchange:
     held_since: float = 0.0
     hold: Hold = field(default_factory=Hold)
     gaps: list[int] = field(default_factory=lambda: [0] * (len(GAPS) + 1))
-    last_read: float = 0.0
-    client_seconds: float = 0.0
-    output_seconds: float = 0.0
+    gap_seconds: float = 0.0
+    output_sample: tuple[int, float] = (0, 0.0)
     events: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    channels: list[Kind] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
@@ -105,10 +107,12 @@ class Exchange:
     answer_tokens: int = 0
     refusal: str = ""
     upstream_reason: str = ""
+    transcript: object = None
 
-    def add_finding(self, direction: str, finding: Finding) -> None:
-        """Add a finding. A rewrite makes this a rewritten exchange."""
+    def add_finding(self, direction: str, finding: Finding, channel: Kind = Kind.CONTENT) -> None:
+        """Add a finding in a text of this kind. A rewrite makes this a rewritten exchange."""
         self.findings.append((direction, finding))
+        self.channels.append(channel)
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
@@ -118,6 +122,16 @@ class Exchange:
         self.client_bytes = self.client_bytes or now
         if self.upstream_text:
             self.client_text = now
+
+    def record_gap(self, seconds: float) -> None:
+        """So long after the read before came one of the answer's text."""
+        self.gaps[bisect_left(GAPS, seconds)] += 1
+        self.gap_seconds += seconds
+
+    def record_output(self, size: int, seconds: float) -> None:
+        """Judging and writing a read of so many bytes took so long."""
+        before, took = self.output_sample
+        self.output_sample = before + size, took + seconds
 
     def record_held(self, guard: Guard, now: float) -> None:
         """So many characters of the answer wait for a verdict now."""
@@ -136,9 +150,10 @@ class Exchange:
             self.held_since = 0.0
 
     @property
-    def gap_seconds(self) -> float:
-        """All the times that `gaps` counts, together."""
-        return max(self.last_read - self.upstream_text - self.client_seconds, 0.0)
+    def output_seconds(self) -> float:
+        """What judging and writing the answer took, as far as its sample tells."""
+        size, seconds = self.output_sample
+        return seconds * self.bytes_received / size if size else 0.0
 
     @property
     def action(self) -> str:
@@ -174,7 +189,7 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     exchange.refusal = refusal_of(guard, answer)
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
-        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding)
+        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding, channel.kind)
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:
@@ -200,4 +215,4 @@ def _place(exchange: Exchange, error: UpstreamError) -> dict[str, str | int]:
         fields["url"] = exchange.asked.partition(" ")[2]
     if exchange.upstream_status:
         fields["upstream_status"] = exchange.upstream_status
-    return fields
+    return fields | {"in_message": True}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -24,8 +23,9 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
-from proxy.server.exchange.record import GAPS, Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.transcript import RecordingGuard, Transcript
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
@@ -50,6 +50,7 @@ log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
+SAMPLE = 7  # of an answer's reads one in eight is timed: where its number of events has none of these bits
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
@@ -156,7 +157,6 @@ class GuardedExchange:
 
     def _close(self) -> None:
         self.timeouts.close()
-        self.exchange.last_read = self.timeouts.last_received
         self._abort_upstream()
         self.exchange.ended = perf_counter()
         self._record_outcome()
@@ -178,7 +178,7 @@ class GuardedExchange:
         if self._plan.looks_for_system_text:
             own = self._policies.system_prompt(request.model)
             self._plan = self._plan.about(system_text(request.texts, own))
-        self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
+        self._guard = guard = self._new_guard(self._plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
         self._drop_request(request)
@@ -189,6 +189,11 @@ class GuardedExchange:
             await self._stream_response(response, answer)
         if not request.stream:
             await self._reply_whole(answer)
+
+    def _new_guard(self, plan: Plan, request: Request) -> Guard:
+        if isinstance(self.exchange.transcript, Transcript):
+            return RecordingGuard(plan, request, self.exchange.transcript)
+        return Guard(plan, request.json_content, request.prefills())
 
     async def _read(self) -> Request:
         """Read and parse the request."""
@@ -222,6 +227,9 @@ class GuardedExchange:
         return options
 
     async def _judge(self, request: Request) -> None:
+        if self._config.record_text != "none":
+            self.exchange.transcript = transcript = Transcript()
+            transcript.add_prompt(request.texts, request.joiner, self._plan_for)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
@@ -300,7 +308,7 @@ class GuardedExchange:
                     return unsent
                 if unsent:
                     await self._send(unsent)
-                    self._client_has_read()
+                    self.timeouts.last_received = self._context.last_sent
         except TRANSPORT_ERRORS as problem:
             error = to_upstream_error(problem, after_head=True)
         except asyncio.CancelledError:
@@ -334,10 +342,11 @@ class GuardedExchange:
         what there is so far when judging takes longer than others should wait."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        timeouts, now = self.timeouts, perf_counter()
-        if exchange.upstream_text:
-            exchange.gaps[bisect_left(GAPS, now - timeouts.last_received)] += 1
-        timeouts.last_received = now
+        now = perf_counter()
+        is_sample = not answer.events & SAMPLE
+        if is_sample and exchange.upstream_text:
+            exchange.record_gap(now - self.timeouts.last_received)
+        self.timeouts.last_received = now
         out = answer.take(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
@@ -350,17 +359,11 @@ class GuardedExchange:
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))
-            exchange.output_seconds += self._context.last_sent - now
+            if is_sample:
+                exchange.record_output(len(data), self._context.last_sent - now)
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.take_end(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
-
-    def _client_has_read(self) -> None:
-        """A client that had not read has. Nothing was read from the model server meanwhile, so it was not silent."""
-        timeouts, now = self.timeouts, self._context.last_sent
-        if self.exchange.upstream_text:
-            self.exchange.client_seconds += now - timeouts.last_received
-        timeouts.last_received = now
 
     def _record_timing(self, answer: Answer, now: float) -> None:
         """Record what does not happen at each read: first bytes, first text, and how much text is held."""
@@ -487,3 +490,5 @@ class GuardedExchange:
             contexts = self._handler.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
+            if isinstance(guard, RecordingGuard):
+                guard.end()

@@ -32,6 +32,7 @@ from proxy.policy.store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
 
@@ -60,9 +61,15 @@ MAX_UNCOUNTED = 64  # finished exchanges that wait to be counted
 class Metrics:
     """All of them, in the registry that was passed in."""
 
-    def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str] = GUARDED_PATHS) -> None:
-        """`endpoints`: the paths whose requests are counted."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        endpoints: Iterable[str] = GUARDED_PATHS,
+        drops: Drops | None = None,
+    ) -> None:
+        """`endpoints`: the paths whose requests are counted. `drops`: what logging has thrown away."""
         self.registry = registry
+        self._drops = drops or Drops()
         self._under_way: dict[str, int] = defaultdict(int)
         self._finished: deque[Exchange] = deque()
         self._count_lock = Lock()  # a scrape has its own thread
@@ -157,6 +164,7 @@ class Metrics:
         self._policy_info = Gauge(
             PREFIX + "policy_info", "1 for each policy in force.", ["policy", "sha256"], registry=self.registry
         )
+        self._lost_records = make.counter("log_records_dropped", "Records that logging lost.", "sink")
         self._selftest = make.gauge(
             "selftest_successful", "1 if the policy's first example was found in the latest self-test.", "policy"
         )
@@ -176,6 +184,8 @@ class Metrics:
             self._added_latency(stage)
         for unlabelled in (self._held, self._hold_time, self._internal_errors):
             unlabelled()
+        for sink in SINKS:
+            self._lost_records(sink)
         for check in CHECKS:
             for on_error in ("block", "allow"):
                 self._check_errors(check, EXCEPTION, on_error)
@@ -224,6 +234,8 @@ class Metrics:
                 self._count_exchange(self._finished.popleft())
             for endpoint, running in dict(self._under_way).items():
                 self._in_flight(endpoint).set(running)
+            for sink, lost in self._drops.take().items():
+                self._lost_records(sink).inc(lost)
 
     def _count_exchange(self, exchange: Exchange) -> None:
         endpoint, outcome = exchange.endpoint, exchange.outcome
