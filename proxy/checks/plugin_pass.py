@@ -243,7 +243,9 @@ class WatchedScan:
         began = clock()
         try:
             answer = call()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also one that would end the proxy: SystemExit
             raise self._failed(Reason.RAISED, f"raised {type(error).__name__}{_place(error)}") from None
         self._check_time(began, clock(), characters)
         return answer
