@@ -13,12 +13,13 @@ from itertools import pairwise
 
 from proxy.checks.fail_open import FailOpenScan
 from proxy.checks.outside import Folded, OutsideCode, searching_rule
-from proxy.core.check import Check, Progress, Resumable, Scan
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits
 from proxy.core.failures import CheckFailed, Failures, Reason
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.rules import HidingPass, PassScan, Verdict
 
 SLICE = 8192  # characters that the budget is for
+MOST_TEXTS = 1024  # texts that are kept apart: a string of its own takes more room than its characters
 WALL = 20  # so many times the budget may pass on the clock on the wall: a check that sleeps uses no processor
 
 
@@ -83,8 +84,10 @@ class PluginRule:
         return "allow" if self.fails_open else "block"
 
     def enforced(self, enforced: bool) -> PluginRule:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
+        """The same rule, for a policy that is enforced or one that only watches: that must not block, not even when
+        the check fails."""
+        rule = replace(self.rule, enforced=enforced)
+        return replace(self, rule=rule, fails_open=self.fails_open or not enforced)
 
     def for_exchange(self, failures: Failures) -> PluginRule:
         """The same rule for the texts of one exchange."""
@@ -147,7 +150,7 @@ class WatchedScan:
         self._mark = 0  # the check's watermark
         self._scan: Scan | None = None  # None: not opened yet
         self._goes_back: Resumable | None = None  # the scan, if it can go back
-        self._texts: list[str] = []  # what was read, of a scan that cannot go back
+        self._texts: list[str] = []  # what was read, for a scan that cannot go back
         self.verdict: Verdict | None = None
 
     def feed(self, text: str, final: bool = False) -> Progress:
@@ -161,10 +164,15 @@ class WatchedScan:
             return self._stop(before, text, final, progress.findings[0])
         return progress
 
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        waiting = self._position - self._mark
+        return Waits(waiting, self._rule) if self._rule.holds and waiting > 0 else None
+
     def save(self) -> object:
         """The whole state."""
         self._opened()
-        state = len(self._texts) if self._goes_back is None else self._asked(self._goes_back.save)
+        state = None if self._goes_back is None else self._asked(self._goes_back.save)
         return state, self._position, self._mark, self.verdict
 
     def restore(self, mark: object) -> None:
@@ -175,10 +183,10 @@ class WatchedScan:
         if self._goes_back is not None:
             self._asked(partial(self._goes_back.restore, state))
             return
-        del self._texts[state:]
+        read = "".join(self._texts)[: self._position]
+        self._texts = [read]
         self._scan = None
-        if self._texts:
-            read = "".join(self._texts)
+        if read:
             self._asked(partial(self._opened().feed, read), len(read))
 
     def state_key(self) -> Hashable | None:
@@ -206,6 +214,8 @@ class WatchedScan:
         scan = self._opened()
         if self._goes_back is None and text:
             self._texts.append(text)
+            if len(self._texts) > MOST_TEXTS:
+                self._texts = ["".join(self._texts)]
         undecided = self._position - self._mark + len(text)
         progress = self._asked(partial(scan.feed, text, final), undecided)
         mark, found = self._checked(progress, len(text), final)

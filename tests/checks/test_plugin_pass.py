@@ -287,3 +287,27 @@ def test_what_raises_is_asked_again_for_the_next_text() -> None:
             let_out(shared, ["a", "b", "c"])
         assert let_out(shared, ["abc"]) == "abc"
     assert len(failures) == 1
+
+
+def test_a_rule_that_only_watches_blocks_nothing_when_its_check_fails() -> None:
+    """Whatever the policy's `on_error` is: a policy in monitor mode or in the shadow changes nothing."""
+    plugin = PluginRule(BLOCK, "odd", Odd(raises_at_the_third), None).enforced(False)
+    gate = Gate([matcher(plugin)])
+    assert "".join(map(gate.feed, "abcd")) + gate.feed("", final=True) == "abcd"
+    assert [f.rule for f in gate.findings] == [failed_open("odd", Reason.RAISED)]
+
+
+def test_a_long_text_of_many_pieces_is_read_again_from_its_beginning() -> None:
+    """Where a scan cannot go back, and another rule ends the text."""
+    own = Rule("p", "own", Action.BLOCK, 2)
+    check = matcher(word_rule(REWRITE), rules=(MatchRule(own, "zz"),))
+    text = "a bomb " * 400 + "bozz bomb"
+    assert let_out(check, list(text)) == "a [X] " * 400 + "bo"
+    assert let_out(check, [text]) == "a [X] " * 400 + "bo"
+
+
+def test_it_tells_for_which_rule_text_waits() -> None:
+    """For the metric of waits."""
+    gate = Gate([matcher(word_rule(REWRITE))])
+    gate.feed("a bom")
+    assert gate.waits_for is REWRITE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -18,7 +19,9 @@ from proxy.errors import PolicyError
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
+from proxy.policy.store import PolicyStore
 from tests.checks.plugin_checks import Odd, Scripted, Word
+from tests.policy.stores import rename_over
 
 
 class WordOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -227,3 +230,21 @@ def test_a_check_that_fails_at_a_notice_is_told() -> None:
         load("  - {id: a, check: broken, action: block}\n", make_registry([Plugin(kind, "a test")]))
     assert "the check `broken` raised ZeroDivisionError" in str(caught.value)
     assert "at a notice or a replacement: fix the plug-in, or leave the rule out" in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_an_edit_of_options_takes_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    """The plug-ins are those of the start; their options are as hot as the rest of a policy."""
+    rule = "version: 1\npolicy: p\nrules:\n  - {id: a, check: word, options: {word: %s}, action: rewrite}\n"
+    path = tmp_path / "p.yaml"
+    path.write_text(rule % "bomb")
+    store = PolicyStore(tmp_path, hash_key=b"key", registry=REGISTRY)
+    await store.load()
+    assert let_out(store.current, "a bomb, a fuse") == "a [removed], a fuse"
+    rename_over(path, rule % "fuse")
+    assert await store.reload()
+    assert let_out(store.current, "a bomb, a fuse") == "a bomb, a [removed]"
+    rename_over(path, rule % "x")
+    assert not await store.reload()
+    assert "`word` is empty" in store.status.error
+    assert let_out(store.current, "a bomb, a fuse") == "a bomb, a [removed]"

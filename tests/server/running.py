@@ -397,11 +397,15 @@ def said(*contents: str) -> list[Any]:
 
 @asynccontextmanager
 async def running(
-    upstream: FakeUpstream | str, policies: Policies | None = None, **config: Any
+    upstream: FakeUpstream | str,
+    policies: Policies | None = None,
+    *,
+    registry: Registry = BUILT_IN_ONLY,
+    **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
     seen = Seen()
-    store = Store(policies or Policies())
+    store = Store(policies or Policies(), registry=registry)
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})

@@ -101,6 +101,7 @@ class GuardedExchange:
         "_dialect",
         "_guard",
         "_handler",
+        "_input_plans",
         "_plan",
         "_policies",
         "_prompt_characters",
@@ -120,6 +121,7 @@ class GuardedExchange:
         self._policies = handler.policies.snapshot()
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
+        self._input_plans: dict[str, InputPlan] = {}  # by role
         self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
@@ -252,8 +254,11 @@ class GuardedExchange:
 
     def _plan_for(self, role: str) -> InputPlan:
         assert self._request is not None
-        plan = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
-        return plan.for_exchange(self.exchange.plugin_failures)
+        plan = self._input_plans.get(role)
+        if plan is None:
+            shared = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+            plan = self._input_plans[role] = shared.for_exchange(self.exchange.plugin_failures)
+        return plan
 
     def _notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""

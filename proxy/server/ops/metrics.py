@@ -24,6 +24,7 @@ from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
 from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reason
 from proxy.checks.registry import Entry
+from proxy.core.failures import Reason
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
@@ -335,6 +336,9 @@ class Metrics:
         """Which plug-ins this proxy has; called once."""
         for entry in plugins:
             self._plugin_info(entry.kind.name, entry.version, entry.origin).set(1)
+            for reason in Reason:
+                for on_error in ("block", "allow"):
+                    self._check_errors(entry.kind.name, reason.value, on_error)
 
     def policies_loaded(self, status: Status, names: Iterable[str], places: Iterable[tuple[Rule, str]] = ()) -> None:
         """A load of the policies has succeeded or failed.
