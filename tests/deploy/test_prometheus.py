@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,16 @@ def test_the_configuration_and_the_rules_are_right() -> None:
     """Prometheus' own tool accepts them."""
     promtool("check", "config", "prometheus.yml")
     promtool("check", "rules", "recording.yml", "alerts.yml")
+
+
+@needs_prometheus
+@pytest.mark.parametrize("page", ["README.md", "docs/metrics.md"])
+def test_the_configuration_in_the_docs_is_right(page: str, tmp_path: Path) -> None:
+    """What README and docs/metrics.md print can be used as it is."""
+    text = (DEPLOY.parent / page).read_text("utf-8")
+    (config,) = (block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "scrape_configs" in block)
+    (tmp_path / "prometheus.yml").write_text(config, "utf-8")
+    promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
 @needs_prometheus
