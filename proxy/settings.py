@@ -200,6 +200,9 @@ class Settings:
     record_text_full: str | None = _setting(
         None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
     )
+    otel_endpoint: str | None = _setting(
+        None, values.url, "URL", "an OpenTelemetry collector (OTLP over HTTP) that gets traces and measurements"
+    )
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 
 

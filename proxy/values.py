@@ -174,6 +174,14 @@ def count(value: Any) -> int:
     return int(str(value).strip())
 
 
+def url(value: Any) -> str:
+    """An http or https URL; a slash at its end is dropped."""
+    found = text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", found):
+        raise ValueError("takes a URL such as http://127.0.0.1:4318")
+    return found
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

@@ -49,7 +49,7 @@ def eventful() -> Exchange:
         exchange.check_errors.append(error)
     text = Text("user", Kind.CONTENT)
     text.add("Hello")
-    exchange.transcript = Transcript([text], {(0, Kind.CONTENT): text})
+    exchange.transcript = Transcript([text], {(0, Kind.CONTENT, ""): text})
     return exchange
 
 

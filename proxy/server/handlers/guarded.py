@@ -25,6 +25,7 @@ from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.transcript import RecordingGuard, Transcript
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
@@ -276,6 +277,8 @@ class GuardedExchange:
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        self.exchange.trace = trace = trace_of(context.headers)
+        headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()

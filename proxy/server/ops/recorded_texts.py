@@ -86,6 +86,10 @@ def _merged(spans: Sequence[Span]) -> Iterator[Span]:
 def _judge(text: Text, whole: str) -> Judged:
     """As the model may read it: the parts with the joiner between them, and without."""
     final = text.complete and len(whole) == text.length + len(text.joiner) * (len(text.parts) - 1)
+    if text.before:
+        return _behind(
+            len(text.before), _read(text.before + whole, text.checks, final), _read(whole, text.checks, final)
+        )
     judged = _read(whole, text.checks, final)
     if not text.joiner or len(text.parts) < 2:
         return judged
@@ -99,6 +103,13 @@ def _judge(text: Text, whole: str) -> Judged:
 
     spans = [Span(place(s.start, False), place(s.end, True), s.rule) for s in bare.spans]
     return Judged([*judged.spans, *spans], min(judged.end, place(bare.end, True)))
+
+
+def _behind(size: int, both: Judged, alone: Judged) -> Judged:
+    """What was found behind the first `size` characters, with them and without."""
+    spans = [Span(max(s.start - size, 0), s.end - size, s.rule) for s in both.spans if s.end > size]
+    end = both.end - size if both.end > size else alone.end  # a block before the text was told where it came from
+    return Judged([*spans, *alone.spans], min(end, alone.end))
 
 
 def _read(text: str, checks: Sequence[Check], final: bool) -> Judged:

@@ -26,6 +26,7 @@ def record_of(exchange: Exchange, record_text: str = "none") -> dict[str, Any]:
     record: dict[str, Any] = {
         "id": exchange.id,
         "time": timestamp(time.time() - (perf_counter() - exchange.began)),
+        "trace_id": exchange.trace.trace_id if exchange.trace is not None else None,
         "client": other_machine(exchange.client) or None,
         "endpoint": exchange.endpoint,
         "model": exchange.model or None,

@@ -98,6 +98,26 @@ async def test_full(tmp_path: Path) -> None:
     assert texts(record, "answer") == [("content", "Write to bob@example.com")]
 
 
+async def test_what_the_model_was_made_to_continue(tmp_path: Path) -> None:
+    """A match that begins in the client's beginning of the answer is masked as far as the answer goes."""
+    messages = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "It is zorbla"}]
+    done = await exchange(tmp_path, "masked", reply(sse(*said("xium, yes"))), messages=messages)
+    assert texts(written(tmp_path, "masked", done), "answer") == [("content", "[p/word]")]
+
+
+async def test_two_calls_are_apart(tmp_path: Path) -> None:
+    """Names are plain text, and arguments are JSON, each call's its own."""
+    calls = [
+        {"index": i, "id": f"c{i}", "type": "function", "function": {"name": f"f{i}", "arguments": f'{{"n": {i}}}'}}
+        for i in range(2)
+    ]
+    events = [chunk(delta={"tool_calls": [call]}) for call in calls]
+    done = await exchange(tmp_path, "masked", reply(sse(*events, chunk(finish="tool_calls"), "[DONE]")))
+    found = written(tmp_path, "masked", done)["texts"]["answer"]
+    assert {text["text"] for text in found if text["json"]} == {'{"n": 0}', '{"n": 1}'}
+    assert {"f0", "f1"} <= {text["text"] for text in found if not text["json"]}
+
+
 async def test_calls_are_json(tmp_path: Path) -> None:
     """The arguments of a call are masked as JSON source, values with escapes too."""
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "send", "arguments": ""}}
