@@ -10,12 +10,11 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from proxy.checks.code import LAG, CodeScan
+from proxy.checks.rule_pass import RulePass, first_find
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.rules import HidingPass, PassScan, Verdict
-from proxy.matching.views import FoldView
 
-_FOLD = FoldView()
 MOST_SPANS = 4
 """Of code, in a place that can be told."""
 
@@ -26,24 +25,10 @@ def searching_rule(rule: Rule) -> Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideCode:
-    """A pass of the matcher (see proxy.matching.rules.Pass).
+class OutsideCode(RulePass):
+    """inner: finds for the rule, as `searching_rule` has it."""
 
-    inner:  finds for the rule, as `searching_rule` has it
-    """
-
-    rule: Rule
     inner: HidingPass
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
     def hold(self) -> int | None:
@@ -52,10 +37,6 @@ class OutsideCode:
             return 0
         return None if self.inner.hold is None else self.inner.hold + LAG
 
-    def enforced(self, enforced: bool) -> OutsideCode:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
-
     def describe(self) -> str:
         """How long it can hold, in words."""
         return f"holds at most {self.hold} characters, outside of code" if self.rule.holds else "never holds"
@@ -63,32 +44,6 @@ class OutsideCode:
     def open(self) -> OutsideScan:
         """A fresh scan."""
         return OutsideScan(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A pass of the matcher that reads the folded text."""
-
-    inner: HidingPass
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.inner.hides
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.inner.may_block
-
-    @property
-    def hold(self) -> int | None:
-        """The most characters of the text as it is that may wait."""
-        return _FOLD.hold(self.inner.hold) if self.inner.hold else self.inner.hold
-
-    def open(self) -> PassScan:
-        """A fresh scan."""
-        return _FOLD.open(self.inner, self.hides)
 
 
 class OutsideScan:
@@ -153,16 +108,13 @@ class OutsideScan:
             start = max(start, code_end)
 
     def _stop(self, before: object, text: str, finding: Finding) -> Progress:
-        """A block. What is known when must not depend on how the text was cut: so it is read again, one by one."""
+        """A block. The find may be another one, when the text is read character by character."""
         self.restore(before)
-        sure = max(0, finding.start - self._position)
-        found = (self._read(piece, False).findings for piece in (text[:sure], *text[sure:]))
-        first = next(filter(None, found), ())
-        known = bool(first)
-        finding = (first or self._read("", True).findings)[0]
-        self.verdict = Verdict(self._position if known else self._position + 1, finding.end)
-        self._position = finding.start
-        return Progress(finding.start, (finding,))
+        first = first_find(self._read, text, max(0, finding.start - self._position))
+        last = first or self._read("", True).findings[0]
+        self.verdict = Verdict(self._position if first else self._position + 1, last.end)
+        self._position = last.start
+        return Progress(last.start, (last,))
 
     def save(self) -> object:
         """The whole state."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
-from proxy.checks.passes import OwnPass
+from proxy.checks.passes import OwnPass, grouped
 from proxy.core.check import Check
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
@@ -158,7 +158,7 @@ class PolicySet:
             if not only_markers:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
-            matcher: Check = Matcher(rules, escaped=escaped, others=others)
+            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others))
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers] = check
         return check

@@ -46,7 +46,15 @@ def _in_any_case(words: Iterable[str]) -> str:
     return "|".join(f"[{first}{first.upper()}](?i:{'|'.join(rest)})" for first, rest in groups.items())
 
 
-_KEYWORD = f"(?:{_in_any_case(_NAMES)})"
+def _capital(words: Iterable[str]) -> str:
+    """Any of the words, with a capital letter at its beginning."""
+    return "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words)
+
+
+_OWNERS = "db my user root admin auth access refresh id bot api app client jwt smtp ftp ssh redis mysql pg postgres"
+_OWNED = f"(?:{_in_any_case(_OWNERS.split())})(?i:password|passwd|pwd|secret|token)"
+_KEYWORD = rf"(?:(?<![A-Za-z])(?:{_in_any_case(_NAMES)}|{_OWNED})|(?<=[a-z])(?:{_capital(_NAMES)}))"
+"""A name begins behind what is no letter, at a capital (`authToken`), or with the name of its owner (`dbpassword`)."""
 _SUFFIX = r"(?i:[_-]?(?:id|value|v?\d{1,2}|prod|dev|test|base64|b64|string))?"
 _SIGN = (
     r"[\"'`\])]{0,2}(?: string| ?: ?(?:str|String|string))?"
