@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.detection_data import Peers, Run
-from bench.detection_policies import default, speed
+from bench.detection_policies import changes, speed
 from proxy.checks.detectors import DETECTORS, detector_pass
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
@@ -296,7 +296,7 @@ PARTS: dict[str, Callable[[Run], Iterator[str]]] = {
     "personal": personal,
     "secrets": secrets,
     "prompts": prompts,
-    "default": default,
+    "changes": changes,
     "evasions": evasions,
     "speed": speed,
     "throughput": throughput,

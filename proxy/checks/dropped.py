@@ -24,7 +24,7 @@ class Dropped(NamedTuple):
 
 def detector_name(rule: CompiledRule | OwnPass) -> str:
     """The detector that a rule names; empty when it has words or a pattern."""
-    inner = rule.inner if isinstance(rule, OutsideCode) else rule
+    inner = rule.detector if isinstance(rule, OutsideCode) else rule
     return inner.name if isinstance(inner, Detecting | MarkerPass | SystemPromptPass) else ""
 
 
@@ -52,8 +52,8 @@ def _by_detector(detector: Detecting, text: str) -> Iterator[Dropped]:
 
 def _outside(rule: OutsideCode, text: str) -> Iterator[Dropped]:
     """Also what counts, but lies in code."""
-    detector = rule.inner
-    if not isinstance(detector, Detecting):
+    detector = rule.detector
+    if detector is None:
         return
     yield from _by_detector(detector, text)
     code = CodeScan().feed(text, True).code

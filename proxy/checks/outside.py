@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from proxy.checks.code import LAG, CodeScan
+from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.rule_pass import RulePass, first_find
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
@@ -26,9 +27,10 @@ def searching_rule(rule: Rule) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class OutsideCode(RulePass):
-    """inner: finds for the rule, as `searching_rule` has it."""
+    """inner: finds for the rule, as `searching_rule` has it. detector: which one that is, if any."""
 
     inner: HidingPass
+    detector: DetectorPass | FoldedPass | None = None
 
     @property
     def hold(self) -> int | None:
@@ -76,6 +78,8 @@ class OutsideScan:
         self._position += len(text)
         self._found += findings
         known = self._code.feed(text, final)
+        if not (self._found or self._spans or known.code):
+            return Progress(mark if self._pass.rule.holds else self._position)
         self._spans = _joined((*self._spans, *known.code))
         decided: list[Finding] = []
         while self._found and (self._found[0].end <= known.upto or final):

@@ -23,9 +23,10 @@ OwnPass = MarkerPass | DetectedPass | SystemPromptPass
 def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:
     """What a rule looks for, but not in code. `searching` is made for `searching_rule(rule)`."""
     if not isinstance(searching, CompiledRule):
-        return OutsideCode(rule, searching)
-    inner: HidingPass = MatchPass([searching])
-    return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
+        (inner,) = grouped([searching])
+        return OutsideCode(rule, inner, searching)
+    found = MatchPass([searching])
+    return OutsideCode(rule, Folded(found) if searching.source.fold else found)
 
 
 def grouped(passes: Iterable[OwnPass]) -> list[HidingPass]:

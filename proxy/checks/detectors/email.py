@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters, digits
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import UNSPACED, Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.tlds import TLDS
 
 _LOCAL = r"(?:[\w.%+'-]|\\_){1,64}"
@@ -29,7 +29,7 @@ _CALLS = frozenset(_METHODS.split())
 _UNITS = frozenset(("target",))  # of systemd; the other kinds of units are no top-level domains
 _ZOOMED = re.compile(r"\d+x", re.IGNORECASE)
 _QUOTED = re.compile(r"(?:[a-zA-Z]{0,2})'")  # of Python's strings: f'bob@example.com'
-_STEM = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+(?=[!-~])")
+_STEM = re.compile(rf"[{UNSPACED}]+(?=[!-~])")
 _ASCII_LETTERS = re.compile(r"[A-Za-z]+")
 
 
@@ -69,8 +69,9 @@ def _validate(match: re.Match[str]) -> Validation:
     cut = length < len(host)
     host = host[:length].lower()
     local, begins = _local_part(match["local"], not cut and after == "'")
-    if cut and match["host"][length:] == "_" and local.startswith("_"):
-        local, begins = local[1:], begins + 1  # emphasis in Markdown
+    emphasis = match["host"][length:]
+    if cut and emphasis in ("_", "__") and local.startswith(emphasis):
+        local, begins = local[len(emphasis) :], begins + len(emphasis)
     if not local:
         return dropped("nothing stands before the @")
     reason = _no_mail(local.lower(), host, "" if cut else after)

@@ -14,6 +14,7 @@ from functools import lru_cache, reduce
 from itertools import islice
 from operator import or_
 
+from proxy.checks.detectors.detector import UNSPACED, UNSPACED_RANGES
 from proxy.matching.charsets import CharSet, category
 from proxy.matching.errors import PatternError
 from proxy.matching.syntax import parse
@@ -28,6 +29,7 @@ LETTERS = CharSet.of([(ord("a"), ord("z"))])
 _NEVER = r"[^\s\S]"
 _WORD = category("w", False)
 _NAMED = {category(letter, False): rf"\{letter}" for letter in "dDsSwW"}
+_NAMED[_WORD & ~CharSet.of(UNSPACED_RANGES)] = rf"[^\W{UNSPACED}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,16 @@ from functools import lru_cache
 from math import log2
 from zlib import crc32
 
-from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, Validator, dropped, found
+from proxy.checks.detectors.detector import (
+    EMPHASIS,
+    Detector,
+    Options,
+    Recogniser,
+    Validation,
+    Validator,
+    dropped,
+    found,
+)
 from proxy.checks.detectors.formats import AMBIGUOUS, FORMATS
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -186,7 +195,7 @@ def _validate(kinds: frozenset[str]) -> Validator:
             return found(*match.span(), kind)
         if kind == "jwt":
             return found(*match.span(), kind)
-        return _validate_format(format_of(match[0], kinds), match[0], match.span())
+        return _validate_format(format_of(match["format"], kinds), match["format"], match.span("format"))
 
     return validate
 
@@ -202,7 +211,7 @@ def _by_first(names: Iterable[str]) -> str:
             first = _LITERAL_FIRST.match(one.pattern)
             groups[first[1] if first else ""].append(one.pattern[1:] if first else one.pattern)
     branches = [f"{first}(?:{'|'.join(group)})" for first, group in groups.items()]
-    return r"(?<![A-Za-z0-9_-])(?P<format>" + "|".join(branches) + r")(?![A-Za-z0-9_])"
+    return rf"(?<![A-Za-z0-9_-]){EMPHASIS}(?P<format>{'|'.join(branches)}){EMPHASIS}(?![A-Za-z0-9_])"
 
 
 @lru_cache(maxsize=8)
