@@ -167,6 +167,13 @@ def tokens(value: Any) -> int:
     return int(str(value).strip())
 
 
+def count(value: Any) -> int:
+    """A number from 1 to 9999."""
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,3}", str(value).strip(), re.ASCII):
+        raise ValueError("takes a number from 1 to 9999")
+    return int(str(value).strip())
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

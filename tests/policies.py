@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 
 COPIES: Final = Path(__file__).with_name("data") / "policies"
 """chat-markers and starter, as they were shipped: .ci/run compares the two on a clean clone."""

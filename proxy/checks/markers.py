@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from proxy.checks.rule_pass import RulePass
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits
 from proxy.core.types import Action, Finding
 from proxy.matching.rules import MOST_OPEN, Verdict
 
@@ -288,6 +288,11 @@ class MarkerScan:
             return self._stop(found[0])
         self._rest = whole[done:]
         return Progress(base + done if rule.holds else self._position, tuple(found))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        rule = self._pass.rule
+        return Waits(len(self._rest), rule) if self._rest and rule.holds else None
 
     def _stop(self, finding: Finding) -> Progress:
         self.verdict = Verdict(finding.end, finding.end)

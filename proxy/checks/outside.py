@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from proxy.checks.code import LAG, CodeScan
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.rule_pass import RulePass, first_find
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.rules import HidingPass, PassScan, Verdict
 
@@ -62,6 +62,11 @@ class OutsideScan:
         self._found: tuple[Finding, ...] = ()  # finds of which that is not known
         self._shown = False  # the latest find, or a part of it, was reported
         self.verdict: Verdict | None = None
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        inner, rule = waits_of(self._inner), self._pass.rule
+        return Waits(inner.characters, rule) if inner is not None and rule.holds else None
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""

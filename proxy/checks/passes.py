@@ -12,8 +12,8 @@ from proxy.checks.rule_pass import Folded
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.engine import MatchPass
 from proxy.matching.rules import HidingPass
+from proxy.matching.scan import MatchPass
 
 Detecting = DetectorPass | FoldedPass
 DetectedPass = Detecting | OutsideCode

@@ -88,10 +88,10 @@ def test_a_group_obeys_the_laws(data: st.DataObject) -> None:
 @given(before=texts, text=texts, other=texts)
 def test_a_group_can_go_back(before: str, text: str, other: str) -> None:
     """To where it was saved, or to a state that has a key."""
-    group = Matcher([], others=grouped(rules(NAMES)), max_cached=0)
+    group = DetectorGroup.of([one for one in rules(NAMES) if isinstance(one, DetectorPass)])
     scan = group.open()
     scan.feed(before)
-    mark, key = scan.save(), scan.state_key()  # type: ignore[union-attr]
+    mark, key = scan.save(), scan.state_key()
     expected = scan.feed(text, final=True)
     scan.restore(mark)
     scan.feed(other)
@@ -99,7 +99,7 @@ def test_a_group_can_go_back(before: str, text: str, other: str) -> None:
     assert scan.feed(text, final=True) == expected
     if key is not None:
         again = group.open()
-        again.restore_key(key, len(before))  # type: ignore[union-attr]
+        again.restore_key(key, len(before))
         assert told(list(again.feed(text, final=True).findings)) == told(list(expected.findings))
 
 
@@ -140,3 +140,17 @@ def test_most_tokens_are_read_once() -> None:
     for token in ("The", " fox", " brown", " quick", " fox"):
         scan.feed(token)
     assert len(group.begun) == known
+
+
+def test_it_tells_for_which_rule_text_waits() -> None:
+    """The first that has to wait, not one that only flags."""
+    some = [Rule("p", name, action, i) for i, (name, action) in enumerate((("f", Action.FLAG), ("r", Action.REWRITE)))]
+    passes = [detector_pass(DETECTORS["email"], rule) for rule in some]
+    scan = DetectorGroup.of([one for one in passes if isinstance(one, DetectorPass)]).open()
+    assert scan.waits() is None
+    scan.feed("to bob")
+    waits = scan.waits()
+    assert waits is not None
+    assert (waits.characters, waits.rule.id) == (3, "r")
+    scan.feed("by ")
+    assert scan.waits() is None

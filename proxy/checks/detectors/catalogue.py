@@ -66,13 +66,12 @@ def detector_pass(
     if not options.kinds:
         options = options._replace(kinds=frozenset(detector.kinds))
     folds = fold or detector.folds
-    made = DetectorPass(rule, _recognition(detector.name, options, folds))
+    made = DetectorPass(rule, _recognition(detector, options, folds))
     return FoldedPass(made) if folds else made
 
 
 @lru_cache(maxsize=256)
-def _recognition(name: str, options: Options, folds: bool) -> Recognition:
-    detector = DETECTORS[name]
+def _recognition(detector: Detector, options: Options, folds: bool) -> Recognition:
     pattern, validate, canonical = detector.recogniser(options)
     search = search_for(f"(?i:{pattern})" if folds else pattern)
-    return Recognition(name, search, validate, detector.nth, canonical)
+    return Recognition(detector.name, search, validate, detector.nth, canonical)

@@ -95,7 +95,7 @@ class Recogniser(NamedTuple):
     canonical: Callable[[str], str] = str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detector:
     """about: what it finds, one line; hits and misses: texts in which it finds something, or nothing.
 

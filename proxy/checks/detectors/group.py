@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from proxy.checks.detectors.patterns import Before
 from proxy.checks.detectors.scan import DetectorPass, DetectorScan, Recognition
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Finding, Rule
 from proxy.matching.rules import Verdict
 
@@ -178,6 +178,17 @@ class GroupScan:
         self._open, self._before = following, begun.before
         self._position += len(text)
         return _progress((self._mark(), _NOTHING))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        members = self._group.members
+        waiting = [
+            Waits(opened.waiting, rule)
+            for number, opened in self._open.items()
+            for rule in members[number].rules
+            if rule.holds
+        ]
+        return longest([*waiting, *(scan.waits() for scan in self._live.values())])
 
     def _following(self, text: str, begun: Begun) -> State | None:
         """Who waits after a text; None when something is found in it, or a member then has no key."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from proxy.checks.detectors.detector import Validation, Validator, dropped
 from proxy.checks.detectors.patterns import Search
 from proxy.checks.rule_pass import Folded, RulePass, first_find
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.folding import fold_text
 from proxy.matching.rules import MOST_OPEN, Verdict
@@ -155,6 +155,10 @@ class DetectorScan:
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return longest(Waits(self.waiting, rule) for rule in self._rules if rule.holds)
 
     def _skip(self, text: str) -> Progress:
         """Nothing is undecided, and no candidate begins in the text."""

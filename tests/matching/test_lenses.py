@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.check import Progress
-from proxy.matching.escapes import html_reference
+from proxy.matching.lenses import html_reference
 from proxy.matching.rules import PassScan
 from proxy.matching.views import JsonUnescapeView
 from tests.matching.viewing import Keyless, chunkings
