@@ -91,6 +91,7 @@ def test_every_dash_is_one(sample: tuple[str, str], dash: str) -> None:
         ("phone", "Tel:+44 20 7031 3000"),
         ("us_ssn", r"078\-05\-1120"),
         ("email", r"bob\_smith@example.com"),
+        ("secrets", KEY.replace("_", r"\_")),
     ],
 )
 def test_other_ways_to_write_it(name: str, text: str) -> None:

@@ -139,7 +139,8 @@ def github_sum(token: str) -> bool:
     return digits == given
 
 
-def _validate_format(kind: str, text: str, span: tuple[int, int]) -> Validation:
+def _validate_format(kind: str, written: str, span: tuple[int, int]) -> Validation:
+    text = written.replace("\\", "")
     summed = kind in ("github", "github_app") and github_sum(text)
     if kind in UNIQUE or summed:
         return found(*span, kind)
