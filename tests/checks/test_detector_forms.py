@@ -91,6 +91,7 @@ def test_every_dash_is_one(sample: tuple[str, str], dash: str) -> None:
         ("phone", "Tel:+44 20 7031 3000"),
         ("us_ssn", r"078\-05\-1120"),
         ("email", r"bob\_smith@example.com"),
+        ("email", "https://example.org/?to=bob%40example.com&x=y"),
         ("secrets", KEY.replace("_", r"\_")),
     ],
 )

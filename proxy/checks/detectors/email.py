@@ -1,7 +1,8 @@
 r"""E-mail addresses, and what only looks like one.
 
 `icon@2x.png`, `getty@tty1.service` and `a @ b.T` have no top-level domain that exists; `git@host:path` and
-`ssh://user@host` are addresses of repositories. In Markdown, `bob\_smith@example.com` is one address.
+`ssh://user@host` are addresses of repositories. In Markdown, `bob\_smith@example.com` is one address, and in a URL
+`bob%40example.com` is one (RFC 3986).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _LABEL = r"[\w-]{1,63}"
 _PATTERN = (
     r"(?<![\w.%+'-])"
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,15}://(?:[^\s/@:'\"<>]{1,32}:)?)?"
-    rf"(?P<local>{_LOCAL})@(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})"
+    rf"(?P<local>{_LOCAL})(?:@|%40)(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})"
     r"(?P<after>:[\w~/.-]|['(])?"
 )
 
@@ -115,7 +116,7 @@ _SHAPE = str.maketrans({**dict.fromkeys(ascii_letters, "x"), **dict.fromkeys(dig
 
 def _canonical(begun: str) -> str:
     """Before the @, of four characters or more only the shape counts: none is a user of repositories."""
-    plain = len(begun) > 3 and begun.isascii() and "@" not in begun and ":" not in begun
+    plain = len(begun) > 3 and begun.isascii() and not set(begun) & set("@:%")
     return begun.translate(_SHAPE) if plain else begun
 
 
