@@ -51,10 +51,11 @@ class OutsideCode(RulePass):
 class OutsideScan:
     """One text on its way."""
 
-    __slots__ = ("_code", "_found", "_inner", "_pass", "_position", "_shown", "_spans", "verdict")
+    __slots__ = ("_blocks", "_code", "_found", "_holds", "_inner", "_pass", "_position", "_shown", "_spans", "verdict")
 
     def __init__(self, outside: OutsideCode) -> None:
         self._pass = outside
+        self._holds, self._blocks = outside.rule.holds, outside.may_block
         self._inner: PassScan = outside.inner.open()
         self._code = CodeScan()
         self._position = 0
@@ -72,19 +73,19 @@ class OutsideScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._position)
-        if not self._pass.may_block:
+        if not self._blocks:
             return self._read(text, final)
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
 
     def _read(self, text: str, final: bool) -> Progress:
-        mark, findings = self._one_by_one(text, final) if self._pass.may_block else self._inner.feed(text, final)
+        mark, findings = self._one_by_one(text, final) if self._blocks else self._inner.feed(text, final)
         self._position += len(text)
         self._found += findings
         known = self._code.feed(text, final)
         if not (self._found or self._spans or known.code):
-            return Progress(mark if self._pass.rule.holds else self._position)
+            return Progress(mark if self._holds else self._position)
         self._spans = _joined((*self._spans, *known.code))
         decided: list[Finding] = []
         while self._found and (self._found[0].end <= known.upto or final):
@@ -93,7 +94,7 @@ class OutsideScan:
         mark = min(mark, self._found[0].start) if self._found else mark
         self._spans = tuple((max(start, mark), end) for start, end in self._spans if end > mark)
         decided.sort(key=_start)
-        return Progress(mark if self._pass.rule.holds else self._position, tuple(decided))
+        return Progress(mark if self._holds else self._position, tuple(decided))
 
     def _one_by_one(self, text: str, final: bool) -> Progress:
         """What the inner pass finds, each find as it was when it was new: which does not depend on the cut."""
@@ -157,7 +158,7 @@ class OutsideScan:
         self._spans = tuple((start + position, end + position) for start, end in spans)
         mark = self._inner.restore_key(inner, position)
         self._code.restore_key(code, position)
-        return mark if self._pass.rule.holds else position
+        return mark if self._holds else position
 
 
 def _start(finding: Finding) -> int:
