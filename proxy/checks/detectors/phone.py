@@ -63,7 +63,7 @@ def _phone(regions: tuple[str, ...]) -> Validator:
         if match["rest"]:
             return dropped("part of a longer number or name")
         named = match["context"] is not None or match["label"] is not None
-        reason = "" if number.startswith("+") else _unlike(number, named)
+        reason = _with_decimals(number) if number.startswith("+") else _unlike(number, named)
         if reason:
             return dropped(reason)
         if (named and len(re.findall(r"\d+", number)) > 1) or any(_is_valid(number, region) for region in regions):
@@ -71,6 +71,11 @@ def _phone(regions: tuple[str, ...]) -> Validator:
         return dropped("no number of these regions")
 
     return validate
+
+
+def _with_decimals(number: str) -> str:
+    """Why a number with a sign is no telephone number; empty when it may be one."""
+    return "a decimal" if re.search(r"\.\d$", number) else ""
 
 
 def _unlike(number: str, named: bool) -> str:
@@ -95,7 +100,8 @@ def _unlike(number: str, named: bool) -> str:
 
 def _odd(groups: list[str]) -> bool:
     """Whether a group is of one digit that none of a telephone number is."""
-    return any(len(group) < 2 for group in groups[1:]) or groups[0] in "234569"
+    lone = groups[0] in "234569" or (groups[0] == "0" and len(groups) == 2)
+    return lone or any(len(group) < 2 for group in groups[1:])
 
 
 @cache
@@ -143,6 +149,8 @@ PHONE = Detector(
         "25.10.06 14.30.59",
         "174 201 231",
         "5-10-15-20",
+        "+35236450.6",
+        "x  0  160133733  1",
     ),
     regions=REGIONS,
     takes=frozenset(("regions",)),
