@@ -12,8 +12,7 @@ import orjson
 from proxy.errors import UpstreamBroken
 from proxy.policy.names import normalise_model
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse
-from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders, UpstreamResponse
 from proxy.server.upstream.response import read_all
 
 TIMEOUT = 5.0  # seconds for a response

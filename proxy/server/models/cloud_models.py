@@ -41,31 +41,31 @@ class CloudModels:
     def __init__(self, model_server: ModelServerApi, clock: Callable[[], float] = monotonic) -> None:
         self._model_server = model_server
         self._clock = clock
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, _Model] = {}  # by the name as clients write it
 
     async def refuse_remote(self, name: str) -> None:
         """Raises BadRequest if the model server sends this model's prompts to another machine."""
-        key = normalise_model(name)
-        model = self._model(key)
+        model = self._model(name)
         if self._clock() >= model.refresh_at:
             model.refresh_at = self._clock() + REFRESH_AFTER
             model.known.clear()
-            self._model_server.start(self._refresh(model, key, name))
+            self._model_server.start(self._refresh(model, name))
         if not model.known.is_set():
             await _wait(model.known, name)
         if model.is_remote:
             raise cloud_model(name)
 
-    def _model(self, key: str) -> _Model:
-        model = self._models.pop(key, None) or _Model()
+    def _model(self, name: str) -> _Model:
+        model = self._models.pop(name, None) or _Model()
         while len(self._models) >= MAX_MODELS:
             del self._models[next(iter(self._models))]  # the one used longest ago
-        self._models[key] = model
+        self._models[name] = model
         return model
 
-    async def _refresh(self, model: _Model, key: str, name: str) -> None:
+    async def _refresh(self, model: _Model, name: str) -> None:
         try:
-            listed = find_entry(await self._model_server.get("/api/tags"), "models", key, "name", "model")
+            tags = await self._model_server.get("/api/tags")
+            listed = find_entry(tags, "models", normalise_model(name), "name", "model")
             digest = str(listed.get("digest") or "")
             if _is_remote(listed):
                 model.is_remote, model.digest = True, ""

@@ -75,7 +75,7 @@ def judged(
         asyncio.run(judge_request(texts, joiner, plans.__getitem__, notice, exchange, memory=memory))
     except Blocked as block:
         blocked = f"{block.finding}"
-    found = Counter((where, f"{finding.rule.name} {finding.start}") for where, finding in exchange.found)
+    found = Counter((where, f"{finding.rule.name} {finding.start}") for where, finding in exchange.findings)
     return Told([text.text for text in texts], blocked, found, exchange.markers, exchange.outcome.value)
 
 
