@@ -200,7 +200,6 @@ MEMORY_FAULTS = [
     ("roles and kinds share an area", MEMORY, "digest(area.seed, ", 'digest(area.seed, b"" and '),
     ("the joiner is not in the key", MEMORY, "digest(self._seed, joiner.encode())", "digest(self._seed)"),
     ("the text before is not in the key", MEMORY, "digest(before, _TEXT, known[1])", "digest(known[1])"),
-    ("the cut between texts is not in the key", MEMORY, "digest(before, _PIECE, text", "digest(before, _TEXT, text"),
     ("a text that was replaced keeps its digest", MEMORY, "known[0] is not text", "False"),
     ("the memory is not bounded", MEMORY, "while self.size > self.limit:", "while False:"),
     ("what is used does not count as used", MEMORY, "self._entries.move_to_end(key)", "pass"),

@@ -110,6 +110,7 @@ def small(slices: int, piece: int) -> Iterator[None]:
     """Slices, and places to come back to, at every few characters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt, "SLICE", slices)
+        patch.setattr(prompt, "MIN_STRIDE", min(slices, prompt.MIN_STRIDE))
         patch.setattr(prompt, "PIECE", piece)
         patch.setattr(prompt, "SPACED", 1)
         patch.setattr(prompt_chain, "PIECE", piece)
