@@ -38,20 +38,23 @@ def conversation_texts(
 
 
 def mark_new(roles: Sequence[str], texts: Sequence[list[InputText]]) -> None:
-    """Set which texts of messages are new: system texts, the beginning of an answer that the client gives, and what
-    was said last before it.
+    """Set which texts of messages are new: the system texts at the head, the beginning of an answer that the client
+    gives, what was said last before it, and system texts from there on.
 
     Said last are tool results when nothing of the user follows them, else the last part of the user's last message.
+    System texts between turns stay in the conversation as all else does: agents put their reminders there.
     """
     end = len(roles)
     while end and roles[end - 1] == "assistant":  # the model goes on with these
         end -= 1
     start = max((i + 1 for i in range(end) if roles[i] == "assistant"), default=0)
+    users = [i for i in range(start, end) if _is_users(roles[i], texts[i])]
+    head = next((i for i, role in enumerate(roles) if role not in SYSTEM), end)
+    last = users[-1] if users else start
     for i, own in enumerate(texts):
         for text in own:
-            text.newest = text.role in SYSTEM or i >= end
-    users = [i for i in range(start, end) if _is_users(roles[i], texts[i])]
-    results = _results(texts[users[-1] if users else start : end])
+            text.newest = i >= end or (text.role in SYSTEM and (i < head or i >= last))
+    results = _results(texts[last:end])
     for text in results:
         text.newest = True
     if users and not results:

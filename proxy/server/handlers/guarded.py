@@ -22,6 +22,7 @@ from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.policies import ActivePolicies
+from proxy.server.exchange.places import told_place
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
@@ -132,7 +133,7 @@ class GuardedExchange:
         except ClientGone:
             exchange.outcome = Outcome.CLIENT_CANCELLED
         except Blocked as block:
-            await self._refuse_prompt(block.finding)
+            await self._refuse_prompt(block)
         except ClientError as error:
             exchange.outcome = Outcome.REJECTED
             await self._reply_error(error)
@@ -389,10 +390,11 @@ class GuardedExchange:
 
     # Other ends
 
-    async def _refuse_prompt(self, finding: Finding) -> None:
+    async def _refuse_prompt(self, block: Blocked) -> None:
         """A rule refuses the prompt: 400, which clients do not retry."""
         self.exchange.outcome = Outcome.BLOCKED
-        body = self._dialect.blocked(self._prompt_notice(finding), self.exchange.id)
+        message = self._prompt_notice(block.finding) + told_place(block.text)
+        body = self._dialect.blocked(message, self.exchange.id)
         await self._reply(400, body)
 
     async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:
