@@ -167,12 +167,21 @@ BLOCKED_REMINDERS: dict[str, Conversation] = {
     ),
 }
 ALWAYS_NEW: dict[str, Conversation] = {
-    "the head": (OpenAIChat(), "messages", [REMINDER, user("hello"), {"role": "assistant", "content": "hi"}, user("x")]),
+    "the head": (
+        OpenAIChat(),
+        "messages",
+        [REMINDER, user("hello"), {"role": "assistant", "content": "hi"}, user("x")],
+    ),
     "behind what was said last": (AnthropicMessages(), "messages", [user("hello"), REMINDER]),
     "behind the last answer": (
         AnthropicMessages(),
         "messages",
-        [user("hello"), {"role": "assistant", "content": [USE]}, REMINDER, {"role": "user", "content": [block("well")]}],
+        [
+            user("hello"),
+            {"role": "assistant", "content": [USE]},
+            REMINDER,
+            {"role": "user", "content": [block("well")]},
+        ],
     ),
 }
 NEW: dict[str, Conversation] = {

@@ -21,8 +21,8 @@ from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
-from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.places import told_place
+from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
