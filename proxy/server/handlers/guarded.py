@@ -166,6 +166,7 @@ class GuardedExchange:
         self._prompt_characters = sum([len(text.text) for text in request.texts])
         if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
             await self._handler.models.contexts.check(request.model, self._prompt_characters)
+        self.exchange.asked = f"POST {self._handler.where}{request.path}"
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
@@ -255,7 +256,6 @@ class GuardedExchange:
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
         body = self._dialect.upstream_body(request)
-        self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
