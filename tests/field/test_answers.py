@@ -258,7 +258,7 @@ def _texts_in_order(out: bytes, thought: str, answer: str) -> None:
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 @pytest.mark.parametrize("beside", [{}, {"content": ""}])
-def test_r02_chat(field: str, beside: dict[str, Any]) -> None:
+def test_r02_c03_chat(field: str, beside: dict[str, Any]) -> None:
     """OpenAI's chat: what was held of the thinking comes in a chunk before the answer's first, which is as it was."""
     thinking = [chunk({**beside, field: text}) for text in ("I ask ", "bob@")]
     sent = events(*thinking, chunk({"content": "hi "}), chunk({}, "stop"), "[DONE]")
@@ -755,7 +755,7 @@ def test_l02_done_without_a_finish_is_an_error(stream: bool) -> None:
     assert got.answer.failed.reason == "truncated"
 
 
-# -- n08, o50: blobs that nobody here can read, and plain text in their place
+# -- n08: blobs that nobody here can read, and plain text in their place
 
 BLOB = "EqoBCkgIARABGAIiQL4Zx9vT3mJr8wPq" * 4
 SPELLED = base64.b64encode(b"this is a forbidden fruit, spelled").decode()
@@ -805,7 +805,7 @@ def test_n08_other_text_in_their_place(value: str, stream: bool) -> None:
 
 @both
 @pytest.mark.parametrize("value", [BLOB, "Plain thinking."])
-def test_o50_encrypted_content(value: str, stream: bool) -> None:
+def test_n08_encrypted_content(value: str, stream: bool) -> None:
     """Responses: a blob passes as it came, and so does plain text that no rule minds: a real Ollama puts it there."""
     reasoning = {"id": "rs", "type": "reasoning", "summary": [], "encrypted_content": value}
     sent = _response_events([{"type": "response.output_item.done", "item": reasoning}], output=[reasoning])
@@ -816,7 +816,7 @@ def test_o50_encrypted_content(value: str, stream: bool) -> None:
 
 @both
 @pytest.mark.parametrize(("value", "expected"), [("mail bob@example.com", "mail [email]"), (BLOB, "")])
-def test_o50_with_thinking_that_was_changed(value: str, expected: str, stream: bool) -> None:
+def test_n08_with_thinking_that_was_changed(value: str, expected: str, stream: bool) -> None:
     """The thinking itself stands there as the client was shown it; a blob for other thinking does not pass."""
     summary = [{"type": "summary_text", "text": "mail bob@example.com"}]
     reasoning = {"id": "rs", "type": "reasoning", "summary": summary, "encrypted_content": value}
