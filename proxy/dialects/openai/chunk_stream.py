@@ -26,6 +26,8 @@ from proxy.errors import UpstreamBroken, UpstreamError
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
+LAST = Frame(b"", finishes=(ALL,))
+"""[DONE]: it is written when what was held has gone out."""
 LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
 EXTRAS = ("usage", "timings", "prompt_progress")
@@ -48,7 +50,7 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
-        self._ending_frame: Frame | None = None  # the end of a choice, until the next frame shows that it is one
+        self._waiting: list[Frame] = []  # the end of a choice, until what follows shows that it is one
         self._late: dict[int, str] = {}  # reasons for ends that were none, by choice
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
@@ -121,39 +123,46 @@ class ChunkedAnswer(Answer):
 
     def _last_frames(self) -> Iterator[Frame]:
         yield from self._settled(filter(None, map(self._read, self._sse.finish())))
-        yield from self._take_ending()
+        yield from self._take_waiting()
         yield from self._late_ends()
 
     def finish(self, error: UpstreamError | None = None) -> bytes:
         """See Answer. An end that waits is told also where an error follows."""
-        return (self._guarded(self._take_ending) if error else b"") + super().finish(error)
+        return (self._guarded(self._take_waiting) if error else b"") + super().finish(error)
 
     def _settled(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames, the end of a choice one later: some servers say it with every chunk, and an end that more text
-        of its choice follows is none."""
+        """The frames, the end of a choice when something follows that shows that it is one: some servers say it with
+        every chunk, and an end that more of its choice follows is none."""
         try:
             for frame in frames:
-                if self._ending_frame is not None and _goes_on(self._ending_frame, frame):
-                    self._ending_frame = self._without_end(self._ending_frame)
-                yield from self._take_ending()
-                if ALL in frame.finishes:
-                    yield from self._late_ends()
-                if not frame.finishes or ALL in frame.finishes:
-                    yield frame
-                else:
-                    self._ending_frame = frame
-                    self._skeleton = None  # the next event is looked at closely
+                if not self._waiting or frame.deltas or frame.finishes:
+                    yield from self._take_waiting(frame)
+                    self._over = frame is LAST
+                    if not frame.finishes or frame is LAST:
+                        yield frame
+                        continue
+                elif frame.body is None:
+                    yield frame  # a comment
+                    continue
+                self._waiting.append(frame)
+                self._skeleton = None  # the next event is looked at closely
         except UpstreamBroken:
-            yield from self._take_ending()
+            yield from self._take_waiting()
             raise
 
-    def _take_ending(self) -> Iterator[Frame]:
-        """The end that waits."""
-        frame, self._ending_frame = self._ending_frame, None
-        if frame is not None:
-            for index in frame.finishes:
-                self._late.pop(index, None)
-            yield frame
+    def _take_waiting(self, following: Frame | None = None) -> Iterator[Frame]:
+        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on."""
+        frames = self._waiting[:]
+        self._waiting.clear()
+        for frame in frames:
+            if following is not None and _goes_on(frame, following):
+                yield self._without_end(frame)
+            else:
+                for index in frame.finishes:
+                    self._late.pop(index, None)
+                yield frame
+        if following is LAST:
+            yield from self._late_ends()
 
     def _late_ends(self) -> Iterator[Frame]:
         """The ends of choices that said more after them, and did not end once more."""
@@ -180,12 +189,8 @@ class ChunkedAnswer(Answer):
         if usage and self._usage_wanted:
             tail = self._chunk([], usage=usage)
             yield self._frame(tail, self._encode(tail))
-        yield self._last()
-
-    def _last(self) -> Frame:
-        """[DONE]: it is written when what was held has gone out."""
         self._over = True
-        return Frame(b"", finishes=(ALL,))
+        yield LAST
 
     def _read(self, event: sse.Event) -> Frame | None:
         data = event.data
@@ -197,7 +202,7 @@ class ChunkedAnswer(Answer):
             return None
         if not self._is_complete():
             raise UpstreamBroken("the model server ended a stream without finishing its answer", "truncated")
-        return self._last()
+        return LAST
 
     def _read_chunk(self, event: sse.Event, data: bytes) -> Frame | None:
         chunk = parse_upstream(data)

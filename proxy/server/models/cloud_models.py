@@ -3,8 +3,8 @@
 `ollama create` makes a model with `remote_host` and `remote_model`, and its name need not end in `:cloud`. Ollama's
 GET /api/tags and POST /api/show show both (Ollama, api/types.go).
 
-A prompt must not leave before that is known. So a request waits for it, unless it was asked recently: as long as it would
-wait for its answer, since a busy model server keeps both waiting. If the model server does not say it, the request fails.
+A prompt must not leave before that is known. So a request waits for it, unless it was asked recently: as long as it
+would wait for its answer, since a busy model server keeps both waiting. If it does not say it, the request fails.
 """
 
 from __future__ import annotations

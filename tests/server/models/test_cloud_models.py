@@ -116,7 +116,7 @@ async def test_other_model_servers_are_seldom_asked() -> None:
 
 
 async def test_a_server_that_does_not_say_it_gets_no_prompt() -> None:
-    """A prompt must not leave the machine: the request fails as one whose answer never begins, and names the setting."""
+    """A prompt must not leave the machine: the request fails like one without an answer, and names the setting."""
     async with known(Answer((Stall(),)), patience=0.01) as (models, _):
         for _ in range(2):
             with pytest.raises(UpstreamTimeout, match="allow_cloud_models"):
