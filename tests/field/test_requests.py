@@ -227,7 +227,7 @@ def test_unknown_parts_are_left_out_and_the_rest_goes_on() -> None:
         {"type": "file", "file": {"file_id": "f1"}},
         {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}},
         {"type": "hologram", "text": "b"},
-        {"text": "no kind"},
+        {"words": "no kind"},
         None,
         {"type": "text", "text": "c"},
     ]

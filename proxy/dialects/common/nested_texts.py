@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxy.dialects.base import InputText
@@ -56,19 +56,26 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
                 inner.append((item, below))
         stack += reversed(inner)
         if isinstance(node, dict):
-            _check_keys(node, where)
-            texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
+            texts += [InputText(role, key, f"{where}.{key}", m, "key") for key, m in _named(members, role, where)]
         if len(texts) > most:
             raise too_many_texts(where)
     return texts
 
 
-def _check_keys(node: dict[Any, Any], path: str) -> None:
-    """Refuse a key that is a chat template's control marker once it stands between angle brackets: templates like
-    Qwen3-Coder's write the keys of a tool's schema as `<key>`, and `|im_end|` would end a turn."""
-    for key in node:
-        if isinstance(key, str) and _MARKER_IN_BRACKETS(key):
+def _named(members: dict[Any, _Member], role: str, path: str) -> Iterator[tuple[str, _Member]]:
+    """The keys of an object. One that is a chat template's control marker once it stands between angle brackets gets a
+    blank, so that it is none: templates like Qwen3-Coder's write keys as `<key>`, and `|im_end|` would end a turn.
+
+    In a definition it is refused, since a tool would be called by another name.
+    """
+    for key, member in members.items():
+        if not _MARKER_IN_BRACKETS(key):
+            yield key, member
+        elif role == "system":
             raise BadRequest(f"{path}: the key {key!a} cannot be told from a control marker", path, "invalid_key")
+        else:
+            member["key"] = f"{key} "
+            yield f"{key} ", member
 
 
 class _Member:

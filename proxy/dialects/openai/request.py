@@ -34,6 +34,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.turns import conversation_texts
+from proxy.dialects.common.whole import text_part
 from proxy.dialects.openai.sampling import COMMON
 from proxy.dialects.openai.tools import TOOLS
 
@@ -68,7 +69,7 @@ _PARTS: dict[str, Take] = {
     **{kind: Object({"type": STRING, kind: Object(_BYTES)}, [kind]) for kind in ("input_audio", "input_video")},
     **dict.fromkeys(("file", "input_file", "document"), left_out("nobody here reads documents")),
 }
-_PART = lenient(by_type("a part", string=STRING, object=kinds("type", _PARTS)))
+_PART = lenient(by_type("a part", string=STRING, object=text_part("text", kinds("type", _PARTS))))
 _CONTENT = by_type(
     "a string, null or an array of parts", string=STRING, null=NULL, array=list_of(_PART), object=one_or_more(_PART)
 )
