@@ -174,10 +174,15 @@ class Policy:
 
 
 class Compose(Protocol):
-    """Makes the checks for texts to which these policies apply."""
+    """Makes the checks for texts to which these policies apply; `stops`: a marker may end the text."""
 
     def __call__(
-        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        escaped: bool,
+        only_markers: bool = False,
+        stops: bool = True,
     ) -> tuple[Check, ...]: ...
 
 
@@ -200,7 +205,8 @@ class Plan:
         checks = self._checks.get((kind, escaped))
         if checks is None:
             policies = tuple(p for p in self.policies if p.scope.reads(kind))
-            checks = self._compose(policies, self._direction, escaped)
+            is_dialogue = kind is not Kind.TOOL_ARGUMENTS
+            checks = self._compose(policies, self._direction, escaped, stops=is_dialogue)
             if self._shadow is not None:
                 checks += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = checks
