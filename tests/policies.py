@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 
 COPIES: Final = Path(__file__).with_name("data") / "policies"
 """chat-markers and starter, as they were shipped: .ci/run compares the two on a clean clone."""
@@ -27,6 +27,17 @@ COPY_OF: Final = {
     DEFAULT[1]: SHIPPED / "secrets.yaml",
 }
 """Of which shipped policy each copy is one."""
+
+
+def as_shipped(folder: Path) -> Path:
+    """A folder like the shipped one, whatever an operator has made of that: the default, and others in `more`."""
+    (folder / "more").mkdir(parents=True)
+    for path in DEFAULT:
+        (folder / path.name).write_bytes(path.read_bytes())
+    for name in ("house-words", "personal-data", "prompts", "starter"):
+        text = f"version: 1\npolicy: {name}\nrules: [{{id: r, words: [{name}], action: flag}}]\n"
+        (folder / "more" / f"{name}.yaml").write_text(text, "utf-8")
+    return folder
 
 
 @cache

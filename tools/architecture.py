@@ -1,4 +1,4 @@
-"""Puts the drawing of the rooms and two walks through them into docs/architecture.md: `python -m tools.architecture`.
+"""Puts the drawing of the rooms and three walks through them into docs/architecture.md: `python -m tools.architecture`.
 
 The drawing is made from the imports, the walks are traced (`tools.walks`), so neither can say what is not so. With
 --print the page goes to standard output instead.
@@ -23,6 +23,39 @@ WIDTH = 100  # columns of the drawing
 Graph = Mapping[str, frozenset[str]]
 """What each room imports of the others."""
 
+PROMPT = {
+    "server/http/connection.py": "Bytes of a client. llhttp, through uvicorn, reads the head.",
+    "server/http/cycle.py": "The head becomes an ASGI scope; the body is collected.",
+    "server/routing/router.py": "May this Host and this web page call? Which row of the table is it?",
+    "server/http/request.py": "The request as all handlers see it, under every ASGI server.",
+    "server/routing/routes.py": "The table of all paths.",
+    "server/handlers/guarded.py": "The exchange begins. Every way in which it can end is in `run`.",
+    "server/exchange/policies.py": "It takes a snapshot of the policies in force, and keeps it.",
+    "policy/store.py": "The set in force.",
+    "server/exchange/timeouts.py": "From now on time-outs and the client's leaving are watched.",
+    "server/ops/metrics.py": "The exchange is counted.",
+    "dialects/openai/chat.py": "`parse`: bytes become a Request.",
+    "dialects/wire/json_body.py": "JSON without keys that come twice.",
+    "dialects/common/request_fields.py": "The allow-list: each key is passed, judged, left out or refused.",
+    "dialects/common/request_texts.py": "The texts to be judged, and which of them are new.",
+    "dialects/openai/request.py": "The dialect's own list, and where its texts are.",
+    "dialects/openai/tools.py": "Tools and schemas: their texts are judged as well.",
+    "dialects/common/limits.py": "What the operator has to allow: cloud models, model control, token probabilities.",
+    "policy/plan.py": "Which checks go with which role and model.",
+    "server/exchange/prompt_filter.py": "The texts are judged: they pass, are rewritten, or the prompt is refused.",
+    "dialects/base.py": "`Request` and `Answer`, which all dialects share.",
+    "server/models/cloud_models.py": "Does the model run on another machine? Then the prompt is refused.",
+    "core/guard.py": "The guard of the answer to come.",
+    "dialects/openai/message.py": "The answer to come, put together for a client that does not stream.",
+    "dialects/openai/chunk_stream.py": "The answer to come, as a stream of chunks.",
+    "dialects/wire/sse.py": "Its parser of server-sent events.",
+    "server/upstream/client.py": "The request to the model server: our own headers, the body written anew.",
+    "server/upstream/transport.py": "An idle connection of the pool, or a new one.",
+    "server/upstream/http1.py": "The head and the body as bytes.",
+    "server/upstream/connection.py": "Written to the socket.",
+}
+"""What happens in each file."""
+
 TOKEN = {
     "server/upstream/connection.py": "The socket's callback: bytes of the model server have come.",
     "server/upstream/http1.py": "llhttp takes the framing off: a chunk of the response's body.",
@@ -42,9 +75,8 @@ POLICY_EDIT = {
     "server/ops/policy_watcher.py": "The directory has changed (a watch, a poll), or SIGHUP asks: look at it.",
     "policy/store.py": "One load at a time, in a thread. At its end the new set replaces the old one, or nothing does.",
     "policy/files.py": "Every file of the directory, read as one whole.",
-    "policy/source.py": "Bytes with their name; their hash becomes the revision.",
     "policy/compile.py": "From files to a set. What has not changed since the last load is not compiled again.",
-    "policy/document.py": "YAML as nodes that know their line and column.",
+    "policy/document.py": "Bytes with a name; then their text, and nodes of YAML that know their line and column.",
     "policy/reader.py": "Nodes become the types of the schema; every problem is collected.",
     "policy/rulespecs.py": "A rule of the file becomes a rule of the matcher.",
     "matching/pauses.py": "Between two rules the event loop gets its turn.",
@@ -56,17 +88,14 @@ POLICY_EDIT = {
     "matching/nfa.py": "The tree becomes an automaton that holds only what can still match.",
     "matching/limits.py": "How many matches can be open at once: a pattern that would cost too much is refused.",
     "policy/plan.py": "Which checks go with which texts.",
-    "policy/examples.py": "Each rule's own examples are tried. If one fails, the edit is rejected.",
+    "policy/examples.py": "Each rule's examples and inserted texts are tried. If one fails, the edit is rejected.",
     "matching/matcher.py": "All rules together are one check.",
     "matching/program.py": "What a scan needs of them: the automata, and what each rule wants done.",
-    "matching/classes.py": "Rules that hold text in the same way share registers.",
     "matching/lazy_dfa.py": "All patterns as one automaton. Its states are built when text first leads to them.",
-    "matching/engine.py": "A pass opens a scan for an example.",
     "matching/scan.py": "The scan reads the example.",
     "matching/transition_cache.py": "What its chunks lead to is kept, as in a stream.",
     "core/gate.py": "The example goes through a gate, as an answer would.",
     "matching/report.py": "Matches that overlap become one finding.",
-    "policy/inserted_texts.py": "No rule may find what the proxy itself inserts: notices and labels.",
     "policy/policyset.py": "The policies, immutable, with their revision.",
     "server/runtime.py": "The store tells its listeners.",
     "server/ops/metrics.py": "The load is counted; `policy_info` shows the new revision.",
@@ -217,9 +246,10 @@ def first_sentence(file: str) -> str:
 
 
 def updated(page: str) -> str:
-    """The page with its three parts as they are now."""
-    token, edit = walks.token(), walks.policy_edit()
+    """The page with its four parts as they are now."""
+    prompt, token, edit = walks.prompt(), walks.token(), walks.policy_edit()
     page = replaced(page, "drawing", f"```\n{drawing()}\n```")
+    page = replaced(page, "prompt", walk(prompt, PROMPT))
     page = replaced(page, "token", walk(token, TOKEN))
     return replaced(page, "edit", walk(edit, POLICY_EDIT))
 

@@ -1,4 +1,4 @@
-"""Which files a token enters on its way to the client, and a policy edit until it is in force: traced, not guessed.
+"""Which files a prompt enters, a token, and an edit of a policy until it is in force: traced, not guessed.
 
 Each walk runs the real proxy in this process and notes every file of it when a function there is first called. What is
 kept from call to call would make a second walk shorter. So ask for them in a fresh process: `tools.architecture` does.
@@ -11,7 +11,7 @@ import contextlib
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -43,6 +43,7 @@ rules:
 EDITED = POLICY.replace('["zorblaxium", ', '["zorblaxium", "quillonite", ').replace("TICKET", "ISSUE")
 
 REQUEST = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
+REFUSED_REQUEST = b"GET /props HTTP/1.1\r\nhost: localhost\r\n\r\n"
 REQUEST_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(REQUEST)
 RESPONSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENT = (
@@ -90,6 +91,12 @@ def token() -> list[str]:
     return asyncio.run(_token())
 
 
+def prompt() -> list[str]:
+    """The files that a chat request enters, from the client's socket to the upstream's. It is the second one: what is
+    made once is there."""
+    return asyncio.run(_prompt())
+
+
 def policy_edit() -> list[str]:
     """The files that an edit enters, from the watcher to the first exchange that has the new set."""
     return asyncio.run(_policy_edit())
@@ -97,7 +104,8 @@ def policy_edit() -> list[str]:
 
 async def _token() -> list[str]:
     trace = Trace(within=Connection.data_received.__code__)
-    async with _stream() as stream:
+    async with _running() as ask:
+        stream = await ask()
         for text in (b"One", b" two", b" three"):
             await stream.send(text)
         with trace.recording():
@@ -106,10 +114,21 @@ async def _token() -> list[str]:
     return list(trace.files)
 
 
+async def _prompt() -> list[str]:
+    trace = Trace()
+    async with _running() as ask:
+        await (await ask()).end()
+        with trace.recording():
+            stream = await ask()
+        await stream.end()
+    return list(trace.files)
+
+
 class Stream(NamedTuple):
     """A stream through the proxy, seen from both ends."""
 
     model_server: asyncio.StreamWriter
+    request: asyncio.StreamWriter
     client: asyncio.StreamReader
 
     async def send(self, text: bytes) -> None:
@@ -118,17 +137,26 @@ class Stream(NamedTuple):
         await self.client.readuntil(text)
 
     async def end(self) -> None:
-        """Send the end and wait until it has come through."""
+        """Send the end, wait until it has come through, and close. Another request then gives the proxy time to see
+        the close."""
         self.model_server.write(_chunk(END) + b"0\r\n\r\n")
-        await self.client.readuntil(b"[DONE]")
+        await self.client.readuntil(b"0\r\n\r\n")
+        self.model_server.close()
+        await self.model_server.wait_closed()
+        self.request.write(REFUSED_REQUEST)
+        await self.client.readuntil(b"\r\n\r\n")
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+Ask = Callable[[], Awaitable[Stream]]
+"""A client's request, until it has reached the model server."""
+
+
 @contextlib.asynccontextmanager
-async def _stream() -> AsyncIterator[Stream]:
+async def _running() -> AsyncIterator[Ask]:
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,14 +172,21 @@ async def _stream() -> AsyncIterator[Stream]:
         model_server = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = model_server.sockets[0].getsockname()[1]
         config = ServerConfig(upstream=f"http://127.0.0.1:{port}", listen=("127.0.0.1", 0), admin=None)
+        clients: list[asyncio.StreamWriter] = []
         async with model_server, Server(config, store) as server:
-            reader, client = await asyncio.open_connection(*server.bound.listen)
-            client.write(REQUEST_HEAD + REQUEST)
-            writer = await accepted.get()
-            writer.write(RESPONSE_HEAD)
-            yield Stream(writer, reader)
-            for one in (client, writer):
-                one.close()
+            address = server.bound.listen
+
+            async def ask() -> Stream:
+                reader, client = await asyncio.open_connection(*address)
+                clients.append(client)
+                client.write(REQUEST_HEAD + REQUEST)
+                writer = await accepted.get()
+                writer.write(RESPONSE_HEAD)
+                return Stream(writer, client, reader)
+
+            yield ask
+            for client in clients:
+                client.close()
 
 
 async def _policy_edit() -> list[str]:

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from proxy.checks.detectors.group import DetectorGroup, groupable
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.markers import MarkerPass
-from proxy.checks.outside import Folded, OutsideCode, searching_rule
+from proxy.checks.outside import OutsideCode, searching_rule
+from proxy.checks.rule_pass import Folded
+from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
-from proxy.matching.engine import MatchPass
 from proxy.matching.rules import HidingPass
+from proxy.matching.scan import MatchPass
 
 Detecting = DetectorPass | FoldedPass
 DetectedPass = Detecting | OutsideCode
-OwnPass = MarkerPass | DetectedPass
+OwnPass = MarkerPass | DetectedPass | SystemPromptPass
 
 
 def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:
     """What a rule looks for, but not in code. `searching` is made for `searching_rule(rule)`."""
     if not isinstance(searching, CompiledRule):
-        return OutsideCode(rule, searching)
-    inner: HidingPass = MatchPass([searching])
-    return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
+        (inner,) = grouped([searching])
+        return OutsideCode(rule, inner, searching)
+    found = MatchPass([searching])
+    return OutsideCode(rule, Folded(found) if searching.source.fold else found)
 
 
-def detecting(searching: CompiledRule | OwnPass) -> Detecting | None:
-    """The detector within what a rule looks for, if there is one."""
-    inner = searching.inner if isinstance(searching, OutsideCode) else searching
-    return inner if isinstance(inner, Detecting) else None
+def grouped(passes: Iterable[OwnPass]) -> list[HidingPass]:
+    """The passes, of which detectors that end no text read it together."""
+    plain: list[DetectorPass] = []
+    folded: list[DetectorPass] = []
+    rest: list[HidingPass] = []
+    for one in passes:
+        if isinstance(one, FoldedPass) and groupable(one.inner):
+            folded.append(one.inner)
+        elif isinstance(one, DetectorPass) and groupable(one):
+            plain.append(one)
+        else:
+            rest.append(one)
+    if plain:
+        rest.append(DetectorGroup.of(plain))
+    if folded:
+        rest.append(Folded(DetectorGroup.of(folded)))
+    return rest
 
 
-__all__ = ["DetectedPass", "Detecting", "OwnPass", "detecting", "outside_code", "searching_rule"]
+__all__ = ["DetectedPass", "Detecting", "OwnPass", "grouped", "outside_code", "searching_rule"]

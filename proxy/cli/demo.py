@@ -179,9 +179,9 @@ def _rows(trial: Trial) -> Iterator[tuple[str, ...]]:
     whole = sum(1 for _ in script.tokens(script.answer_for(trial.prompt).answer))
     stopped = f"after {len(trial.tokens)} of {whole} tokens" if len(trial.tokens) < whole else "no"
     rest = (f"{trial.exchange.max_held} characters", f"{trial.longest_wait * 1000:.0f} ms", stopped)
-    if not trial.exchange.found:
+    if not trial.exchange.findings:
         yield ("none", "-", "-", *rest)
-    for direction, finding in trial.exchange.found:
+    for direction, finding in trial.exchange.findings:
         text = trial.prompt if direction == Direction.INPUT else trial.raw
         yield (finding.rule.name, ACTIONS[finding.rule.action], _excerpt(text, finding), *rest)
         rest = ("", "", "")

@@ -8,6 +8,7 @@ from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
+from proxy.core.steps import Steps, in_one_go
 from proxy.core.types import Finding
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
@@ -34,15 +35,23 @@ class WholeGate:
             return ""
         self._parts.append(text)
         self._size += len(text)
-        if not final:
-            return ""
+        return in_one_go(self.finish(max(self._size, 1))) if final else ""
+
+    def finish(self, step: int) -> Steps[str]:
+        """Judge the text, which is complete, `step` characters at a time, and return it."""
         whole = "".join(self._parts)
         self._parts.clear()
         self._size = 0
         gate = self._gate()
-        out = gate.feed(whole, final=True)
+        out: list[str] = []
+        at = 0
+        while at + step < len(whole) and gate.blocked is None:
+            out.append(gate.feed(whole[at : at + step]))
+            at += step
+            yield
+        out.append(gate.feed(whole[at:], final=True))
         self.findings, self.blocked = gate.findings, gate.blocked
-        return "" if self.blocked is not None else out
+        return "" if self.blocked is not None else "".join(out)
 
     def _gate(self) -> Gate:
         return Gate(self._checks(False))

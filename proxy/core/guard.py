@@ -11,6 +11,7 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
+from proxy.core.steps import STEP, Steps, in_one_go
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text
@@ -56,6 +57,7 @@ class Guard:
 
     json_content: the client asked for JSON, so content is judged decoded as well as raw
     prefills:     the beginning of the answer by kind, given by the client: judged together with what follows
+    step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`)
     preceding_texts: by choice: text that apps show before the content (a prompt to be completed), because a phrase
                   can begin in it
 
@@ -64,8 +66,11 @@ class Guard:
     thinking) is decided and released first. A check that raises blocks the choice: fail closed.
     """
 
-    def __init__(self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS) -> None:
+    def __init__(
+        self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS, step: int = STEP
+    ) -> None:
         self._plan = plan
+        self._step = step
         self._prefills = prefills
         self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
@@ -85,8 +90,13 @@ class Guard:
         deltas = frame.deltas
         if len(deltas) == 1 and not frame.closes and not frame.finishes:
             return self.release_delta(*deltas[0])
-        texts, earlier = self._feed_all(deltas)
-        flushed = tuple(self._close(frame))
+        return in_one_go(self.release_steps(frame))
+
+    def release_steps(self, frame: Frame) -> Steps[Release | None]:
+        """The same in steps: a frame may have much text, and may end a call that is judged as a whole."""
+        deltas = frame.deltas
+        texts, earlier = yield from self._feed_all(deltas)
+        flushed = tuple((yield from self._close(frame)))
         blocked_choices = self._take_newly_blocked()
         texts_unchanged = all(
             out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # a call is not released before it is complete
@@ -116,8 +126,12 @@ class Guard:
 
     def finish(self) -> tuple[tuple[TextDelta, ...], tuple[int, ...]]:
         """The upstream has ended: the flushed text, and the choices that are blocked by that."""
-        flushed = tuple(self._flush(list(self._gates)))
-        return flushed, self._take_newly_blocked()
+        return in_one_go(self.finish_steps())
+
+    def finish_steps(self) -> Steps[tuple[tuple[TextDelta, ...], tuple[int, ...]]]:
+        """The same in steps."""
+        flushed = yield from self._flush(list(self._gates))
+        return tuple(flushed), self._take_newly_blocked()
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
@@ -148,6 +162,25 @@ class Guard:
         gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))
         return tuple([TextDelta(channel, gate.closing) for channel, gate in gates if gate.closing])
 
+    def has_text(self, kind: Kind) -> bool:
+        """Whether there was text of this kind."""
+        return any(channel.kind is kind for channel, _ in self._opened)
+
+    @property
+    def short_content(self) -> str:
+        """The released content, if there is one channel of it and it is short; else ""."""
+        gates = [gate for channel, gate in self._opened if channel.kind is Kind.CONTENT]
+        alone = gates[0] if len(gates) == 1 else None
+        return alone.short if isinstance(alone, Gate) else ""
+
+    @property
+    def waits_for(self) -> Rule | None:
+        """The rule for which characters wait now, the one whose match began first; None: none in particular."""
+        for gate in self._gates.values():
+            if gate.held and isinstance(gate, Gate):
+                return gate.waits_for
+        return None
+
     @property
     def held(self) -> int:
         """Characters that wait for a verdict, in all channels."""
@@ -160,10 +193,11 @@ class Guard:
                 yield channel, finding
         yield from self.failed
 
-    def _feed_all(self, deltas: Sequence[TextDelta]) -> tuple[tuple[str, ...], tuple[TextDelta, ...]]:
+    def _feed_all(self, deltas: Sequence[TextDelta]) -> Steps[tuple[tuple[str, ...], tuple[TextDelta, ...]]]:
         """The text that is released for each delta, and what has to be sent before all of them."""
         texts: list[str] = []
         earlier: list[TextDelta] = []
+        step, fed = self._step, 0
         for channel, text in deltas:
             for flushed in self._turn_to(channel) if text else ():
                 own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
@@ -171,8 +205,29 @@ class Guard:
                     texts[own[-1]] += flushed.text
                 else:
                     earlier.append(flushed)
+            if len(text) > step:
+                texts.append((yield from self._feed_long(channel, text)))
+                continue
+            fed += len(text)
+            if fed > step:
+                fed = len(text)
+                yield
             texts.append(self._feed(channel, text))
         return tuple(texts), tuple(earlier)
+
+    def _feed_long(self, channel: Channel, text: str) -> Steps[str]:
+        """As `_feed`, which returns the text itself where it passes as it is."""
+        gate = self._gates.get(channel)
+        held = gate is not None and gate.held
+        out: list[str] = []
+        for at in range(0, len(text), self._step):
+            if channel.choice in self.blocked_choices:
+                break
+            out.append(self._feed(channel, text[at : at + self._step]))
+            yield
+        released = "".join(out)
+        passed = released == text and not held and not self._gates[channel].held
+        return text if passed else released
 
     def _turn_to(self, channel: Channel) -> tuple[TextDelta, ...]:
         """What other kinds of text in the choice still hold, decided: this channel's text follows them."""
@@ -289,19 +344,39 @@ class Guard:
             parts.append(self._prefills.get(channel.kind, begun))
         return "".join(reversed(parts))
 
-    def _close(self, frame: Frame) -> Iterator[TextDelta]:
+    def _close(self, frame: Frame) -> Steps[list[TextDelta]]:
         """The held text of the channels that end with this frame."""
+        flushed: list[TextDelta] = []
         for choice in frame.finishes:
-            yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
-        yield from self._flush(frame.closes)
+            flushed += yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
+        if frame.closes:
+            flushed += yield from self._flush(frame.closes)
+        return flushed
 
-    def _flush(self, channels: Iterable[Channel]) -> Iterator[TextDelta]:
+    def _flush(self, channels: Iterable[Channel]) -> Steps[list[TextDelta]]:
+        flushed: list[TextDelta] = []
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
-                text = self._feed(channel, "", final=True)
+                gate = self._gates[channel]
+                long = isinstance(gate, WholeGate) and gate.held > self._step
+                text = (yield from self._finish_long(channel)) if long else self._feed(channel, "", final=True)
                 self._closed.add(channel)
                 if text:
-                    yield TextDelta(channel, text)
+                    flushed.append(TextDelta(channel, text))
+        return flushed
+
+    def _finish_long(self, channel: Channel) -> Steps[str]:
+        """The end of a text that is judged as a whole."""
+        gate = self._gates[channel]
+        if channel.choice in self.blocked_choices or not isinstance(gate, WholeGate):
+            return ""
+        try:
+            out = yield from gate.finish(self._step)
+        except Exception as error:
+            out = self._check_failed(channel, gate, error)
+        if gate.blocked is not None:
+            self._block(channel.choice, gate.blocked)
+        return out
 
     def _take_newly_blocked(self) -> tuple[int, ...]:
         if not self._newly_blocked:

@@ -1,13 +1,14 @@
-"""What every dialect offers: a Request read from the client's bytes, and an Answer that carries the upstream's back.
+"""What every dialect offers: a Request read from the client's bytes, and an Answer made of the upstream's.
 
-A dialect is one module with one `Dialect` object. The relay drives it:
+A dialect is one module with one `Dialect` object. A handler calls it:
 
     request = dialect.parse(body, options)           ClientError when it cannot be served
     ... request.texts are judged; text.put() writes back what a rule rewrote ...
     request.path, dialect.upstream_body(request)     never the client's bytes: an allow-list, serialised anew
     answer = dialect.answer(request, guard, notice)
-    out = answer.feed(data)                          upstream bytes in, client bytes out; one send per read
-    out = answer.finish(error)                       the upstream has ended
+    out = answer.take(data)                          upstream bytes in, client bytes out; one send per read
+    out = answer.take_end(error)                     the upstream has ended
+    while answer.work is not None: answer.step()     what was too much for one turn of the event loop
     answer.result()                                  for a client that does not stream
 """
 
@@ -21,9 +22,13 @@ from typing import Any, Protocol
 
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
+from proxy.core.steps import STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
+
+SHARE = 16 * 1024
+"""Bytes of the upstream's that are read in one step."""
 
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
@@ -69,7 +74,7 @@ class InputText:
     """One text of a request that the model will read.
 
     role:    system, developer, user, assistant or tool; a tool's definition counts as system
-    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.turns
+    newest:  it may be refused; an earlier one is replaced by the notice. See proxy.dialects.common.request_texts
     group:   neighbouring texts of one group are joined by the backend before the model reads them
     param:   where it stands in the body, for error messages
     escaped: it is JSON source (a call's arguments)
@@ -164,7 +169,7 @@ class Dialect(Protocol):
         """What goes upstream: always asks for a stream."""
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> Answer:
-        """The way back, for one exchange."""
+        """The answer of one exchange, before its first byte."""
 
     def error(self, error: ClientError | UpstreamError, request_id: str) -> bytes:
         """An error body in this dialect's shape."""
@@ -194,12 +199,14 @@ class EventSkeleton(Protocol):
 
 
 class Answer(ABC):
-    """One answer on its way: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
+    """One answer while it comes: the upstream's bytes in, what may go out of them out. Subclasses know the wire format.
 
     done:   everything that the client will get has been written; the upstream is to be closed
     failed: why the answer is not complete, if it is not
-    prompt_tokens: how many the upstream says the prompt had; 0: it has not said
+    prompt_tokens, answer_tokens: how many the upstream says the prompt and the answer had; 0: it has not said
+    refused: the upstream says that the model refused, or that a filter of its own ended the answer
     events: frames of model text that came from the upstream (most backends send one a token)
+    work:   what is left to do of what was taken last; call `step` until it is None
     """
 
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
@@ -210,17 +217,25 @@ class Answer(ABC):
         self.failed: UpstreamError | None = None
         self.events = 0
         self.prompt_tokens = 0
+        self.answer_tokens = 0
+        self.refused = False
         self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
+        self.work: Steps[None] | None = None
+        self._out: list[bytes] = []  # what the step has written so far
 
-    # -- what the relay calls
+    # -- what the handler calls
 
-    def feed(self, data: bytes) -> bytes:
-        """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole)."""
+    def take(self, data: bytes) -> bytes:
+        """The upstream's bytes in; bytes for a streaming client out (b"" for one that waits for the whole).
+
+        Where that is much work it stops after the first step, and what is left is `work`.
+        """
         skeleton = self._skeleton
-        text = None if skeleton is None or self._unfinished or self.done else skeleton.text(data)
+        quick = skeleton is not None and len(data) <= STEP and not self._unfinished and not self.done
+        text = skeleton.text(data) if quick and skeleton is not None else None
         if skeleton is None or text is None or not (skeleton.silent or self._admits_value(skeleton)):
-            return self._guarded(lambda: self._frames(data))
+            return self._start_work(self._read_steps(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
         if self.request.stream:
@@ -234,22 +249,44 @@ class Answer(ABC):
         self._forward(frame, release, out)
         return b"".join(out)
 
+    def take_whole(self, body: bytes) -> bytes:
+        """The upstream answered with one plain body all the same: through the same gates, and the end."""
+        return self._start_work(self._whole_steps(body))
+
+    def take_end(self, error: UpstreamError | None = None) -> bytes:
+        """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error.
+
+        What is left of `work` is given up, and then the answer has failed.
+        """
+        given_up = self.work is not None
+        if self.work is not None:
+            self.work.close()
+        if given_up and error is None:
+            error = _cut_off()
+        return self._start_work(self._end_steps(error, given_up))
+
+    def step(self) -> bytes:
+        """One more step of `work`; bytes for a streaming client."""
+        assert self.work is not None
+        try:
+            next(self.work)
+        except StopIteration:
+            self.work = None
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def feed(self, data: bytes) -> bytes:
+        """`take` and all its steps."""
+        return self._in_one_go(self.take(data))
+
     def whole(self, body: bytes) -> bytes:
-        """The upstream answered with one plain body all the same: through the same gates."""
-        return self._guarded(lambda: self._whole_frames(body)) + self.finish()
+        """`take_whole` and all its steps."""
+        return self._in_one_go(self.take_whole(body))
 
     def finish(self, error: UpstreamError | None = None) -> bytes:
-        """The upstream has ended, in order or not: what was still held, then a proper end or an explicit error."""
-        out = [b"" if error else self._guarded(self._last_frames)]
-        if not self.done and error is None and self._is_complete():
-            flushed, blocked_choices = self.guard.finish()
-            self._put(self._write(Frame(b""), Release((), flushed, blocked_choices)), out)
-            self._put_terminal(out)
-        if not self.done:
-            self._fail(
-                error or UpstreamBroken("the model server's answer ended before it was complete", "truncated"), out
-            )
-        return b"".join(out)
+        """`take_end` and all its steps."""
+        return self._in_one_go(self.take_end(error))
 
     @property
     def finished(self) -> bool:
@@ -275,29 +312,72 @@ class Answer(ABC):
             return ""
         return ("\n\n" if self.guard.has_released_text(choice) else "") + self.notice(finding)
 
-    def _count_prompt(self, usage: Any, key: str) -> None:
-        """What the upstream has counted, when it has."""
-        tokens = usage.get(key) if isinstance(usage, dict) else None
-        if type(tokens) is int and tokens > 0:
-            self.prompt_tokens = tokens
+    def _count_tokens(self, usage: Any, prompt: str, answer: str) -> None:
+        """What the upstream has counted, when it has. `prompt`, `answer`: the keys of the two counts."""
+        if isinstance(usage, dict):
+            self.prompt_tokens = _count(usage.get(prompt)) or self.prompt_tokens
+            self.answer_tokens = _count(usage.get(answer)) or self.answer_tokens
 
     # -- the shared way
 
-    def _guarded(self, frames: Callable[[], Iterable[Frame]]) -> bytes:
-        """Frames through the guard. What cannot be understood ends the answer: fail closed."""
-        out: list[bytes] = []
-        try:
-            if not self.done:
-                self._run(frames(), out)
-        except UpstreamBroken as error:
-            self._fail(error, out)
-        return b"".join(out)
+    def _start_work(self, work: Steps[None]) -> bytes:
+        self.work = work
+        return self.step()
 
-    def _run(self, frames: Iterable[Frame], out: list[bytes]) -> None:
+    def _in_one_go(self, out: bytes) -> bytes:
+        parts = [out]
+        while self.work is not None:
+            parts.append(self.step())
+        return b"".join(parts)
+
+    def _read_steps(self, data: bytes) -> Steps[None]:
+        """Bytes of a stream, a share in each step."""
+        yield from self._guarded_steps(self._frames, data[:SHARE])
+        for at in range(SHARE, len(data), SHARE):
+            if self.done:
+                return
+            yield
+            yield from self._guarded_steps(self._frames, data[at : at + SHARE])
+
+    def _whole_steps(self, body: bytes) -> Steps[None]:
+        yield from self._guarded_steps(self._whole_frames, body)
+        yield from self._end_steps(None)
+
+    def _end_steps(self, error: UpstreamError | None, given_up: bool = False) -> Steps[None]:
+        if error is None:
+            yield from self._guarded_steps(lambda _: self._last_frames(), b"")
+        if not self.done and error is None and self._is_complete():
+            flushed, blocked_choices = yield from self.guard.finish_steps()
+            self._put(self._write(Frame(b""), Release((), flushed, blocked_choices)), self._out)
+            self._put_terminal(self._out)
+        if not self.done:
+            yield from self._fail(error or _cut_off(), given_up)
+
+    def _guarded_steps(self, read: Callable[[bytes], Iterable[Frame]], data: bytes) -> Steps[None]:
+        """Frames through the guard. What cannot be understood ends the answer: fail closed."""
+        if self.done:
+            return
+        try:
+            yield from self._judge_steps(read(data))
+        except UpstreamBroken as error:
+            yield from self._fail(error)
+
+    def _judge_steps(self, frames: Iterable[Frame]) -> Steps[None]:
+        """Frame by frame; others may run whenever as much has been judged as makes a step."""
+        guard, judged = self.guard, 0
         for frame in frames:
-            if frame.deltas:
+            deltas = frame.deltas
+            if deltas:
                 self.events += frame.events
-            self._forward(frame, self.guard.release(frame), out)
+            if len(deltas) == 1 and not frame.closes and not frame.finishes and len(deltas[0].text) <= STEP:
+                judged += len(deltas[0].text)
+                if judged > STEP:
+                    judged = 0
+                    yield
+                release = guard.release_delta(*deltas[0])
+            else:
+                release = yield from guard.release_steps(frame)
+            self._forward(frame, release, self._out)
             if self.done:
                 return
 
@@ -335,16 +415,19 @@ class Answer(ABC):
             else:
                 self._collect(body)
 
-    def _fail(self, error: UpstreamError, out: list[bytes]) -> None:
+    def _fail(self, error: UpstreamError, given_up: bool = False) -> Steps[None]:
         """Release what was held (it is decided: nothing follows), then say that the answer is not complete.
 
         Half a tool call is not sent. Where the last of the text makes a rule end the answer, it is a blocked answer.
+        given_up: of an event of which only a part was judged nothing is sent, so the rest of it is not either
         """
-        flushed, blocked_choices = self.guard.finish()
-        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
-        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), out)
-        if blocked_choices:
-            self._settle(out)
+        out = self._out
+        if not given_up:
+            flushed, blocked_choices = yield from self.guard.finish_steps()
+            texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+            self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), out)
+            if blocked_choices:
+                self._settle(out)
         if self.done:
             return
         self.failed = error
@@ -405,3 +488,12 @@ class Answer(ABC):
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:
         """An error in mid-stream, in the shape that this dialect's clients understand."""
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return value if type(value) is int and value > 0 else 0
+
+
+def _cut_off() -> UpstreamBroken:
+    return UpstreamBroken("the model server's answer ended before it was complete", "truncated")

@@ -1,8 +1,8 @@
-"""One rule, compiled: the expensive part, done rule by rule when a policy is loaded."""
+"""Compiled rules: the expensive part, done rule by rule when a policy is loaded; and how text waits for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.core.types import Action, Rule
@@ -14,13 +14,15 @@ from proxy.matching.limits import check_crowding
 from proxy.matching.nfa import Edge, Fragment, build
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.plainwords import PlainWords
-from proxy.matching.rules import MatchRule
+from proxy.matching.rules import MatchRule, Overflow
 from proxy.matching.syntax import parse
 from proxy.matching.tree import Node
 from proxy.matching.words import WordList
 
 MAX_ENTRY = 1000
 """Characters of the longest word."""
+UNLIMITED = 1 << 60
+"""Characters: no limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,3 +171,48 @@ def _sets(fragment: Fragment) -> frozenset[CharSet]:
         found.add(item.chars)
         found.update(edge.behind for edge in item.edges if edge.behind is not None)
     return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoldClass:
+    """Rules for which text waits in the same way. Compared by identity.
+
+    holds:       text waits for their open matches
+    limit:       the most characters that may wait; a match covers no more of what lies before its end
+    on_overflow: what becomes of a character that has waited that long; "release" when none can
+    number:      the rule, where there is only one because on_overflow has to know which
+    every_start: their matches have validators, so none may stand in for another that began later
+    """
+
+    holds: bool
+    limit: int = UNLIMITED
+    on_overflow: Overflow = "release"
+    number: int = -1
+    every_start: bool = False
+
+
+def classify(rules: Sequence[CompiledRule]) -> list[HoldClass]:
+    """A class for each rule; as few as can be, because every class has registers of its own."""
+    limits = sorted({r.source.max_hold for r in rules if _releases_late(r)})
+    known: dict[tuple[object, ...], HoldClass] = {}
+    return [known.setdefault(_key(new), new) for new in (_class_of(n, rule, limits) for n, rule in enumerate(rules))]
+
+
+def _releases_late(rule: CompiledRule) -> bool:
+    return rule.source.rule.holds and rule.unbounded and rule.source.on_overflow == "release"
+
+
+def _class_of(number: int, rule: CompiledRule, limits: Iterable[int]) -> HoldClass:
+    source = rule.source
+    if not source.rule.holds or source.validate is not None:
+        return HoldClass(source.rule.holds, every_start=source.validate is not None)
+    if not rule.unbounded:
+        longest = rule.longest or 0
+        return HoldClass(True, next((limit for limit in limits if limit >= longest), UNLIMITED))
+    if source.on_overflow == "release":
+        return HoldClass(True, source.max_hold)
+    return HoldClass(True, source.max_hold, source.on_overflow, number)
+
+
+def _key(c: HoldClass) -> tuple[object, ...]:
+    return c.holds, c.limit, c.on_overflow, c.number, c.every_start

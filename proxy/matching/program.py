@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy.core.types import Action
-from proxy.matching.classes import classify
-from proxy.matching.compiled import CompiledRule
+from proxy.matching.compiled import CompiledRule, classify
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS, LazyTaggedDfa
 
 

@@ -1,19 +1,21 @@
-"""The automaton of a pass at work on one text, character by character."""
+"""A pass over one view of the text, and its automaton at work on one text, character by character."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Finding
 from proxy.matching.lazy_dfa import Accept, Change, State
 from proxy.matching.program import Program
 from proxy.matching.report import Report, Spans, in_order
-from proxy.matching.rules import MOST_OPEN, Verdict
+from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
 
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
+_order = attrgetter("order")
 _NOTHING: tuple[Finding, ...] = ()
 MOST_REGISTERS = 8
 """Of a state that has a key."""
@@ -146,6 +148,16 @@ class MatchScan:
                 mark = start
         self._announced = mark
         return _progress((mark, _NOTHING))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        position, registers = self.position, self._registers
+        open_since = [(min(position - registers[register], limit), register) for register, limit in self._state.held]
+        groups = self._state.groups
+        return longest(
+            Waits(waiting, min((item.owner.source.rule for item in groups[register].members), key=_order))
+            for waiting, register in open_since
+        )
 
     # -- matches
 
@@ -293,3 +305,55 @@ class MatchScan:
             return
         length = cursor.position - cursor.registers[cursor.state.validated]
         self._tail = (self._tail + self._text)[-length:] if length else ""
+
+
+class MatchPass(Program):
+    """Compiled rules in one pass over one view of the text; shared by all streams."""
+
+    def open(self) -> PassScan:
+        """A fresh scan."""
+        scan = MatchScan(self)
+        return _Rewinding(scan) if self.may_block_late else scan
+
+
+class _Rewinding:
+    """A scan that reads a feed again, up to where a match had been open too long, when that blocks."""
+
+    __slots__ = ("_scan",)
+
+    def __init__(self, scan: MatchScan) -> None:
+        self._scan = scan
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked."""
+        return self._scan.verdict
+
+    def save(self) -> object:
+        """The whole state."""
+        return self._scan.save()
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        self._scan.restore(mark)
+
+    def state_key(self) -> Hashable | None:
+        """See PassScan."""
+        return self._scan.state_key()
+
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """See PassScan."""
+        return self._scan.restore_key(key, position)
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return self._scan.waits()
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        mark = self._scan.save()
+        try:
+            return self._scan.feed(text, final)
+        except TooLate as late:
+            self._scan.restore(mark)
+            return self._scan.feed(text[: late.at - self._scan.position])

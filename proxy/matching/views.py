@@ -11,10 +11,19 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.escapes import HTML_LONGEST, JSON_LONGEST, json_escape
-from proxy.matching.lenses import UNSEEN_LIMIT, EscapeLens, FoldLens, Lens, Piece, continues
+from proxy.matching.lenses import (
+    HTML_LONGEST,
+    JSON_LONGEST,
+    UNSEEN_LIMIT,
+    EscapeLens,
+    FoldLens,
+    Lens,
+    Piece,
+    continues,
+    json_escape,
+)
 from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
 
 HISTORY = 8
@@ -121,6 +130,10 @@ class _Scan:
             self._count()
             return self._located(findings, [])
         return Progress(self._mark + self._delta) if self._delta else progress
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._inner)
 
     def save(self) -> object:
         """The whole state, a tuple of references."""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
-from proxy.checks.detectors.scan import FoldedPass
+from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
-from proxy.checks.passes import Detecting, detecting
+from proxy.checks.system_prompt import SystemPromptPass, phrases_of
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
+from proxy.core.guard import CHECK_FAILED
+from proxy.core.json_checks import json_checks
 from proxy.core.types import Direction, Finding, Kind, Rule
-from proxy.matching.folding import fold_text
 from proxy.policy.examples import matcher_of, run_check
-from proxy.policy.plan import Plan, Policy, rule_of
+from proxy.policy.plan import Plan, Policy, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rulespecs import RESERVED
 
 
 class Sample(NamedTuple):
-    """A text, and where it comes from."""
+    """A text, and where it comes from. system: the system text of the request that it answers. escaped: it is JSON
+    source."""
 
     text: str
     direction: Direction = Direction.OUTPUT
@@ -30,25 +33,22 @@ class Sample(NamedTuple):
     key: str | None = None
     alignment: str = "unknown"
     role: str | None = None
-
-
-class Dropped(NamedTuple):
-    """A candidate of a detector that does not count, as it reads (folded where the rule folds), and why."""
-
-    text: str
-    reason: str
+    system: str = ""
+    escaped: bool = False
 
 
 class View(NamedTuple):
     """What one rule sees: spans of the text, or None where its policy does not apply.
 
     detector: which one it uses, if any. dropped: the detector's candidates that do not count
+    failed: what a check of a plug-in did wrong with the text
     """
 
     rule: Rule
     spans: tuple[tuple[int, int], ...] | None
     detector: str = ""
     dropped: tuple[Dropped, ...] = ()
+    failed: str = ""
 
 
 class Outcome(NamedTuple):
@@ -70,9 +70,10 @@ class Outcome(NamedTuple):
 
 def plan_for(policies: PolicySet, sample: Sample) -> Plan:
     """The plan that a request with this text would get."""
-    return policies.plan(
+    plan = policies.plan(
         sample.direction, model=sample.model, key=sample.key, alignment=sample.alignment, role=sample.role
     )
+    return plan.about(sample.system) if plan.looks_for_system_text else plan
 
 
 def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
@@ -80,27 +81,28 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
     applying = [part for part in plan_for(policies, sample).policies if part.scope.reads(sample.kind)]
     holding = {rule for part in applying for rule in part.rules}
     for policy in policies.policies:
-        for rule, check, detector in _checks(policy):
+        for rule, check, search_rule in _checks(policy, sample.system):
             applies = rule in holding and not (rule.id.startswith(RESERVED) and sample.direction is Direction.INPUT)
-            name = detector.name if detector else ""
+            name = detector_name(search_rule) if search_rule else ""
             if not applies:
                 yield View(rule, None, name)
                 continue
-            yield View(rule, run_check(check, sample.text).spans, name, tuple(_dropped(detector, sample.text)))
-
-
-def _dropped(detector: Detecting | None, text: str) -> Iterator[Dropped]:
-    """The candidates that do not count; those that something else within them counts for are left out."""
-    for start, end, said in detector.candidates(text) if detector else ():
-        if not said.spans:
-            shown = fold_text(text) if isinstance(detector, FoldedPass) else text
-            yield Dropped(shown[start:end], said.reason)
+            try:
+                not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
+                yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            except CheckFailed as error:
+                yield View(rule, (), name, failed=error.detail)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     """What the set as a whole does."""
-    gate = Gate(plan_for(policies, sample).checks(sample.kind))
-    out = gate.feed(sample.text) + gate.feed("", final=True)
+    plan = plan_for(policies, sample)
+    checks = partial(plan.checks, sample.kind)
+    gate = Gate(json_checks(checks) if sample.escaped else checks())
+    try:
+        out = gate.feed(sample.text) + gate.feed("", final=True)
+    except CheckFailed:
+        return Outcome("", CHECK_FAILED, ())
     blocked = gate.blocked.rule if gate.blocked else None
     return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
 
@@ -111,10 +113,11 @@ def neutralised(text: str, done: Outcome) -> dict[str, int]:
     return Counter(family_of(text[f.start : f.end]) for f in broken)
 
 
-def _checks(policy: Policy) -> Iterator[tuple[Rule, Check, Detecting | None]]:
-    """A check for each rule alone, and the rule's detector."""
-    for search_rule in (*policy.search_rules, *([policy.stop] if policy.stop else [])):
-        yield rule_of(search_rule), matcher_of([search_rule]), detecting(search_rule)
+def _checks(policy: Policy, system: str) -> Iterator[tuple[Rule, Check, SearchRule | None]]:
+    """A check for each rule alone, and what the rule looks for in a text."""
+    for rule in (*policy.search_rules, *([policy.stop] if policy.stop else [])):
+        search_rule = rule.about(phrases_of(system)) if isinstance(rule, SystemPromptPass) else rule
+        yield rule_of(search_rule), matcher_of([search_rule]), search_rule
     for limit in policy.limits:
         yield limit.rule, limit, None
 
@@ -137,33 +140,6 @@ def changes(samples: Iterator[tuple[int, Sample]], before: PolicySet, after: Pol
     for line, sample in samples:
         old, new = outcome(before, sample), outcome(after, sample)
         yield None if _same(old, new) else Change(line, sample, old, new)
-
-
-def read_record(line: str) -> Sample:
-    """A line of JSONL: a string, or an object with `text` and what else a Sample has. Raises BadRecord."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise BadRecord(f"not JSON ({error})") from None
-    if isinstance(record, str):
-        return Sample(record)
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise BadRecord('neither a string nor an object with a "text"')
-    return _sample(record)
-
-
-def _sample(record: dict[str, Any]) -> Sample:
-    known = {name: record[name] for name in Sample._fields if isinstance(record.get(name), str)}
-    try:
-        return Sample(
-            **{
-                **known,
-                "direction": Direction(record.get("direction", Direction.OUTPUT)),
-                "kind": Kind(record.get("channel", Kind.CONTENT)),
-            }
-        )
-    except ValueError as error:
-        raise BadRecord(str(error).replace("Kind", "channel").replace("Direction", "direction")) from None
 
 
 def _same(before: Outcome, after: Outcome) -> bool:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from proxy.errors import PolicyError
-from proxy.policy.source import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
+from proxy.policy.document import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
 
 SUFFIXES = (*POLICY_SUFFIXES, WORDS_SUFFIX)
 PAUSE = 0.05  # seconds between two reads

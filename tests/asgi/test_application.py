@@ -96,6 +96,39 @@ async def test_it_lives_below_a_mount(policies: Path) -> None:
             assert [request.target for request in upstream.requests] == [CHAT]
 
 
+MOUNTED = [
+    ("/guard", f"/guard{CHAT}"),  # ASGI: the path contains root_path
+    ("/guard", CHAT),  # older servers: it does not
+    ("/guard", f"/guard/guard{CHAT}"),  # a reverse proxy left the prefix on, and the server put it before the path
+    ("/guard/", f"/guard{CHAT}"),
+    ("/v1", f"/v1{CHAT}"),  # a prefix with which the proxy's own paths begin
+    ("/v1", CHAT),
+    ("/v1", f"/v1/v1{CHAT}"),
+]
+
+
+@pytest.mark.parametrize(("root", "path"), MOUNTED)
+async def test_a_server_may_take_the_prefix_off_or_leave_it_on(policies: Path, root: str, path: str) -> None:
+    """Below root_path the route is found whether the path contains root_path or not."""
+    async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream:
+        app = create_app(Settings(upstream=upstream.url, policies=policies))
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path=root)
+        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            assert text(events((await http.post(path, json=chat_body())).content)) == "Hello"
+            assert [request.target for request in upstream.requests] == [CHAT]
+
+
+@pytest.mark.parametrize("path", ["/guard/nowhere", "/guardian" + CHAT, "/other" + CHAT, "/guard/api/pull"])
+async def test_below_a_prefix_nothing_else_is_served(policies: Path, path: str) -> None:
+    """A path that only looks like one below the prefix is refused, and so is what is refused without a prefix."""
+    async with FakeUpstream([]) as upstream:
+        app = create_app(Settings(upstream=upstream.url, policies=policies))
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path="/guard")
+        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            assert (await http.post(path, json=chat_body())).status_code in (403, 404)
+            assert not upstream.requests
+
+
 async def test_the_chat_side_never_serves_the_operators_side(policies: Path) -> None:
     """Metrics, probes and reload are an application of their own, which shares policies and metrics with the chat's."""
     async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream:

@@ -1,4 +1,4 @@
-"""The field table of the way there, read from the allow-lists themselves: every place in a request that takes text.
+"""The field table of requests, read from the allow-lists themselves: every place in a request that takes text.
 
 An allow-list is made of functions that remember what they were made of, so all that they take can be walked. A key that
 is added to one has so a row in the census at once.

@@ -1,4 +1,4 @@
-"""The field table of the way back: for each dialect every field in which a model server can put text, and its fate.
+"""The field table of answers: for each dialect every field in which a model server can put text, and its fate.
 
 Sources: the API references of OpenAI and Anthropic, Ollama's and LM Studio's docs, llama.cpp's server README.
 """

@@ -11,9 +11,9 @@ from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
 from proxy.dialects.base import Answer, Options
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.plan import Plan
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from tests.census.doors import Door
 from tests.census.planting import BAD, LABEL, NOTICE, PLAIN
 

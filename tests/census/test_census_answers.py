@@ -1,4 +1,4 @@
-"""The census of the way back: every field of every guarded path, cut everywhere, for every kind of client."""
+"""The census of answers: every field of every guarded path, cut everywhere, for every kind of client."""
 
 from __future__ import annotations
 

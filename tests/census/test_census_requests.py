@@ -1,4 +1,4 @@
-"""The census of the way there: every place of every guarded path's requests that takes text."""
+"""The census of requests: every place of every guarded path's requests that takes text."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_every_detector_is_described_and_tested(detector: Detector) -> None:
 def test_a_candidate_that_is_dropped_has_a_reason(detector: Detector, text: str) -> None:
     """`explain` says why, in a few words."""
     made = detector_pass(detector, Rule("p", detector.name, Action.FLAG))
-    assert all(one.judgement.reason for one in made.candidates(text) if not one.judgement.spans)
+    assert all(one.validation.reason for one in made.candidates(text) if not one.validation.spans)
 
 
 def test_only_the_kinds_that_a_rule_names_count() -> None:

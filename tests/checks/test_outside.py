@@ -12,9 +12,9 @@ from proxy.checks.outside import OutsideCode, searching_rule
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import compile_rule
-from proxy.matching.engine import MatchPass
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import HidingPass, MatchRule
+from proxy.matching.scan import MatchPass
 from tests.laws import check_laws, cut
 
 ALPHABET = ["`", "``", "```", "~~~", "\n", "\n\n", " ", "\\", ">", "x", "bob@example.com", "abcab", "word", "a" * 300]

@@ -9,8 +9,8 @@ from zlib import crc32
 import pytest
 
 from proxy.checks.detectors import DETECTORS, Options, detector_pass
-from proxy.checks.detectors.formats import FORMATS, LOOSE, Format
-from proxy.checks.detectors.secrets import ALIKE, entropy, github_sum, is_placeholder, looks_random
+from proxy.checks.detectors.formats import AMBIGUOUS, FORMATS, Format
+from proxy.checks.detectors.secrets import UNIQUE, entropy, github_sum, is_placeholder, looks_random
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.matcher import Matcher
@@ -18,7 +18,7 @@ from proxy.matching.syntax import parse
 from proxy.matching.tree import Chars, Choice, Node, Repeat, Sequence
 from tests.laws import check_laws
 
-TIGHT = [one for one in FORMATS if one.name not in LOOSE]
+TIGHT = [one for one in FORMATS if one.name not in AMBIGUOUS]
 PLAIN = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -53,7 +53,7 @@ def example(one: Format) -> str:
     """A key of this format that nobody ever issued."""
     tries = (made(parse(one.pattern).root, Dice(f"{one.name}{i}")) for i in range(50))
     return next(
-        text for text in tries if any(map(str.isdigit, text)) and (one.name in ALIKE or not is_placeholder(text))
+        text for text in tries if any(map(str.isdigit, text)) and (one.name in UNIQUE or not is_placeholder(text))
     )
 
 

@@ -142,7 +142,7 @@ class Wire(ABC):
     # -- driving
 
     def answer(self, checks: Iterable[Check] = (), **extra: Any) -> Answer:
-        """The way back of an exchange."""
+        """The answer of an exchange."""
         request = self.dialect.parse(self.request(**{**self.asks, **extra}), Options())
         return self.dialect.answer(request, Guard(PhrasePlan(tuple(checks)), request.json_content), notice)
 

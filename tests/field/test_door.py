@@ -16,7 +16,7 @@ import pytest
 
 from proxy.errors import PolicyError
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests import plain_http
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.phrases import block

@@ -17,7 +17,7 @@ from proxy.dialects.base import Dialect
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests.fakes import FakeUpstream, ndjson, reply, sse
 from tests.leaks.attack import NOTICE, asked
 from tests.server.running import Answer, Policies, chat_body, running, said
@@ -301,7 +301,7 @@ async def test_r06_ollama_run_goes_on_after_a_block() -> None:
         exchange = await proxy.exchange()
     stopped = f'This prompt was stopped by the policy "house". (policy house, request {exchange.id})'
     assert received == [user(stopped), user("go on")]
-    assert [direction for direction, _ in exchange.found] == ["history"]
+    assert [direction for direction, _ in exchange.findings] == ["history"]
 
 
 async def refusals(policies: Policies, body: dict[str, Any], answer: Sequence[Any]) -> tuple[Answer, str]:

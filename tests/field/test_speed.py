@@ -10,7 +10,7 @@ from time import process_time
 import pytest
 
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests.fakes import FakeUpstream, Wait, reply, sse
 from tests.fakes.answers import Answer, Step
 from tests.fakes.connection import Request

@@ -11,8 +11,8 @@ from proxy.core.types import Direction, Finding
 from proxy.dialects.base import Dialect, Options
 from proxy.errors import ClientError
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import Exchange
 

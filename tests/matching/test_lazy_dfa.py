@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from proxy.core.types import Action, Rule
-from proxy.matching.classes import UNLIMITED, classify
-from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.compiled import UNLIMITED, CompiledRule, classify, compile_rule
 from proxy.matching.lazy_dfa import Change, LazyTaggedDfa, State
 from proxy.matching.rules import MatchRule
 

@@ -10,9 +10,9 @@ import pytest
 from proxy.core.types import Action, Direction, Ending, Kind
 from proxy.errors import PolicyError
 from proxy.policy.compile import Compilation, compile_policies
+from proxy.policy.document import Source
 from proxy.policy.explain import Sample, outcome
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 
 HEAD = "version: 1\npolicy: house\n"
 BOMB = HEAD + "rules: [{id: a, words: [bomb], action: block}]\n"

@@ -12,6 +12,7 @@ import pytest
 
 from proxy.checks.detectors import DETECTORS, Detector
 from proxy.checks.markers import MARKER_DETECTORS, MarkerDetector
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptDetector
 from proxy.policy import schema
 from proxy.policy.schema import json_schema_text
 from proxy.settings import DEMO_POLICIES
@@ -32,8 +33,11 @@ def test_every_key_has_a_row(key: str) -> None:
     assert f"\n| `{key}` |" in DOC
 
 
-@pytest.mark.parametrize("detector", [*DETECTORS.values(), *MARKER_DETECTORS.values()], ids=lambda d: d.name)
-def test_every_detector_has_a_row(detector: Detector | MarkerDetector) -> None:
+ALL = [*DETECTORS.values(), *MARKER_DETECTORS.values(), SYSTEM_PROMPT_LEAK]
+
+
+@pytest.mark.parametrize("detector", ALL, ids=lambda d: d.name)
+def test_every_detector_has_a_row(detector: Detector | MarkerDetector | SystemPromptDetector) -> None:
     """The table of detectors says what each finds, in its own words."""
     assert f"\n| `{detector.name}` | {detector.about} |" in DOC
 

@@ -10,8 +10,8 @@ import pytest
 
 from proxy.errors import PolicyError
 from proxy.policy import files
+from proxy.policy.document import MAX_BYTES
 from proxy.policy.files import read_directory, settled
-from proxy.policy.source import MAX_BYTES
 
 
 def names(directory: Path) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import PolicyError
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import MAX_BYTES, Source
+from proxy.policy.document import MAX_BYTES, Source
 
 CASES = sorted(Path(__file__).parent.joinpath("golden_errors").iterdir())
 

@@ -11,10 +11,10 @@ from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.types import Direction, Ending, Kind
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.explain import Sample, neutralised, outcome, views
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from tests.policies import copies
 
 NONE = ChatTemplate(frozenset(), exists=False)

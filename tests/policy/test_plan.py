@@ -9,8 +9,8 @@ import pytest
 from proxy.core.types import Action, Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 
 IN, OUT = Direction.INPUT, Direction.OUTPUT
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import PolicyError
 from proxy.policy.compile import compile_policies
-from proxy.policy.document import Document
-from proxy.policy.source import Source, Unreadable
+from proxy.policy.document import Document, Source, Unreadable
 
 WHOLE = """version: 1
 policy: house

@@ -17,10 +17,10 @@ from proxy.matching.pauses import no_pause
 from proxy.matching.rules import MatchRule
 from proxy.policy import compile as compile_module
 from proxy.policy.compile import Compilation, CompileCache, RuleCompiler, cache_key
+from proxy.policy.document import Source
 from proxy.policy.explain import Sample, outcome
 from proxy.policy.policyset import PolicySet
 from proxy.policy.schema import Examples
-from proxy.policy.source import Source
 
 Spec = dict[str, Any]
 Files = dict[str, Spec]

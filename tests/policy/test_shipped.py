@@ -9,8 +9,8 @@ import pytest
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind
 from proxy.policy.compile import Compilation
+from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from proxy.settings import DEMO_POLICIES
 from tests.policies import SHIPPED, default
 

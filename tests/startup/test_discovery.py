@@ -12,6 +12,8 @@ from proxy.startup.discovery import Backend, find, look_at
 from tests.fakes import Answer, Close, FakeUpstreamThread, reply, reply_json
 from tests.waiting import PATIENCE
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,47 +25,47 @@ OWN = "http://127.0.0.1:11435"
 NOBODY = ("Ollama", "http://127.0.0.1:9", "/api/version", "version")
 
 
-def test_the_first_that_answers_as_itself_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_that_answers_as_itself_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is not there is passed over; of the one that is, a model is named."""
     with DemoBackend(0) as backend:
         monkeypatch.setattr(discovery, "KNOWN", (NOBODY, ("LM Studio", backend.url, "/v1/models", "data")))
-        assert find(OWN) == Backend("LM Studio", backend.url, "demo")
+        assert await find(OWN) == Backend("LM Studio", backend.url, "demo")
 
 
-def test_another_program_on_the_port_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_program_on_the_port_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something answers on Ollama's port, but not as Ollama does."""
     with DemoBackend(0) as backend:
         monkeypatch.setattr(discovery, "KNOWN", (("Ollama", backend.url, "/api/version", "version"),))
-        assert find(OWN) is None
+        assert await find(OWN) is None
 
 
-def test_the_proxy_does_not_find_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_proxy_does_not_find_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that is told to listen on Ollama's own port is no model server."""
     with DemoBackend(0) as backend:
         monkeypatch.setattr(discovery, "KNOWN", (("LM Studio", backend.url, "/v1/models", "data"),))
-        assert find(backend.url) is None
+        assert await find(backend.url) is None
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The look at each candidate is bounded: this test would never end."""
     monkeypatch.setattr(discovery, "PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(discovery, "KNOWN", (("Ollama", url, "/api/version", "version"),))
-        assert find(OWN) is None
+        assert await find(OWN) is None
 
 
-def test_a_named_server_that_does_not_answer_is_said_to_do_so() -> None:
+async def test_a_named_server_that_does_not_answer_is_said_to_do_so() -> None:
     """It may come up later, so that is no error."""
     nobody = Backend("", "http://127.0.0.1:9", None, "does not answer yet; requests get 502 until it does")
-    assert look_at("http://127.0.0.1:9") == nobody
+    assert await look_at("http://127.0.0.1:9") == nobody
 
 
-def test_a_named_server_that_takes_its_time_is_said_to_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_named_server_that_takes_its_time_is_said_to_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is there: a model server that is busy answers late."""
     monkeypatch.setattr(discovery, "PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        found = look_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        found = await look_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert found.trouble == "has not answered GET /v1/models within 0.1 s"
 
 
@@ -78,21 +80,21 @@ def test_a_named_server_that_takes_its_time_is_said_to_do_so(monkeypatch: pytest
         (reply_json([1]), ", but not with a JSON object: is it a model server?"),
     ],
 )
-def test_a_named_server_that_is_none_is_said_to_be_so(answer: Answer, trouble: str) -> None:
+async def test_a_named_server_that_is_none_is_said_to_be_so(answer: Answer, trouble: str) -> None:
     """With what it was asked, and the status of what it answered."""
     with FakeUpstreamThread(answer) as server:
-        found = look_at(server.url)
+        found = await look_at(server.url)
     assert (found.url, found.model) == (server.url, None)
     assert found.trouble.removeprefix("answers GET /v1/models").strip() == trouble.strip()
 
 
-def test_a_named_server_that_does_not_speak_http_is_said_to_be_so() -> None:
+async def test_a_named_server_that_does_not_speak_http_is_said_to_be_so() -> None:
     """An SSH server, say."""
     with FakeUpstreamThread(Answer((b"SSH-2.0-OpenSSH_9.6\r\n", Close()))) as server:
-        assert look_at(server.url).trouble == "does not answer GET /v1/models in HTTP: is it a model server?"
+        assert (await look_at(server.url)).trouble == "does not answer GET /v1/models in HTTP: is it a model server?"
 
 
-def test_a_model_server_without_a_model_is_one() -> None:
+async def test_a_model_server_without_a_model_is_one() -> None:
     """Ollama's list is null before the first model is there."""
     with FakeUpstreamThread(reply_json({"object": "list", "data": None})) as server:
-        assert look_at(server.url) == Backend("", server.url)
+        assert await look_at(server.url) == Backend("", server.url)

@@ -1,46 +1,61 @@
-"""All detectors. A new one is one more entry here, and a row in docs/policies.md."""
+"""All detectors by name. A new one is one more entry here, and a row in docs/policies.md.
+
+A detector's module, its patterns and the package that it needs are loaded when a policy names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib import import_module
 
-from proxy.checks.detectors.crypto import CRYPTO_ADDRESS
 from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.detectors.email import EMAIL
-from proxy.checks.detectors.hidden import INVISIBLE_TEXT, MANY_SHOT, OUTBOUND_LINKS
-from proxy.checks.detectors.network import IP_ADDRESS, MAC_ADDRESS, URL
 from proxy.checks.detectors.patterns import search_for
-from proxy.checks.detectors.payments import CREDIT_CARD, IBAN
-from proxy.checks.detectors.people import DATE_OF_BIRTH, NATIONAL_ID, US_SSN
-from proxy.checks.detectors.phone import PHONE
-from proxy.checks.detectors.prompts import JAILBREAK, PROMPT_INJECTION
-from proxy.checks.detectors.scan import DetectorPass, FoldedPass
-from proxy.checks.detectors.secrets import API_KEY, SECRETS
+from proxy.checks.detectors.scan import DetectorPass, FoldedPass, Recognition
 from proxy.core.types import Rule
 
-_ALL = (
-    EMAIL,
-    PHONE,
-    CREDIT_CARD,
-    IBAN,
-    US_SSN,
-    NATIONAL_ID,
-    DATE_OF_BIRTH,
-    IP_ADDRESS,
-    MAC_ADDRESS,
-    URL,
-    CRYPTO_ADDRESS,
-    API_KEY,
-    SECRETS,
-    PROMPT_INJECTION,
-    JAILBREAK,
-    INVISIBLE_TEXT,
-    OUTBOUND_LINKS,
-    MANY_SHOT,
-)
+_MODULES = {
+    "email": "email",
+    "phone": "phone",
+    "credit_card": "credit_card",
+    "iban": "iban",
+    "us_ssn": "us_ssn",
+    "national_id": "national_id",
+    "date_of_birth": "date_of_birth",
+    "ip_address": "network",
+    "mac_address": "network",
+    "url": "network",
+    "crypto_address": "crypto",
+    "api_key": "secrets",
+    "secrets": "secrets",
+    "prompt_injection": "prompts",
+    "jailbreak": "prompts",
+    "invisible_text": "invisible_text",
+    "outbound_links": "outbound_links",
+    "many_shot": "many_shot",
+}
+"""Which module of this folder a detector is in; there it has its name in capitals."""
 
-DETECTORS: Mapping[str, Detector] = MappingProxyType({detector.name: detector for detector in _ALL})
+
+class Catalogue(Mapping[str, Detector]):
+    """Detectors by name; looking one up imports its module."""
+
+    def __getitem__(self, name: str) -> Detector:
+        module = import_module(f"{__package__}.{_MODULES[name]}")
+        detector: Detector = getattr(module, name.upper())
+        return detector
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+DETECTORS = Catalogue()
 
 
 def detector_pass(
@@ -50,8 +65,13 @@ def detector_pass(
     options = options or Options()
     if not options.kinds:
         options = options._replace(kinds=frozenset(detector.kinds))
-    plan = detector.plan(options)
     folds = fold or detector.folds
-    search = search_for(f"(?i:{plan.pattern})" if folds else plan.pattern)
-    made = DetectorPass(rule, detector.name, search, plan.judge, detector.nth, plan.alike)
+    made = DetectorPass(rule, _recognition(detector, options, folds))
     return FoldedPass(made) if folds else made
+
+
+@lru_cache(maxsize=256)
+def _recognition(detector: Detector, options: Options, folds: bool) -> Recognition:
+    pattern, validate, canonical = detector.recogniser(options)
+    search = search_for(f"(?i:{pattern})" if folds else pattern)
+    return Recognition(detector.name, search, validate, detector.nth, canonical)

@@ -1,7 +1,7 @@
-"""What a detector is: a pattern, a judge who says what of a candidate counts, and examples that the tests run.
+"""What a detector is: a pattern, a validator that says what of a candidate counts, and examples that the tests run.
 
 A pattern may take in what stands around a find (`https://` before a user's name, the decimals behind a number). The
-judge then says which part of the candidate is the find, or why there is none.
+validator then says which part of the candidate is the find, or why there is none.
 """
 
 from __future__ import annotations
@@ -13,36 +13,60 @@ from typing import NamedTuple
 
 Span = tuple[int, int]
 
+# What patterns are written with: pieces of a character class, and what may stand around a number.
+UNSPACED_RANGES = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF)),  # Thai, Lao, Myanmar, Khmer
+    *((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF)),  # kana, Han
+    *((0x1100, 0x11FF), (0xA960, 0xA97F), (0xAC00, 0xD7FF)),  # Hangul, and its letters, as which the fold reads it
+)
+"""Letters beside which a number or a name may stand without a space."""
+UNSPACED = "".join(f"\\u{first:04x}-\\u{last:04x}" for first, last in UNSPACED_RANGES)
+SPACES = " \u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d-"
+"""The hyphen stands last, where it is no range."""
+NOT_BEHIND = rf"(?<![^\W{UNSPACED}])"
+"""Behind no character of a word."""
+NOT_BEFORE = rf"(?![^\W{UNSPACED}])"
+"""Before none."""
+EMPHASIS = "_{0,2}"
+"""Marks of Markdown that are characters of a word to Python."""
+_PLAIN = str.maketrans({**dict.fromkeys(SPACES + "\n", " "), **dict.fromkeys(DASHES, "-"), "\\": None})
 
-class Judgement(NamedTuple):
-    """What a judge says of a candidate.
+
+def plain(text: str) -> str:
+    """With spaces and hyphens of ASCII, and without the escapes of Markdown."""
+    return text.translate(_PLAIN)
+
+
+class Validation(NamedTuple):
+    """What a validator says of a candidate.
 
     spans:  the parts that count, in order
     reason: why none does
-    past:   none does, and nothing that begins within the candidate can either
+    skip:   none does, and nothing that begins within the candidate can either
     kind:   which of the detector's kinds it is
     """
 
     spans: tuple[Span, ...] = ()
     reason: str = ""
-    past: bool = False
+    skip: bool = False
     kind: str = ""
 
 
-Judge = Callable[["re.Match[str]"], Judgement]
+Validator = Callable[["re.Match[str]"], Validation]
 
 
-def found(start: int, end: int, kind: str = "") -> Judgement:
+def found(start: int, end: int, kind: str = "") -> Validation:
     """This part counts."""
-    return Judgement(((start, end),), kind=kind)
+    return Validation(((start, end),), kind=kind)
 
 
-def dropped(reason: str, past: bool = False) -> Judgement:
+def dropped(reason: str, skip: bool = False) -> Validation:
     """Nothing counts."""
-    return Judgement((), reason, past)
+    return Validation((), reason, skip)
 
 
-def everything(match: re.Match[str]) -> Judgement:
+def whole_match(match: re.Match[str]) -> Validation:
     """All of the candidate counts."""
     return found(*match.span())
 
@@ -60,40 +84,44 @@ class Options(NamedTuple):
     hosts: tuple[str, ...] = ()
 
 
-class Plan(NamedTuple):
-    """A pattern in the matcher's syntax, and its judge.
+class Recogniser(NamedTuple):
+    """A pattern in the matcher's syntax, and its validator.
 
-    alike: of beginnings of candidates that lead to the same, always the same one: so fewer places have to be remembered
+    canonical: of beginnings of candidates that lead to the same, always the same one: so a scan has fewer states
     """
 
     pattern: str
-    judge: Judge = everything
-    alike: Callable[[str], str] = str
+    validate: Validator = whole_match
+    canonical: Callable[[str], str] = str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detector:
     """about: what it finds, one line; hits and misses: texts in which it finds something, or nothing.
 
-    plan:  pattern and judge for a rule's options
-    kinds: what it finds apart from each other, name -> one line; a rule may choose with `only` and `except`
-    takes: the options that mean something to it, besides those
-    nth:   finds count from this one on
-    folds: it reads the folded text, whatever the rule says
+    recogniser: pattern and validator for a rule's options
+    kinds:      what it finds apart from each other, name -> one line; a rule may choose with `only` and `except`
+    regions:    those that a rule may name with `regions`
+    takes:      the options that mean something to it, besides kinds
+    nth:        finds count from this one on
+    folds:      it reads the folded text, whatever the rule says
     """
 
     name: str
     about: str
-    plan: Callable[[Options], Plan]
+    recogniser: Callable[[Options], Recogniser]
     hits: tuple[str, ...]
     misses: tuple[str, ...]
     kinds: Mapping[str, str] = field(default_factory=dict)
+    regions: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
     folds: bool = False
     nth: int = 1
 
 
-def fixed(pattern: str, judge: Judge = everything, alike: Callable[[str], str] = str) -> Callable[[Options], Plan]:
-    """A plan that no option changes."""
-    plan = Plan(pattern, judge, alike)
-    return lambda _: plan
+def fixed(
+    pattern: str, validate: Validator = whole_match, canonical: Callable[[str], str] = str
+) -> Callable[[Options], Recogniser]:
+    """A recogniser that no option changes."""
+    recogniser = Recogniser(pattern, validate, canonical)
+    return lambda _: recogniser

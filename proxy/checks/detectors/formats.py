@@ -8,6 +8,7 @@ case), `{w}` for letters, digits, `_` and `-`, `{b}` for base64, `{uuid}` for a 
 # ruff: noqa: E501  (a format is one line)
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 _SETS = {
@@ -256,20 +257,26 @@ twitch                  Twitch               oauth:{l}{30}
 bitcoin_extended        Bitcoin              [xyz]prv[1-9A-HJ-NP-Za-km-z]{107,108}
 """
 
-_LOOSE = (
+_AMBIGUOUS = (
     "coder vault_legacy zhipu mailgun_signing ably fireworks voyage modal crates firecrawl mandrill lob mollie "
     "gocardless nuget octopus statsig azure_client_secret azure_devops azure_signed_key terraform newrelic_licence "
     "mailchimp maxmind"
 )
-LOOSE = frozenset(_LOOSE.split())
+AMBIGUOUS = frozenset(_AMBIGUOUS.split())
 """So little tells these from other text that the name of a key has to stand before them: by their form alone every
 word would have to wait, or words would be found."""
 
 
 def _expanded(pattern: str) -> str:
+    r"""The pattern as it is matched: in Markdown, `_` may be written as `\_`."""
+    pattern = _UNDERSCORE.sub(lambda match: match[1] or r"\\?_", pattern)
     for short, full in _SETS.items():
         pattern = pattern.replace(short, full)
     return pattern
+
+
+_UNDERSCORE = re.compile(r"(\[[^\]]*\]|\\.)|_")
+"""What stands in a set stays, and so does what is escaped."""
 
 
 def _read(line: str) -> Format:

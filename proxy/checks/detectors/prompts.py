@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from proxy.checks.detectors.detector import Detector, Judgement, Options, Plan, found
+from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, found
 
 _S = r"[\s,;:*_\"'()-]{1,4}"  # between two words
 _RULES = (
@@ -136,16 +136,16 @@ def _branches(families: Mapping[str, str], kinds: frozenset[str]) -> str:
     return "|".join(f"(?P<{name}>{pattern})" for name, pattern in families.items() if name in kinds)
 
 
-def _judge(match: re.Match[str]) -> Judgement:
+def _validate(match: re.Match[str]) -> Validation:
     return found(*match.span(), match.lastgroup or "")
 
 
-def _injection(options: Options) -> Plan:
-    return Plan(rf"(?<![a-z])(?:{_branches(_INJECTION, options.kinds)})", _judge)
+def _injection(options: Options) -> Recogniser:
+    return Recogniser(rf"(?<![a-z])(?:{_branches(_INJECTION, options.kinds)})", _validate)
 
 
-def _jailbreak(options: Options) -> Plan:
-    return Plan(rf"(?<![a-z])(?:{_branches(_JAILBREAK, options.kinds)})", _judge)
+def _jailbreak(options: Options) -> Recogniser:
+    return Recogniser(rf"(?<![a-z])(?:{_branches(_JAILBREAK, options.kinds)})", _validate)
 
 
 PROMPT_INJECTION = Detector(

@@ -14,8 +14,17 @@ from functools import lru_cache
 from math import log2
 from zlib import crc32
 
-from proxy.checks.detectors.detector import Detector, Judge, Judgement, Options, Plan, dropped, found
-from proxy.checks.detectors.formats import FORMATS, LOOSE
+from proxy.checks.detectors.detector import (
+    EMPHASIS,
+    Detector,
+    Options,
+    Recogniser,
+    Validation,
+    Validator,
+    dropped,
+    found,
+)
+from proxy.checks.detectors.formats import AMBIGUOUS, FORMATS
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _OTHERS = {
@@ -25,7 +34,7 @@ _OTHERS = {
     "named_value": "what stands behind a name such as `api_key =` and looks random",
 }
 KINDS = {one.name: f"{one.provider}" for one in FORMATS} | _OTHERS
-ALIKE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook", "paypal"))
+UNIQUE = frozenset(("age", "twitter_bearer", "aws_bedrock_short", "flutterwave", "discord_webhook", "paypal"))
 """Formats that nothing else has, whatever their characters look like."""
 
 WORDY = frozenset(("sk_key",))
@@ -46,7 +55,15 @@ def _in_any_case(words: Iterable[str]) -> str:
     return "|".join(f"[{first}{first.upper()}](?i:{'|'.join(rest)})" for first, rest in groups.items())
 
 
-_KEYWORD = f"(?:{_in_any_case(_NAMES)})"
+def _capital(words: Iterable[str]) -> str:
+    """Any of the words, with a capital letter at its beginning."""
+    return "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words)
+
+
+_OWNERS = "db my user root admin auth access refresh id bot api app client jwt smtp ftp ssh redis mysql pg postgres"
+_OWNED = f"(?:{_in_any_case(_OWNERS.split())})(?i:password|passwd|pwd|secret|token)"
+_KEYWORD = rf"(?:(?<![A-Za-z])(?:{_in_any_case(_NAMES)}|{_OWNED})|(?<=[a-z])(?:{_capital(_NAMES)}))"
+"""A name begins behind what is no letter, at a capital (`authToken`), or with the name of its owner (`dbpassword`)."""
 _SUFFIX = r"(?i:[_-]?(?:id|value|v?\d{1,2}|prod|dev|test|base64|b64|string))?"
 _SIGN = (
     r"[\"'`\])]{0,2}(?: string| ?: ?(?:str|String|string))?"
@@ -122,24 +139,25 @@ def github_sum(token: str) -> bool:
     return digits == given
 
 
-def _format_judgement(kind: str, text: str, span: tuple[int, int]) -> Judgement:
+def _validate_format(kind: str, written: str, span: tuple[int, int]) -> Validation:
+    text = written.replace("\\", "")
     summed = kind in ("github", "github_app") and github_sum(text)
-    if kind in ALIKE or summed:
+    if kind in UNIQUE or summed:
         return found(*span, kind)
     if is_placeholder(text):
-        return dropped("what documents write in the place of a secret", past=True)
+        return dropped("what documents write in the place of a secret", skip=True)
     if (kind in WORDY and not looks_random(text[3:])) or not _may_be_random(text):
-        return dropped("words, nothing that chance has made", past=True)
+        return dropped("words, nothing that chance has made", skip=True)
     return found(*span, kind)
 
 
-def _named_judgement(match: re.Match[str], kinds: frozenset[str]) -> Judgement:
+def _validate_named(match: re.Match[str], kinds: frozenset[str]) -> Validation:
     value, name = match["value"].rstrip(".:!?*_"), match["name"].lower()
     start = match.start("value")
     span = start, start + len(value)
     kind = format_of(value, kinds)
-    if kind and kind not in LOOSE:
-        return _format_judgement(kind, value, span)
+    if kind and kind not in AMBIGUOUS:
+        return _validate_format(kind, value, span)
     if is_placeholder(value):
         return dropped("what documents write in the place of a secret")
     if _PATH.match(value) or "://" in value:
@@ -160,27 +178,27 @@ def _is_sign(char: str) -> bool:
     return not char.isalnum() and char not in "_-"
 
 
-def _url_judgement(match: re.Match[str]) -> Judgement:
+def _validate_url(match: re.Match[str]) -> Validation:
     password = match["url_password"]
     if is_placeholder(password) or password == match["user"] or password.startswith(("$", "{", "[", "%")):
-        return dropped("what documents write in the place of a password", past=True)
+        return dropped("what documents write in the place of a password", skip=True)
     return found(*match.span("url_password"), "url_password")
 
 
-def _judge(kinds: frozenset[str]) -> Judge:
-    def judge(match: re.Match[str]) -> Judgement:
+def _validate(kinds: frozenset[str]) -> Validator:
+    def validate(match: re.Match[str]) -> Validation:
         kind = match.lastgroup or ""
         if kind == "value":
-            return _named_judgement(match, kinds)
+            return _validate_named(match, kinds)
         if kind == "url_password":
-            return _url_judgement(match)
+            return _validate_url(match)
         if kind == "private_key":
             return found(*match.span(), kind)
         if kind == "jwt":
             return found(*match.span(), kind)
-        return _format_judgement(format_of(match[0], kinds), match[0], match.span())
+        return _validate_format(format_of(match["format"], kinds), match["format"], match.span("format"))
 
-    return judge
+    return validate
 
 
 _LITERAL_FIRST = re.compile(r"([A-Za-z0-9])(?![{?*+|])")
@@ -190,11 +208,11 @@ def _by_first(names: Iterable[str]) -> str:
     """The formats' patterns, those that begin with the same character together, so that few are tried at a place."""
     groups: dict[str, list[str]] = defaultdict(list)
     for one in FORMATS:
-        if one.name in names and one.name not in LOOSE:
+        if one.name in names and one.name not in AMBIGUOUS:
             first = _LITERAL_FIRST.match(one.pattern)
             groups[first[1] if first else ""].append(one.pattern[1:] if first else one.pattern)
     branches = [f"{first}(?:{'|'.join(group)})" for first, group in groups.items()]
-    return r"(?<![A-Za-z0-9_-])(?P<format>" + "|".join(branches) + r")(?![A-Za-z0-9_])"
+    return rf"(?<![A-Za-z0-9_-]){EMPHASIS}(?P<format>{'|'.join(branches)}){EMPHASIS}(?![A-Za-z0-9_])"
 
 
 @lru_cache(maxsize=8)
@@ -208,13 +226,13 @@ def format_of(value: str, kinds: frozenset[str]) -> str:
     return (match.lastgroup or "") if match else ""
 
 
-def _plan(options: Options) -> Plan:
+def _recogniser(options: Options) -> Recogniser:
     kinds = options.kinds
     more = {"jwt": _JWT, "private_key": _PRIVATE_KEY, "url_password": _URL, "named_value": _NAMED}
     parts = [pattern for kind, pattern in more.items() if kind in kinds]
-    if any(one.name in kinds and one.name not in LOOSE for one in FORMATS):
+    if any(one.name in kinds and one.name not in AMBIGUOUS for one in FORMATS):
         parts.insert(1 if "jwt" in kinds else 0, _by_first(kinds))
-    return Plan("|".join(parts), _judge(kinds))
+    return Recogniser("|".join(parts), _validate(kinds))
 
 
 _HITS = (
@@ -240,7 +258,7 @@ _MISSES = (
 SECRETS = Detector(
     "secrets",
     "keys and passwords: formats of more than 150 providers, private keys, JWTs, connection strings, named values",
-    _plan,
+    _recogniser,
     (
         *_HITS,
         "eyJ" + "hbGciOiJIUzI1NiJ9.eyJ" + "zdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
@@ -261,8 +279,8 @@ SECRETS = Detector(
 )
 
 
-def _keys(_: Options) -> Plan:
-    return _plan(Options(frozenset(one.name for one in FORMATS)))
+def _keys(_: Options) -> Recogniser:
+    return _recogniser(Options(frozenset(one.name for one in FORMATS)))
 
 
 API_KEY = Detector("api_key", "keys with a known form; `secrets` finds more", _keys, _HITS, _MISSES)

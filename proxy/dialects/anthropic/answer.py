@@ -1,4 +1,4 @@
-"""The way back of Anthropic's messages: named events in; the same, or one message, out.
+"""Answers of Anthropic's messages: named events in; the same, or one message, out.
 
 Blocks are known by their index, since some servers let them overlap; where there is none, the last is meant, and what
 begins is a block of its own whatever its index. Text and thinking leave as they come. A tool call
@@ -265,6 +265,7 @@ class MessagesAnswer(NamedEventsAnswer):
         if "stop_reason" in delta and not delta["stop_reason"]:
             clean["stop_reason"] = None
         elif "stop_reason" in delta:
+            self.refused |= delta["stop_reason"] == "refusal"
             clean["stop_reason"] = end_reason(delta["stop_reason"], STOP_REASONS, "end_turn", self.guard.admits)
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
@@ -276,6 +277,7 @@ class MessagesAnswer(NamedEventsAnswer):
         known = {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}
         if "input_tokens" in known:
             self.prompt_tokens = known["input_tokens"] + known.get("cache_read_input_tokens", 0)
+        self.answer_tokens = max(known.get("output_tokens", 0), self.answer_tokens)
         return known
 
     def _stop_sequence(self, value: Any) -> str | None:

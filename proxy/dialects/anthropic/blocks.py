@@ -16,7 +16,6 @@ from typing import Any
 from proxy.dialects.anthropic.tools import CACHE, TOOL
 from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.media import check_media
-from proxy.dialects.common.nested_texts import nested_texts
 from proxy.dialects.common.opaque import opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
     NULL,
@@ -34,6 +33,7 @@ from proxy.dialects.common.request_fields import (
     list_of,
     one_of,
 )
+from proxy.dialects.common.request_texts import nested_texts
 from proxy.dialects.common.whole import Whole, said, text_part
 
 _CITED = lenient(by_type("an object or null", object=Object({"enabled": SWITCH}), null=NULL))

@@ -65,7 +65,7 @@ class AnthropicMessages:
         return orjson.dumps({**request.body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> Answer:
-        """The way back."""
+        """See Dialect."""
         return MessagesAnswer(request, guard, notice)
 
 
@@ -88,7 +88,7 @@ class AnthropicCountTokens(AnthropicMessages):
         return orjson.dumps({k: v for k, v in request.body.items() if k not in ("stream", "max_tokens")})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> Answer:
-        """The way back."""
+        """See Dialect."""
         return CountAnswer(request, guard, notice)
 
 

@@ -11,7 +11,6 @@ from proxy.dialects.anthropic.blocks import BLOCKS, TEXT, block_texts, content_o
 from proxy.dialects.anthropic.tools import TOOL, TOOL_CHOICE, is_lost
 from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.limits import CONTROL
-from proxy.dialects.common.nested_texts import schema_texts
 from proxy.dialects.common.request_fields import (
     COUNT,
     NULL,
@@ -33,7 +32,7 @@ from proxy.dialects.common.request_fields import (
     role,
     words,
 )
-from proxy.dialects.common.turns import conversation_texts
+from proxy.dialects.common.request_texts import conversation_texts, schema_texts
 
 ROLES = ("user", "assistant", "system", "developer", "tool")
 

@@ -103,7 +103,7 @@ class EmbeddingsDialect(ABC):
         return orjson.dumps(request.body)
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> EmbeddingsAnswer:
-        """The way back."""
+        """See Dialect."""
         return EmbeddingsAnswer(self, request, guard, notice)
 
     def clean_answer(self, body: bytes, guard: Guard) -> bytes:

@@ -25,11 +25,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.dialects.common.nested_texts import MOST_TEXTS as MOST_TEXTS
-from proxy.dialects.common.nested_texts import too_many_texts as too_many_texts
-from proxy.dialects.common.report import LeftOut as LeftOut
-from proxy.dialects.common.report import Report as Report
-from proxy.dialects.common.report import Take as Take
+from proxy.dialects.common.request_texts import MOST_TEXTS as MOST_TEXTS
+from proxy.dialects.common.request_texts import LeftOut as LeftOut
+from proxy.dialects.common.request_texts import Report as Report
+from proxy.dialects.common.request_texts import Take as Take
+from proxy.dialects.common.request_texts import too_many_texts as too_many_texts
 from proxy.dialects.wire.json_body import type_name
 from proxy.errors import BadRequest
 

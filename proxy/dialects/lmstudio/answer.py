@@ -1,4 +1,4 @@
-"""The way back of LM Studio's own chat: named events in; the same, or one result, out.
+"""Answers of LM Studio's own chat: named events in; the same, or one result, out.
 
 The last event repeats the whole answer, so it is built anew from what the client was shown. The API has no word for an
 answer that a filter ended; `stats.stop_reason` says it, as in LM Studio's older API, and only then is it there:
@@ -143,7 +143,7 @@ class LMStudioAnswer(NamedEventsAnswer):
         if given.get("model_instance_id"):
             self._model = self._word(given["model_instance_id"])
         self._ended = {"stats": stats(given.get("stats"))}
-        self._count_prompt(self._ended["stats"], "input_tokens")
+        self._count_tokens(self._ended["stats"], "input_tokens", "total_output_tokens")
         if self.request.body.get("store") is not False and given.get("response_id"):
             self._ended["response_id"] = self._word(given["response_id"])
         self._over = True

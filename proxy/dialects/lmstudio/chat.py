@@ -19,8 +19,7 @@ from proxy.dialects.common.request_fields import Report
 from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.answer import LMStudioAnswer
 from proxy.dialects.lmstudio.request import CHAT, input_texts, restrict
-from proxy.dialects.openai.chat import OpenAIChat
-from proxy.dialects.openai.chat_answer import ChatAnswer
+from proxy.dialects.openai.chat import ChatAnswer, OpenAIChat
 from proxy.dialects.openai.chunk_stream import EXTRAS, ChunkedAnswer
 from proxy.dialects.openai.completions import CompletionsAnswer, OpenAICompletions
 from proxy.dialects.wire.json_body import parse_request
@@ -79,7 +78,7 @@ class LMStudioV0Chat(OpenAIChat):
         return replace(super().parse(body, options), path="/api/v0/chat/completions")
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> V0ChatAnswer:
-        """The way back."""
+        """See Dialect."""
         return V0ChatAnswer(request, guard, notice)
 
 
@@ -93,7 +92,7 @@ class LMStudioV0Completions(OpenAICompletions):
         return replace(super().parse(body, options), path="/api/v0/completions")
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> V0CompletionsAnswer:
-        """The way back."""
+        """See Dialect."""
         return V0CompletionsAnswer(request, guard, notice)
 
 
@@ -132,5 +131,5 @@ class LMStudioChat:
         return orjson.dumps({**request.body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> LMStudioAnswer:
-        """The way back."""
+        """See Dialect."""
         return LMStudioAnswer(request, guard, notice)

@@ -1,5 +1,5 @@
 """Ollama's chat, generate, embeddings and lists of models.
 
 It refuses models in the cloud, and what goes around the chat template, unless a setting allows it.
-Begin with `chat`, then `request` for the way there and `answer` for the way back.
+Begin with `chat`, then `request` for requests and `answer` for answers.
 """

@@ -73,7 +73,7 @@ class _Ollama(ABC):
         return orjson.dumps({"truncate": False, **request.body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> OllamaAnswer:
-        """The way back."""
+        """See Dialect."""
         return self.answers(request, guard, notice)
 
     @abstractmethod

@@ -11,7 +11,6 @@ from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import CONTROL, cap_context, drop_logprobs, refuse_cloud
-from proxy.dialects.common.nested_texts import nested_texts, schema_texts
 from proxy.dialects.common.request_fields import (
     COUNT,
     INTEGER,
@@ -32,7 +31,7 @@ from proxy.dialects.common.request_fields import (
     role,
     words,
 )
-from proxy.dialects.common.turns import conversation_texts
+from proxy.dialects.common.request_texts import conversation_texts, nested_texts, schema_texts
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

@@ -1,4 +1,4 @@
-"""The way back that OpenAI's chat and completions share: chunks with choices in; the same, or one whole answer, out."""
+"""What answers of OpenAI's chat and completions share: chunks with choices in; the same, or one whole answer, out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
+from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
@@ -126,9 +127,11 @@ class ChunkedAnswer(Answer):
         yield from self._take_waiting()
         yield from self._late_ends()
 
-    def finish(self, error: UpstreamError | None = None) -> bytes:
+    def _end_steps(self, error: UpstreamError | None, given_up: bool = False) -> Steps[None]:
         """See Answer. An end that waits is told also where an error follows."""
-        return (self._guarded(self._take_waiting) if error else b"") + super().finish(error)
+        if error is not None and self._waiting:
+            yield from self._guarded_steps(lambda _: self._take_waiting(), b"")
+        yield from super()._end_steps(error, given_up)
 
     def _settled(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The frames, the end of a choice when something follows that shows that it is one: some servers say it with
@@ -239,10 +242,11 @@ class ChunkedAnswer(Answer):
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
-        self._count_prompt(self._usage, "prompt_tokens")
+        self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
         clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
         for choice in choices:
             if choice.get("finish_reason") is not None:
+                self.refused |= choice["finish_reason"] == "content_filter"
                 choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
         return clean
 

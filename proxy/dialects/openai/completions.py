@@ -37,7 +37,7 @@ from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import clean_choice
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeText
-from proxy.dialects.openai.sampling import COMMON, wants_json, wants_usage
+from proxy.dialects.openai.request import COMMON, wants_json, wants_usage
 from proxy.dialects.openai.tools import tool_texts
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest, UpstreamBroken
@@ -110,7 +110,7 @@ class OpenAICompletions:
         return orjson.dumps(body | streaming)
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> CompletionsAnswer:
-        """The way back. Apps show an answer right behind its prompt, so a phrase may begin there."""
+        """See Dialect. Apps show an answer right behind its prompt, so a phrase may begin there."""
         prompt = request.body["prompt"]
         prompts = [prompt] if isinstance(prompt, str) else prompt
         each = request.choices // len(prompts)

@@ -7,6 +7,7 @@ So what is read here is allow-listed and written anew, and what could be read in
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -30,7 +31,7 @@ def parse_request(body: bytes) -> dict[str, Any]:
 
 def _check_shape(body: bytes, value: Any) -> None:
     """Refuse duplicate keys and deep nesting. `value` is how orjson read the body."""
-    if _depth(body) > MAX_DEPTH:
+    if _depth(body, value) > MAX_DEPTH:
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels", code="too_deep")
     if orjson.dumps(value) == body:
         return  # most clients write it like this; a key that stood twice would be missing once
@@ -42,20 +43,20 @@ def _check_shape(body: bytes, value: Any) -> None:
         ) from None
 
 
-def _depth(body: bytes) -> int:
-    """How deep the body nests; 0 when it has too few brackets to matter."""
+def _depth(body: bytes, value: Any) -> int:
+    """How deep the body nests, up to one more than is allowed; 0 when it has too few brackets to matter. `value` is how
+    orjson read it."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return 0
-    depth = deepest = 0
-    stack = [(orjson.loads(body), 1)]
-    while stack:
-        value, depth = stack.pop()
-        deepest = max(deepest, depth)
-        if isinstance(value, dict):
-            stack += [(v, depth + 1) for v in value.values()]
-        elif isinstance(value, list):
-            stack += [(v, depth + 1) for v in value]
-    return deepest
+    level, depth = [value], 1
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [inner for outer in level for inner in _inside(outer) if type(inner) in (dict, list) and inner]
+    return depth
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if type(value) is dict else value
 
 
 class _DuplicateError(ValueError):
@@ -100,7 +101,7 @@ def parse_upstream(data: bytes) -> dict[str, Any]:
         raise UpstreamBroken("the model server sent something that is not JSON", "protocol") from None
     if not isinstance(value, dict):
         raise UpstreamBroken(f"the model server sent {type_name(value)} where an object belongs", "protocol")
-    if _depth(data) > MAX_DEPTH:
+    if _depth(data, value) > MAX_DEPTH:
         raise UpstreamBroken(f"the model server sent JSON nested deeper than {MAX_DEPTH} levels", "protocol")
     return value
 

@@ -17,6 +17,7 @@ from proxy.core.types import Channel
 from proxy.dialects.wire.slots import saying
 
 _PLAIN = re.compile(rb"[\w.:-]{0,200}")  # the inside of a JSON string that needs no decoding
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _DIGITS = re.compile(rb"[1-9][0-9]{0,18}")
 
 
@@ -176,14 +177,5 @@ def find_number(raw: bytes, key: str) -> tuple[int, int] | None:
 
 def _string_end(raw: bytes, start: int) -> int | None:
     """Where the JSON string that begins at `start` has its closing quote."""
-    if raw[start : start + 1] != b'"':
-        return None
-    at = start + 1
-    while True:
-        at = raw.find(b'"', at)
-        if at < 0:
-            return None
-        backslashes = len(raw[start + 1 : at]) - len(raw[start + 1 : at].rstrip(b"\\"))
-        if backslashes % 2 == 0:
-            return at
-        at += 1
+    string = _STRING.match(raw, start)
+    return None if string is None else string.end() - 1

@@ -13,8 +13,9 @@ from proxy.errors import UpstreamBroken
 
 BOM = b"\xef\xbb\xbf"
 MAX_EVENT = 4 * 1024 * 1024
-"""Bytes; a longer event ends the answer. One is judged in one go, while everybody waits, and real ones have far less
-than a megabyte, also the last one of the Responses API, which says the whole answer once more."""
+"""Bytes; a longer event ends the answer. One is read as JSON in one go, while everybody waits, and real ones have far
+less than a megabyte, also the last one of the Responses API, which says the whole answer once more."""
+LONGEST_BLANK = 4  # bytes of CRLF CRLF
 _LINE = re.compile(rb"\r\n|\n|\r")
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
@@ -47,7 +48,7 @@ class Parser:
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. Raises UpstreamBroken when one grows beyond MAX_EVENT."""
         if self.parts or not self._started:
-            if b"\n" not in data and b"\r" not in data:
+            if not self._ends_event(data):
                 self._keep(data)
                 return []
             data = self._rest() + data
@@ -65,6 +66,10 @@ class Parser:
         rest = self._rest() if self._started else self._rest().removeprefix(BOM)
         events, start = _split(rest, len(rest))
         return [*events, parse(rest[start:])] if rest[start:].strip() else events
+
+    def _ends_event(self, data: bytes) -> bool:
+        """Whether a blank line may end with these bytes: else what was kept need not be looked through once more."""
+        return _BLANK.search(b"".join(self.parts[-LONGEST_BLANK:])[-LONGEST_BLANK:] + data) is not None
 
     def _feed_any(self, data: bytes) -> list[Event]:
         """The same for streams with a CR in them; a CR at the very end may be half of a CRLF."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.dialects.base import InputText
-from proxy.dialects.common.turns import SYSTEM
+from proxy.dialects.common.request_texts import SYSTEM
 
 _TOOLS = ("tools", "functions", "tool_choice", "function_call")
 _SAID = ("messages", "input", "system", "instructions", "system_prompt")

@@ -23,9 +23,12 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.policies import ActivePolicies
-from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.tracing import trace_of, traced
+from proxy.server.exchange.transcript import RecordingGuard, Transcript
+from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
@@ -37,17 +40,19 @@ from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     keep_or_abort,
+    plain_query,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders, plain_query
 
 log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
+SAMPLE = 7  # of an answer's reads one in eight is timed: where its number of events has none of these bits
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
@@ -77,6 +82,7 @@ class GuardedHandler:
         self.watchdog = watchdog
         self.observers = observers
         self.models = models
+        self.turns = Turns()
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
         self.where = shown_url(config.upstream)
 
@@ -96,6 +102,7 @@ class GuardedExchange:
         "_dialect",
         "_guard",
         "_handler",
+        "_input_plans",
         "_plan",
         "_policies",
         "_prompt_characters",
@@ -115,13 +122,14 @@ class GuardedExchange:
         self._policies = handler.policies.snapshot()
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
+        self._input_plans: dict[str, InputPlan] = {}  # by role
         self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision, context.id)
+        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
@@ -170,7 +178,10 @@ class GuardedExchange:
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
-        self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
+        if self._plan.looks_for_system_text:
+            own = self._policies.system_prompt(request.model)
+            self._plan = self._plan.about(system_text(request.texts, own))
+        self._guard = guard = self._new_guard(self._plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
         self._drop_request(request)
@@ -181,6 +192,11 @@ class GuardedExchange:
             await self._stream_response(response, answer)
         if not request.stream:
             await self._reply_whole(answer)
+
+    def _new_guard(self, plan: Plan, request: Request) -> Guard:
+        if isinstance(self.exchange.transcript, Transcript):
+            return RecordingGuard(plan, request, self.exchange.transcript)
+        return Guard(plan, request.json_content, request.prefills())
 
     async def _read(self) -> Request:
         """Read and parse the request."""
@@ -205,7 +221,8 @@ class GuardedExchange:
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
             self._template = self._handler.models.templates.get(model)
-        self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        self._plan = plan.for_exchange(self.exchange.plugin_failures)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
         if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
@@ -213,6 +230,9 @@ class GuardedExchange:
         return options
 
     async def _judge(self, request: Request) -> None:
+        if self._config.record_text != "none":
+            self.exchange.transcript = transcript = Transcript()
+            transcript.add_prompt(request.texts, request.joiner, self._plan_for)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
@@ -236,7 +256,11 @@ class GuardedExchange:
 
     def _plan_for(self, role: str) -> InputPlan:
         assert self._request is not None
-        return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+        plan = self._input_plans.get(role)
+        if plan is None:
+            shared = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+            plan = self._input_plans[role] = shared.for_exchange(self.exchange.plugin_failures)
+        return plan
 
     def _notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""
@@ -255,6 +279,8 @@ class GuardedExchange:
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        self.exchange.trace = trace = trace_of(context.headers)
+        headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
@@ -262,6 +288,7 @@ class GuardedExchange:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
+        self.exchange.upstream_status = response.status
         return response
 
     # The response
@@ -277,37 +304,58 @@ class GuardedExchange:
     async def _forward(self, response: UpstreamResponse, answer: Answer) -> bytes:
         """Forward events until the answer is complete; returns the bytes that end it. `_on_data` does the work of each
         read. Here is what has to be awaited."""
+        error: UpstreamError | None = None
         try:
-            while True:
-                unsent = await response.pump(self._on_data)
-                if unsent is None:
-                    end = answer.finish()
-                    self._record_timing(answer, perf_counter())
-                    return end
+            while (unsent := await response.pump(self._on_data)) is not None:
+                unsent = await self._work_off(answer, unsent)
                 if answer.done:
                     return unsent
-                await self._send(unsent)
-                self.timeouts.last_received = self._context.last_sent
-        except TRANSPORT_ERRORS as error:
-            return answer.finish(to_upstream_error(error, after_head=True))
+                if unsent:
+                    await self._send(unsent)
+                    self.timeouts.last_received = self._context.last_sent
+        except TRANSPORT_ERRORS as problem:
+            error = to_upstream_error(problem, after_head=True)
         except asyncio.CancelledError:
             self.timeouts.resume()  # the model has ended its answer, and the model server does not end its response
             self._abort_upstream()
-            return answer.finish()
+        end = await self._work_off(answer, answer.take_end(error))
+        self._record_timing(answer, perf_counter())
+        return end
+
+    async def _work_off(self, answer: Answer, unsent: bytes) -> bytes:
+        """Do what is left to do of what the answer has taken; meanwhile the model server is not read any further.
+        Returns bytes that have still to be sent."""
+        turns = self._handler.turns
+        while answer.work is not None:
+            if unsent:
+                await self._send(unsent)
+            await turns.wait()
+            out = [answer.step()]
+            while answer.work is not None and not turns.over:
+                out.append(answer.step())
+            unsent = b"".join(out)
+            self.timeouts.last_received = now = perf_counter()
+            self._record_timing(answer, now)
+        return unsent
 
     def _is_finished(self) -> bool:
-        return self._answer is not None and self._answer.finished
+        return self._answer is not None and self._answer.work is None and self._answer.finished
 
     def _on_data(self, data: bytes) -> bytes | None:
-        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited."""
+        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited, and
+        what there is so far when judging takes longer than others should wait."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.timeouts.last_received = now = perf_counter()
-        out = answer.feed(data)
+        now = perf_counter()
+        is_sample = not answer.events & SAMPLE
+        if is_sample and exchange.upstream_text:
+            exchange.record_gap(now - self.timeouts.last_received)
+        self.timeouts.last_received = now
+        out = answer.take(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
             self._record_timing(answer, now)
-        if answer.done:
+        if answer.done or answer.work is not None:
             return out
         if out:
             if not self._context.started:
@@ -315,8 +363,10 @@ class GuardedExchange:
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))
+            if is_sample:
+                exchange.record_output(len(data), self._context.last_sent - now)
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
-            return answer.finish(UpstreamBroken("The model server's answer is too long", "too_long"))
+            return answer.take_end(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
 
     def _record_timing(self, answer: Answer, now: float) -> None:
@@ -327,7 +377,7 @@ class GuardedExchange:
             self.timeouts.first_byte_received()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        exchange.record_held(answer.guard.held, now)
+        exchange.record_held(answer.guard, now)
 
     def _record_sent(self, size: int) -> None:
         exchange = self.exchange
@@ -365,7 +415,7 @@ class GuardedExchange:
             raise to_upstream_error(error, after_head=True) from error
         self.exchange.upstream_bytes = self.exchange.upstream_text = perf_counter()
         self.exchange.bytes_received = len(body)
-        out = answer.whole(body)
+        out = await self._work_off(answer, answer.take_whole(body))
         if self.exchange.stream:
             await self._send(out, last=True)
 
@@ -414,7 +464,8 @@ class GuardedExchange:
         if not self._context.started:
             await self._reply_error(error, getattr(error, "headers", None))
         elif not self._context.ended:
-            out = b"" if self._answer is None else self._answer.finish(error)
+            answer = self._answer
+            out = b"" if answer is None else await self._work_off(answer, answer.take_end(error))
             await self._context.end(out)
 
     async def _interrupted(self, reason: Interrupt | None) -> None:
@@ -444,3 +495,5 @@ class GuardedExchange:
             contexts = self._handler.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
+            if isinstance(guard, RecordingGuard):
+                guard.end()

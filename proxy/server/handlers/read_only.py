@@ -14,15 +14,15 @@ from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.routing.errors import refuse
-from proxy.server.routing.routes import Reading, RouteMatch
+from proxy.server.routing.routes import ReadOnlyOptions, RouteMatch
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
+    UpstreamHeaders,
     UpstreamResponse,
     shown_url,
     to_upstream_error,
 )
-from proxy.server.upstream.headers import UpstreamHeaders
 from proxy.server.upstream.response import UpstreamRefused, describe_response, read_all
 from proxy.server.upstream.transport import Headers
 
@@ -69,18 +69,18 @@ class ReadOnlyHandler:
     async def _respond(self, match: RouteMatch, request: RequestContext, timeouts: ExchangeTimeouts) -> bytes:
         route = match.route
         assert route is not None
-        assert route.reading is not None
-        reading, model = route.reading, match.rest
+        assert route.read_only is not None
+        options, model = route.read_only, match.rest
         method, body = b"GET", b""
-        if reading.ask is not None:
+        if options.ask is not None:
             method = b"POST"
-            model, body = reading.ask(await self._read(request))
+            model, body = options.ask(await self._read(request))
         path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
         headers = self._headers.build(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
-        data = await self._fetch(reading, method, path, headers, body, model)
-        return reading.clean(data, names=self._names, **{word: self._permissions[word] for word in reading.asks_for})
+        data = await self._fetch(options, method, path, headers, body, model)
+        return options.clean(data, names=self._names, **{word: self._permissions[word] for word in options.switches})
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
         """Log one line, unless it is the last one again: apps ask for lists all the time.
@@ -101,7 +101,7 @@ class ReadOnlyHandler:
         return await request.read(config.max_body, config.body_timeout)
 
     async def _fetch(
-        self, reading: Reading, method: bytes, path: bytes, headers: Headers, body: bytes, model: str
+        self, options: ReadOnlyOptions, method: bytes, path: bytes, headers: Headers, body: bytes, model: str
     ) -> bytes:
         """The body of the model server's response. Its error messages are not passed on: no rule has judged them.
 
@@ -116,7 +116,7 @@ class ReadOnlyHandler:
         finally:
             if response is not None:
                 response.abort()
-        if reading.any_answer and response.status < 500:
+        if options.any_answer and response.status < 500:
             return data
         if response.status == 404 and model:
             raise UpstreamRefused(missing(model[:MAX_NAME]), response)
@@ -136,5 +136,5 @@ def _quoted(rest: str) -> str:
 
 def _content_type(match: RouteMatch) -> bytes:
     assert match.route is not None
-    assert match.route.reading is not None
-    return match.route.reading.content_type.encode()
+    assert match.route.read_only is not None
+    return match.route.read_only.content_type.encode()

@@ -22,7 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from proxy.server.http.cycle import ResponseCycle, internal_error
+from proxy.server.http.cycle import ResponseCycle, asks_for_upgrade, complete_scope, internal_error, without_upgrade
 from proxy.server.http.error_responses import (
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
@@ -32,7 +32,6 @@ from proxy.server.http.error_responses import (
     ErrorResponse,
 )
 from proxy.server.http.request import EXTENSION, Scope
-from proxy.server.http.request_head import asks_for_upgrade, complete_scope, without_upgrade
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -186,7 +185,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._cycle.keep_alive = False
 
-    # What a cycle asks of its connection: see `proxy.server.http.cycle.Link`
+    # What a cycle asks of its connection: see `proxy.server.http.cycle.CycleConnection`
 
     @property
     def date(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One request and its response on a connection of ours: ASGI's two calls, and the direct way beside them.
+"""One request and its response on a connection of ours: its scope, ASGI's two calls, and the direct way beside them.
 
 The head of a response leaves together with its first bytes. A response of unknown length is chunked; in HTTP/1.0, which
 has no chunks, it ends when the connection closes (RFC 9112, section 6.3).
@@ -10,8 +10,10 @@ import asyncio
 import http
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from proxy.errors import ClientError
@@ -24,7 +26,46 @@ HIGH_WATER = 64 * 1024
 NO_BODY = (204, 304)  # RFC 9110, sections 15.3.5 and 15.4.5
 
 
-class Link(Protocol):
+def complete_scope(scope: Scope, parser: httptools.HttpRequestParser, url: bytes, root_path: str) -> None:
+    """Add the request's line to the scope that uvicorn has begun. Raises httptools' error for a target that is none.
+
+    A target in absolute form says for whom the request is, and not Host (RFC 9112, section 3.2.2).
+    """
+    target = httptools.parse_url(url)
+    raw_path: bytes = target.path or b"/"
+    path = raw_path.decode("ascii")
+    if target.host is not None:
+        authority = _authority(target)
+        scope["headers"] = [(name, authority if name == b"host" else value) for name, value in scope["headers"]]
+    scope["method"] = parser.get_method().decode("ascii")
+    scope["path"] = root_path + (unquote(path) if "%" in path else path)
+    scope["raw_path"] = root_path.encode() + raw_path
+    scope["query_string"] = target.query or b""
+    scope["http_version"] = parser.get_http_version()
+
+
+def _authority(target: Any) -> bytes:
+    host = b"[%b]" % target.host if b":" in target.host else target.host
+    return host if target.port is None else b"%b:%d" % (host, target.port)
+
+
+def asks_for_upgrade(parser: httptools.HttpRequestParser) -> bool:
+    """llhttp takes what follows such a head for another protocol, where it is the body."""
+    return bool(parser.should_upgrade()) and parser.get_method() != b"CONNECT"
+
+
+def without_upgrade(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> bytes:
+    """The head once more, without the offer (RFC 9110, section 7.8: a server may ignore it, and must in HTTP/1.0).
+
+    Java's client offers HTTP/2 with every request. Websockets leave a mark.
+    """
+    lines = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
+    lines += [b"%b: %b" % pair for pair in headers if pair[0] not in (b"upgrade", b"connection")]
+    lines += [b"x-upgrade: %b" % value for name, value in headers if name == b"upgrade"]
+    return b"\r\n".join((*lines, b"connection: close", b"", b""))
+
+
+class CycleConnection(Protocol):
     """What a cycle needs of its connection."""
 
     transport: asyncio.Transport
@@ -57,11 +98,11 @@ class ResponseCycle:
         "_body",
         "_body_error",
         "_chunked",
+        "_connection",
         "_expects_continue",
         "_flow",
         "_head",
         "_length",
-        "_link",
         "_on_disconnect",
         "_sent",
         "_status",
@@ -76,10 +117,10 @@ class ResponseCycle:
         "response_complete",
     )
 
-    def __init__(self, link: Link, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
-        self._link = link
-        self._flow = link.flow
-        self._write = link.transport.write
+    def __init__(self, connection: CycleConnection, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
+        self._connection = connection
+        self._flow = connection.flow
+        self._write = connection.transport.write
         self.http10 = scope["http_version"] == "1.0"
         self._without_body = scope["method"] == "HEAD"
         self.keep_alive = keep_alive
@@ -105,7 +146,7 @@ class ResponseCycle:
         if not (self._body or self._gone):
             if self._expects_continue and self.more_body:  # RFC 9110, section 10.1.1
                 self._expects_continue = False
-                self._link.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._wait()
         if self._body_error is not None:
             raise self._body_error
@@ -161,7 +202,7 @@ class ResponseCycle:
         if not (self.keep_alive or says_close):
             headers.append((b"connection", b"close"))
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        self._head = b"%b%b%b\r\n" % (status_line(status), self._link.date, lines)
+        self._head = b"%b%b%b\r\n" % (status_line(status), self._connection.date, lines)
 
     def write(self, body: bytes) -> bool:
         """Write bytes of a started response. False: nothing was written, as the client does not read as fast as it is
@@ -187,7 +228,7 @@ class ResponseCycle:
 
     def abort(self) -> None:
         """Close the connection at once, whatever is unsent."""
-        self._link.transport.abort()
+        self._connection.transport.abort()
 
     # What the connection tells
 
@@ -198,7 +239,7 @@ class ResponseCycle:
         self._body.append(data)
         self._unread += len(data)
         if self._unread > HIGH_WATER:
-            self._link.pause_reading()
+            self._connection.pause_reading()
         self._wake()
 
     def feed_eof(self) -> None:
@@ -236,7 +277,7 @@ class ResponseCycle:
     def _take_body(self) -> None:
         self._body.clear()
         if self._unread > HIGH_WATER:
-            self._link.resume_reading()
+            self._connection.resume_reading()
         self._unread = 0
 
     def _frame_unknown_length(self, headers: Headers) -> None:
@@ -261,7 +302,7 @@ class ResponseCycle:
         if not more_body:
             self.response_complete = True
             self._wake()
-            self._link.response_complete(self)
+            self._connection.response_complete(self)
 
     def _check_length(self, more_body: bool) -> None:
         if self._length is None or self._without_body:

@@ -138,6 +138,8 @@ class Listener(uvicorn.Server):
 
     def _load(self) -> None:
         try:
+            if self.config.ssl_certfile and not self.config.ssl_keyfile_password:
+                _check_key(self.config.ssl_certfile, self.config.ssl_keyfile)
             self.config.load()
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
@@ -149,6 +151,18 @@ class Listener(uvicorn.Server):
         """The Date header (RFC 9110, section 6.6.1), made once a second."""
         self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         self._date_timer = asyncio.get_running_loop().call_later(1.0, self._set_date)
+
+
+def _check_key(certificate: str | os.PathLike[str], key: str | os.PathLike[str] | None) -> None:
+    """Raise SettingsError for a key that needs a password. OpenSSL would ask for it on the terminal, and wait."""
+
+    def no_password() -> str:
+        raise SettingsError(
+            f"the TLS key in {key or certificate} has a password, and none is set: put it into a file and name the "
+            "file in SAFETY_PROXY_TLS_KEY_PASSWORD_FILE (setting tls_key_password), or use a key without a password"
+        )
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
 
 
 def shown(address: Address) -> str:

@@ -56,6 +56,7 @@ class RequestContext:
     """A request, and the response to it.
 
     id:         what headers, notices, errors and the log call it
+    client:     address of the client, as far as the server knows it; "": it does not, as on a unix socket
     header:     the request's header fields by name, in lower case; of those that come twice the first
     common:     headers that every response gets
     keep_alive: False: the connection ends with this response
@@ -72,6 +73,7 @@ class RequestContext:
         "_head",
         "_receive",
         "_send",
+        "client",
         "common",
         "ended",
         "header",
@@ -95,6 +97,7 @@ class RequestContext:
         self._head: Message | None = None  # chosen, not sent yet
         self._direct: DirectConnection | None = None  # once it knows the head
         self.id = new_id()
+        self.client: str = (scope.get("client") or ("",))[0]
         self.method: str = scope["method"]
         self.path = path_of(scope)
         self.query: bytes = scope.get("query_string", b"")
@@ -225,8 +228,21 @@ def new_id() -> str:
 
 def path_of(scope: Scope) -> str:
     """The path below the point where the application is mounted (ASGI, root_path)."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    return _below(scope.get("root_path", "").rstrip("/"), scope["path"])
+
+
+def other_paths(scope: Scope) -> tuple[str, ...]:
+    """What a mounted application may be asked for instead of `path_of`.
+
+    Older servers give a path without root_path, which may begin in the same way. A reverse proxy may leave on the
+    prefix that root_path names, and the server puts it before the path once more.
+    """
+    root = scope.get("root_path", "").rstrip("/")
+    return (scope["path"], _below(root, path_of(scope))) if root else ()
+
+
+def _below(root: str, path: str) -> str:
+    """The path without root at its beginning, if it stands there."""
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path

@@ -12,8 +12,13 @@ import orjson
 from proxy.errors import UpstreamError
 from proxy.policy.names import normalise_model
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamResponse, to_upstream_error
-from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.client import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamHeaders,
+    UpstreamResponse,
+    to_upstream_error,
+)
 from proxy.server.upstream.response import read_all
 
 TIMEOUT = 5.0  # seconds for a response

@@ -59,34 +59,33 @@ class CloudModels:
         self._model_server = model_server
         self._patience = patience
         self._clock = clock
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, _Model] = {}  # by the name as clients write it
 
     async def refuse_remote(self, name: str) -> None:
         """Raises BadRequest if the model server sends this model's prompts to another machine, and UpstreamError if
         it does not say whether it does."""
-        key = normalise_model(name)
-        model = self._model(key)
+        model = self._model(name)
         if self._clock() >= model.refresh_at:
             model.refresh_at = self._clock() + REFRESH_AFTER
             model.known.clear()
-            model.asking = self._model_server.start(self._refresh(model, key, name))
+            model.asking = self._model_server.start(self._refresh(model, name))
         if not model.known.is_set():
-            await self._wait(model, key, name)
+            await self._wait(model, name)
         if model.is_remote:
             raise cloud_model(name)
         if not model.said:
             raise model.problem or UpstreamError("The model server was not asked where the model runs", "internal", 500)
 
-    def _model(self, key: str) -> _Model:
-        model = self._models.pop(key, None) or _Model()
+    def _model(self, name: str) -> _Model:
+        model = self._models.pop(name, None) or _Model()
         while len(self._models) >= MAX_MODELS:
             del self._models[next(iter(self._models))]  # the one used longest ago
-        self._models[key] = model
+        self._models[name] = model
         return model
 
-    async def _refresh(self, model: _Model, key: str, name: str) -> None:
+    async def _refresh(self, model: _Model, name: str) -> None:
         try:
-            await self._ask(model, key, name)
+            await self._ask(model, name)
             model.said, model.problem = True, None
         except UpstreamError as error:
             model.problem = error
@@ -95,8 +94,9 @@ class CloudModels:
                 model.refresh_at = float("-inf")
             model.known.set()
 
-    async def _ask(self, model: _Model, key: str, name: str) -> None:
-        listed = find_entry(await self._model_server.said(b"GET", "/api/tags"), "models", key, "name", "model")
+    async def _ask(self, model: _Model, name: str) -> None:
+        tags = await self._model_server.said(b"GET", "/api/tags")
+        listed = find_entry(tags, "models", normalise_model(name), "name", "model")
         digest = str(listed.get("digest") or "")
         if _is_remote(listed):
             model.is_remote, model.digest = True, ""
@@ -106,7 +106,7 @@ class CloudModels:
             if not listed and not shown:
                 model.refresh_at = self._clock() + REFRESH_AFTER_SILENCE
 
-    async def _wait(self, model: _Model, key: str, name: str) -> None:
+    async def _wait(self, model: _Model, name: str) -> None:
         """Until it is known; not for long where it was known before."""
         model.waiting += 1
         patience = WAIT if model.said else self._patience
@@ -121,14 +121,14 @@ class CloudModels:
         finally:
             model.waiting -= 1
             if not model.waiting and not model.known.is_set() and not model.said:
-                self._give_up(model, key)
+                self._give_up(model, name)
 
-    def _give_up(self, model: _Model, key: str) -> None:
+    def _give_up(self, model: _Model, name: str) -> None:
         """Nobody waits for the answer any more: the next request asks anew."""
         if model.asking is not None:
             model.asking.cancel()
-        if self._models.get(key) is model:
-            del self._models[key]
+        if self._models.get(name) is model:
+            del self._models[name]
 
 
 def _is_remote(shown: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
 from proxy.server.http.cors import WebRules, cross_origin, is_loopback, may_lack_host, preflight
 from proxy.server.http.headers import Headers
-from proxy.server.http.request import Receive, RequestContext, Scope, Send
+from proxy.server.http.request import Receive, RequestContext, Scope, Send, other_paths
 from proxy.server.routing.errors import WrongMethod, refuse
 from proxy.server.routing.routes import Access, RouteMatch, RouteTable
 
@@ -45,9 +45,9 @@ class Router:
             return
         request = RequestContext(scope, receive, send)
         try:
-            if self._local_only and not _is_local(scope):
+            if self._local_only and not _is_local(request):
                 raise ClientError(REMOTE, code="remote_client", status=403)
-            await self._handle(request)
+            await self._handle(request, scope)
         except ClientError as error:
             await refuse(request, error)
         except Exception:
@@ -56,16 +56,32 @@ class Router:
                 raise
             await refuse(request, UpstreamError("The proxy failed; its log says why", "internal", 500))
 
-    def _handle(self, request: RequestContext) -> Awaitable[None]:
+    def _handle(self, request: RequestContext, scope: Scope) -> Awaitable[None]:
         """Pass it to its handler. Raises ClientError if there is none."""
         host = _host(request)
         self._check_names(request, host)
         if request.header.get(b"x-upgrade", b"").lower() == b"websocket":
             raise BadRequest(WEBSOCKETS, code="websocket_refused")
-        match = self._table.find(request.method, request.path)
+        match = self._find(request, scope)
         if request.method == "OPTIONS" and match.methods:
             return request.reply(204, _options(match, request), b"")
         return self._handler(match, request)(match, request)
+
+    def _find(self, request: RequestContext, scope: Scope) -> RouteMatch:
+        """The row of the table. Where the application is mounted, its path is the first that is served."""
+        match = self._table.find(request.method, request.path)
+        if not scope.get("root_path") or self._is_served(match):
+            return match
+        for path in other_paths(scope):
+            other = self._table.find(request.method, path)
+            if self._is_served(other):
+                request.path = path
+                return other
+        return match
+
+    def _is_served(self, match: RouteMatch) -> bool:
+        """Whether the path has a handler, if only for another method."""
+        return bool(match.methods) and (match.route is None or match.route.access in self._handlers)
 
     def _check_names(self, request: RequestContext, host: str) -> None:
         """Refuse Hosts and web pages that may not call. Adds CORS headers for pages that may."""
@@ -96,10 +112,9 @@ class Router:
         return handler
 
 
-def _is_local(scope: Scope) -> bool:
+def _is_local(request: RequestContext) -> bool:
     """The client is on this machine. On a unix socket it has no address."""
-    client = scope.get("client")
-    return not client or is_loopback(client[0])
+    return not request.client or is_loopback(request.client)
 
 
 async def _refuse_websocket(receive: Receive, send: Send) -> None:

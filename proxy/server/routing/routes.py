@@ -37,19 +37,19 @@ class Access(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a read-only path shows of the model server's response.
+class ReadOnlyOptions:
+    """What a read-only path asks the model server, and what it shows of the response.
 
     clean:    makes of the response's body what may be shown; it takes `names` too, which judges the names of models
     ask:      POST: makes of the client's body the name of a model and the body to send
-    asks_for: options of the operator that `clean` takes as arguments: `reveal` prompts, `cloud` models
+    switches: settings of the operator that `clean` takes as arguments: `reveal` prompts, `cloud` models
     content_type: of what is shown
     any_answer: any response but a 5xx says that the model server runs
     """
 
     clean: Callable[..., bytes]
     ask: Callable[[bytes], tuple[str, bytes]] | None = None
-    asks_for: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
     content_type: str = "application/json"
     any_answer: bool = False
 
@@ -60,8 +60,8 @@ class Route:
 
     path:    `{name}` at its end stands for all the rest, with slashes, as in names of models
     note:    a sentence for people: what the path does, or why it is refused
-    dialect: guarded paths: reads the request and writes the response
-    reading: read-only paths: what is asked and shown
+    dialect: of guarded paths: reads the request and writes the response
+    read_only: of read-only paths: what is asked and shown
     """
 
     method: str
@@ -69,7 +69,7 @@ class Route:
     access: Access
     note: str
     dialect: Dialect | None = None
-    reading: Reading | None = None
+    read_only: ReadOnlyOptions | None = None
 
 
 def _guarded(endpoint: str, dialect: Dialect, note: str) -> Route:
@@ -77,10 +77,10 @@ def _guarded(endpoint: str, dialect: Dialect, note: str) -> Route:
     return Route(method, path, Access.GUARDED, note, dialect)
 
 
-def _read_only(endpoint: str, clean: Callable[..., object], note: str, *asks_for: str) -> Route:
+def _read_only(endpoint: str, clean: Callable[..., object], note: str, *switches: str) -> Route:
     method, path = endpoint.split(" ")
-    reading = Reading(partial(catalogue.cleaned, clean), asks_for=asks_for)
-    return Route(method, path, Access.READ_ONLY, note, reading=reading)
+    options = ReadOnlyOptions(partial(catalogue.cleaned, clean), switches=switches)
+    return Route(method, path, Access.READ_ONLY, note, read_only=options)
 
 
 def _refused(access: Access, note: str, *endpoints: str) -> list[Route]:
@@ -115,11 +115,13 @@ TABLE: tuple[Route, ...] = (
     _read_only("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),
-        reading=Reading(ollama_models.root, content_type="text/plain; charset=utf-8", any_answer=True),
+        read_only=ReadOnlyOptions(ollama_models.root, content_type="text/plain; charset=utf-8", any_answer=True),
     ),
     Route(
         *("POST", "/api/show", Access.READ_ONLY, "A model's description, without system prompt and template."),
-        reading=Reading(partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, ("reveal",)),
+        read_only=ReadOnlyOptions(
+            partial(catalogue.cleaned, ollama_models.show), ollama_models.show_request, ("reveal",)
+        ),
     ),
     *_refused(
         Access.ADMIN,

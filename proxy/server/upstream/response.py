@@ -10,8 +10,7 @@ from proxy.core.guard import Guard
 from proxy.dialects.base import Dialect
 from proxy.errors import PromptTooLong, UpstreamBroken, UpstreamError
 from proxy.server.http.headers import Headers
-from proxy.server.upstream.client import TRANSPORT_ERRORS, UpstreamResponse
-from proxy.server.upstream.headers import FROM_UPSTREAM
+from proxy.server.upstream.client import FROM_UPSTREAM, TRANSPORT_ERRORS, UpstreamResponse
 
 STREAM_TYPES = frozenset((b"text/event-stream", b"application/x-ndjson"))
 WHOLE_TYPE = b"application/json"

@@ -43,7 +43,7 @@ def _thinking(*deltas: str, signature: str = "c2ln") -> bytes:
     return stream_of(start, *events, {"type": "content_block_stop", "index": 0})
 
 
-# -- the way back
+# -- answers
 
 
 def test_a_signature_passes_with_its_thinking() -> None:
@@ -178,7 +178,7 @@ def test_an_engine_that_died() -> None:
     assert told.of("content").endswith("round")
 
 
-# -- the way there
+# -- requests
 
 
 def test_every_text_of_a_request() -> None:

@@ -107,7 +107,7 @@ def test_model_control_is_left_out() -> None:
 
 @pytest.mark.parametrize(("dialect", "answer"), ANSWERS)
 def test_numbers_pass_unchanged(dialect: Dialect, answer: dict[str, Any]) -> None:
-    """A good answer passes whole, through the relay's way too, whatever the upstream's framing."""
+    """A good answer passes whole, as a handler feeds it too, whatever the upstream's framing."""
     body = json.dumps(answer).encode()
     assert json.loads(dialect.clean_answer(body, GUARD)) == answer
     request = dialect.parse(ask(dialect, "x"), Options())

@@ -17,8 +17,8 @@ from proxy.dialects.common.request_fields import (
     left_out,
     list_of,
 )
+from proxy.dialects.common.request_texts import conversation_texts
 from proxy.dialects.common.tools import SERVER_KEYS, ClientTool, lost_names, tool_kinds
-from proxy.dialects.common.turns import conversation_texts
 from proxy.dialects.common.whole import Whole, said
 from proxy.errors import BadRequest
 

@@ -238,7 +238,7 @@ class TestV0Chat(Conformance):
 
 
 def answering(*checks: Check, dialect: Dialect = CHAT, **body: Any) -> Answer:
-    """The way back of a small request."""
+    """The answer of a small request."""
     message = {"role": "user", "content": "hi"}
     given = {"input": "hi"} if dialect is CHAT else {"messages": [message], "prompt": "hi"}
     request = dialect.parse(json.dumps({"model": "m", "stream": True, **given, **body}).encode(), Options())

@@ -45,7 +45,7 @@ def said(text: str) -> dict[str, Any]:
 
 
 def answering(dialect: Dialect, *checks: Check, **body: Any) -> OllamaAnswer:
-    """The way back of a small request."""
+    """The answer of a small request."""
     ask = {"prompt": "hi"} if dialect is GENERATE else said("hi")
     request = parsed({**ask, **body}, dialect)
     return dialect.answer(request, Guard(PhrasePlan(checks), request.json_content, request.prefills()), notice)
@@ -504,7 +504,7 @@ def test_a_cut_answer_is_an_error(data: bytes) -> None:
 
 
 def test_a_timeout_is_an_error_line() -> None:
-    """What the relay reports comes after the text that was held."""
+    """What the handler reports comes after the text that was held."""
     answer = answering(CHAT, block("SECRET"))
     out = answer.feed(line("a SEC")) + answer.finish(UpstreamTimeout("the model server was silent for 60 s", "timeout"))
     assert text_of(out[: out.rindex(b"{")]) == "a SEC"

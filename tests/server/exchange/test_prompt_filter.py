@@ -16,7 +16,7 @@ from proxy.dialects.base import InputText
 from proxy.dialects.common.request_fields import MOST_TEXTS
 from proxy.errors import BadRequest
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from proxy.server.exchange.prompt_filter import OPENING, PASSES, REMEMBERED, UNSTABLE, Blocked, judge_request
 from proxy.server.exchange.record import Exchange, Outcome
 from tests.literals import Literal
@@ -61,7 +61,7 @@ async def test_a_rewrite_is_written_back() -> None:
     assert [text.text for text in given] == ["a [X]", " b"]
     assert given[0].container == ["a [X]", " b"]
     assert exchange.outcome is Outcome.REWRITTEN
-    assert len(exchange.found) == 1
+    assert len(exchange.findings) == 1
 
 
 async def test_what_is_sent_is_what_was_judged() -> None:
@@ -98,8 +98,8 @@ async def test_several_blocked_texts_of_the_history() -> None:
     given = texts("BAD one", "fine", "BAD two", "so so", newest=False)
     exchange = await judged(given, block("BAD"), flag("so so"))
     assert [text.text for text in given] == ["stopped", "fine", "stopped", "so so"]
-    assert {direction for direction, _ in exchange.found} == {"history"}
-    assert sorted(finding.rule.id for _, finding in exchange.found) == ["block.BAD", "block.BAD", "flag.so so"]
+    assert {direction for direction, _ in exchange.findings} == {"history"}
+    assert sorted(finding.rule.id for _, finding in exchange.findings) == ["block.BAD", "block.BAD", "flag.so so"]
 
 
 async def test_a_notice_that_is_itself_blocked() -> None:
@@ -122,7 +122,7 @@ async def test_a_blocked_text_before_the_new_one() -> None:
     exchange = await judged(given, block("BAD"))
     assert [text.text for text in given] == ["stopped", "well", "go on"]
     assert exchange.outcome is Outcome.REWRITTEN
-    assert [direction for direction, _ in exchange.found] == ["history"]
+    assert [direction for direction, _ in exchange.findings] == ["history"]
 
 
 @pytest.mark.parametrize("contents", [("go on", "say BAD"), ("BAD", "BAD"), ("FOR", "BIDDEN"), ("a", "FOR", "BIDDEN")])
@@ -207,7 +207,7 @@ async def test_an_earlier_text_on_which_a_check_fails() -> None:
     exchange = await judged(given, Failing("x", 4))
     assert [text.text for text in given] == ["fine", "stopped", "well", "go on"]
     assert [type(error) for error in exchange.check_errors] == [ValueError]
-    assert [(direction, finding.rule) for direction, finding in exchange.found] == [("history", CHECK_FAILED)]
+    assert [(direction, finding.rule) for direction, finding in exchange.findings] == [("history", CHECK_FAILED)]
 
 
 async def test_earlier_texts_on_which_a_check_fails_together() -> None:
@@ -226,7 +226,7 @@ async def test_a_new_text_on_which_a_check_fails(contents: tuple[str, ...]) -> N
     with pytest.raises(Blocked) as caught:
         await judge_request(given, "", lambda _: Plan((check,)), lambda _: "stopped", exchange)
     assert caught.value.finding.rule is CHECK_FAILED
-    assert ("input", CHECK_FAILED) in [(direction, finding.rule) for direction, finding in exchange.found]
+    assert ("input", CHECK_FAILED) in [(direction, finding.rule) for direction, finding in exchange.findings]
 
 
 async def test_an_earlier_text_whose_rewriting_never_comes_to_rest() -> None:
@@ -234,7 +234,7 @@ async def test_an_earlier_text_whose_rewriting_never_comes_to_rest() -> None:
     given = conversation("a" * 20 + "b" * 20, "go abon")
     exchange = await judged(given, Literal("ab", Rule("test", "ab", Action.REWRITE, replacement=Replacement(""))))
     assert [text.text for text in given] == ["stopped", "go on"]
-    assert ("history", UNSTABLE) in [(direction, finding.rule) for direction, finding in exchange.found]
+    assert ("history", UNSTABLE) in [(direction, finding.rule) for direction, finding in exchange.findings]
 
 
 async def turns_of(judging: Awaitable[object]) -> int:
@@ -284,7 +284,7 @@ async def test_many_blocked_texts_of_the_history() -> None:
     check = Literal("BAD", Rule("test", "BAD", Action.BLOCK))
     exchange = await judged(given, check)
     assert {text.text for text in given} == {"stopped"}
-    assert len(exchange.found) == 2000
+    assert len(exchange.findings) == 2000
     assert check.opened == 4
     assert check.read < 20 * sum(len(text.text) for text in given)
 

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.core.types import Direction
 from proxy.policy.compile import compile_policies
-from proxy.policy.source import Source
+from proxy.policy.document import Source
 from tests.fakes import FakeUpstream, reply, sse
 from tests.server.running import Policies, running, said
 

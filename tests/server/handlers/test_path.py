@@ -276,7 +276,7 @@ async def test_a_flag_changes_nothing() -> None:
         assert answer.headers["x-safety-proxy-action"] == "flag"
         exchange = await proxy.exchange()
         assert exchange.outcome == "allowed"
-        assert [(direction, f.rule.id) for direction, f in exchange.found] == [
+        assert [(direction, f.rule.id) for direction, f in exchange.findings] == [
             ("input", "flag.Hello"),
             ("output", "flag.wörld"),
         ]

@@ -97,7 +97,7 @@ async def test_a_stream_in_old_http_that_breaks_off_is_reset(monkeypatch: pytest
 
 
 class _Kept:
-    """A link that keeps what it is given (see proxy.server.http.cycle.Link)."""
+    """A connection that keeps what it is given (see proxy.server.http.cycle.CycleConnection)."""
 
     date = b"date: today\r\n"
 

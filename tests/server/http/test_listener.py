@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from proxy.errors import SettingsError
 from proxy.server.http.listener import Listener, ListenerOptions, bound_host
@@ -46,6 +47,30 @@ async def test_tls(authority: trustme.CA, tmp_path: Path) -> None:
         base = proxy.url.replace("http://", "https://")
         assert text(events((await http.post(base + CHAT, json=chat_body())).content)) == "Hello"
         assert (await http.post(base + CHAT, json=chat_body("x" * 2000))).status_code == 413
+        assert (await http.get(proxy.admin_url.replace("http://", "https://") + "/healthz")).status_code == 200
+
+
+async def test_a_key_with_a_password(authority: trustme.CA, tmp_path: Path) -> None:
+    """Without the password the start ends with a sentence; nobody is asked on the terminal. With it https is spoken."""
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "server.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    plain = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"open sesame")
+    key.write_bytes(
+        plain.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption),
+    )
+    with pytest.raises(SettingsError, match=r"the TLS key in .*key\.pem has a password.*tls_key_password"):
+        async with running("http://127.0.0.1:9", tls_certificate=certificate, tls_key=key):
+            pass
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with (
+        running(
+            "http://127.0.0.1:9", tls_certificate=certificate, tls_key=key, tls_key_password="open sesame"
+        ) as proxy,
+        httpx.AsyncClient(verify=context, timeout=PATIENCE) as http,
+    ):
         assert (await http.get(proxy.admin_url.replace("http://", "https://") + "/healthz")).status_code == 200
 
 
@@ -158,10 +183,29 @@ async def test_headers_of_reverse_proxies(trusted: tuple[str, ...], scheme: str)
     assert (scopes[0]["client"][0] == "198.51.100.7") == (scheme == "https")
 
 
+@pytest.mark.parametrize(("believed", "client"), [("127.0.0.1", "198.51.100.7"), ("192.0.2.1", "127.0.0.1")])
+async def test_an_exchange_knows_the_client_of_a_reverse_proxy(believed: str, client: str) -> None:
+    """What the log calls the client is the address that a believed reverse proxy gives. Nobody else is believed."""
+    async with (
+        FakeUpstream(reply(sse(*said("Hello")))) as upstream,
+        running(upstream, proxy_headers_from=(believed,)) as proxy,
+        httpx.AsyncClient(timeout=PATIENCE) as http,
+    ):
+        await http.post(proxy.url + CHAT, json=chat_body(), headers={"x-forwarded-for": "198.51.100.7"})
+        await proxy.seen.first()
+        assert proxy.seen.begun[0].client == client
+
+
 async def test_a_path_below_a_reverse_proxy() -> None:
-    """With root_path the proxy's paths are the same; the scope tells where they are shown."""
-    async with FakeUpstream(reply(sse(*said("Hello")))) as upstream, running(upstream, root_path="/guard") as proxy:
-        assert (await proxy.chat()).text() == "Hello"
+    """With root_path a path is found whether the reverse proxy has taken the prefix off or not."""
+    async with (
+        FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream,
+        running(upstream, root_path="/guard") as proxy,
+        httpx.AsyncClient(timeout=PATIENCE) as http,
+    ):
+        for path in (CHAT, f"/guard{CHAT}"):
+            assert text(events((await http.post(proxy.url + path, json=chat_body())).content)) == "Hello"
+        assert (await http.post(f"{proxy.url}/other{CHAT}", json=chat_body())).status_code == 404
 
 
 def test_without_uvloop(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.server.upstream.headers import plain_query
+from proxy.server.upstream.client import plain_query
 
 
 @pytest.mark.parametrize("query", [b"n=50&rate=20.5&b=1", b"api-version=2026-11-01", b"think=", b"r=1e+06"])

@@ -43,7 +43,7 @@ def test_every_row_is_complete() -> None:
     for route in TABLE:
         assert route.note.endswith("."), name(route)
         assert (route.dialect is not None) == (route.access is Access.GUARDED), name(route)
-        assert (route.reading is not None) == (route.access is Access.READ_ONLY), name(route)
+        assert (route.read_only is not None) == (route.access is Access.READ_ONLY), name(route)
         assert "{" not in route.path.rstrip("}").rpartition("{")[0], name(route)
 
 

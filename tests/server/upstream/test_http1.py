@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from proxy.server.upstream.headers import UpstreamHeaders
+from proxy.server.upstream.client import UpstreamHeaders
 from proxy.server.upstream.http1 import MAX_HEAD, Headers, ResponseParser, encode_request
 from tests.server.faulty_server import chunked, ok
 

@@ -1,4 +1,4 @@
-"""The way back of OpenAI's responses: named events in; the same, or one response, out.
+"""Answers of OpenAI's responses: named events in; the same, or one response, out.
 
 The stream says everything up to four times: in deltas, in the `done` events of text, part and item, and in the response
 at the end. Deltas go through the gates; every repeat is made anew from what the client has been shown. A repeat that
@@ -260,7 +260,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             deltas += added
             closes += ended
         self._over = True
-        self._count_prompt(response.get("usage"), "input_tokens")
+        self._count_tokens(response.get("usage"), "input_tokens", "output_tokens")
         head = clean_response(response, self.request, self._word)
         timings = {"timings": numbers(value["timings"])} if "timings" in value else {}
 

@@ -69,5 +69,5 @@ class OpenAIResponses:
         return orjson.dumps({**body, "stream": True})
 
     def answer(self, request: Request, guard: Guard, notice: Notice) -> ResponsesAnswer:
-        """The way back."""
+        """See Dialect."""
         return ResponsesAnswer(request, guard, notice)

@@ -15,7 +15,6 @@ from typing import Any
 
 from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.media import check_media
-from proxy.dialects.common.nested_texts import nested_texts
 from proxy.dialects.common.opaque import FIELDS, is_blob, opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
     NULL,
@@ -36,6 +35,7 @@ from proxy.dialects.common.request_fields import (
     one_or_more,
     role,
 )
+from proxy.dialects.common.request_texts import nested_texts
 from proxy.dialects.common.whole import Whole, said, text_part
 from proxy.dialects.openai.responses.tools import TOOL
 from proxy.errors import BadRequest

@@ -10,7 +10,6 @@ from typing import Any
 
 from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import CONTROL
-from proxy.dialects.common.nested_texts import schema_texts
 from proxy.dialects.common.request_fields import (
     COUNT,
     NULL,
@@ -32,7 +31,7 @@ from proxy.dialects.common.request_fields import (
     one_or_more,
     words,
 )
-from proxy.dialects.common.turns import conversation_texts
+from proxy.dialects.common.request_texts import conversation_texts, schema_texts
 from proxy.dialects.openai.responses.input_items import ITEM, is_shown, item_texts, role_of, stateful
 from proxy.dialects.openai.responses.tools import TOOL, TOOL_CHOICE, kept_choice
 

@@ -33,7 +33,7 @@ def _parse(options: Options | None = None, **body: Any) -> Any:
     return DIALECT.parse(json.dumps({"model": "m", "input": "hi", **body}).encode(), options or Options())
 
 
-# -- the way back
+# -- answers
 
 
 def test_an_echo_of_the_clients_own_request_passes() -> None:
@@ -236,7 +236,7 @@ def test_a_whole_answer_keeps_its_fields() -> None:
     assert json.loads(answer.result()) == json.loads(golden("ollama_v1_responses").body)
 
 
-# -- the way there
+# -- requests
 
 
 def test_every_text_of_a_request() -> None:

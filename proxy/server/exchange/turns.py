@@ -1,0 +1,51 @@
+"""Long work of many exchanges on one event loop: in each turn of the loop one of them works, and not for long.
+
+What comes in small pieces is judged where it arrives and does not ask here. So an event of a chat waits for one turn at
+the most, however many others have much to do: a turn grows by QUANTUM and one step, not with their number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+QUANTUM = 0.004
+"""Seconds of work in one turn. A step that has begun is not interrupted; see `proxy.core.steps`."""
+
+
+class Turns:
+    """Whoever has work waits for a turn, first come, first served. `clock` counts seconds."""
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._calling = False
+        self._until = 0.0
+
+    async def wait(self) -> None:
+        """Returns when it is the caller's turn. It lasts until the caller awaits, which it does when `over` says so."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if not self._calling:
+            self._calling = True
+            loop.call_soon(self._call_next)
+        await turn
+        self._until = self._clock() + QUANTUM
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn has been used up."""
+        return self._clock() >= self._until
+
+    def _call_next(self) -> None:
+        """Wake the first; the next one is woken in the loop's next turn, after that one has worked."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._call_next)
+                return
+        self._calling = False
