@@ -17,7 +17,7 @@ from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
 from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
-from proxy.dialects.common.turns import SYSTEM
+from proxy.dialects.common.request_texts import SYSTEM
 from proxy.server.exchange.record import Exchange, Outcome
 
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)

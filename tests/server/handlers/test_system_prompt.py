@@ -15,8 +15,8 @@ from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.policy.source import Source
 from proxy.server.exchange.prompt_filter import system_text
 from tests.fakes import FakeUpstream, reply, sse
 from tests.server.running import running, said
