@@ -49,8 +49,8 @@ FAULTS = [
     Fault(
         "left context is lost: nothing was before",
         DFA,
-        "known = before & self._behind",
-        "known = frozenset[CharSet]()",
+        "e.behind is None or e.behind in before)",
+        "e.behind is None)",
     ),
     Fault("the younger start is reported", DFA, "            if rule not in out:\n", "            if True:\n"),
     Fault(

@@ -21,12 +21,13 @@ import orjson
 
 from proxy.errors import PolicyError, SettingsError
 from proxy.server.http.request import AsgiApplication, Receive, Scope, Send
-from proxy.server.ops.decision_log import DecisionLog
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 from proxy.settings import Settings, resolve
-from proxy.startup.configuration import server_config
+from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
@@ -47,6 +48,7 @@ class SharedRuntime:
         self._settings = settings
         self._runtime: Runtime | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._stack = ExitStack()
         self._users = 0
         self._starting: asyncio.Lock | None = None
@@ -74,10 +76,12 @@ class SharedRuntime:
     async def aclose(self) -> None:
         """Stop. Running exchanges get a proper end."""
         runtime, self._runtime = self._runtime, None
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        tasks = [task for task in (self._watching, self._checking) if task is not None]
+        self._watching = self._checking = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if runtime is not None:
             runtime.interrupt()
             await runtime.aclose()
@@ -93,17 +97,22 @@ class SharedRuntime:
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
+        registry = await asyncio.to_thread(find_registry, settings)
         url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
         folder = policy_folder(settings, is_demo=settings.upstream == DEMO)
-        store = await load(folder, hash_key=key, allow_empty=empty)
+        store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
         shadow = None
         if settings.shadow:
-            shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True)
+            shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
         stores = [one for one in (store, shadow) if one is not None]
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        return Runtime(server_config(settings, url), store, shadow, observers=[DecisionLog()])
+        drops = Drops()
+        decisions = self._stack.enter_context(open_decision_log(settings, drops))
+        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
+        self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
+        return runtime
 
 
 class Application:

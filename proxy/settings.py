@@ -70,6 +70,18 @@ class Settings:
     shadow: Path | None = _setting(
         None, values.folder, "DIR", "policies that are tried on the same traffic and change nothing"
     )
+    plugins: Path | None = _setting(
+        None,
+        values.folder,
+        "DIR",
+        "a directory of .py files with checks of your own; they are code, and run with the proxy's rights",
+    )
+    plugin_budget: float = _setting(
+        "50ms",
+        values.seconds,
+        "TIME",
+        "processor time of a plug-in's check for 8192 characters; after more it is stopped for that request; 0: any",
+    )
     hash_key: str | None = _setting(
         None,
         values.text,
@@ -161,7 +173,36 @@ class Settings:
         "TOKENS",
         "the largest context that a request may ask for (num_ctx, context_length); more is lowered to it; 0: none",
     )
+    ready_needs_upstream: bool = _setting(
+        "false", values.boolean, "BOOL", "/readyz says no while the model server does not answer"
+    )
     log_format: str = _setting("text", values.one_of("text", "json"), "WORD", "the log on stderr: text or json")
+    log_level: str = _setting(
+        "info",
+        values.one_of("debug", "info", "warning", "error"),
+        "WORD",
+        "what the log tells: debug, info, warning or error, and what is worse",
+    )
+    decision_log: Path | None = _setting(
+        None, values.folder, "FILE", "a record for each exchange, as a line of JSON; docs/log.md"
+    )
+    decision_log_size: int = _setting(
+        "100MiB", values.size, "SIZE", "the size at which the decision log's file is put aside and a new one begun"
+    )
+    decision_log_age: float = _setting("24h", values.seconds, "TIME", "the age at which it is")
+    decision_log_keep: int = _setting("10", values.count, "NUMBER", "how many files that were put aside are kept")
+    record_text: str = _setting(
+        "none",
+        values.one_of("none", "masked", "full"),
+        "WORD",
+        "texts in the decision log: none, masked (without all that a rule finds), or full",
+    )
+    record_text_full: str | None = _setting(
+        None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
+    )
+    otel_endpoint: str | None = _setting(
+        None, values.url, "URL", "an OpenTelemetry collector (OTLP over HTTP) that gets traces and measurements"
+    )
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 
 

@@ -167,6 +167,21 @@ def tokens(value: Any) -> int:
     return int(str(value).strip())
 
 
+def count(value: Any) -> int:
+    """A number from 1 to 9999."""
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,3}", str(value).strip(), re.ASCII):
+        raise ValueError("takes a number from 1 to 9999")
+    return int(str(value).strip())
+
+
+def url(value: Any) -> str:
+    """An http or https URL; a slash at its end is dropped."""
+    found = text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", found):
+        raise ValueError("takes a URL such as http://127.0.0.1:4318")
+    return found
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list, or a text with commas."""
     items = value if isinstance(value, list) else str(value).split(",")

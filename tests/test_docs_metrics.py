@@ -9,8 +9,13 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from proxy.checks.failures import CHECKS
+from proxy.errors import UPSTREAM_REASONS
 from proxy.server.exchange.record import Outcome
-from proxy.server.ops.metrics import PREFIX, BeforeScrape, Metrics
+from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.ops.drops import SINKS
+from proxy.server.ops.metrics import ALL_DIRECTIONS, OLD_ACTIONS, OWN_RULES, STAGES, Metrics
+from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CountedHistogram
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
 ROW = re.compile(r"^\| `(safety_proxy_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -23,6 +28,9 @@ def metrics() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     Metrics(registry)
     for metric in list(registry._collector_to_names):
         if isinstance(metric, BeforeScrape):
+            continue
+        if isinstance(metric, CountedHistogram):
+            yield metric.name, "histogram", metric.labels
             continue
         assert isinstance(metric, MetricWrapperBase)
         ending = "_total" if metric._type == "counter" else ""
@@ -46,3 +54,19 @@ def test_every_outcome_is_explained() -> None:
     """The table of outcomes has each of them once."""
     table = TEXT[TEXT.index("| `outcome` |") :].split("\n\n")[0]
     assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted([*Outcome, "outcome"])
+
+
+def test_every_label_value_is_explained() -> None:
+    """Each value of each closed label stands in the text in backquotes."""
+    closed = [
+        *UPSTREAM_REASONS,
+        *CHECKS,
+        *REFUSALS,
+        *ALL_DIRECTIONS,
+        *OLD_ACTIONS.values(),
+        *STAGES,
+        *SINKS,
+        *("exception", "block", "allow", "success", "failure", "blocked", "client_cancelled", "true", "false", OTHER),
+        *(rule.id for rule in OWN_RULES),
+    ]
+    assert [value for value in closed if f"`{value}`" not in TEXT] == []

@@ -21,7 +21,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("core",),
         ("matching",),
         ("checks", "dialects"),
-        ("policy",),
+        ("plugins", "policy", "testing"),
         ("server", "values"),
         ("demo", "settings"),
         ("startup",),

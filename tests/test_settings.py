@@ -99,10 +99,23 @@ def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
 def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
     """The table gives each row a flag, a variable and a key, and they agree."""
     for name, row in ROWS.items():
-        value = {"WORD": "json", "BOOL": "true", "SIZE": "5KiB", "TIME": "3m", "FACTOR": "2", "TOKENS": "9"}.get(
-            row.metadata["metavar"], "127.0.0.1:5"
-        )
-        value = {"history": "block", "transport": "own", "root_path": "/guard"}.get(name, value)
+        value = {
+            "WORD": "json",
+            "BOOL": "true",
+            "SIZE": "5KiB",
+            "TIME": "3m",
+            "FACTOR": "2",
+            "TOKENS": "9",
+            "NUMBER": "7",
+        }.get(row.metadata["metavar"], "127.0.0.1:5")
+        value = {
+            "history": "block",
+            "transport": "own",
+            "root_path": "/guard",
+            "log_level": "debug",
+            "record_text": "masked",
+            "otel_endpoint": "http://x:1",
+        }.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")
         ways = (
             resolve({name: value}, {}),

@@ -10,6 +10,7 @@ from proxy.checks.detectors.scan import FoldedPass
 from proxy.checks.markers import MarkerPass, find, named
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import Detecting, OwnPass
+from proxy.checks.plugin_pass import PluginRule
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.folding import fold_text
@@ -22,15 +23,18 @@ class Dropped(NamedTuple):
     reason: str
 
 
-def detector_name(rule: CompiledRule | OwnPass) -> str:
-    """The detector that a rule names; empty when it has words or a pattern."""
-    inner = rule.inner if isinstance(rule, OutsideCode) else rule
+def detector_name(rule: CompiledRule | OwnPass | PluginRule) -> str:
+    """The detector that a rule names; empty when it has words, a pattern or a check."""
+    inner = rule.detector if isinstance(rule, OutsideCode) else rule.check if isinstance(rule, PluginRule) else rule
     return inner.name if isinstance(inner, Detecting | MarkerPass | SystemPromptPass) else ""
 
 
-def dropped(rule: CompiledRule | OwnPass, text: str) -> Iterator[Dropped]:
+def dropped(rule: CompiledRule | OwnPass | PluginRule, text: str) -> Iterator[Dropped]:
     """The candidates of a rule's detector that do not count."""
-    if isinstance(rule, OutsideCode):
+    if isinstance(rule, PluginRule):
+        if isinstance(rule.check, Detecting):
+            yield from _by_detector(rule.check, text)
+    elif isinstance(rule, OutsideCode):
         yield from _outside(rule, text)
     elif isinstance(rule, Detecting):
         yield from _by_detector(rule, text)
@@ -52,8 +56,8 @@ def _by_detector(detector: Detecting, text: str) -> Iterator[Dropped]:
 
 def _outside(rule: OutsideCode, text: str) -> Iterator[Dropped]:
     """Also what counts, but lies in code."""
-    detector = rule.inner
-    if not isinstance(detector, Detecting):
+    detector = rule.detector
+    if detector is None:
         return
     yield from _by_detector(detector, text)
     code = CodeScan().feed(text, True).code

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from proxy.core.check import Check, Progress, Resumable, Scan
-from proxy.core.types import Action, Finding, Rule
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
 
-FAILED_OPEN = Rule("internal", "check_failed_open", Action.FLAG)
+from proxy.checks.failures import EXCEPTION, OTHER, failed_check, failure_reason
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits, waits_of
+from proxy.core.failures import Failures
+from proxy.core.types import Action, Finding, Rule
+from proxy.matching.matcher import Matcher
+from proxy.matching.rules import HidingPass, PassScan, Verdict
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailedOpen(Rule):
+    """The rule that stands for a check which failed and let text pass.
+
+    check, reason: which check, and why; see proxy.checks.failures
+    """
+
+    check: str = OTHER
+    reason: str = EXCEPTION
+
+
+@lru_cache(maxsize=256)
+def failed_open(check: str, reason: str) -> FailedOpen:
+    """The one such rule for a check and a reason."""
+    return FailedOpen("internal", "check_failed_open", Action.FLAG, check=check, reason=reason)
+
+
+FAILED_OPEN = failed_open(OTHER, EXCEPTION)
 
 
 class FailOpen:
@@ -24,6 +50,11 @@ class FailOpen:
         scan = self._check.open()
         return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
+    def for_exchange(self, failures: Failures) -> FailOpen:
+        """The same check for the texts of one exchange."""
+        check = self._check
+        return FailOpen(check.for_exchange(failures)) if isinstance(check, Matcher) else self
+
 
 class _FailOpenScan:
     __slots__ = ("_read", "_scan")
@@ -31,6 +62,10 @@ class _FailOpenScan:
     def __init__(self, scan: Scan) -> None:
         self._scan: Scan | None = scan
         self._read = 0
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._scan)
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on until the check raises."""
@@ -40,9 +75,14 @@ class _FailOpenScan:
             return Progress(self._read)
         try:
             return self._scan.feed(text, final)
-        except Exception:
+        except Exception as error:
             self._scan = None
-            return Progress(self._read, (Finding(min(at, max(0, self._read - 1)), self._read, FAILED_OPEN),))
+            return Progress(self._read, (_finding(at, self._read, error),))
+
+
+def _finding(at: int, read: int, error: Exception) -> Finding:
+    """What tells of a failure, where it was read on from `at`."""
+    return Finding(min(at, max(0, read - 1)), read, failed_open(failed_check(error), failure_reason(error)))
 
 
 class _ResumableScan(_FailOpenScan):
@@ -64,3 +104,66 @@ class _ResumableScan(_FailOpenScan):
         if state is not None:
             self._first.restore(*state)
             self._scan = self._first
+
+
+class FailOpenScan:
+    """A scan of one pass beside others, of which a failure ends this one only."""
+
+    __slots__ = ("_error", "_first", "_read", "_told")
+
+    def __init__(self, searching: HidingPass) -> None:
+        self._first: PassScan = searching.open()
+        self._error: Exception | None = None  # why it failed
+        self._told = False  # that was told
+        self._read = 0
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Set by the feed that blocked."""
+        return None if self._error is not None else self._first.verdict
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return None if self._error is not None else waits_of(self._first)
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on until the pass fails."""
+        at = self._read
+        self._read += len(text)
+        if self._error is None:
+            try:
+                return self._first.feed(text, final)
+            except Exception as error:
+                self._error = error
+        if self._told:
+            return Progress(self._read)
+        self._told = True
+        return Progress(self._read, (_finding(at, self._read, self._error),))
+
+    def save(self) -> object:
+        """The whole state."""
+        state: object = None
+        if self._error is None:
+            try:
+                state = self._first.save()
+            except Exception as error:
+                self._error = error
+        return self._read, self._told, self._error, state
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+        assert isinstance(mark, tuple)
+        self._read, self._told, self._error, state = mark
+        if self._error is None:
+            try:
+                self._first.restore(state)
+            except Exception as error:
+                self._error = error
+
+    def state_key(self) -> Hashable | None:
+        """None: what the pass will do is not known."""
+        return None
+
+    def restore_key(self, key: Hashable, position: int) -> int:
+        """There is none."""
+        raise NotImplementedError

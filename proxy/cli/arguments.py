@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from proxy import __version__
+from proxy.checks.registry import Registry
 from proxy.errors import PolicyError, SettingsError
 from proxy.policy.commands import add_commands
 from proxy.settings import FILE_NAME, ROWS, flag, nearest
@@ -54,7 +55,9 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_demo(commands)
     _add_init(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
-    add_commands(commands)
+    add_commands(commands, _registry)
+    _add_checks(commands)
+    _add_new_check(commands)
     return top, commands.choices
 
 
@@ -91,6 +94,23 @@ def _add_init(commands: Commands) -> None:
     )
     command.add_argument("--all", action="store_true", help="all of them")
     command.add_argument("--list", action="store_true", help="say which there are, and write nothing")
+
+
+def _add_checks(commands: Commands) -> None:
+    about = "list the kinds of checks that rules can name, with their options"
+    command = commands.add_parser("checks", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_checks, find=_registry)
+    command.add_argument("--json", action="store_true", help="print JSON for programs")
+    command.add_argument("--plugins", metavar="DIR", default=argparse.SUPPRESS, help="the setting plugins")
+    command.add_argument("--config", metavar="FILE", help="settings file, for the setting plugins")
+
+
+def _add_new_check(commands: Commands) -> None:
+    about = "write a package with a check of your own: it works, and has its test, a policy and a README"
+    command = commands.add_parser("new-check", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_new_check)
+    command.add_argument("name", metavar="NAME", help="of the check: small letters, digits and _")
+    command.add_argument("directory", metavar="DIR", nargs="?", help="where to (default: a new directory NAME)")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -155,6 +175,25 @@ def _init(args: argparse.Namespace) -> int:
     from proxy.cli.init import init
 
     return init(args)
+
+
+def _registry(args: argparse.Namespace) -> Registry:
+    from proxy.cli.config import effective_settings
+    from proxy.startup.plugins import find_registry
+
+    return find_registry(effective_settings(args).settings)
+
+
+def _checks(args: argparse.Namespace) -> int:
+    from proxy.cli.checks import checks
+
+    return checks(args)
+
+
+def _new_check(args: argparse.Namespace) -> int:
+    from proxy.cli.new_check import new_check
+
+    return new_check(args)
 
 
 def _config(args: argparse.Namespace) -> int:

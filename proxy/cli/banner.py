@@ -6,9 +6,11 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from proxy import __version__
+from proxy.checks.registry import Entry
 from proxy.startup.discovery import Backend
 from proxy.values import Address
 
@@ -30,6 +32,8 @@ def lines(
     loaded: Loaded,
     shadow: Loaded | None = None,
     scheme: str = "http",
+    plugins: Sequence[str] = (),
+    recording: str = "",
 ) -> Iterator[tuple[str, str]]:
     """Label and text of each line; a line without a label continues the one before."""
     base = f"{dialled(listen, scheme)}/v1"
@@ -48,7 +52,26 @@ def lines(
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
         yield "shadow", f"{_names(shadow) or 'none'}: counted and logged, changes nothing"
+    for number, told in enumerate(plugins):
+        yield "" if number else "plug-ins", told
+    if recording:
+        yield "record", recording
     yield "try", curl(base, backend, listen)
+
+
+def recording(record_text: str, file: Path | None) -> str:
+    """What is recorded, and where; "" for nothing."""
+    if file is None:
+        return ""
+    if record_text == "full":
+        return f"{file}: FULL TEXTS of prompts and answers, as they are (record_text)"
+    texts = "texts without all that a rule finds" if record_text == "masked" else "no text"
+    return f"{file}: a record for each exchange, {texts}"
+
+
+def plugin(entry: Entry) -> str:
+    """A plug-in's kind, its version, and where it came from."""
+    return f"{entry.kind.name} {entry.version or '(no version)'} ({entry.what}, {entry.origin})"
 
 
 def _admin(address: Address | None, scheme: str) -> str:

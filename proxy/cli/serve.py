@@ -21,10 +21,11 @@ from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
-from proxy.server.ops.decision_log import DecisionLog
+from proxy.server.ops.drops import Drops
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
-from proxy.startup.configuration import server_config
+from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
+from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 from proxy.values import Address
 
@@ -37,19 +38,24 @@ def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError or PolicyError if the start fails."""
     settings = _inherit_sockets(effective_settings(args), os.environ)
     _refuse_loops(settings)
-    with logging_to(sys.stderr, settings.log_format), ExitStack() as stack:
-        run(_serve(settings, stack))
+    drops = Drops()
+    with logging_to(sys.stderr, settings.log_format, settings.log_level, drops), ExitStack() as stack:
+        run(_serve(settings, stack, drops))
     return 0
 
 
-async def _serve(settings: Settings, stack: ExitStack) -> None:
+async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     key, empty = settings.hash_key, settings.allow_empty
+    registry = find_registry(settings)
     is_default = settings.policies == SHIPPED
-    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty)
-    shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True) if settings.shadow else None
+    store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty, registry=registry)
+    shadow = None
+    if settings.shadow:
+        shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
     backend = await _backend(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
-        store = await load(policy_folder(settings, is_demo=backend.is_demo), hash_key=key, allow_empty=empty)
+        folder = policy_folder(settings, is_demo=backend.is_demo)
+        store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -57,10 +63,14 @@ async def _serve(settings: Settings, stack: ExitStack) -> None:
             log.warning("admin: %s", banner.open_admin(admin))
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
-        banner.write(sys.stdout, banner.lines(listen, admin, backend, _loaded(store), watching, scheme))
+        plugins = [banner.plugin(entry) for entry in registry.plugins]
+        recording = banner.recording(settings.record_text, settings.decision_log)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording)
+        banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
-    await run_server(config, store, shadow, observers=[DecisionLog()], ready=ready)
+    decisions = stack.enter_context(open_decision_log(settings, drops))
+    await run_server(config, store, shadow, observers=[decisions], drops=drops, ready=ready)
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:

@@ -13,9 +13,10 @@ The laws, run on every check by tests/laws.py:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from proxy.core.types import Finding
+from proxy.core.types import Finding, Rule
 
 
 class Progress(NamedTuple):
@@ -30,6 +31,33 @@ class Progress(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
+class Waits(NamedTuple):
+    """What a scan lets wait: so many characters, because they may become a match of this rule."""
+
+    characters: int
+    rule: Rule
+
+
+def longest(waits: Iterable[Waits | None]) -> Waits | None:
+    """The one that began first; of equal ones the rule that comes first in the policies."""
+    known = [one for one in waits if one is not None and one.characters > 0]
+    return min(known, key=lambda one: (-one.characters, one.rule.order), default=None)
+
+
+class Waiting(Protocol):
+    """A scan that tells what it lets wait. Asked now and then, for metrics; a scan need not tell."""
+
+    def waits(self) -> Waits | None:
+        """What waits now; None: nothing, or for no rule in particular."""
+
+
+def waits_of(scan: object) -> Waits | None:
+    """What any scan lets wait, as far as it tells."""
+    tell = getattr(scan, "waits", None)  # cheaper than a look at the protocol
+    return None if tell is None else tell()
+
+
+@runtime_checkable
 class Scan(Protocol):
     """A check at work on one channel of one exchange."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.check import Check, Progress, Scan, Waits, longest, waits_of
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
@@ -105,6 +105,18 @@ class Gate:
     def released(self) -> str:
         """The end of the released text."""
         return "".join(self._released)[-MAX_RELEASED:]
+
+    @property
+    def short(self) -> str:
+        """The released text, if it is short enough to be kept whole; else ""."""
+        text = "".join(self._released)
+        return text if len(text) < MAX_RELEASED and self._base - self._primed <= MAX_RELEASED else ""
+
+    @property
+    def waits_for(self) -> Rule | None:
+        """The rule for which the held text waits; None: for no rule in particular."""
+        waits = longest([waits_of(scan) for scan in self._scans])
+        return None if waits is None else waits.rule
 
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
@@ -269,6 +281,10 @@ class _Shifted:
         watermark, findings = self._scan.feed(text, final)
         by = self._by
         return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
+
+    def waits(self) -> Waits | None:
+        """Those of the scan."""
+        return waits_of(self._scan)
 
 
 def _shifted(scan: Scan, by: int) -> _Shifted:

@@ -162,6 +162,25 @@ class Guard:
         gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))
         return tuple([TextDelta(channel, gate.closing) for channel, gate in gates if gate.closing])
 
+    def has_text(self, kind: Kind) -> bool:
+        """Whether there was text of this kind."""
+        return any(channel.kind is kind for channel, _ in self._opened)
+
+    @property
+    def short_content(self) -> str:
+        """The released content, if there is one channel of it and it is short; else ""."""
+        gates = [gate for channel, gate in self._opened if channel.kind is Kind.CONTENT]
+        alone = gates[0] if len(gates) == 1 else None
+        return alone.short if isinstance(alone, Gate) else ""
+
+    @property
+    def waits_for(self) -> Rule | None:
+        """The rule for which characters wait now, the one whose match began first; None: none in particular."""
+        for gate in self._gates.values():
+            if gate.held and isinstance(gate, Gate):
+                return gate.waits_for
+        return None
+
     @property
     def held(self) -> int:
         """Characters that wait for a verdict, in all channels."""

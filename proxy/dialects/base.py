@@ -203,7 +203,8 @@ class Answer(ABC):
 
     done:   everything that the client will get has been written; the upstream is to be closed
     failed: why the answer is not complete, if it is not
-    prompt_tokens: how many the upstream says the prompt had; 0: it has not said
+    prompt_tokens, answer_tokens: how many the upstream says the prompt and the answer had; 0: it has not said
+    refused: the upstream says that the model refused, or that a filter of its own ended the answer
     events: frames of model text that came from the upstream (most backends send one a token)
     work:   what is left to do of what was taken last; call `step` until it is None
     """
@@ -216,6 +217,8 @@ class Answer(ABC):
         self.failed: UpstreamError | None = None
         self.events = 0
         self.prompt_tokens = 0
+        self.answer_tokens = 0
+        self.refused = False
         self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
         self.work: Steps[None] | None = None
@@ -309,11 +312,11 @@ class Answer(ABC):
             return ""
         return ("\n\n" if self.guard.has_released_text(choice) else "") + self.notice(finding)
 
-    def _count_prompt(self, usage: Any, key: str) -> None:
-        """What the upstream has counted, when it has."""
-        tokens = usage.get(key) if isinstance(usage, dict) else None
-        if type(tokens) is int and tokens > 0:
-            self.prompt_tokens = tokens
+    def _count_tokens(self, usage: Any, prompt: str, answer: str) -> None:
+        """What the upstream has counted, when it has. `prompt`, `answer`: the keys of the two counts."""
+        if isinstance(usage, dict):
+            self.prompt_tokens = _count(usage.get(prompt)) or self.prompt_tokens
+            self.answer_tokens = _count(usage.get(answer)) or self.answer_tokens
 
     # -- the shared way
 
@@ -487,6 +490,11 @@ class Answer(ABC):
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:
         """An error in mid-stream, in the shape that this dialect's clients understand."""
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return value if type(value) is int and value > 0 else 0
 
 
 def _cut_off() -> UpstreamBroken:

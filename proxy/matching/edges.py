@@ -42,6 +42,8 @@ INVISIBLE = CharSet.of(
     ]
 )  # fmt: skip
 """Joiners, direction marks, variation selectors. Not the zero-width space, which is there to part words."""
+MOST_INVISIBLE = 4
+"""So many of them before a word do not join it to what stands before them, and so many behind it go with it."""
 SPACE = category("s")
 
 

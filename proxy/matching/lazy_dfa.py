@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from proxy.matching.charsets import EVERYTHING, CharSet
 from proxy.matching.compiled import CompiledRule, HoldClass
+from proxy.matching.edges import INVISIBLE, MOST_INVISIBLE
 from proxy.matching.nfa import Item
 from proxy.matching.words import WordCursor
 
@@ -123,13 +124,13 @@ class LazyTaggedDfa:
         self._classes = list(dict.fromkeys(hold_class for _, _, hold_class in rules))
         self._sets = _SetIndex(frozenset[CharSet]().union(*(rule.sets for _, rule, _ in rules)))
         self._watched: dict[tuple[tuple[HoldClass, int], ...], Watched] = {}
-        self._behind = {e.behind for _, rule, _ in rules for e in rule.roots if e.behind is not None}
         self._atoms: dict[str, Atom] = {}
         self._known_atoms: dict[frozenset[CharSet], Atom] = {}
-        self._fresh: dict[frozenset[CharSet], tuple[Group, ...]] = {}
+        self._past_invisible = {e.behind for _, rule, _ in rules for e in rule.roots if e.past_invisible}
+        self._fresh: dict[tuple[frozenset[CharSet], bool], tuple[Group, ...]] = {}
         self._groups: dict[tuple[HoldClass, frozenset[AnyItem]], Group] = {}
-        self._states: dict[tuple[tuple[Group, ...], tuple[Group, ...]], State] = {}
-        self.start = self._state((), self.fresh(self.atom("")))
+        self._states: dict[tuple[tuple[Group, ...], tuple[Group, ...], int], State] = {}
+        self.start = self.beginning("")
 
     def atom(self, char: str) -> Atom:
         """The character's atom; "" is the edge of the text."""
@@ -145,19 +146,36 @@ class LazyTaggedDfa:
             self._atoms[char] = atom
         return atom
 
-    def fresh(self, before: Atom) -> tuple[Group, ...]:
-        """The items that a match can begin with after a character."""
-        groups = self._fresh.get(before)
+    def beginning(self, before: str) -> State:
+        """The state in which nothing is open, behind a character; "": at the beginning of a text."""
+        atom = self.atom(before)
+        past = self._past(0, atom)
+        return self._state((), self.fresh(atom, past > 0), past)
+
+    def fresh(self, before: Atom, past_invisible: bool) -> tuple[Group, ...]:
+        """The items that a match can begin with after a character.
+
+        past_invisible: what matters stands before invisible characters that are looked through, and is as it has to be
+        """
+        groups = self._fresh.get((before, past_invisible))
         if groups is None:
-            known = before & self._behind
             items: dict[HoldClass, set[AnyItem]] = {hold_class: set() for hold_class in self._classes}
             for _, rule, hold_class in self._rules:
                 items[hold_class].update(
-                    e.target for e in rule.roots if e.target is not None and (e.behind is None or e.behind in known)
+                    e.target
+                    for e in rule.roots
+                    if e.target is not None
+                    and (past_invisible if e.past_invisible else e.behind is None or e.behind in before)
                 )
             groups = tuple(self.group(c, frozenset(found)) for c, found in items.items() if found)
-            self._fresh[before] = groups
+            self._fresh[before, past_invisible] = groups
         return groups
+
+    def _past(self, past: int, atom: Atom) -> int:
+        """How many more characters a word may begin behind, if they are invisible; see State."""
+        if not self._past_invisible.isdisjoint(atom):
+            return MOST_INVISIBLE + 1
+        return past - 1 if past > 1 and INVISIBLE in atom else 0
 
     def group(self, hold_class: HoldClass, items: frozenset[AnyItem]) -> Group:
         """The one group with these items."""
@@ -201,14 +219,14 @@ class LazyTaggedDfa:
         for group in self._groups.values():
             group.clear()
             group.rest.clear()
-        self._states = {(self.start.groups, self.start.fresh): self.start}
+        self._states = {(self.start.groups, self.start.fresh, self.start.past): self.start}
         self._groups = {(g.hold_class, g.members): g for groups in self._fresh.values() for g in groups}
         self.transitions = 0
 
-    def _state(self, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> State:
-        state = self._states.get((groups, fresh))
+    def _state(self, groups: tuple[Group, ...], fresh: tuple[Group, ...], past: int) -> State:
+        state = self._states.get((groups, fresh, past))
         if state is None:
-            state = self._states[groups, fresh] = State(self, groups, fresh)
+            state = self._states[groups, fresh, past] = State(self, groups, fresh, past)
         return state
 
     def _build(self, state: State, atom: Atom) -> Step:
@@ -227,7 +245,8 @@ class LazyTaggedDfa:
         change = _change(old, len(following), dead, before, after, bool(state.overflow))
         if change is not None and change.event is not None and not state.overflow:
             change = Change(change.cut, change.begins, self._simplified(change.event))
-        return self._state(groups, self.fresh(atom)), change
+        past = self._past(state.past, atom)
+        return self._state(groups, self.fresh(atom, past > 0), past), change
 
     def _simplified(self, event: Event) -> Event:
         if event.before or event.keep is not None or len(event.after) != 1 or event.after[0].number not in self._plain:
@@ -382,7 +401,7 @@ def _read(item: Item, atom: Atom, items: set[AnyItem], before: set[CompiledRule]
     items.update(item.targets)
     if item.accepts:
         after.add(rule)
-    for behind, target in item.edges:
+    for behind, target, _ in item.edges:
         if behind in atom:
             if target is None:
                 after.add(rule)
@@ -412,14 +431,17 @@ class State(dict["str | Atom", Step]):
     overflow:  the registers of classes in which a match that waits too long is covered, or blocks
     validated: the register of the oldest match whose text a validator may want to see, or -1
     special:   one of the latter two is in use
+    past:      where a word may begin, how many characters that are looked through may still come before it, and one
     """
 
-    __slots__ = ("automaton", "fresh", "groups", "held", "overflow", "special", "validated")
+    __slots__ = ("automaton", "fresh", "groups", "held", "overflow", "past", "special", "validated")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __init__(self, automaton: LazyTaggedDfa, groups: tuple[Group, ...], fresh: tuple[Group, ...]) -> None:
+    def __init__(
+        self, automaton: LazyTaggedDfa, groups: tuple[Group, ...], fresh: tuple[Group, ...], past: int
+    ) -> None:
         super().__init__()
-        self.automaton, self.groups, self.fresh = automaton, groups, fresh
+        self.automaton, self.groups, self.fresh, self.past = automaton, groups, fresh, past
         self.held, self.overflow, self.validated, self.special = automaton.watched(groups)
 
     def __missing__(self, char: str) -> Step:

@@ -52,10 +52,14 @@ class Item:
 
 
 class Edge(NamedTuple):
-    """A way on: open when the character read last is in `behind` (None: always); without a target it accepts."""
+    """A way on: open when the character read last is in `behind` (None: always); without a target it accepts.
+
+    past_invisible: of a root: up to MOST_INVISIBLE invisible characters behind that one are looked through
+    """
 
     behind: CharSet | None
     target: Item | None
+    past_invisible: bool = False
 
 
 class Fragment(NamedTuple):

@@ -1,7 +1,7 @@
 """Words without `fold`: each entry as it is written, in any case, with word edges around it.
 
 A run of white space in an entry stands for any run of up to MOST_SPACES white-space characters. Up to MOST_INVISIBLE
-invisible characters before and after a word belong to it.
+invisible characters behind a word go with it. As many before it are looked through, and stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.words import AFTER, Reached, WordCursor, WordList, edge_class, last_class, roots_for
 
 MOST_SPACES = 8
-MOST_INVISIBLE = 4
 SPACE = " "
 _SLICE = 500
 _SPACES = re.compile(r"[^\S\n]+")
@@ -49,21 +48,19 @@ def _symbols(words: list[str]) -> Iterator[str]:
 
 
 class PlainWords(WordList):
-    """States of a cursor: W, S and O at the start, for entries that begin with a character of that class; `^1` and more
-    after so many invisible characters before a word; "" after a symbol; ` 1` and more after so many white-space
-    characters; `$1` and more after so many invisible characters behind an entry.
+    """States of a cursor: W, S and O at the start, for entries that begin with a character of that class; "" after a
+    symbol; ` 1` and more after so many white-space characters; `$1` and more after so many invisible characters behind
+    an entry.
     """
 
     def __init__(self, words: Iterable[str], pause: Pause = no_pause) -> None:
         super().__init__(symbols(words, pause))
         firsts = {edge_class(char) for char in {entry[0] for entry in self.entries}}
-        self.roots = roots_for(self, {"O" if kind == "M" else kind for kind in firsts})
+        self.roots = roots_for(self, {"O" if kind == "M" else kind for kind in firsts}, past_invisible=True)
         self.sets = _sets(frozenset("".join(self.entries)))
         self.longest = max(len(entry) + (MOST_SPACES - 1) * entry.count(SPACE) for entry in self.entries)
-        if "W" in firsts:
-            self.longest += MOST_INVISIBLE
         if not {"W", "M"}.isdisjoint(edge_class(char) for char in {entry[-1] for entry in self.entries}):
-            self.longest += MOST_INVISIBLE
+            self.longest += edges.MOST_INVISIBLE
 
     def read(self, cursor: WordCursor, char: str) -> Reached:
         """Where a character leads."""
@@ -73,14 +70,11 @@ class PlainWords(WordList):
         if not char:
             return reached
         if state[:1] == "$":
-            self._read_invisible(cursor, char, "$", reached)
-        elif state[:1] == "^" or state == "W":
-            self._read_invisible(cursor, char, "^", reached)
-            return self._read_symbol(cursor, char, reached, "W")
+            self._read_invisible(cursor, char, reached)
         elif char in edges.SPACE:
             self._read_space(cursor, reached)
         else:
-            return self._read_symbol(cursor, char, reached, state if state in ("S", "O") else "")
+            return self._read_symbol(cursor, char, reached, state if state in ("W", "S", "O") else "")
         return reached
 
     def _read_symbol(self, cursor: WordCursor, char: str, reached: Reached, kind: str) -> Reached:
@@ -116,17 +110,17 @@ class PlainWords(WordList):
         if text and run < MOST_SPACES and within[0] < within[1]:
             reached.items.append(self.cursor(text, f" {run + 1}", within))
 
-    def _read_invisible(self, cursor: WordCursor, char: str, where: str, reached: Reached) -> None:
+    def _read_invisible(self, cursor: WordCursor, char: str, reached: Reached) -> None:
+        """One more invisible character behind an entry."""
         state = cursor.state
         assert isinstance(state, str)
-        run = int(state[1:] or 0) + 1
-        if char not in edges.INVISIBLE or run > MOST_INVISIBLE:
+        run = int(state[1:]) + 1
+        if char not in edges.INVISIBLE:
             return
-        if run < MOST_INVISIBLE or where == "^":
-            reached.items.append(self.cursor(cursor.text, f"{where}{run}", (cursor.low, cursor.high)))
-        if where == "$":
-            after = edges.after_word if run < MOST_INVISIBLE else edges.after_invisible
-            reached.items.append(self.end(after()))
+        if run < edges.MOST_INVISIBLE:
+            reached.items.append(self.cursor(cursor.text, f"${run}", (cursor.low, cursor.high)))
+        after = edges.after_word if run < edges.MOST_INVISIBLE else edges.after_invisible
+        reached.items.append(self.end(after()))
 
 
 def _sets(alphabet: frozenset[str]) -> frozenset[CharSet]:

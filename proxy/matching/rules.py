@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self
 
 from proxy.core.check import Progress
+from proxy.core.failures import Failures
 from proxy.core.types import Rule
 
 Overflow = Literal["release", "cover", "block"]
@@ -47,8 +48,8 @@ class Verdict(NamedTuple):
     end: int
 
 
-class PassScan(Protocol):
-    """One pass at work on one text. Offsets are those of the text that is fed."""
+class TakenBack(Protocol):
+    """A scan that can be taken back. Offsets are those of the text that is fed."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -62,6 +63,10 @@ class PassScan(Protocol):
 
     def restore(self, mark: object) -> None:
         """Go back to where `save` returned `mark`."""
+
+
+class PassScan(TakenBack, Protocol):
+    """One pass at work on one text."""
 
     def state_key(self) -> Hashable | None:
         """What the answers to all that may follow depend on, told without offsets.
@@ -96,6 +101,13 @@ class HidingPass(Pass, Protocol):
     @property
     def may_block(self) -> bool:
         """Whether it can end a text."""
+
+
+class OutsidePass(HidingPass, Protocol):
+    """A pass of which nobody here knows what it does: its states have no keys, and what it does wrong is noted."""
+
+    def for_exchange(self, failures: Failures) -> Self:
+        """The same pass for the texts of one exchange, which notes there what goes wrong."""
 
 
 class View(Protocol):

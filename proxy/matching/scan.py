@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Finding
 from proxy.matching.lazy_dfa import Accept, Change, State
 from proxy.matching.program import Program
@@ -14,6 +15,7 @@ from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
 
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
+_order = attrgetter("order")
 _NOTHING: tuple[Finding, ...] = ()
 MOST_REGISTERS = 8
 """Of a state that has a key."""
@@ -146,6 +148,16 @@ class MatchScan:
                 mark = start
         self._announced = mark
         return _progress((mark, _NOTHING))
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        position, registers = self.position, self._registers
+        open_since = [(min(position - registers[register], limit), register) for register, limit in self._state.held]
+        groups = self._state.groups
+        return longest(
+            Waits(waiting, min((item.owner.source.rule for item in groups[register].members), key=_order))
+            for waiting, register in open_since
+        )
 
     # -- matches
 
@@ -332,6 +344,10 @@ class _Rewinding:
     def restore_key(self, key: Hashable, position: int) -> int:
         """See PassScan."""
         return self._scan.restore_key(key, position)
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return self._scan.waits()
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""

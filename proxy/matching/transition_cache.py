@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, waits_of
 from proxy.matching.rules import PassScan, Verdict
 
 LONGEST = 32
@@ -27,15 +27,18 @@ class CachedState(dict[str, "CachedTransition"]):
     """A state of a scan, and where the tokens that were read from it lead.
 
     ends: a text that ends here ends in silence
+    waits: what waits in this state, once somebody has asked
     """
 
-    __slots__ = ("ends", "key")
+    __slots__ = ("ends", "key", "waits", "waits_known")
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, key: Hashable) -> None:
         super().__init__()
         self.key = key
         self.ends = False
+        self.waits: Waits | None = None
+        self.waits_known = False
 
 
 CachedTransition = tuple[CachedState, int]
@@ -141,6 +144,15 @@ class CachingScan:
             scan.restore_key(self._state.key, self._position)
             self._behind = False
         return scan
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        state = self._state
+        if state is None:
+            return waits_of(self._caught_up())
+        if not state.waits_known:
+            state.waits, state.waits_known = waits_of(self._caught_up()), True
+        return state.waits
 
     def save(self) -> object:
         """The whole state."""

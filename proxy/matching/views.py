@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from proxy.core.check import Progress
+from proxy.core.check import Progress, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.lenses import (
     HTML_LONGEST,
@@ -130,6 +130,10 @@ class _Scan:
             self._count()
             return self._located(findings, [])
         return Progress(self._mark + self._delta) if self._delta else progress
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        return waits_of(self._inner)
 
     def save(self) -> object:
         """The whole state, a tuple of references."""

@@ -115,9 +115,10 @@ class WordList(ABC):
         return item
 
 
-def root(words: WordList, state: Hashable, behind: CharSet | None) -> Edge:
+def root(words: WordList, state: Hashable, behind: CharSet | None, past_invisible: bool = False) -> Edge:
     """Where a match may begin, if `behind` is before it."""
-    return Edge(behind, words.cursor("", state, (0, len(words.entries))))  # type: ignore[arg-type]
+    cursor = words.cursor("", state, (0, len(words.entries)))
+    return Edge(behind, cursor, past_invisible)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -143,6 +144,11 @@ BEFORE = {"W": edges.before_word, "S": edges.before_spaceless}
 AFTER = {"W": edges.after_word, "S": edges.after_spaceless}
 
 
-def roots_for(words: WordList, kinds: Iterable[str], state: Callable[[str], Hashable] = str) -> tuple[Edge, ...]:
+def roots_for(
+    words: WordList, kinds: Iterable[str], state: Callable[[str], Hashable] = str, past_invisible: bool = False
+) -> tuple[Edge, ...]:
     """A root for each class of characters that entries begin with; `state`: that of a cursor there."""
-    return tuple(root(words, state(kind), BEFORE[kind]() if kind in BEFORE else None) for kind in sorted(kinds))
+    return tuple(
+        root(words, state(kind), BEFORE[kind]() if kind in BEFORE else None, past_invisible and kind == "W")
+        for kind in sorted(kinds)
+    )

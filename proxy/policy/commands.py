@@ -14,36 +14,52 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.types import Direction, Kind, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
 from proxy.policy.examples import ExampleResult, quoted
-from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, read_record, views
+from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, views
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
+from proxy.policy.recorded import Difference, Recorded, difference, read_line
 from proxy.policy.schema import Alignment, Role
 
 PROGRESS_TIME = 2.0  # seconds between two lines that say how far a load is
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
 
 
-def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
+Find = Callable[[argparse.Namespace], Registry]
+"""Finds the kinds of checks that rules can name, for a parsed command line."""
+
+
+def no_plugins(args: argparse.Namespace) -> Registry:
+    """The kinds that come with the proxy."""
+    return BUILT_IN_ONLY
+
+
+def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plugins) -> None:
     """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
+    known = set(commands.choices)
     _add(commands, check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
     _add(commands, test, "test", "run the examples that the policies carry")
     _add_explain(commands)
-    replays = _add(commands, replay, "replay", "show what other policies would change for recorded texts")
+    replays = _add(commands, replay, "replay", "show what policies would do with recorded texts")
     replays.add_argument(
-        "--against", metavar="OTHER_DIR", type=Path, required=True, help="the policies to compare with"
+        "--against", metavar="OTHER_DIR", type=Path, help="the policies to compare with (default: what the records say)"
     )
-    replays.add_argument("file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, or {"text": ...}')
+    replays.add_argument(
+        "file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, {"text": ...}, or a record'
+    )
+    for name in set(commands.choices) - known:
+        commands.choices[name].set_defaults(find=find)
 
 
 def check(args: argparse.Namespace) -> int:
     """`check DIR`: every problem with file, line and column, or what was loaded."""
     try:
-        policies = _load(args.directory)
+        policies = _load(args.directory, args.find(args))
     except PolicyError as error:
         if args.json:
             _print_json({"ok": False, "problems": error.problems})
@@ -67,7 +83,7 @@ def test(args: argparse.Namespace) -> int:
     results: list[ExampleResult] = []
     problems: list[str] = []
     try:
-        compilation = _compilation(args.directory)
+        compilation = _compilation(args.directory, args.find(args))
         results = compilation.results  # filled as far as it gets
         _run(compilation)
     except PolicyError as error:
@@ -84,7 +100,7 @@ def explain(args: argparse.Namespace) -> int:
     text = " ".join(args.text) if args.text else sys.stdin.read().removesuffix("\n")
     sample = Sample(text, args.direction, args.channel, args.model, args.key, args.alignment, args.role, args.system)
     try:
-        policies = _load(args.directory)
+        policies = _load(args.directory, args.find(args))
     except PolicyError as error:
         print(error, file=sys.stderr)
         return 1
@@ -96,26 +112,54 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def replay(args: argparse.Namespace) -> int:
-    """`replay DIR --against OTHER_DIR FILE`: the texts that OTHER_DIR would treat differently."""
+    """`replay DIR FILE`: the recorded texts in which DIR finds something else than the policies did then.
+
+    With `--against OTHER_DIR`: the texts that OTHER_DIR would treat differently from DIR.
+    """
     try:
-        before, after = _load(args.directory), _load(args.against)
+        registry = args.find(args)
+        before = _load(args.directory, registry)
+        after = _load(args.against, registry) if args.against is not None else None
     except PolicyError as error:
         print(error, file=sys.stderr)
         return 1
     try:
         with args.file.open(encoding="utf-8") as lines:
-            found = list(changes(_samples(lines), before, after))
+            texts = list(_recorded(lines))
+        if after is None:
+            _show_differences(texts, before, args.json)
+        else:
+            _show_changes(texts, before, after, args.json)
     except (OSError, UnicodeDecodeError, BadRecord) as error:
         print(f"{args.file}: {_why(error)}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _show_changes(texts: list[tuple[int, Recorded]], before: PolicySet, after: PolicySet, as_json: bool) -> None:
+    found = list(changes(((line, recorded.sample) for line, recorded in texts), before, after))
     changed = [change for change in found if change is not None]
-    if args.json:
+    if as_json:
         _print_json({"texts": len(found), "changed": [_change_as_json(change) for change in changed]})
-        return 0
+        return
     for change in changed:
         _print_change(change)
     print(f"{len(changed)} of {len(found)} texts change")
-    return 0
+
+
+def _show_differences(texts: list[tuple[int, Recorded]], policies: PolicySet, as_json: bool) -> None:
+    line = next((line for line, recorded in texts if recorded.rules is None), None)
+    if line is not None:
+        raise BadRecord(f"line {line}: it does not say what was found in it then; compare with --against OTHER_DIR")
+    found = [difference(line, recorded, policies) for line, recorded in texts]
+    differing = [one for one in found if one is not None]
+    if as_json:
+        _print_json({"texts": len(found), "changed": [_difference_as_json(one) for one in differing]})
+        return
+    for one in differing:
+        _print_difference(one)
+    hint = "" if texts else " (records have texts only where record_text is masked or full)"
+    print(f"{len(differing)} of {len(found)} texts change{hint}")
 
 
 def _add(
@@ -127,6 +171,8 @@ def _add(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of policies")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument("--plugins", metavar="DIR", default=argparse.SUPPRESS, help="the setting plugins")
+    parser.add_argument("--config", metavar="FILE", help="settings file, for the setting plugins")
     parser.set_defaults(run=run)
     return parser
 
@@ -143,14 +189,16 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")
 
 
-def _load(directory: Path) -> PolicySet:
-    return _run(_compilation(directory))
+def _load(directory: Path, registry: Registry) -> PolicySet:
+    return _run(_compilation(directory, registry))
 
 
-def _compilation(directory: Path) -> Compilation:
+def _compilation(directory: Path, registry: Registry) -> Compilation:
     reporter = _ProgressReporter()
     sources = read_directory(directory)
-    reporter.compilation = Compilation(sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter)
+    reporter.compilation = Compilation(
+        sources, hash_key=HASH_KEY, origin=str(directory), pause=reporter, registry=registry
+    )
     return reporter.compilation
 
 
@@ -185,13 +233,15 @@ def _why(error: OSError | UnicodeDecodeError | BadRecord) -> str:
     return "cannot be read: it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
-def _samples(lines: Iterator[str]) -> Iterator[tuple[int, Sample]]:
+def _recorded(lines: Iterator[str]) -> Iterator[tuple[int, Recorded]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                yield number, read_record(line)
+                yield from ((number, recorded) for recorded in read_line(line))
             except BadRecord as error:
                 raise BadRecord(f"line {number}: {error}") from None
+            except (KeyError, TypeError, AttributeError):
+                raise BadRecord(f"line {number}: no record that this version writes") from None
 
 
 def _print_json(value: Any) -> None:
@@ -220,6 +270,7 @@ def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
             "rule": view.rule.name,
             "action": view.rule.action.name.lower(),
             "spans": view.spans,
+            **({"failed": view.failed} if view.failed else {}),
             **(
                 {"detector": view.detector, "dropped": [one._asdict() for one in view.dropped]} if view.detector else {}
             ),
@@ -243,9 +294,10 @@ def _print_explained(policies: PolicySet, sample: Sample) -> None:
     print(f"folded    {quoted(fold_text(sample.text))}")
     seen = list(views(policies, sample))
     width = max((len(view.rule.name) for view in seen), default=0)
-    for rule, spans, detector, dropped in seen:
+    for rule, spans, detector, dropped, failed in seen:
         by = f"  (detector {detector})" if detector else ""
-        print(f"{rule.name:<{width}}  {_action(rule):<10}  {_spans(sample.text, spans)}{by}")
+        found = f"failed: it {failed}" if failed else _spans(sample.text, spans)
+        print(f"{rule.name:<{width}}  {_action(rule):<10}  {found}{by}")
         for text, reason in dropped:
             print(f"{'':<{width}}  {'':<10}  not {quoted(text)}: {reason}")
     done = outcome(policies, sample)
@@ -286,3 +338,20 @@ def _change_as_json(change: Change) -> dict[str, Any]:
         "before": side(change.before),
         "after": side(change.after),
     }
+
+
+def _print_difference(one: Difference) -> None:
+    sample = one.recorded.sample
+    where = f"prompt, {sample.role}" if sample.direction is Direction.INPUT else f"answer, {sample.kind}"
+    print(f"line {one.line}, request {one.recorded.id}, {where}: {quoted(sample.text)}")
+    for name, rules in (("new", one.new), ("gone", one.gone)):
+        if rules:
+            print(f"  {name:<6}  {', '.join(rules)}")
+    print(f"  now     {one.after.verdict}: {quoted(one.after.out)}")
+
+
+def _difference_as_json(one: Difference) -> dict[str, Any]:
+    sample = one.recorded.sample
+    place = {"line": one.line, "id": one.recorded.id, "direction": sample.direction, "channel": sample.kind}
+    found = {"new": one.new, "gone": one.gone, "verdict": one.after.verdict, "out": one.after.out}
+    return {**place, "text": sample.text, **found}

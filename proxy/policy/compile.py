@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
@@ -16,13 +17,19 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
-from proxy.checks.limits import LengthLimit, Limit, RepetitionLimit
-from proxy.checks.markers import MarkerKind, MarkerPass
+from proxy.checks.built_in import LengthOptions, MarkersOptions
+from proxy.checks.detectors.catalogue import DETECTORS
+from proxy.checks.limits import Limit
+from proxy.checks.markers import MARKER_DETECTORS, MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
+from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Action, Ending, Rule
 from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
@@ -48,6 +55,8 @@ from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSp
 SHADOW = "shadow:"
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
 
+_HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, PluginRule)  # or look after it themselves
+
 CacheKey = tuple[object, ...]
 
 _rule_fields = attrgetter(*(f.name for f in fields(Rule) if f.name != "order"))
@@ -61,14 +70,19 @@ def compile_policies(
     shadow: bool = False,
     allow_empty: bool = False,
     origin: str = "policies",
+    registry: Registry = BUILT_IN_ONLY,
 ) -> PolicySet:
     """Compile all files at once. Raises PolicyError with all problems of all files.
 
     hash_key: the secret under which `{hash: true}` makes tags, 1 to 64 bytes
     shadow:   the set reports findings and changes nothing
     origin:   what errors call the files as a whole
+    registry: the kinds of checks that rules can name
     """
-    return Compilation(sources, hash_key=hash_key, shadow=shadow, allow_empty=allow_empty, origin=origin).run()
+    compilation = Compilation(
+        sources, hash_key=hash_key, shadow=shadow, allow_empty=allow_empty, origin=origin, registry=registry
+    )
+    return compilation.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,7 @@ class Compilation:
         cache: CompileCache | None = None,
         recent_queries: Sequence[PlanQuery] = (),
         pause: Pause = no_pause,
+        registry: Registry = BUILT_IN_ONLY,
     ) -> None:
         """`cache` and `recent_queries` come from the load before, which must have had the same `hash_key`.
 
@@ -186,6 +201,7 @@ class Compilation:
         self._order = 0
         self._pause = pause
         self._recent_queries = recent_queries
+        self._registry = registry
         self._cache_before = cache or CompileCache()
         self._compiler = RuleCompiler(self._cache_before, pause)
         self.cache = CompileCache()
@@ -223,7 +239,7 @@ class Compilation:
                 self.problems.append(error.problem)
             else:
                 self.problems += parsed.problems
-                reader = RuleReader(document, self._word_files, self._hash_key, self._pause)
+                reader = RuleReader(document, self._word_files, self._hash_key, self._registry, self._pause)
                 files.append(LoadedFile(document, parsed, reader))
         return files
 
@@ -267,9 +283,11 @@ class Compilation:
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
             detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
             leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
+            plugins=tuple(rule for rule in search_rules if isinstance(rule, PluginRule)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
+            example=_example(zip(rules, search_rules, strict=True)),
         )
 
     def _compile_rules(self, file: LoadedFile, policy_name: str) -> list[PolicyRule]:
@@ -280,7 +298,8 @@ class Compilation:
             self.progress = Progress(f"compile {file.document.name}", index, len(file.policy.rules))
             order, problems_before = self._next_order(), len(reader.problems)
             incomplete = index in file.parsed.incomplete_rules
-            match = reader.read(index, spec, policy_name, order) if not incomplete else None
+            fails_open = file.policy.on_error == "allow"
+            match = reader.read(index, spec, policy_name, order, fails_open) if not incomplete else None
             rule = self._compile_rule(file, index, spec, match) if match is not None else None
             if rule is not None:
                 rule.faulty = index in file.parsed.faulty_rules or len(reader.problems) > problems_before
@@ -291,10 +310,10 @@ class Compilation:
         return rules
 
     def _compile_rule(
-        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | OwnPass
+        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | OwnPass | PluginRule
     ) -> PolicyRule | None:
         path: KeyPath = ("rules", index)
-        if isinstance(match, OwnPass):
+        if isinstance(match, OwnPass | PluginRule):
             return _outside(PolicyRule(file, path, spec, match.rule, match))
         try:
             compiled, unchanged = self._compiler.compile(match, spec.examples)
@@ -308,12 +327,13 @@ class Compilation:
 
     def _add_pattern_problem(self, document: Document, path: KeyPath, error: PatternError) -> None:
         source = next(source for source in SOURCES if document.has((*path, source)))
-        column = f" (column {error.column} of the pattern)" if error.column and source == "pattern" else ""
-        self._add_problem(document, (*path, source), f"{error.message}{column}", error.hint)
+        place = (*path, source) if source != "check" else (*path, "options", "pattern")
+        column = f" (column {error.column} of the pattern)" if error.column and place[-1] == "pattern" else ""
+        self._add_problem(document, place, f"{error.message}{column}", error.hint)
 
     def _monitored(self, rule: PolicyRule) -> SearchRule:
         """The rule for a policy that only monitors: it reports findings, and no text waits for it."""
-        if isinstance(rule.compiled, OwnPass):
+        if isinstance(rule.compiled, OwnPass | PluginRule):
             return rule.compiled.enforced(False)
         match = rule.compiled.source
         not_enforced = replace(match, rule=replace(match.rule, enforced=False))
@@ -322,20 +342,28 @@ class Compilation:
         return compiled
 
     def _limits(self, policy: PolicyFile, name: str, enforced: bool) -> tuple[Limit, ...]:
+        """Its bounds, made by kinds as the checks of rules are."""
         limits: list[Limit] = []
         longest, repetition = policy.limits.max_output_characters, policy.limits.repetition
         if longest:
-            limits.append(LengthLimit(self._limit_rule(name, "max_output_characters", enforced), longest))
+            rule = self._limit_rule(name, "max_output_characters", enforced)
+            limits.append(self._limit("length", rule, LengthOptions(longest)))
         if repetition.max:
-            rule = self._limit_rule(name, "repetition", enforced)
-            limits.append(RepetitionLimit(rule, repetition.max, repetition.longest, repetition.characters))
+            limits.append(self._limit("repetition", self._limit_rule(name, "repetition", enforced), repetition))
         return tuple(limits)
+
+    def _limit(self, kind: str, rule: Rule, options: Struct) -> Limit:
+        limit = self._registry[kind].make(rule, options)
+        assert isinstance(limit, Limit)
+        return limit
 
     def _stop(self, policy: PolicyFile, name: str, enforced: bool) -> MarkerPass | None:
         if policy.limits.stop_at_markers == "never":
             return None
         rule = self._limit_rule(name, "stop_at_markers", enforced, Ending.STOP)
-        return MarkerPass(rule, frozenset((MarkerKind.TURN,)))
+        stop = self._registry["markers"].make(rule, MarkersOptions((MarkerKind.TURN,)))
+        assert isinstance(stop, MarkerPass)
+        return stop
 
     def _limit_rule(self, policy: str, name: str, enforced: bool, ending: Ending = Ending.LENGTH) -> Rule:
         return Rule(policy, RESERVED + name, Action.BLOCK, self._next_order(), enforced=enforced, ending=ending)
@@ -346,11 +374,21 @@ class Compilation:
             self.progress = Progress("run the examples", index, len(rules))
             if rule.unchanged or rule.spec.examples == Examples():
                 continue
-            for result in ExampleRunner(rule.rule, rule.check, self._pause).run(rule.spec.examples):
-                self.results.append(result)
-                if not result.passed:
-                    place = (*rule.path, *result.path)
-                    self._add_problem(rule.file.document, place, result.wrong, "fix the rule or the example")
+            try:
+                self._run_examples_of(rule)
+            except CheckFailed as error:
+                self._add_failure(rule, "at its examples", error)
+
+    def _run_examples_of(self, rule: PolicyRule) -> None:
+        for result in ExampleRunner(rule.rule, rule.check, self._pause).run(rule.spec.examples):
+            self.results.append(result)
+            if not result.passed:
+                place = (*rule.path, *result.path)
+                self._add_problem(rule.file.document, place, result.wrong, "fix the rule or the example")
+
+    def _add_failure(self, rule: PolicyRule, when: str, error: CheckFailed) -> None:
+        message = f"the check `{error.check}` {error.detail} {when}"
+        self._add_problem(rule.file.document, (*rule.path, "check"), message, "fix the plug-in, or leave the rule out")
 
     def _check_inserted_texts(self, rules: Sequence[PolicyRule]) -> set[str]:
         """Report the inserted texts in which a rule finds something; return the others."""
@@ -359,13 +397,23 @@ class Compilation:
         changed = [rule.compiled for rule in acting if not rule.unchanged]
         texts = InsertedTexts([rule.compiled for rule in acting], changed, self._cache_before.clean, self._pause)
         for rule in acting:
-            for key, text in inserted_texts(rule.rule):
-                if texts.found(text):
-                    finder = self._first_finder(acting, text) or rule
-                    message = f"its {key} {quoted(text)} is itself found by {finder.rule.name}"
-                    self._add_problem(rule.file.document, (*rule.path, key), message, "choose another text")
+            try:
+                self._check_texts_of(rule, acting, texts)
+            except CheckFailed as error:
+                failing = next(
+                    one for one in acting if isinstance(one.compiled, PluginRule) and one.compiled.name == error.check
+                )
+                self._add_failure(failing, "at a notice or a replacement", error)
+                break
             self._pause()
         return texts.clean
+
+    def _check_texts_of(self, rule: PolicyRule, acting: Sequence[PolicyRule], texts: InsertedTexts) -> None:
+        for key, text in inserted_texts(rule.rule):
+            if texts.found(text):
+                finder = self._first_finder(acting, text) or rule
+                message = f"its {key} {quoted(text)} is itself found by {finder.rule.name}"
+                self._add_problem(rule.file.document, (*rule.path, key), message, "choose another text")
 
     def _first_finder(self, rules: Iterable[PolicyRule], text: str) -> PolicyRule | None:
         return next((rule for rule in rules if run_check(rule.check, text, 0, self._pause).spans), None)
@@ -375,9 +423,17 @@ class Compilation:
         for file in files:
             content = msgspec.to_builtins(file.policy)
             lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
-            digest.update(json.dumps([content, lists], sort_keys=True, ensure_ascii=True).encode("ascii"))
+            plugins = [self._plugin_of(spec) for spec in file.policy.rules]
+            said = [content, lists, plugins] if any(plugins) else [content, lists]
+            digest.update(json.dumps(said, sort_keys=True, ensure_ascii=True).encode("ascii"))
             self._pause()
         return digest.hexdigest()
+
+    def _plugin_of(self, spec: RuleSpec) -> list[str]:
+        """The plug-in whose kind a rule names: what the rule does goes by its version too."""
+        entry = self._registry.entries.get(spec.check or spec.detector)
+        is_plugin = entry is not None and self._registry.is_plugin(entry.kind.name)
+        return [entry.kind.name, entry.version] if entry is not None and is_plugin else []
 
     def _next_order(self) -> int:
         self._order += 1
@@ -389,10 +445,28 @@ class Compilation:
 
 def _outside(rule: PolicyRule) -> PolicyRule:
     """The rule, limited to text outside of code where its spec says so."""
-    if not rule.spec.outside or isinstance(rule.compiled, MarkerPass | OutsideCode | SystemPromptPass):
+    if not rule.spec.outside or isinstance(rule.compiled, _HAVE_NO_OUTSIDE):
         return rule
     outer = replace(rule.rule, action=ACTIONS[rule.spec.action])
     return replace(rule, rule=outer, compiled=outside_code(outer, rule.compiled))
+
+
+def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str] | None:
+    """A text in which the first rule that has one finds something: its own example, a word of it or its detector's."""
+    for rule, search_rule in rules:
+        spec = rule.spec
+        detector = DETECTORS.get(spec.detector) or MARKER_DETECTORS.get(spec.detector)
+        texts = (*spec.examples.hits, *spec.examples.becomes, *spec.words, *(detector.hits if detector else ()))
+        found = next((text for text in texts if not rule.faulty and _finds(rule, text)), None)
+        if found is not None:
+            return rule_of(search_rule), found
+    return None
+
+
+def _finds(rule: PolicyRule, text: str) -> bool:
+    with suppress(CheckFailed):  # told where its examples are run
+        return bool(run_check(rule.check, text).spans)
+    return False
 
 
 def _unmet_conditions(file: LoadedFile) -> list[Problem]:

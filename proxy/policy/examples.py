@@ -7,10 +7,12 @@ replacement) comes back in the next request, so no rule may find it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 from proxy.checks.passes import OwnPass
+from proxy.checks.plugin_pass import PluginRule
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Direction, Rule
@@ -76,11 +78,12 @@ class ExampleRunner:
 
 
 def matcher_of(search_rules: Iterable[SearchRule]) -> Matcher:
-    """A matcher for these rules only."""
+    """A matcher for these rules only. A check of a plug-in that fails raises CheckFailed, whatever its policy says."""
     search_rules = tuple(search_rules)
     rules = [rule for rule in search_rules if isinstance(rule, CompiledRule)]
     others = [rule for rule in search_rules if isinstance(rule, OwnPass)]
-    return Matcher(rules, others=others, max_cached=0)  # what is read a few times is not worth a cache
+    plugins = [replace(rule, fails_open=False) for rule in search_rules if isinstance(rule, PluginRule)]
+    return Matcher(rules, others=others, max_cached=0, beside=plugins)  # what is read a few times is not worth a cache
 
 
 def run_check(check: Check, text: str, size: int = 0, pause: Pause = no_pause) -> CheckOutput:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
 from proxy.checks.system_prompt import SystemPromptPass, phrases_of
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
+from proxy.core.guard import CHECK_FAILED
+from proxy.core.json_checks import json_checks
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.policy.examples import matcher_of, run_check
 from proxy.policy.plan import Plan, Policy, SearchRule, rule_of
@@ -20,7 +23,8 @@ from proxy.policy.rulespecs import RESERVED
 
 
 class Sample(NamedTuple):
-    """A text, and where it comes from. system: the system text of the request that it answers."""
+    """A text, and where it comes from. system: the system text of the request that it answers. escaped: it is JSON
+    source."""
 
     text: str
     direction: Direction = Direction.OUTPUT
@@ -30,18 +34,21 @@ class Sample(NamedTuple):
     alignment: str = "unknown"
     role: str | None = None
     system: str = ""
+    escaped: bool = False
 
 
 class View(NamedTuple):
     """What one rule sees: spans of the text, or None where its policy does not apply.
 
     detector: which one it uses, if any. dropped: the detector's candidates that do not count
+    failed: what a check of a plug-in did wrong with the text
     """
 
     rule: Rule
     spans: tuple[tuple[int, int], ...] | None
     detector: str = ""
     dropped: tuple[Dropped, ...] = ()
+    failed: str = ""
 
 
 class Outcome(NamedTuple):
@@ -80,14 +87,22 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
             if not applies:
                 yield View(rule, None, name)
                 continue
-            not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
-            yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            try:
+                not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
+                yield View(rule, run_check(check, sample.text).spans, name, not_counted)
+            except CheckFailed as error:
+                yield View(rule, (), name, failed=error.detail)
 
 
 def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     """What the set as a whole does."""
-    gate = Gate(plan_for(policies, sample).checks(sample.kind))
-    out = gate.feed(sample.text) + gate.feed("", final=True)
+    plan = plan_for(policies, sample)
+    checks = partial(plan.checks, sample.kind)
+    gate = Gate(json_checks(checks) if sample.escaped else checks())
+    try:
+        out = gate.feed(sample.text) + gate.feed("", final=True)
+    except CheckFailed:
+        return Outcome("", CHECK_FAILED, ())
     blocked = gate.blocked.rule if gate.blocked else None
     return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
 
@@ -125,33 +140,6 @@ def changes(samples: Iterator[tuple[int, Sample]], before: PolicySet, after: Pol
     for line, sample in samples:
         old, new = outcome(before, sample), outcome(after, sample)
         yield None if _same(old, new) else Change(line, sample, old, new)
-
-
-def read_record(line: str) -> Sample:
-    """A line of JSONL: a string, or an object with `text` and what else a Sample has. Raises BadRecord."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise BadRecord(f"not JSON ({error})") from None
-    if isinstance(record, str):
-        return Sample(record)
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise BadRecord('neither a string nor an object with a "text"')
-    return _sample(record)
-
-
-def _sample(record: dict[str, Any]) -> Sample:
-    known = {name: record[name] for name in Sample._fields if isinstance(record.get(name), str)}
-    try:
-        return Sample(
-            **{
-                **known,
-                "direction": Direction(record.get("direction", Direction.OUTPUT)),
-                "kind": Kind(record.get("channel", Kind.CONTENT)),
-            }
-        )
-    except ValueError as error:
-        raise BadRecord(str(error).replace("Kind", "channel").replace("Direction", "direction")) from None
 
 
 def _same(before: Outcome, after: Outcome) -> bool:

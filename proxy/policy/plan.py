@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -11,8 +11,10 @@ from proxy.checks.fail_open import FailOpen
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
+from proxy.checks.plugin_pass import PluginRule
 from proxy.checks.system_prompt import NO_PHRASES, Phrases, SystemPromptPass, phrases_of
 from proxy.core.check import Check
+from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.compiled import CompiledRule
 from proxy.matching.matcher import Matcher
@@ -37,13 +39,13 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
-SearchRule = CompiledRule | OwnPass
+SearchRule = CompiledRule | OwnPass | PluginRule
 """A rule that searches a text, as the matcher takes it."""
 
 
 def rule_of(search_rule: SearchRule) -> Rule:
     """The policy's rule behind a search rule."""
-    return search_rule.rule if isinstance(search_rule, OwnPass) else search_rule.source.rule
+    return search_rule.source.rule if isinstance(search_rule, CompiledRule) else search_rule.rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class Scope:
         return not self._channels or kind in self._channels
 
     @property
+    def reads_answers(self) -> bool:
+        """Whether it holds for what the model says."""
+        return not self._directions or Direction.OUTPUT in self._directions
+
+    @property
     def reads_prompts(self) -> bool:
         """Whether it holds for texts that clients send, of whatever role."""
         return not self._directions or Direction.INPUT in self._directions
@@ -109,8 +116,10 @@ class Policy:
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
     leaks:    its rules that look for the request's own system text
+    plugins:  its rules whose checks plug-ins made
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
+    example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
     """
 
     name: str
@@ -126,16 +135,32 @@ class Policy:
     markers: tuple[MarkerPass, ...] = ()
     detectors: tuple[DetectedPass, ...] = ()
     leaks: tuple[SystemPromptPass, ...] = ()
+    plugins: tuple[PluginRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
+    example: tuple[Rule, str] | None = None
     _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
-        rules: tuple[SearchRule, ...] = (*self.compiled, *self.markers, *self.detectors, *self.leaks)
+        others: tuple[SearchRule, ...] = (*self.markers, *self.detectors, *self.leaks, *self.plugins)
+        rules: tuple[SearchRule, ...] = (*self.compiled, *others)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
+
+    @property
+    def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
+        """Every rule, with each direction and kind of text that it reads."""
+        limits = {limit.rule for limit in self.limits} | ({self.stop.rule} if self.stop is not None else set())
+        for rule in self.rules:
+            own = self.scopes.get(rule, self.scope)
+            for kind in Kind:
+                if self.scope.reads(kind) and own.reads(kind):
+                    if self.scope.reads_answers and own.reads_answers:
+                        yield rule, Direction.OUTPUT, kind
+                    if self.scope.reads_prompts and own.reads_prompts and rule not in limits:
+                        yield rule, Direction.INPUT, kind
 
     @property
     def guards_turns(self) -> bool:
@@ -173,6 +198,7 @@ class Policy:
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
             detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
             leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
+            plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},
@@ -242,6 +268,15 @@ class Plan:
         """What a block in an earlier message does: end the request, or put the notice in that message's place."""
         return "block" if any(p.enforced and p.history == "block" for p in self.policies) else "replace"
 
+    def for_exchange(self, failures: Failures) -> Plan:
+        """This plan for the texts of one exchange: checks of plug-ins note there what goes wrong."""
+        shadow = self._shadow.for_exchange(failures) if self._shadow is not None else None
+        if shadow is self._shadow and not any(policy.plugins for policy in self.policies):
+            return self
+        own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow, self._phrases)
+        own.admitted = self.admitted
+        return own
+
     def beside(self, shadow: Plan) -> Plan:
         """This plan with the checks of a shadow set's plan added: they report, and change nothing."""
         return Plan(self.policies, self._direction, self._compose, shadow, self._phrases)
@@ -264,3 +299,20 @@ class Plan:
         looking = [(p.fails_open, leak.about(self._phrases)) for p in policies for leak in p.leaks]
         checks = ((fails_open, Matcher((), escaped, others=[leak], max_cached=0)) for fails_open, leak in looking)
         return tuple(FailOpen(matcher) if fails_open else matcher for fails_open, matcher in checks)
+
+
+class _OfExchange:
+    """Makes the same checks, for one exchange."""
+
+    def __init__(self, compose: Compose, failures: Failures) -> None:
+        self._compose = compose
+        self._failures = failures
+
+    def __call__(
+        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+    ) -> tuple[Check, ...]:
+        checks = self._compose(policies, direction, escaped, only_markers)
+        return tuple([self._bound(check) for check in checks])
+
+    def _bound(self, check: Check) -> Check:
+        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen) else check

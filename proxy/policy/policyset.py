@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
-from proxy.checks.passes import OwnPass
+from proxy.checks.passes import OwnPass, grouped
 from proxy.core.check import Check
+from proxy.core.failures import CheckFailed
+from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause, no_pause, pausing
@@ -55,6 +58,27 @@ class PolicySet:
     def rules(self) -> tuple[Rule, ...]:
         """Every rule, in file order; those of `limits` stand after their policy's own."""
         return tuple(rule for policy in self.policies for rule in policy.rules)
+
+    @property
+    def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
+        """Every rule, with each direction and kind of text that it reads."""
+        return (place for policy in self.policies for place in policy.places)
+
+    def self_test(self) -> Iterator[tuple[str, bool]]:
+        """Every policy that has an example, and whether the matcher of all policies still finds it.
+
+        Another policy may block the text before; then the filter is not silent either.
+        """
+        for policy in self.policies:
+            if policy.example is not None:
+                rule, text = policy.example
+                gate = Gate(self._compose(self.policies, Direction.INPUT, False))
+                try:
+                    gate.feed(text, final=True)
+                except Exception:
+                    yield policy.name, False
+                    continue
+                yield policy.name, gate.blocked is not None or any(f.rule is rule for f in gate.findings)
 
     def plan(
         self,
@@ -124,9 +148,10 @@ class PolicySet:
                     pause()
         for check in self._composed.values():
             for text in ORDINARY:
-                scan = check.open()
-                for char in pausing(text, pause, 1):
-                    scan.feed(char)
+                with suppress(CheckFailed):  # it fails in its rule's examples too, or where a text needs it
+                    scan = check.open()
+                    for char in pausing(text, pause, 1):
+                        scan.feed(char)
 
     @property
     def guards_turns(self) -> bool:
@@ -158,7 +183,8 @@ class PolicySet:
             if not only_markers:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
-            matcher: Check = Matcher(rules, escaped=escaped, others=others)
+            beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
+            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others), beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers] = check
         return check
@@ -168,7 +194,7 @@ def _searches(policy: Policy, escaped: bool, only_markers: bool) -> bool:
     """Whether a policy has anything for the matcher to look for."""
     if policy.markers or only_markers:
         return bool(policy.markers)
-    return bool(policy.compiled or policy.detectors or _stops(policy, escaped))
+    return bool(policy.compiled or policy.detectors or policy.plugins or _stops(policy, escaped))
 
 
 def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:

@@ -11,14 +11,19 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import yaml
-from msgspec import inspect
+from msgspec import Struct, inspect
 
 from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, Problem, is_quoted, items, pairs, scalar
 from proxy.policy.schema import SOURCES, PolicyFile
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_REAL_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,2})?")
 MAX_DIGITS = 18  # of a number, its sign included
+MAX_REASON = 160  # characters of what a schema says is wrong
+_ANY = inspect.AnyType()
+_NAME_HINT = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
+_PATTERN_HINTS = {r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$": _NAME_HINT, "^[A-Z]{2}$": "write two capital letters"}
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
@@ -41,6 +46,23 @@ def read_policy(document: Document, pause: Pause = no_pause) -> ParsedPolicy:
     reader = _Reader(document, pause)
     policy = reader.read(document.root, _POLICY_FILE, ())
     return ParsedPolicy(policy, reader.problems, reader.incomplete_rules, reader.faulty_rules)
+
+
+def read_options(
+    document: Document, path: KeyPath, schema: type[Struct], pause: Pause = no_pause
+) -> tuple[Any, list[Problem]]:
+    """The options of a check at a path in a document, as its schema says, and what is wrong in them.
+
+    Where the document has no options, those that have to be given are missing at the place of `check`.
+    """
+    reader = _Reader(document, pause)
+    node = document.at(path)
+    if document.has(path) and not isinstance(node, yaml.MappingNode):
+        return None, []  # noted where the rule was read
+    if not document.has(path):
+        at = document.at((*path[:-1], "check"))
+        node = yaml.MappingNode(f"{PLAIN}map", [], at.start_mark, at.end_mark)
+    return reader.read(node, inspect.type_info(schema), path), reader.problems
 
 
 class _Reader:
@@ -70,8 +92,12 @@ class _Reader:
                 return self._text(node, kind, path)
             case inspect.IntType():
                 return self._number(node, kind, path)
+            case inspect.FloatType():
+                return self._real(node, kind, path)
             case inspect.BoolType():
                 return self._bool(node, kind, path)
+            case inspect.AnyType():
+                return self._plain(node, path)
         return self._choice(node, kind, path)
 
     def _wrong(self, node: Node, path: KeyPath, kind: inspect.Type, message: str, hint: str = "") -> Any:
@@ -101,7 +127,12 @@ class _Reader:
             hint = f"add {name}: {expected(fields[name].type)}"
             self._note(node, path, f"the key `{name}` is missing", hint)
         placeholders = {name: _placeholder(field.type) for name, field in fields.items() if field.required}
-        return kind.cls(**{fields[name].name: value for name, value in {**placeholders, **given}.items()})
+        values = {fields[name].name: value for name, value in {**placeholders, **given}.items()}
+        try:
+            return kind.cls(**values)
+        except Exception as error:  # of a schema that looks at more than types
+            self._note(node, path, f"{_last(path)} cannot be used: {str(error)[:MAX_REASON]}", "change it")
+            return None
 
     def _fields(self, node: Node, fields: dict[str, inspect.Field], path: KeyPath) -> Iterable[tuple[str, Any]]:
         for key, value in self._unique(node, path):
@@ -139,7 +170,8 @@ class _Reader:
 
     def _dict(self, node: Node, kind: inspect.DictType, path: KeyPath) -> Any:
         if not isinstance(node, yaml.MappingNode):
-            return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping", "write it as {text: result}")
+            hint = "write it as {text: result}" if path[-1] == "becomes" else "write it as {name: value}"
+            return self._wrong(node, path, kind, f"{_last(path)} has to be a mapping", hint)
         read = self.read
         return {
             read(key, kind.key_type, path): read(value, kind.value_type, path)
@@ -160,7 +192,7 @@ class _Reader:
 
     def _measured(self, node: Node, kind: inspect.StrType, path: KeyPath, text: str) -> Any:
         if kind.pattern and not re.search(kind.pattern, text):
-            hint = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
+            hint = _PATTERN_HINTS.get(kind.pattern, f"it has to fit the pattern {kind.pattern}")
             return self._wrong(node, path, kind, f"{_quoted(text)} cannot be {_last(path)}", hint)
         if len(text) < (kind.min_length or 0):
             return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave it out")
@@ -173,10 +205,28 @@ class _Reader:
         text = scalar(node)
         if text is None or is_quoted(node) or not _is_whole_number(text):
             return self._wrong(node, path, kind, f"{_last(path)} has to be {expected(kind)}", "digits, without quotes")
-        value = int(text)
-        if not (kind.ge or 0) <= value <= (kind.le or value):
+        return self._in_range(node, kind, path, int(text))
+
+    def _real(self, node: Node, kind: inspect.FloatType, path: KeyPath) -> Any:
+        text = scalar(node)
+        if text is None or is_quoted(node) or not _REAL_NUMBER.fullmatch(text):
+            return self._wrong(node, path, kind, f"{_last(path)} has to be {expected(kind)}", "such as 0.5, no quotes")
+        return self._in_range(node, kind, path, float(text))
+
+    def _in_range(self, node: Node, kind: inspect.IntType | inspect.FloatType, path: KeyPath, value: float) -> Any:
+        too_low = (kind.ge is not None and value < kind.ge) or (kind.gt is not None and value <= kind.gt)
+        too_high = (kind.le is not None and value > kind.le) or (kind.lt is not None and value >= kind.lt)
+        if too_low or too_high:
             return self._wrong(node, path, kind, f"{value} is out of range", f"{_last(path)} is {expected(kind)}")
         return value
+
+    def _plain(self, node: Node, path: KeyPath) -> Any:
+        """The node as it is written: a check's schema says later what it means."""
+        if isinstance(node, yaml.MappingNode):
+            return {scalar(key): self.read(value, _ANY, (*path, str(scalar(key)))) for key, value in pairs(node)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, _ANY, (*path, i)) for i, item in enumerate(items(node))]
+        return scalar(node) if node.tag == STR else f"!{node.tag.removeprefix(PLAIN)} {scalar(node)}"
 
     def _bool(self, node: Node, kind: inspect.BoolType, path: KeyPath) -> Any:
         text = scalar(node)
@@ -200,11 +250,19 @@ class _Reader:
 def expected(kind: inspect.Type) -> str:
     """What may be written for a value of this type, for people."""
     kind = _bare(kind)
-    if isinstance(kind, inspect.IntType):
-        return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, inspect.IntType | inspect.FloatType):
+        return ("a whole number" if isinstance(kind, inspect.IntType) else "a number") + _range(kind)
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
         return " or ".join(str(value) for value in _choices(kind))
     return "NAME" if isinstance(kind, inspect.StrType) else "..."
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f" from {kind.ge} to {kind.le}"
+    bounds = {"at least": kind.ge, "over": kind.gt, "at most": kind.le, "under": kind.lt}
+    told = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return f" of {told}" if told else ""
 
 
 def _is_whole_number(text: str) -> bool:
@@ -236,7 +294,7 @@ def _placeholder(kind: inspect.Type) -> Any:
         return kind.cls(**{f.encode_name: _placeholder(f.type) for f in kind.fields if f.required})
     if isinstance(kind, inspect.LiteralType | inspect.EnumType):
         return _choices(kind)[0]
-    if isinstance(kind, inspect.IntType):
+    if isinstance(kind, inspect.IntType | inspect.FloatType):
         return kind.ge or 0
     return {inspect.VarTupleType: (), inspect.DictType: {}, inspect.BoolType: False}.get(type(kind), "")
 

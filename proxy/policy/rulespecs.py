@@ -3,41 +3,77 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any, NamedTuple
 
-from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
-from proxy.checks.detectors.detector import Detector, Options
-from proxy.checks.markers import BREAK, MARKER_DETECTORS, MarkerPass
+from proxy.checks.built_in import MarkersOptions, WordsOptions
+from proxy.checks.kinds import CheckKind, NoOptions, OptionError, Remark
+from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.passes import OwnPass, searching_rule
-from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptPass
+from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.registry import Registry
+from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK
 from proxy.core.types import REMOVED, Action, Replacement, Rule
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.rules import MatchRule
 from proxy.matching.words import edge_class
 from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Source, Unreadable, decode, scalar
+from proxy.policy.reader import read_options
 from proxy.policy.schema import SOURCES, RuleSpec
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
-DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 RESERVED = "limits."  # ids of a policy's own bounds
 
 ACTIONS = {"flag": Action.FLAG, "rewrite": Action.REWRITE, "block": Action.BLOCK}
 _NEEDS_ACTION = {"replacement": "rewrite", "message": "block"}
-_NEEDS_SOURCE = {"match": "pattern", **dict.fromkeys(("only", "except", "regions", "hosts"), "detector")}
+_NEEDS_SOURCE = {
+    "match": "pattern",
+    "options": "check",
+    **dict.fromkeys(("only", "except", "regions", "hosts"), "detector"),
+}
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _OF_MATCHES = ("max_hold", "on_overflow")
+_OF_SYSTEM_TEXT = ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside")
+_OF_MARKERS = ("replacement", "fold", "max_hold", "on_overflow", "outside")  # what means nothing to them
+MAX_REASON = 160  # characters of what a plug-in says is wrong with its options
+
+
+class Written(NamedTuple):
+    """A kind and its options, as a rule has them.
+
+    path:    below which its options are written
+    renamed: where an option is written under another name
+    """
+
+    kind: CheckKind
+    options: Any
+    path: KeyPath
+    renamed: Mapping[str, str] = {}
+
+    def place(self, remark: Remark) -> KeyPath:
+        """Where a remark belongs."""
+        if not remark.path:
+            return self.path
+        first = str(remark.path[0])
+        return (*self.path, self.renamed.get(first, first), *remark.path[1:])
 
 
 class RuleReader:
     """Reads the rules of one document."""
 
     def __init__(
-        self, document: Document, word_files: Mapping[str, Source], hash_key: bytes, pause: Pause = no_pause
+        self,
+        document: Document,
+        word_files: Mapping[str, Source],
+        hash_key: bytes,
+        registry: Registry,
+        pause: Pause = no_pause,
     ) -> None:
         self.document = document
+        self._registry = registry
         self._pause = pause
         self.problems: list[Problem] = []
         self.hints: list[Problem] = []
@@ -45,7 +81,9 @@ class RuleReader:
         self._hash_key = hash_key
         self._ids: dict[str, int] = {}
 
-    def read(self, index: int, spec: RuleSpec, policy: str, order: int) -> MatchRule | OwnPass | None:
+    def read(
+        self, index: int, spec: RuleSpec, policy: str, order: int, fails_open: bool = False
+    ) -> MatchRule | OwnPass | PluginRule | None:
         """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
 
         What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
@@ -65,7 +103,12 @@ class RuleReader:
             self._wrong(
                 (*path, "on_overflow"), "`on_overflow: block` and `outside` exclude each other", "leave one out"
             )
-        return self._match_rule(searching_rule(rule) if spec.outside else rule, spec, given[0], path)
+        written = self._written(spec, given[0], path)
+        if written is not None and written.kind.name == "system_prompt":
+            self._check_system_examples(spec, path)
+        if written is None or self._remarks_are_problems(written):
+            return None
+        return self._search(written, rule, spec, path, fails_open)
 
     def entries(self, spec: RuleSpec) -> tuple[str, ...]:
         """The entries of the rule's word list, wherever they are written."""
@@ -77,83 +120,131 @@ class RuleReader:
         lines = (line.strip() for line in pausing(decode(source).split("\n"), self._pause))
         return tuple(line for line in lines if line and not line.startswith("#"))
 
-    def _match_rule(self, rule: Rule, spec: RuleSpec, source: str, path: KeyPath) -> MatchRule | OwnPass | None:
+    def _written(self, spec: RuleSpec, source: str, path: KeyPath) -> Written | None:
+        """The kind that a rule names and its options, whether it is written short or as a `check`."""
+        if source == "check":
+            return self._named(spec, path)
         if source == "detector":
-            return self._detector(rule, spec, (*path, source))
+            return self._detector(spec, path)
         if source == "pattern":
-            return self._options(rule, spec, pattern=spec.pattern)
+            return self._short("pattern", spec, path)
         words = self._words(spec, (*path, source))
-        return self._options(rule, spec, words=words) if words else None
+        options = WordsOptions(words, spec.fold, spec.max_hold, spec.on_overflow)
+        return Written(self._registry["words"], options, path, {"words": source}) if words else None
 
-    @staticmethod
-    def _options(
-        rule: Rule, spec: RuleSpec, pattern: str | None = None, words: tuple[str, ...] | None = None
-    ) -> MatchRule:
-        shortest = spec.match == "shortest" and pattern is not None
-        return MatchRule(rule, pattern, words, spec.fold, shortest, spec.max_hold, spec.on_overflow)
-
-    def _detector(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MatchRule | OwnPass | None:
-        if spec.detector in MARKER_DETECTORS:
-            return self._markers(rule, spec, path[:-1])
-        if spec.detector == SYSTEM_PROMPT_LEAK.name:
-            return self._system_prompt(rule, spec, path[:-1])
-        detector = DETECTORS.get(spec.detector)
-        if detector is None:
-            near = get_close_matches(spec.detector, DETECTOR_NAMES, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(DETECTOR_NAMES)}"
-            self._wrong(path, f"there is no detector `{spec.detector}`", hint)
+    def _named(self, spec: RuleSpec, path: KeyPath) -> Written | None:
+        kind = self._registry.get(spec.check)
+        if kind is None:
+            self._unknown("check", spec.check, path)
+            return None
+        if not kind.in_rules:
+            self._wrong((*path, "check"), f"`{kind.name}` is not for rules", "write it under the policy's `limits`")
             return None
         for key in _OF_MATCHES:
-            if self.document.has((*path[:-1], key)):
+            if self.document.has((*path, key)):
+                self._wrong((*path, key), f"`{key}` means nothing beside `check`", "an option goes under `options`")
+        if self.document.has((*path, "fold")) and "fold" in kind.options.__struct_fields__:
+            self._wrong((*path, "fold"), f"`fold` is an option of `{kind.name}`", "write it under `options`")
+        options, problems = read_options(self.document, (*path, "options"), kind.options, self._pause)
+        self.problems += problems
+        if problems or options is None:
+            return None
+        if isinstance(options, WordsOptions):
+            self._check_words(options.words, options.fold, (*path, "options", "words"))
+        return Written(kind, options, (*path, "options"))
+
+    def _detector(self, spec: RuleSpec, path: KeyPath) -> Written | None:
+        name = spec.detector
+        if name in MARKER_DETECTORS:
+            for key in _OF_MARKERS:
+                if self.document.has((*path, key)):
+                    self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
+            options = MarkersOptions(tuple(MARKER_DETECTORS[name].kinds))
+            return Written(self._registry["markers"], options, path)
+        if name == SYSTEM_PROMPT_LEAK.name:
+            for key in _OF_SYSTEM_TEXT:
+                if self.document.has((*path, key)):
+                    self._wrong((*path, key), f"`{key}` means nothing to the detector `{name}`", "remove it")
+            return Written(self._registry["system_prompt"], NoOptions(), path)
+        if name not in self._registry.names("detector"):
+            self._unknown("detector", name, path)
+            return None
+        for key in _OF_MATCHES:
+            if self.document.has((*path, key)):
                 hint = "its finds have a longest length, and wait no longer"
-                self.hints.append(self._problem((*path[:-1], key), f"`{key}` means nothing to a detector", hint))
-        return detector_pass(detector, rule, self._detector_options(detector, spec, path[:-1]), spec.fold)
+                self.hints.append(self._problem((*path, key), f"`{key}` means nothing to a detector", hint))
+        own = self._registry.get(name)
+        return self._short("detector", spec, path) if own is None else self._own_detector(own, spec, path)
 
-    def _detector_options(self, detector: Detector, spec: RuleSpec, path: KeyPath) -> Options:
-        for key, names in (("only", spec.only), ("except", spec.except_)):
-            for i, name in enumerate(names):
-                if name not in detector.kinds:
-                    self._no_kind(detector, name, (*path, key, i))
-        if spec.only and spec.except_:
-            self._wrong((*path, "except"), "`only` and `except` exclude each other", "leave one out")
-        kinds = frozenset(spec.only or detector.kinds) - frozenset(spec.except_)
-        if detector.kinds and not kinds:
-            self._wrong((*path, "except"), "nothing is left to find", "leave something in, or leave the rule out")
-        for key in ("regions", "hosts"):
-            if self.document.has((*path, key)) and key not in detector.takes:
-                self._wrong((*path, key), f"`{key}` means nothing to the detector `{detector.name}`", "remove it")
-        for i, region in enumerate(spec.regions):
-            if detector.regions and region not in detector.regions:
-                self._wrong((*path, "regions", i), f"`{region}` is no region", "write two letters of ISO 3166-1")
-        return Options(kinds, spec.regions, spec.hosts)
-
-    def _no_kind(self, detector: Detector, name: str, path: KeyPath) -> None:
-        if not detector.kinds:
-            self._wrong(path, f"`{detector.name}` finds one kind of thing only", f"remove `{path[-2]}`")
-            return
-        near = get_close_matches(name, detector.kinds, 1)
-        hint = f"did you mean `{near[0]}`?" if near else "docs/detection.md lists its kinds"
-        self._wrong(path, f"`{detector.name}` knows no `{name}`", hint)
-
-    def _markers(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> MarkerPass:
-        """A rule for markers. Their spelling is exact, and a replacement could form another marker."""
-        for key in ("replacement", "fold", "max_hold", "on_overflow", "outside"):
+    def _own_detector(self, kind: CheckKind, spec: RuleSpec, path: KeyPath) -> Written:
+        """A detector of a plug-in."""
+        for key in ("only", "except", "regions", "hosts"):
             if self.document.has((*path, key)):
-                self._wrong((*path, key), f"`{key}` means nothing to a detector of markers", "remove it")
-        if rule.action is Action.REWRITE:
-            rule = replace(rule, replacement=Replacement("", insert=BREAK))
-        return MarkerPass(rule, MARKER_DETECTORS[spec.detector].kinds)
+                self._wrong((*path, key), f"`{key}` means nothing to the detector `{kind.name}`", "remove it")
+        return self._short(kind.name, spec, path)
 
-    def _system_prompt(self, rule: Rule, spec: RuleSpec, path: KeyPath) -> SystemPromptPass:
-        """A rule for the request's own system text, which no example has."""
-        for key in ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside"):
-            if self.document.has((*path, key)):
-                message = f"`{key}` means nothing to the detector `{SYSTEM_PROMPT_LEAK.name}`"
-                self._wrong((*path, key), message, "remove it")
+    def _short(self, name: str, spec: RuleSpec, path: KeyPath) -> Written:
+        """The options of a kind that the rule itself has as keys."""
+        kind = self._registry[name]
+        options = kind.options(**{field: getattr(spec, field) for field in kind.options.__struct_fields__})
+        return Written(kind, options, path)
+
+    def _unknown(self, what: str, name: str, path: KeyPath) -> None:
+        known = self._registry.names(what)
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(known)}"
+        self._wrong((*path, what), f"there is no {what} `{name}`", hint)
+
+    def _check_system_examples(self, spec: RuleSpec, path: KeyPath) -> None:
         if spec.examples.hits or spec.examples.becomes:
             message = "an example has no system text, so nothing is found in it"
             self._wrong((*path, "examples"), message, "leave `hits` and `becomes` out")
-        return SystemPromptPass(rule)
+
+    def _remarks_are_problems(self, written: Written) -> bool:
+        """Whether something is wrong with options that fit the schema."""
+        before = len(self.problems)
+        for remark in self._remarks(written):
+            if remark is None:
+                self._pause()
+            elif remark.is_hint:
+                self.hints.append(self._problem(written.place(remark), remark.message, remark.hint))
+            else:
+                self._wrong(written.place(remark), remark.message, remark.hint)
+        return len(self.problems) > before
+
+    def _remarks(self, written: Written) -> Iterable[Remark | None]:
+        kind = written.kind
+        if not self._registry.is_plugin(kind.name):
+            return kind.remarks(written.options)
+        try:
+            return list(kind.remarks(written.options))
+        except (Exception, SystemExit) as error:
+            message = f"the check `{kind.name}` cannot look at its options ({_told(error)})"
+            return [Remark((), message, "change them, or fix it")]
+
+    def _search(
+        self, written: Written, rule: Rule, spec: RuleSpec, path: KeyPath, fails_open: bool
+    ) -> MatchRule | OwnPass | PluginRule | None:
+        """What the kind makes of the options."""
+        kind = written.kind
+        is_plugin = self._registry.is_plugin(kind.name)
+        try:
+            made = kind.make(searching_rule(rule) if is_plugin or spec.outside else rule, written.options)
+            if not is_plugin:
+                assert isinstance(made, MatchRule | OwnPass)
+                return made
+            plugin = self._registry.plugin_rule(kind.name, rule, made, fails_open)
+        except OptionError as error:
+            self._wrong(written.place(error.remark), error.remark.message, error.remark.hint)
+            return None
+        except (Exception, SystemExit) as error:
+            if not is_plugin:
+                raise
+            message = f"the check `{kind.name}` cannot be made ({_told(error)})"
+            self._wrong(path, message, "change its options, or fix it")
+            return None
+        folds = spec.fold and "fold" not in kind.options.__struct_fields__
+        return replace(plugin, fold=folds, outside=bool(spec.outside))
 
     def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):
@@ -219,7 +310,7 @@ class RuleReader:
             if given.hash and spec.examples.becomes:
                 message = "`becomes` cannot be used with a hash, which is another one after each start"
                 self._wrong((*path, "examples", "becomes"), message, "use `hits`")
-            word = spec.detector or spec.id.rpartition(".")[2]
+            word = spec.detector or spec.check or spec.id.rpartition(".")[2]
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
         return Replacement(given) if given != REMOVED.text else REMOVED
 
@@ -237,6 +328,10 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_REASON]
 
 
 def entry_hint(entry: str, fold: bool) -> tuple[str, str] | None:

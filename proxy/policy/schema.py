@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from proxy.checks.built_in import Ending, Except, Fold, Hosts, MaxHold, Only, OnOverflow, Regions, Repetition
 from proxy.core.types import Direction, Kind
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -40,14 +41,6 @@ class SystemPrompt(Struct, frozen=True, forbid_unknown_fields=True):
 
     prepend: Annotated[str, Meta(max_length=100_000, description="stands before the client's system text")] = ""
     append: Annotated[str, Meta(max_length=100_000, description="stands after the client's system text")] = ""
-
-
-class Repetition(Struct, frozen=True, forbid_unknown_fields=True):
-    """Ends an answer that goes round in circles: the same piece of text again and again, with nothing between."""
-
-    max: Annotated[int, Meta(ge=2, le=10_000, description="so many times in a row are one too many")]
-    longest: Annotated[int, Meta(ge=1, le=5_000, description="longest repeated piece, in characters")] = 500
-    characters: Annotated[int, Meta(ge=1, le=100_000, description="shorter runs are let be (rules, tables)")] = 400
 
 
 NO_REPETITION = Repetition(max=0)
@@ -89,7 +82,7 @@ class Examples(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_": "except"}):
-    """One rule: what to find (exactly one of words, words_file, pattern, detector), and what to do with it."""
+    """One rule: what to find (exactly one of words, words_file, pattern, detector, check), and what to do with it."""
 
     id: Annotated[Name, Meta(description="unique in the file: metric label, log key, name in tests")]
     action: Annotated[Literal["flag", "rewrite", "block"], Meta(description="what happens to a match")]
@@ -97,28 +90,17 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_
     words_file: Annotated[str, Meta(min_length=1, description="a .txt file beside this one, one entry a line")] = ""
     pattern: Annotated[str, Meta(min_length=1, description="in the syntax of Python's re")] = ""
     detector: Annotated[str, Meta(min_length=1, description="a pattern that comes with the proxy, by name")] = ""
-    only: Annotated[
-        tuple[Text, ...], Meta(min_length=1, description="detector: of the kinds that it knows, these")
-    ] = ()
-    except_: Annotated[
-        tuple[Text, ...], Meta(min_length=1, description="detector: of the kinds that it knows, all but these")
-    ] = ()
-    regions: Annotated[
-        tuple[Annotated[str, Meta(pattern="^[A-Z]{2}$")], ...],
-        Meta(min_length=1, description="detector phone: where numbers without a country's code are from"),
-    ] = ()
-    hosts: Annotated[
-        tuple[Text, ...], Meta(min_length=1, description="detector outbound_links: to which links may lead")
-    ] = ()
+    only: Only = ()
+    except_: Except = ()
+    regions: Regions = ()
+    hosts: Hosts = ()
+    check: Annotated[str, Meta(min_length=1, description="a check by name; `safety-proxy checks` lists them")] = ""
+    options: Annotated[dict[str, Any], Meta(description="of a check")] = {}
     outside: Annotated[Literal["", "code"], Meta(description="code: what lies in code of Markdown is left alone")] = ""
-    fold: Annotated[bool, Meta(description="see through look-alike letters and spellings")] = False
-    match: Annotated[Literal["longest", "shortest"], Meta(description="where a match of a pattern ends")] = "longest"
-    max_hold: Annotated[
-        int, Meta(ge=1, le=65_536, description="longest wait for the rest of a match, in characters")
-    ] = 256
-    on_overflow: Annotated[
-        Literal["release", "cover", "block"], Meta(description="what happens to text that waited for max_hold")
-    ] = "release"
+    fold: Fold = False
+    match: Ending = "longest"
+    max_hold: MaxHold = 256
+    on_overflow: OnOverflow = "release"
     replacement: Annotated[str | Replacement, Meta(description="rewrite: what stands in a match's place")] = "[removed]"
     message: Annotated[
         Annotated[str, Meta(max_length=2_000)] | Messages, Meta(description="block: the notice that the user reads")
@@ -144,7 +126,7 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     rules: Annotated[tuple[RuleSpec, ...], Meta(description="in order: the first one names a merged span")] = ()
 
 
-SOURCES = ("words", "words_file", "pattern", "detector")  # of a rule: exactly one
+SOURCES = ("words", "words_file", "pattern", "detector", "check")  # of a rule: exactly one
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.errors import PolicyError
 from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.compile import Compilation, CompileCache
@@ -54,8 +55,18 @@ class Status:
 class PolicyStore:
     """One directory's policies. `current` is one reference: a request keeps the set that it began with."""
 
-    def __init__(self, directory: Path, *, hash_key: bytes, shadow: bool = False, allow_empty: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        hash_key: bytes,
+        shadow: bool = False,
+        allow_empty: bool = False,
+        registry: Registry = BUILT_IN_ONLY,
+    ) -> None:
+        """`registry`: the kinds of checks that rules can name, as they were found at the start."""
         self.directory = directory
+        self.registry = registry
         self.shadow = shadow
         self.status = Status()
         self.listeners: list[Callable[[Status], None]] = []  # called after each attempt
@@ -123,6 +134,7 @@ class PolicyStore:
             cache=self._cache,
             recent_queries=self._current.recent_queries if self._current is not None else (),
             pause=pause,
+            registry=self.registry,
         )
         with _short_switch_interval():
             _collect_old_sets()

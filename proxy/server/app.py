@@ -15,6 +15,7 @@ from proxy.policy.store import PolicyStore
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Observer
 from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 
@@ -41,13 +42,14 @@ class Server:
         shadow: PolicyStore | None = None,
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
+        drops: Drops | None = None,
     ) -> None:
         self._config = config
         self._closed = False
         hosts = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(config, store, shadow, registry, observers, **hosts)
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -114,6 +116,7 @@ async def serve(
     *,
     registry: CollectorRegistry | None = None,
     observers: Sequence[Observer] = (),
+    drops: Drops | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
@@ -124,7 +127,7 @@ async def serve(
     """
     stop = asyncio.Event()
     watcher = PolicyWatcher([s for s in (store, shadow) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers)
+    server = Server(config, store, shadow, registry, observers, drops)
 
     def stop_requested() -> None:
         if stop.is_set():
@@ -134,13 +137,17 @@ async def serve(
     server.listener.on_signal(stop_requested)
     with server.listener.capture_signals(), watcher.reload_on_sighup():
         async with server:
-            watching = asyncio.get_running_loop().create_task(watcher.run())
+            loop = asyncio.get_running_loop()
+            watching, checking = loop.create_task(watcher.run()), loop.create_task(server.runtime.run_checks())
             watching.add_done_callback(_report_end)
+            checking.add_done_callback(_report_end)
             if ready is not None:
                 ready(server.bound)
             settle_memory()
             await stop.wait()
             log.info("stopping: running answers have %g s", config.grace)
+            checking.cancel()
+            await asyncio.wait([checking])
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -152,6 +159,9 @@ def settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _report_end(watching: asyncio.Task[None]) -> None:
-    if not watching.cancelled() and watching.exception() is not None:
-        log.error("policies are no longer watched; POST /admin/reload still loads them", exc_info=watching.exception())
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error(
+            "policies are no longer watched, or no longer tested; POST /admin/reload still loads them",
+            exc_info=task.exception(),
+        )

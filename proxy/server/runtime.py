@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,10 +13,11 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
-from proxy.server.exchange.record import Observer
+from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
 from proxy.server.handlers.guarded import GuardedHandler, Models
 from proxy.server.handlers.moderations import ModerationsHandler
@@ -28,10 +30,14 @@ from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
+from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
+from proxy.server.ops.plugin_log import PluginLog
+from proxy.server.ops.selftest import SelfTest
+from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
-from proxy.server.upstream.client import create_upstream
+from proxy.server.upstream.client import UpstreamHeaders, create_upstream, shown_url
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -51,6 +57,7 @@ class Runtime:
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
         *,
+        drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
     ) -> None:
@@ -58,16 +65,34 @@ class Runtime:
         self.store = store
         self.shadow = shadow
         self.stopping = False
-        self.metrics = Metrics(registry or process_registry())
+        self.metrics = Metrics(registry or process_registry(), drops=drops)
+        upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)
         self._model_server = ModelServerApi(config, self._upstream)
-        self._observers = (self.metrics, *observers)
+        self.probe = UpstreamProbe(
+            self._upstream,
+            UpstreamHeaders(config.upstream_key, False),
+            lambda is_up: self.metrics.upstream_seen(upstream_name, is_up),
+        )
+        stores = [one for one in (store, shadow) if one is not None]
+        self.self_test = SelfTest(stores, self.metrics.self_tested)
+        self.metrics.plugins_found(store.registry.plugins)
+        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
-        admin = Admin(config, store, shadow, self.metrics.registry, lambda: not self.stopping, admin_host)
+        admin = Admin(config, store, shadow, self.metrics.registry, self._is_ready, admin_host)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
+        if shadow is not None:
+            shadow.listeners.append(self._shadow_loaded)
+            self._shadow_loaded(shadow.status)
+
+    async def run_checks(self) -> None:
+        """Look after the model server and the policies, until cancelled: the probe and the self-test."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.probe.run())
+            group.create_task(self.self_test.run())
 
     def interrupt(self) -> None:
         """Interrupt every exchange now. Each gets a proper end."""
@@ -78,8 +103,12 @@ class Runtime:
         self.stopping = True
         await self._model_server.aclose()
         await self._upstream.aclose()
-        if self._policies_loaded in self.store.listeners:
-            self.store.listeners.remove(self._policies_loaded)
+        for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
+            if store is not None and listener in store.listeners:
+                store.listeners.remove(listener)
+
+    def _is_ready(self) -> bool:
+        return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up is True)
 
     def _router(self, listen_host: str | None) -> Router:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
@@ -96,7 +125,21 @@ class Runtime:
         return Router(RouteTable(), web, handlers, local_only)
 
     def _policies_loaded(self, status: Status) -> None:
-        self.metrics.policies_loaded(status, [policy.name for policy in self.store.current.policies])
+        current = self.store.current
+        self.metrics.policies_loaded(status, [policy.name for policy in current.policies], directions(current.places))
+
+    def _shadow_loaded(self, _: Status) -> None:
+        assert self.shadow is not None
+        self.metrics.begin_rules(directions(self.shadow.current.places))
+
+
+def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:
+    """The rules with the directions of an exchange in which each can find something."""
+    for rule, direction, kind in places:
+        if direction is Direction.OUTPUT:
+            yield rule, DIRECTIONS.get(kind, "output")
+        else:
+            yield from ((rule, one) for one in ("input", "history"))
 
 
 def process_registry() -> CollectorRegistry:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.policy.store import PolicyStore
 from proxy.settings import DEMO_POLICIES, SHIPPED, Settings
 
@@ -27,11 +28,16 @@ def policy_folder(settings: Settings, *, is_demo: bool) -> Path:
 
 
 async def load(
-    folder: Path, *, hash_key: str | None = None, shadow: bool = False, allow_empty: bool = False
+    folder: Path,
+    *,
+    hash_key: str | None = None,
+    shadow: bool = False,
+    allow_empty: bool = False,
+    registry: Registry = BUILT_IN_ONLY,
 ) -> PolicyStore:
     """A store with its policies in force. Raises PolicyError; the caller shows its lines."""
     key = sha256(hash_key.encode()).digest() if hash_key else secrets.token_bytes(32)
-    store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty)
+    store = PolicyStore(folder, hash_key=key, shadow=shadow, allow_empty=allow_empty, registry=registry)
     with _errors_not_logged():
         await store.load()
     has_template = folder != DEMO_POLICIES  # the demo model has no chat template, so nobody forges a turn

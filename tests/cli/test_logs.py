@@ -6,8 +6,13 @@ import io
 import json
 import logging
 import re
+import threading
+
+import pytest
 
 from proxy.cli.logs import logging_to
+from proxy.server.ops.drops import Drops
+from tests.waiting import PATIENCE
 
 log = logging.getLogger("safety_proxy.test")
 
@@ -46,3 +51,41 @@ def test_json_has_one_object_a_line() -> None:
     assert (second["message"], second["policy"]) == ("two\nlines", "starter")
     assert third["message"] == "worth knowing"
     assert "ValueError: wrong" in fourth["exception"]
+
+
+@pytest.mark.parametrize(("level", "said"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_the_level_says_what_is_told(level: str, said: int) -> None:
+    """This and what is worse."""
+    out = io.StringIO()
+    with logging_to(out, "text", level):
+        for name in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger("safety_proxy.test"), name)("told")
+    assert len(out.getvalue().splitlines()) == said
+
+
+class Pipe(io.StringIO):
+    """A pipe that nobody reads until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def write(self, text: str) -> int:
+        """Wait."""
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE)
+        return super().write(text)
+
+
+def test_a_full_pipe_delays_nobody() -> None:
+    """Lines wait in a bounded queue; those that find no room are counted."""
+    out, drops = Pipe(), Drops()
+    log = logging.getLogger("safety_proxy.test")
+    with logging_to(out, "text", drops=drops, most=2):
+        log.info("first")
+        assert out.begun.wait(PATIENCE)
+        for number in range(5):
+            log.info("line %d", number)
+        out.go_on.set()
+    assert [line[25:] for line in out.getvalue().splitlines()] == ["first", "line 0", "line 1"]
+    assert drops.take() == {"log": 3}

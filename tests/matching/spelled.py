@@ -91,8 +91,9 @@ def _members(kinds: str, some: str, few: bool) -> str:
 
 def _first(char: str, invisible: bool) -> str:
     if kind(char) == "W":
-        run = f"[{INVISIBLE}]{{0,4}}" if invisible else ""
-        return f"(?<![{of_kinds('W')}{of_kinds('M', False)}{INVISIBLE}]){run}"
+        joined = f"[{of_kinds('W')}{of_kinds('M', False)}{INVISIBLE}]"
+        runs = [f"[{INVISIBLE}]" * n for n in range(5 if invisible else 1)]  # of one length each, as `re` wants it
+        return "(?:" + "|".join(f"(?<!{joined}{run}){f'(?<={run})' if run else ''}" for run in runs) + ")"
     return f"(?<![{LEADING}])" if kind(char) == "S" else ""
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from proxy.core.prompt import judge
 from proxy.core.types import Action, Rule
 from proxy.matching.compiled import MAX_ENTRY, compile_rule
+from proxy.matching.edges import MOST_INVISIBLE
 from proxy.matching.errors import PatternError
 from proxy.matching.matcher import Matcher
-from proxy.matching.plainwords import MOST_INVISIBLE, MOST_SPACES
+from proxy.matching.plainwords import MOST_SPACES
 from proxy.matching.rules import MatchRule
 from proxy.matching.words import edge_class
 from tests import laws, oracle
@@ -142,12 +143,33 @@ def test_a_longer_run_of_white_space_parts_words() -> None:
     assert is_found("blue heron", "blue" + " " * MOST_SPACES + "heron")
 
 
-def test_invisible_characters_around_a_word_go_with_it() -> None:
-    """Up to four on each side; with more there still is a word."""
+def test_invisible_characters_behind_a_word_go_with_it() -> None:
+    """Up to four; with more there still is a word."""
     joiner = "\u2060"
-    assert covered(words_rule("ab"), f" {joiner}ab{joiner * MOST_INVISIBLE} ") == set(range(1, 4 + MOST_INVISIBLE))
+    assert covered(words_rule("ab"), f" ab{joiner * MOST_INVISIBLE} ") == set(range(1, 3 + MOST_INVISIBLE))
     assert covered(words_rule("ab"), f" ab{joiner * 9} ") == set(range(1, 3 + MOST_INVISIBLE))
     assert not covered(words_rule("ab"), f"x{joiner}ab ab{joiner}x")
+
+
+def test_invisible_characters_before_a_word_are_looked_through() -> None:
+    """Up to four: they neither join a word to what stands before them nor go with it."""
+    joiner = "\u2060"
+    for count in range(MOST_INVISIBLE + 1):
+        for before in ("", " ", "x "):
+            start = len(before) + count
+            assert covered(words_rule("ab"), f"{before}{joiner * count}ab") == {start, start + 1}
+        assert not covered(words_rule("ab"), f"x{joiner * count}ab")
+    assert not covered(words_rule("ab"), f" {joiner * (MOST_INVISIBLE + 1)}ab")
+
+
+def test_emoji_wait_for_nothing() -> None:
+    """Sequences with joiners, selectors and tags, character by character, with words and without a letter near."""
+    scan = Matcher([compile_rule(words_rule("ab", "in", action=Action.REWRITE))]).open()
+    text = (
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467\u2764\ufe0f\U0001f3f4\U000e0067\U000e0062\U000e007f 1\ufe0f\u20e3"
+    )
+    for read, char in enumerate(text, 1):
+        assert scan.feed(char).watermark == read
 
 
 def test_two_rules_find_their_own_words_each() -> None:

@@ -237,6 +237,59 @@ def test_replay_shows_what_would_change(policies: Path, other: Path, capsys: pyt
     assert answer["changed"][0]["after"] == {"verdict": "blocked", "rules": ["house/codename"], "out": "a "}
 
 
+def record(mode: str, prompt: str, answer: str, *rules: str) -> str:
+    """A record of the decision log, as far as replay reads it: `rules` found something in the answer."""
+    found = [{"policy": name.partition("/")[0], "rule": name.partition("/")[2]} for name in rules]
+    shared = {"channel": "content", "choice": 0, "json": False, "left_out": 0}
+    asked = {**shared, "role": "user", "text": prompt, "findings": []}
+    said = {**shared, "role": "assistant", "text": answer, "findings": found}
+    texts = {"texts": {"prompt": [asked], "answer": [said]}} if mode != "none" else {}
+    return json.dumps({"id": "c0ffee", "model": "m", "record_text": mode, **texts})
+
+
+def test_replay_reads_the_decision_log(policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recorded texts under today's policies: what is found now and was not, and what is found no longer. What was
+    masked cannot be found again."""
+    recorded = tmp_path / "decisions.jsonl"
+    name, hit = "house/codename", "zorblaxium"
+    lines = [
+        record("none", "", ""),
+        record("full", "nothing", f"it is {hit}", name),
+        record("full", "nothing", f"it is {hit}"),
+        record("full", "nothing", "it is nothing", name),
+        record("masked", f"new {hit}", f"it is [{name}]", name),
+    ]
+    recorded.write_text("\n".join(lines), "utf-8")
+    assert run("replay", policies, recorded, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["texts"] == 8
+    assert [(one["line"], one["direction"], one["new"], one["gone"]) for one in told["changed"]] == [
+        (3, "output", [name], []),
+        (4, "output", [], [name]),
+        (5, "input", [name], []),
+    ]
+    assert run("replay", policies, recorded) == 0
+    out = capsys.readouterr().out
+    assert "line 3, request c0ffee, answer, content: `it is" in out
+    assert "3 of 8 texts change" in out
+
+
+def test_replay_of_records_without_texts_says_so(
+    policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a line that does not say what was found in it needs something to compare with."""
+    recorded = tmp_path / "decisions.jsonl"
+    recorded.write_text(record("none", "", ""), "utf-8")
+    assert run("replay", policies, recorded) == 0
+    assert "records have texts only where record_text is masked or full" in capsys.readouterr().out
+    recorded.write_text('"a text of one\'s own"', "utf-8")
+    assert run("replay", policies, recorded) == 2
+    assert "line 1: it does not say what was found in it then; compare with --against" in capsys.readouterr().err
+    recorded.write_text('{"record_text": "full", "texts": {"prompt": [{"text": "x"}]}}', "utf-8")
+    assert run("replay", policies, recorded) == 2
+    assert "line 1: no record that this version writes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("data", "wrong"), [(None, "(No such file or directory)"), (b"\xff", "it is not UTF-8 text")])
 def test_replay_says_why_a_file_cannot_be_read(
     policies: Path, capsys: pytest.CaptureFixture[str], data: bytes | None, wrong: str

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from proxy.checks.detectors import DETECTORS
 from proxy.checks.markers import MARKER_DETECTORS
+from proxy.checks.registry import DETECTOR_NAMES
 from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SYSTEM_TEXT
 from proxy.core.types import Direction, Kind
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.explain import Sample, View, plan_for, views
 from proxy.policy.policyset import PolicySet
-from proxy.policy.rulespecs import DETECTOR_NAMES
 from tests.laws import check_laws
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

@@ -15,7 +15,9 @@ import httptools
 import httpx
 from prometheus_client import CollectorRegistry
 
+from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
+from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
@@ -48,6 +50,10 @@ class Plan(PhrasePlan):
         """None: the phrases know nothing of chat templates."""
         return ()
 
+    def for_exchange(self, failures: Failures) -> Self:
+        """This plan: no check of it is a plug-in's."""
+        return self
+
 
 @dataclass
 class Policies:
@@ -61,6 +67,16 @@ class Policies:
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
     refuses_images: bool = False
+
+    @property
+    def places(self) -> list[tuple[Rule, Direction, Kind]]:
+        """Every rule, in the content that it reads."""
+        return [
+            (check.rule, direction, Kind.CONTENT)
+            for direction, checks in ((Direction.INPUT, self.input), (Direction.OUTPUT, self.output))
+            for check in checks
+            if hasattr(check, "rule")
+        ]
 
     @property
     def rules(self) -> list[Rule]:
@@ -103,6 +119,7 @@ class Store:
     listeners: list[Callable[[Status], None]] = field(default_factory=list)
     directory: Path = Path("policies")
     shadow: bool = False
+    registry: Registry = BUILT_IN_ONLY
 
     async def reload(self) -> bool:
         """Take `next`, or fail if there is none."""
@@ -380,11 +397,15 @@ def said(*contents: str) -> list[Any]:
 
 @asynccontextmanager
 async def running(
-    upstream: FakeUpstream | str, policies: Policies | None = None, **config: Any
+    upstream: FakeUpstream | str,
+    policies: Policies | None = None,
+    *,
+    registry: Registry = BUILT_IN_ONLY,
+    **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
     seen = Seen()
-    store = Store(policies or Policies())
+    store = Store(policies or Policies(), registry=registry)
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})

@@ -256,6 +256,7 @@ class MessagesAnswer(NamedEventsAnswer):
         delta = _dict(value, "delta")
         clean: dict[str, Any] = {}
         if "stop_reason" in delta:
+            self.refused |= delta["stop_reason"] == "refusal"
             clean["stop_reason"] = end_reason(delta["stop_reason"], STOP_REASONS, "end_turn", self.guard.admits)
         if "stop_sequence" in delta:
             clean["stop_sequence"] = self._stop_sequence(delta["stop_sequence"])
@@ -267,6 +268,7 @@ class MessagesAnswer(NamedEventsAnswer):
         known = {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}
         if "input_tokens" in known:
             self.prompt_tokens = known["input_tokens"] + known.get("cache_read_input_tokens", 0)
+        self.answer_tokens = max(known.get("output_tokens", 0), self.answer_tokens)
         return known
 
     def _stop_sequence(self, value: Any) -> str | None:

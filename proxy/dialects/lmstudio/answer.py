@@ -143,7 +143,7 @@ class LMStudioAnswer(NamedEventsAnswer):
         if given.get("model_instance_id"):
             self._model = self._word(given["model_instance_id"])
         self._ended = {"stats": stats(given.get("stats"))}
-        self._count_prompt(self._ended["stats"], "input_tokens")
+        self._count_tokens(self._ended["stats"], "input_tokens", "total_output_tokens")
         if self.request.body.get("store") is not False and given.get("response_id"):
             self._ended["response_id"] = self._word(given["response_id"])
         self._over = True

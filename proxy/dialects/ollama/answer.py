@@ -83,7 +83,7 @@ class OllamaAnswer(Answer):
         clean = {**self._head(line), **self._clean_words(line), **clean_end(line)}
         if "done_reason" in clean:
             clean["done_reason"] = end_reason(clean["done_reason"], DONE_REASONS, "stop", self.guard.admits)
-        self._count_prompt(clean, "prompt_eval_count")
+        self._count_tokens(clean, "prompt_eval_count", "eval_count")
         if self.request.logprobs and isinstance(line.get("logprobs"), list):
             clean["logprobs"] = line["logprobs"]
         return clean

@@ -182,10 +182,11 @@ class ChunkedAnswer(Answer):
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
-        self._count_prompt(self._usage, "prompt_tokens")
+        self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
         clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
         for choice in choices:
             if choice.get("finish_reason") is not None:
+                self.refused |= choice["finish_reason"] == "content_filter"
                 choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
         if choices and max([choice["index"] for choice in choices]) >= self.request.choices:
             raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")

@@ -20,6 +20,7 @@ from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
 from proxy.dialects.common.request_texts import SYSTEM
 from proxy.server.exchange.record import Exchange, Outcome
 
+GroupKey = tuple[str, int, Kind, bool, str]
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
 OPENING = 64  # to begin with a text takes as long as so many characters
 PASSES = 8  # rewriting may bring up new matches; a rule set that never comes to rest ends the request
@@ -78,10 +79,9 @@ async def judge_request(
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
     pace = _Pace()
-    groups: dict[tuple[str, int, Kind, bool, str], list[InputText]] = {}
+    groups: dict[GroupKey, list[InputText]] = {}
     for text in texts:
-        alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
-        groups.setdefault((text.role, text.group, text.kind, text.is_name, alone), []).append(text)
+        groups.setdefault(group_key(text), []).append(text)
         await pace.step(OPENING)
     for (role, _, kind, _, _), group in groups.items():
         await pace.step(OPENING)
@@ -92,6 +92,12 @@ async def judge_request(
             earlier = 0 if strict else _count_earlier(group)
             own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
             await _Group(group, earlier, joiner, checks, own_notice, exchange, pace).settle()
+
+
+def group_key(text: InputText) -> GroupKey:
+    """Equal for texts that are judged as one: whose they are, of which group and kind, whether they are names."""
+    alone = text.param if text.escaped else ""  # a string left open in one JSON source must not reach another's
+    return text.role, text.group, text.kind, text.is_name, alone
 
 
 def system_text(texts: Iterable[InputText], own: Iterable[str] = ()) -> str:
@@ -173,7 +179,7 @@ class _Group:
                 return await self._rest_in_both()
             except _NotJudged as problem:
                 replaced = await self._replace_unjudged(problem.finding)
-                self._exchange.add_finding("history" if replaced else "input", problem.finding)
+                self._exchange.add_finding("history" if replaced else "input", problem.finding, self._texts[0].kind)
                 if not replaced:
                     raise
 
@@ -264,7 +270,8 @@ class _Group:
             if (part, finding.rule) in self._reported:
                 continue
             seen.add((part, finding.rule))
-            self._exchange.add_finding("input" if self._texts[part].newest else "history", finding)
+            text = self._texts[part]
+            self._exchange.add_finding("input" if text.newest else "history", finding, text.kind)
             if finding.rule.holds and finding.rule.replacement.insert:
                 self._count_marker(self._texts[part].text[finding.start : finding.end])
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
 from typing import Protocol
 
+from proxy.core.failures import Failures
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
+from proxy.server.exchange.holds import Hold
+from proxy.server.exchange.refusals import refusal_of
+from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10)
+"""Seconds: the buckets for the times between two reads of an answer, vLLM's for its tokens and some below them."""
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 
 log = logging.getLogger("safety_proxy.server")
@@ -43,13 +50,25 @@ class Exchange:
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
     max_held:       most characters that waited for a verdict at once; held_seconds: how long any waited, in all
     held_since:     since when characters wait; 0.0: none does
+    hold:           which rules the characters wait for
+    gaps:           how many reads of the answer came so long after the one before: a count for each bucket of GAPS and
+                    one for what is longer
+    gap_seconds:    all these times together. Of the reads one in eight is looked at
+    output_sample:  of these reads the bytes, and what judging and writing them took, from the read to their being sent
     events:         frames of model text; most model servers send one for each token
     findings:       every finding, by direction: input, history, output, reasoning, tool_call
+    channels:       for each finding the kind of text that it is in
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
+    plugin_failures: what checks of plug-ins did wrong
     asked:          the method and URL of the request to the model server, for the log
+    upstream_status: the status of its response; 0: there was none
+    prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
+    refusal:        how the model itself refused: one of REFUSALS; "": it did not
     upstream_reason: why the model server failed, as a word for metrics
+    trace:          the request's place in a trace; None: the model server was not asked
+    transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
     """
 
     endpoint: str
@@ -71,19 +90,32 @@ class Exchange:
     max_held: int = 0
     held_seconds: float = 0.0
     held_since: float = 0.0
+    hold: Hold = field(default_factory=Hold)
+    gaps: list[int] = field(default_factory=lambda: [0] * (len(GAPS) + 1))
+    gap_seconds: float = 0.0
+    output_sample: tuple[int, float] = (0, 0.0)
     events: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    channels: list[Kind] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
+    plugin_failures: Failures = field(default_factory=Failures)
     asked: str = ""
+    upstream_status: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    refusal: str = ""
     upstream_reason: str = ""
+    transcript: object = None
+    trace: Trace | None = None
 
-    def add_finding(self, direction: str, finding: Finding) -> None:
-        """Add a finding. A rewrite makes this a rewritten exchange."""
+    def add_finding(self, direction: str, finding: Finding, channel: Kind = Kind.CONTENT) -> None:
+        """Add a finding in a text of this kind. A rewrite makes this a rewritten exchange."""
         self.findings.append((direction, finding))
+        self.channels.append(channel)
         rule = finding.rule
         if rule.holds and rule.action is Action.REWRITE and self.outcome is Outcome.ALLOWED:
             self.outcome = Outcome.REWRITTEN
@@ -94,15 +126,37 @@ class Exchange:
         if self.upstream_text:
             self.client_text = now
 
-    def record_held(self, held: int, now: float) -> None:
+    def record_gap(self, seconds: float) -> None:
+        """So long after the read before came one of the answer's text."""
+        self.gaps[bisect_left(GAPS, seconds)] += 1
+        self.gap_seconds += seconds
+
+    def record_output(self, size: int, seconds: float) -> None:
+        """Judging and writing a read of so many bytes took so long."""
+        before, took = self.output_sample
+        self.output_sample = before + size, took + seconds
+
+    def record_held(self, guard: Guard, now: float) -> None:
         """So many characters of the answer wait for a verdict now."""
+        held = guard.held
         if held > self.max_held:
             self.max_held = held
-        if self.held_since and not held:
+        if held:
+            if not self.held_since:
+                self.held_since = now
+                if self.hold.begin():
+                    self.hold.rule = guard.waits_for
+            self.hold.wait(held)
+        elif self.held_since:
             self.held_seconds += now - self.held_since
+            self.hold.end(now - self.held_since)
             self.held_since = 0.0
-        elif held and not self.held_since:
-            self.held_since = now
+
+    @property
+    def output_seconds(self) -> float:
+        """What judging and writing the answer took, as far as its sample tells."""
+        size, seconds = self.output_sample
+        return seconds * self.bytes_received / size if size else 0.0
 
     @property
     def action(self) -> str:
@@ -134,9 +188,11 @@ class Observer(Protocol):
 def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     """The answer has ended: record what the guard saw, and the outcome if none is recorded yet."""
     exchange.events = answer.events
+    exchange.prompt_tokens, exchange.answer_tokens = answer.prompt_tokens, answer.answer_tokens
+    exchange.refusal = refusal_of(guard, answer)
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
-        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding)
+        exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding, channel.kind)
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:
@@ -151,4 +207,15 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
 def log_failure(exchange: Exchange, error: UpstreamError) -> None:
     """Log one line: what the model server was asked, and what went wrong."""
     asked = f"{exchange.asked}: " if exchange.asked else ""
-    log.warning("request %s: %s%s (%s)", exchange.id, asked, error.for_log, error.__cause__ or error.reason)
+    reason = error.__cause__ or error.reason
+    log.warning("request %s: %s%s (%s)", exchange.id, asked, error.for_log, reason, extra=_place(exchange, error))
+
+
+def _place(exchange: Exchange, error: UpstreamError) -> dict[str, str | int]:
+    """For programs that read the log: which request, what was asked of the model server, and what it said."""
+    fields: dict[str, str | int] = {"request_id": exchange.id, "reason": error.reason}
+    if exchange.asked:
+        fields["url"] = exchange.asked.partition(" ")[2]
+    if exchange.upstream_status:
+        fields["upstream_status"] = exchange.upstream_status
+    return fields | {"in_message": True}

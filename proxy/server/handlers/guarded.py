@@ -25,6 +25,8 @@ from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.tracing import trace_of, traced
+from proxy.server.exchange.transcript import RecordingGuard, Transcript
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
@@ -49,6 +51,7 @@ log = logging.getLogger("safety_proxy.server")
 
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
+SAMPLE = 7  # of an answer's reads one in eight is timed: where its number of events has none of these bits
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
@@ -98,6 +101,7 @@ class GuardedExchange:
         "_dialect",
         "_guard",
         "_handler",
+        "_input_plans",
         "_plan",
         "_policies",
         "_prompt_characters",
@@ -117,6 +121,7 @@ class GuardedExchange:
         self._policies = handler.policies.snapshot()
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
+        self._input_plans: dict[str, InputPlan] = {}  # by role
         self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
@@ -174,7 +179,7 @@ class GuardedExchange:
         if self._plan.looks_for_system_text:
             own = self._policies.system_prompt(request.model)
             self._plan = self._plan.about(system_text(request.texts, own))
-        self._guard = guard = Guard(self._plan, request.json_content, request.prefills())
+        self._guard = guard = self._new_guard(self._plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
         response = await self._ask(request)
         self._drop_request(request)
@@ -185,6 +190,11 @@ class GuardedExchange:
             await self._stream_response(response, answer)
         if not request.stream:
             await self._reply_whole(answer)
+
+    def _new_guard(self, plan: Plan, request: Request) -> Guard:
+        if isinstance(self.exchange.transcript, Transcript):
+            return RecordingGuard(plan, request, self.exchange.transcript)
+        return Guard(plan, request.json_content, request.prefills())
 
     async def _read(self) -> Request:
         """Read and parse the request."""
@@ -209,7 +219,8 @@ class GuardedExchange:
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
             self._template = self._handler.models.templates.get(model)
-        self._plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        plan = policies.plan(Direction.OUTPUT, model, template=self._template)
+        self._plan = plan.for_exchange(self.exchange.plugin_failures)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
         if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
@@ -217,6 +228,9 @@ class GuardedExchange:
         return options
 
     async def _judge(self, request: Request) -> None:
+        if self._config.record_text != "none":
+            self.exchange.transcript = transcript = Transcript()
+            transcript.add_prompt(request.texts, request.joiner, self._plan_for)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
@@ -240,7 +254,11 @@ class GuardedExchange:
 
     def _plan_for(self, role: str) -> InputPlan:
         assert self._request is not None
-        return self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+        plan = self._input_plans.get(role)
+        if plan is None:
+            shared = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
+            plan = self._input_plans[role] = shared.for_exchange(self.exchange.plugin_failures)
+        return plan
 
     def _notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""
@@ -259,6 +277,8 @@ class GuardedExchange:
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        self.exchange.trace = trace = trace_of(context.headers)
+        headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()
@@ -267,6 +287,7 @@ class GuardedExchange:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
+        self.exchange.upstream_status = response.status
         return response
 
     # The response
@@ -324,7 +345,11 @@ class GuardedExchange:
         what there is so far when judging takes longer than others should wait."""
         answer, exchange = self._answer, self.exchange
         assert answer is not None
-        self.timeouts.last_received = now = perf_counter()
+        now = perf_counter()
+        is_sample = not answer.events & SAMPLE
+        if is_sample and exchange.upstream_text:
+            exchange.record_gap(now - self.timeouts.last_received)
+        self.timeouts.last_received = now
         out = answer.take(data)
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
@@ -337,6 +362,8 @@ class GuardedExchange:
             if not self._context.try_write(out):
                 return out
             self._record_sent(len(out))
+            if is_sample:
+                exchange.record_output(len(data), self._context.last_sent - now)
         elif exchange.bytes_received > self._config.max_answer and not exchange.stream:
             return answer.take_end(UpstreamBroken("The model server's answer is too long", "too_long"))
         return None
@@ -349,7 +376,7 @@ class GuardedExchange:
             self.timeouts.first_byte_received()
         if answer.events and not exchange.upstream_text:
             exchange.upstream_text = now
-        exchange.record_held(answer.guard.held, now)
+        exchange.record_held(answer.guard, now)
 
     def _record_sent(self, size: int) -> None:
         exchange = self.exchange
@@ -466,3 +493,5 @@ class GuardedExchange:
             contexts = self._handler.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
+            if isinstance(guard, RecordingGuard):
+                guard.end()

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from proxy import __version__
+from proxy.checks.registry import Entry
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.upstream.client import shown_url
 
+OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -76,7 +79,7 @@ class Admin:
     async def _metrics(self, request: Request) -> Response:
         """In a thread: a scrape takes milliseconds, and streams must not wait for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = await asyncio.to_thread(encode, self._registry)
+        body = await asyncio.to_thread(expose, self._registry, encode)
         return Response(body, headers={"content-type": content_type})
 
     async def _liveness(self, _: Request) -> Response:
@@ -84,11 +87,11 @@ class Admin:
         return PlainTextResponse("ok\n")
 
     async def _readiness(self, _: Request) -> Response:
-        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down. Clients then get
-        a quick, clear 502."""
+        """Readiness: policies are loaded, and the proxy is not stopping. The model server may be down, unless the
+        setting ready_needs_upstream says otherwise. Clients then get a quick, clear 502."""
         if self._ready():
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("stopping\n", 503)
+        return PlainTextResponse("not ready: stopping, or the model server does not answer\n", 503)
 
     async def _status(self, _: Request) -> Response:
         status: dict[str, Any] = {
@@ -98,6 +101,7 @@ class Admin:
             "ready": self._ready(),
             "upstream": shown_url(self._config.upstream),
             "policies": _policy_fields(self._store),
+            "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
         if self._shadow is not None:
             status["shadow"] = _policy_fields(self._shadow)
@@ -111,6 +115,28 @@ class Admin:
         return JSONResponse(outcome, 200 if good else 422)
 
 
+class _OneMetric:
+    """A registry of one metric, as far as an encoder looks at it."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric."""
+        return [self._metric]
+
+
+def expose(registry: CollectorRegistry, encode: Callable[[Any], bytes]) -> bytes:
+    """All metrics as text. Metric by metric, and the event loop has its turn in between: a thread that computes gives
+    up the interpreter only every 5 ms."""
+    out: list[bytes] = []
+    for metric in registry.collect():
+        out.append(encode(_OneMetric(metric)).removesuffix(OPENMETRICS_END))
+        time.sleep(0)
+    ends = encode(CollectorRegistry()) == OPENMETRICS_END
+    return b"".join(out) + (OPENMETRICS_END if ends else b"")
+
+
 def _name(store: PolicyStore) -> str:
     return "shadow" if store.shadow else "policies"
 
@@ -118,6 +144,10 @@ def _name(store: PolicyStore) -> str:
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _plugin_fields(entry: Entry) -> dict[str, str]:
+    return {"check": entry.kind.name, "version": entry.version, "origin": entry.origin, "named_by": entry.what}
 
 
 def _load_fields(status: Status) -> dict[str, Any]:

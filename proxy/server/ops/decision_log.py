@@ -1,50 +1,151 @@
-"""The log of what rules found: a line for each exchange in which one found something, without any text of the exchange.
+"""The decision log: one record for each exchange, which answers why it ended as it did.
 
-A client of another machine is named by its address. If a check failed, one more line names the place of the failure,
-not the exception's message: that may hold text.
+`end` only puts the exchange into a queue. A thread makes the record and hands it to the sinks, so a full pipe or a slow
+disk never delays a stream. The queue is bounded: what finds no room is counted and lost.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 from collections import Counter
-from ipaddress import ip_address
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
 
+from proxy.core.failures import CheckFailed
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
+from proxy.server.ops.drops import DECISIONS, Drops
+from proxy.server.ops.records import other_machine, place_of, record_of
 
+MAX_WAITING = 2_000  # finished exchanges
 MAX_RULES = 20  # named in one line; and so many places of failures
 
 log = logging.getLogger("safety_proxy.decisions")
 
 
+class Sink(Protocol):
+    """Where records go. All calls come from one thread, which may wait.
+
+    texts: whether records come with their texts, as the setting record_text has it
+    """
+
+    @property
+    def texts(self) -> bool: ...
+
+    def wants(self, exchange: Exchange) -> bool:
+        """Whether it writes anything for this exchange. Called where streams are served: it must not wait."""
+
+    def write(self, record: dict[str, Any], exchange: Exchange) -> None:
+        """One record, and the exchange that it is made of."""
+
+    def close(self) -> None:
+        """Nothing follows."""
+
+
 class DecisionLog:
-    """An observer of exchanges. The client sees the same request id in headers, notices and errors."""
+    """An observer of exchanges that hands records to sinks while its `with` block runs.
+
+    The client sees the same request id in headers, notices and errors.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        drops: Drops | None = None,
+        record_text: str = "none",
+        most: int = MAX_WAITING,
+    ) -> None:
+        """`record_text`: what of the texts goes to sinks that take texts: `none`, `masked` or `full`."""
+        self._sinks = sinks
+        self._drops = drops or Drops()
+        self._record_text = record_text
+        self._queue: queue.Queue[Exchange | None] = queue.Queue(most)
+        self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
 
     def end(self, exchange: Exchange) -> None:
-        """Log the rules that found something, where and how often, and the checks that failed."""
-        if exchange.findings:
-            log.info("request %s", exchange.id, extra=_fields(exchange) | {"rules": _join(_rules(exchange))})
-        if exchange.check_errors:
-            failed = Counter(map(_location, exchange.check_errors))
+        """It has ended; its record will be written, if a sink wants it."""
+        if not any(sink.wants(exchange) for sink in self._sinks):
+            return
+        try:
+            self._queue.put_nowait(exchange)
+        except queue.Full:
+            self._drops.add(DECISIONS)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Write what waits, then close the sinks."""
+        self._queue.put(None)
+        self._thread.join()
+        for sink in self._sinks:
+            sink.close()
+
+    def _run(self) -> None:
+        while (exchange := self._queue.get()) is not None:
+            try:
+                self.write(exchange)
+            except Exception:
+                self._drops.add(DECISIONS)
+                log.exception("request %s: its record cannot be written; please report this", exchange.id)
+
+    def write(self, exchange: Exchange) -> None:
+        """Hand an exchange's record to every sink. Called by the thread."""
+        plain = record_of(exchange)
+        for sink in self._sinks:
+            if sink.wants(exchange):
+                with_texts = sink.texts and self._record_text != "none"
+                sink.write(record_of(exchange, self._record_text) if with_texts else plain, exchange)
+
+
+class LogSink:
+    """The program's own log: a line for each exchange in which a rule found something, and for each in which a check
+    failed. As JSON, an object for every exchange. Never any text."""
+
+    texts = False
+
+    def __init__(self, as_json: bool = False) -> None:
+        self._as_json = as_json
+
+    def wants(self, exchange: Exchange) -> bool:
+        """See Sink."""
+        tells = self._as_json or exchange.findings or exchange.check_errors
+        return log.isEnabledFor(logging.INFO if tells else logging.DEBUG)
+
+    def write(self, record: dict[str, Any], exchange: Exchange) -> None:
+        """See Sink."""
+        errors = [error for error in exchange.check_errors if not isinstance(error, CheckFailed)]  # see plugin_log
+        failed = Counter(map(place_of, errors))
+        if self._as_json:
+            level = logging.ERROR if failed else logging.INFO
+            log.log(level, "request %s: %s", exchange.id, record["outcome"], extra={"exchange": record})
+        else:
+            self._write_lines(exchange, failed)
+        if failed:
+            log.debug("request %s: its first failure", exchange.id, exc_info=errors[0])
+
+    def close(self) -> None:
+        """See Sink."""
+
+    def _write_lines(self, exchange: Exchange, failed: Counter[str]) -> None:
+        level = logging.INFO if exchange.findings else logging.DEBUG
+        rules = {"rules": _join(_rules(exchange))} if exchange.findings else {}
+        log.log(level, "request %s", exchange.id, extra=_fields(exchange) | rules)
+        if failed:
             log.error("request %s: a check failed", exchange.id, extra=_fields(exchange) | {"failed": _join(failed)})
-            log.debug("request %s: its first failure", exchange.id, exc_info=exchange.check_errors[0])
 
 
 def _fields(exchange: Exchange) -> dict[str, str]:
-    return _client(exchange.client) | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
-
-
-def _client(address: str) -> dict[str, str]:
-    """The client, unless it is this machine. What is no address, as a reverse proxy's `unknown`, is left out."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return {}
-    return {} if parsed.is_loopback else {"client": str(parsed)}
+    """For a line. A client of another machine is named by its address."""
+    client = other_machine(exchange.client)
+    return ({"client": client} if client else {}) | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
 
 
 def _rules(exchange: Exchange) -> Counter[str]:
@@ -58,15 +159,6 @@ def _rules(exchange: Exchange) -> Counter[str]:
 def _describe(direction: str, rule: Rule) -> str:
     action = rule.action.name.lower()
     return f"{direction} {rule.name} {action if rule.enforced else f'(would {action})'}"
-
-
-def _location(error: Exception) -> str:
-    """The kind of failure, and the line of the program that raised it."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        step = step.tb_next
-    where = "" if step is None else f" in {step.tb_frame.f_globals.get('__name__')}:{step.tb_lineno}"
-    return type(error).__name__ + where
 
 
 def _join(counts: Counter[str]) -> str:

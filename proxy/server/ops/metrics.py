@@ -3,172 +3,219 @@
 Finished exchanges are counted in batches, and before each scrape. That costs a third of counting each by itself.
 
 Labels are closed sets, except names of models, policies and rules. Those are capped: a name that comes too late counts
-as `_other`.
+as `_other`. A model keeps its name once the model server has answered a request for it, so clients cannot use up the
+names.
 
 Prometheus takes the first value of a series for its beginning. So an alert on `increase` would miss a first failure if
-that made its series appear. Series that can be known at the start begin at 0 there, and those of a model when the model
-is first named.
+that made its series appear. Series that can be known at the start begin at 0 there, those of a rule when its policy is
+loaded, and those of a model when the model is first named.
 """
 
 from __future__ import annotations
 
 import platform
-import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from threading import Lock
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from proxy import __version__
+from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
+from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reason
+from proxy.checks.registry import Entry
+from proxy.core.failures import CheckFailed, Reason
+from proxy.core.guard import CHECK_FAILED
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
-from proxy.server.exchange.record import Exchange, Outcome
+from proxy.server.exchange.prompt_filter import UNSTABLE
+from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
+from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.ops.drops import SINKS, Drops
+from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
 
-PREFIX = "safety_proxy_"
-OTHER = "_other"
 MAX_MODELS = 20
 MAX_RULES = 200
 
 FIRST_TEXT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160)
 """Seconds; vLLM's buckets for its time to first token, so that both fit into one graph."""
 DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+SUM_OF_DELAYS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+"""Seconds; all the waiting of a long answer."""
 DURATION = tuple(0.01 * 2**n for n in range(16))
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
 OLD_ACTIONS = {**ACTIONS, Action.REWRITE: "modify"}
 """Their names in policy_actions_total, the old metric of findings_total. It goes with version 0.2."""
+ALL_DIRECTIONS = ("input", "history", "output", *DIRECTIONS.values())
+OWN_RULES = (CHECK_FAILED, FAILED_OPEN, UNSTABLE)
+STAGES = ("input", "output", "hold")
 CUT_SHORT = (Outcome.BLOCKED, Outcome.CLIENT_CANCELLED)  # the model computed text that nobody got
 UNREAD = (Outcome.REJECTED, Outcome.CLIENT_CANCELLED, Outcome.UPSTREAM_ERROR, Outcome.PROXY_ERROR)
 """How a request can end before its model is known."""
 MAX_UNCOUNTED = 64  # finished exchanges that wait to be counted
-NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
-
-
-class CappedLabel:
-    """The values of one label: the first `limit` of them keep their name."""
-
-    def __init__(self, limit: int, overflow: Counter, label: str) -> None:
-        self._limit = limit
-        self._known: set[str] = set()
-        self._overflow = overflow.labels(label)
-
-    def name(self, value: str) -> str:
-        """The value to use for the label."""
-        if value in self._known:
-            return value
-        if len(self._known) < self._limit and len(value) <= 128 and not NOT_PRINTABLE.search(value):
-            self._known.add(value)
-            return value
-        self._overflow.inc()
-        return OTHER
-
-
-class Children:
-    """A metric's children, cached: `labels` costs more than counting."""
-
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-        self._known: dict[tuple[str, ...], Any] = {}
-
-    def __call__(self, *labels: str) -> Any:
-        """The child with these label values."""
-        child = self._known.get(labels)
-        if child is None:
-            child = self._known[labels] = self._metric.labels(*labels)
-        return child
 
 
 class Metrics:
     """All of them, in the registry that was passed in."""
 
-    def __init__(self, registry: CollectorRegistry, endpoints: Iterable[str] = GUARDED_PATHS) -> None:
-        """`endpoints`: the paths whose requests are counted."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        endpoints: Iterable[str] = GUARDED_PATHS,
+        drops: Drops | None = None,
+    ) -> None:
+        """`endpoints`: the paths whose requests are counted. `drops`: what logging has thrown away."""
         self.registry = registry
+        self._drops = drops or Drops()
         self._under_way: dict[str, int] = defaultdict(int)
         self._finished: deque[Exchange] = deque()
         self._count_lock = Lock()  # a scrape has its own thread
         registry.register(BeforeScrape(self._count_finished))  # first, so that it is asked first
-        counter, gauge, histogram = self._counter, self._gauge, self._histogram
-        self._in_flight = gauge("requests_in_flight", "Requests under way.", "endpoint")
+        make = MetricFactory(registry)
         overflow = Counter(PREFIX + "metrics_label_overflow", "Values counted as _other.", ["label"], registry=registry)
         self._models = CappedLabel(MAX_MODELS, overflow, "model")
-        self._rules = CappedLabel(MAX_RULES, overflow, "rule")
-        self._requests = counter("requests", "Requests by how they ended.", "endpoint", "model", "outcome", "stream")
-        self._duration = histogram(
+        self._rules = CappedLabel(MAX_RULES + len(OWN_RULES), overflow, "rule")
+        self._make_traffic(make)
+        self._make_findings(make)
+        self._make_times(make)
+        self._make_upstream(make)
+        self._make_state(make)
+        self._last_status = Status()
+        self._named: set[tuple[str, str, str]] = set()
+        self._begin_at_zero(endpoints)
+
+    # -- what there is
+
+    def _make_traffic(self, make: MetricFactory) -> None:
+        self._requests = make.counter(
+            "requests", "Requests by how they ended.", "endpoint", "model", "outcome", "stream"
+        )
+        self._in_flight = make.gauge("requests_in_flight", "Requests under way.", "endpoint")
+        self._duration = make.histogram(
             "request_duration_seconds", "From first byte to last.", DURATION, "endpoint", "outcome"
         )
+        self._tokens = make.counter("tokens", "Tokens, as the model server counted them.", "model", "direction")
+        self._wasted_tokens = make.counter(
+            "wasted_tokens", "Counted tokens of answers that the client did not get whole.", "model", "reason"
+        )
+        self._wasted = make.counter(
+            "wasted_events", "Text events of answers that the client did not get whole.", "reason"
+        )
+        self._refusals = make.counter("model_refusals", "Answers in which the model itself refused.", "model", "signal")
+
+    def _make_findings(self, make: MetricFactory) -> None:
         rule = ("policy", "rule", "direction", "action")
-        self._findings = counter("findings", "What rules found. history: in a text of an earlier turn.", *rule)
-        self._old_findings = counter("policy_actions", "Old name of findings; modify means rewrite.", *rule)
-        self._added = histogram(
+        self._findings = make.counter("findings", "What rules found. history: in a text of an earlier turn.", *rule)
+        self._old_findings = make.counter("policy_actions", "Old name of findings; modify means rewrite.", *rule)
+        self._internal_errors = make.counter(
+            "internal_errors", "Requests in which the proxy itself, or a check, failed."
+        )
+        self._check_errors = make.counter("check_errors", "Checks that failed.", "check", "reason", "on_error")
+        self._markers = make.counter(
+            "neutralised_markers", "Chat template markers in prompts that were made plain text.", "family"
+        )
+
+    def _make_times(self, make: MetricFactory) -> None:
+        self._added = make.histogram(
             "added_time_to_first_token_seconds",
             "The proxy's share of the delay of a stream's first text.",
             DELAY,
             "model",
         )
-        self._client_first = histogram(
+        self._added_latency = make.histogram(
+            "added_latency_seconds", "What the proxy itself took, by stage.", SUM_OF_DELAYS, "stage"
+        )
+        self._client_first = make.histogram(
             "client_time_to_first_token_seconds", "From a stream's request to the first text sent.", FIRST_TEXT, "model"
         )
-        self._upstream_first = histogram(
+        self._upstream_first = make.histogram(
             "upstream_time_to_first_token_seconds", "The model server's share of it.", FIRST_TEXT, "model"
         )
-        self._held = histogram("held_back_characters", "Most characters that waited at once in an answer.", CHARACTERS)
-        self._hold_time = histogram("hold_seconds", "How long characters waited in an answer, in all.", DELAY)
-        self._upstream_errors = counter("upstream_errors", "Failures of the model server.", "reason")
-        self._internal_errors = counter("internal_errors", "Requests in which the proxy itself, or a check, failed.")
-        self._check_errors = counter("check_errors", "Checks that failed, by the kind of failure.", "reason")
-        self._wasted = counter("wasted_events", "Text events of answers that the client did not get whole.", "reason")
-        self._markers = counter(
-            "neutralised_markers", "Chat template markers in prompts that were made plain text.", "family"
+        text = "Between two reads of an answer's text."
+        self._gaps = CountedHistogram("upstream_inter_token_latency_seconds", text, GAPS, "model")
+        self.registry.register(self._gaps)
+        self._held = make.histogram(
+            "held_back_characters", "Most characters that waited at once in an answer.", CHARACTERS
         )
-        self._cut_prompts = counter("prompt_truncated", "Prompts of which the model server read only a part.", "model")
-        self._reloads = counter("policy_reloads", "Attempts to load policies.", "result")
-        self._reload_ok = gauge("policy_last_reload_successful", "1 if the latest attempt went well.")
-        self._reload_time = gauge("policy_last_reload_success_timestamp_seconds", "When policies were last loaded.")
+        self._hold_time = make.histogram(
+            "hold_seconds", "How long characters waited in an answer, in all.", SUM_OF_DELAYS
+        )
+        rule = ("policy", "rule")
+        self._rule_waits = make.counter("rule_holds", "Waits of answers' characters, by the rule.", *rule)
+        self._rule_seconds = make.counter("rule_hold_seconds", "How long they waited, by the rule.", *rule)
+        self._rule_characters = make.counter("rule_held_characters", "Most characters of each wait, added up.", *rule)
+
+    def _make_upstream(self, make: MetricFactory) -> None:
+        self._upstream_up = make.gauge("upstream_up", "1 if the model server answered when last asked.", "upstream")
+        self._upstream_errors = make.counter("upstream_errors", "Failures of the model server.", "reason")
+        self._cut_prompts = make.counter(
+            "prompt_truncated", "Prompts of which the model server read only a part.", "model"
+        )
+
+    def _make_state(self, make: MetricFactory) -> None:
+        self._reloads = make.counter("policy_reloads", "Attempts to load policies.", "result")
+        self._reload_ok = make.gauge("policy_last_reload_successful", "1 if the latest attempt went well.")
+        self._reload_time = make.gauge(
+            "policy_last_reload_success_timestamp_seconds", "When policies were last loaded."
+        )
         self._policy_info = Gauge(
-            PREFIX + "policy_info", "1 for each policy in force.", ["policy", "sha256"], registry=registry
+            PREFIX + "policy_info", "1 for each policy in force.", ["policy", "sha256"], registry=self.registry
         )
-        gauge("build_info", "1; the labels tell what runs.", "version", "python_version")(
-            __version__, platform.python_version()
-        ).set(1)
-        self._last_status = Status()
-        self._named: set[tuple[str, str, str]] = set()
-        self._begin_at_zero(endpoints)
+        self._lost_records = make.counter("log_records_dropped", "Records that logging lost.", "sink")
+        self._selftest = make.gauge(
+            "selftest_successful", "1 if the policy's first example was found in the latest self-test.", "policy"
+        )
+        self._selftest_time = make.gauge("selftest_last_success_timestamp_seconds", "When it was last found.", "policy")
+        self._plugin_info = make.gauge("plugin_info", "1 for each plug-in.", "check", "version", "origin")
+        build = make.gauge("build_info", "1; the labels tell what runs.", "version", "python_version")
+        build(__version__, platform.python_version()).set(1)
+
+    # -- what is known at the start
 
     def _begin_at_zero(self, endpoints: Iterable[str]) -> None:
         for reason in UPSTREAM_REASONS:
             self._upstream_errors(reason)
         for outcome in CUT_SHORT:
             self._wasted(outcome.value)
+        for stage in STAGES:
+            self._added_latency(stage)
+        for unlabelled in (self._held, self._hold_time, self._internal_errors):
+            unlabelled()
+        for sink in SINKS:
+            self._lost_records(sink)
+        for check in CHECKS:
+            for on_error in ("block", "allow"):
+                self._check_errors(check, EXCEPTION, on_error)
+        self.begin_rules((rule, direction) for rule in OWN_RULES for direction in ALL_DIRECTIONS)
         for endpoint in endpoints:
             for outcome in UNREAD:
                 self._requests(endpoint, "", outcome.value, "false")
 
+    def begin_rules(self, places: Iterable[tuple[Rule, str]]) -> None:
+        """Begin the findings of rules at 0, in the directions in which they look."""
+        for rule, direction in places:
+            if self._rules.admit(rule.name):
+                self._findings(rule.policy, rule.id, direction, ACTIONS[_effect(rule)])
+
     def _name(self, endpoint: str, model: str, stream: str) -> None:
         """Begin the series of each way in which such a request can end at 0, if this is the first one."""
-        if (endpoint, model, stream) not in self._named:
-            self._named.add((endpoint, model, stream))
-            self._cut_prompts(model)
-            for outcome in Outcome:
-                self._requests(endpoint, model, outcome.value, stream)
+        if (endpoint, model, stream) in self._named:
+            return
+        self._named.add((endpoint, model, stream))
+        for outcome in Outcome:
+            self._requests(endpoint, model, outcome.value, stream)
+        self._cut_prompts(model)
+        for direction in ("input", "output"):
+            self._tokens(model, direction)
+        for outcome in CUT_SHORT:
+            self._wasted_tokens(model, outcome.value)
+        for signal in REFUSALS:
+            self._refusals(model, signal)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Children:
-        metric = Counter(PREFIX + name, text, labels, registry=self.registry)
-        return Children(metric) if labels else Children(_Unlabelled(metric))
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Children:
-        metric = Gauge(PREFIX + name, text, labels, registry=self.registry)
-        return Children(metric) if labels else Children(_Unlabelled(metric))
-
-    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Children:
-        metric = Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
-        return Children(metric) if labels else Children(_Unlabelled(metric))
+    # -- exchanges
 
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
@@ -187,39 +234,49 @@ class Metrics:
                 self._count_exchange(self._finished.popleft())
             for endpoint, running in dict(self._under_way).items():
                 self._in_flight(endpoint).set(running)
+            for sink, lost in self._drops.take().items():
+                self._lost_records(sink).inc(lost)
 
     def _count_exchange(self, exchange: Exchange) -> None:
         endpoint, outcome = exchange.endpoint, exchange.outcome
-        model = self._models.name(exchange.model)
+        model = self._model_name(exchange)
         stream = "true" if exchange.stream else "false"
         self._name(endpoint, model, stream)
         self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
         self._count_findings(exchange.findings)
         self._count_times(exchange, model)
-        if exchange.check_errors or outcome is Outcome.PROXY_ERROR:
-            self._internal_errors().inc()
-        for error in exchange.check_errors:
-            self._check_errors(type(error).__name__).inc()
+        self._count_holds(exchange)
+        self._count_tokens(exchange, model)
+        self._count_failures(exchange)
         for family, count in exchange.markers.items():
             self._markers(family).inc(count)
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
-        if exchange.upstream_reason and outcome is Outcome.UPSTREAM_ERROR:
-            self._upstream_errors(exchange.upstream_reason).inc()
-        if exchange.events and outcome in CUT_SHORT:
-            self._wasted(outcome.value).inc(exchange.events)
+        if exchange.refusal:
+            self._refusals(model, exchange.refusal).inc()
+
+    def _model_name(self, exchange: Exchange) -> str:
+        """The model as a label. Before the model server has answered for it a name is one of the others."""
+        model = exchange.model
+        if not model or model in self._models or exchange.upstream_text:
+            return self._models.name(model) if model else ""
+        return OTHER
 
     def _count_findings(self, found: Iterable[tuple[str, Finding]]) -> None:
         times: defaultdict[tuple[str, Rule], int] = defaultdict(int)
         for direction, finding in found:
             times[direction, finding.rule] += 1
         for (direction, rule), number in times.items():
-            name = self._rules.name(rule.name)
-            policy, rule_id = (OTHER, OTHER) if name is OTHER else (rule.policy, rule.id)
-            action = rule.action if rule.enforced else Action.FLAG
+            policy, rule_id = self._rule_name(rule)
+            action = _effect(rule)
             self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
             self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
+            if isinstance(rule, FailedOpen) and rule.reason == EXCEPTION:  # else it is a plug-in's
+                self._check_errors(rule.check, rule.reason, "allow").inc(number)
+
+    def _rule_name(self, rule: Rule) -> tuple[str, str]:
+        return (OTHER, OTHER) if self._rules.name(rule.name) is OTHER else (rule.policy, rule.id)
 
     def _count_times(self, exchange: Exchange, model: str) -> None:
         added = exchange.added_to_first_text
@@ -227,13 +284,70 @@ class Metrics:
             self._added(model).observe(added)
             self._client_first(model).observe(exchange.client_text - exchange.began)
             self._upstream_first(model).observe(exchange.upstream_text - exchange.sent_upstream)
-        if added is not None:
+        if any(exchange.gaps):
+            self._gaps.add(model, exchange.gaps, exchange.gap_seconds)
+        if exchange.sent_upstream:
+            self._added_latency("input").observe(exchange.sent_upstream - exchange.request_read)
+        if exchange.upstream_text:
+            self._added_latency("output").observe(exchange.output_seconds)
+            self._added_latency("hold").observe(exchange.held_seconds)
+
+    def _count_holds(self, exchange: Exchange) -> None:
+        if exchange.added_to_first_text is not None:
             self._held().observe(exchange.max_held)
         if exchange.held_seconds:
             self._hold_time().observe(exchange.held_seconds)
+        for rule, share in exchange.hold.shares():
+            policy, rule_id = ("", "") if rule is None else self._rule_name(rule)
+            self._rule_waits(policy, rule_id).inc(share.waits)
+            self._rule_seconds(policy, rule_id).inc(share.seconds)
+            self._rule_characters(policy, rule_id).inc(share.characters)
 
-    def policies_loaded(self, status: Status, names: Iterable[str]) -> None:
-        """A load of the policies has succeeded or failed."""
+    def _count_tokens(self, exchange: Exchange, model: str) -> None:
+        self._tokens(model, "input").inc(exchange.prompt_tokens)
+        self._tokens(model, "output").inc(exchange.answer_tokens)
+        if exchange.outcome in CUT_SHORT:
+            self._wasted_tokens(model, exchange.outcome.value).inc(exchange.answer_tokens)
+            self._wasted(exchange.outcome.value).inc(exchange.events)
+
+    def _count_failures(self, exchange: Exchange) -> None:
+        if exchange.check_errors or exchange.outcome is Outcome.PROXY_ERROR:
+            self._internal_errors().inc()
+        for error in exchange.check_errors:
+            if not isinstance(error, CheckFailed):
+                self._check_errors(failed_check(error), failure_reason(error), "block").inc()
+        for on_error, failed in exchange.plugin_failures:
+            self._check_errors(failed.check, failed.reason.value, on_error).inc()
+        if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
+            self._upstream_errors(exchange.upstream_reason).inc()
+
+    # -- the model server and the self-test
+
+    def upstream_seen(self, upstream: str, is_up: bool) -> None:
+        """Whether the model server answered just now."""
+        self._upstream_up(upstream).set(is_up)
+
+    def self_tested(self, policy: str, passed: bool, now: float) -> None:
+        """A policy's example was run through the live matcher; `now` in seconds since 1970."""
+        self._selftest(policy).set(passed)
+        if passed:
+            self._selftest_time(policy).set(now)
+
+    # -- policies
+
+    def plugins_found(self, plugins: Iterable[Entry]) -> None:
+        """Which plug-ins this proxy has; called once."""
+        for entry in plugins:
+            self._plugin_info(entry.kind.name, entry.version, entry.origin).set(1)
+            for reason in Reason:
+                for on_error in ("block", "allow"):
+                    self._check_errors(entry.kind.name, reason.value, on_error)
+
+    def policies_loaded(self, status: Status, names: Iterable[str], places: Iterable[tuple[Rule, str]] = ()) -> None:
+        """A load of the policies has succeeded or failed.
+
+        places: every rule in force with every direction in which it can find something
+        """
         self._reloads("success").inc(max(status.loads - self._last_status.loads, 0))
         self._reloads("failure").inc(max(status.failures - self._last_status.failures, 0))
         self._last_status = status
@@ -242,30 +356,9 @@ class Metrics:
         self._policy_info.clear()
         for name in names:
             self._policy_info.labels(name, status.revision).set(1)
+        self.begin_rules(places)
 
 
-class _Unlabelled:
-    """A metric without labels, with the interface of one that has some."""
-
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-
-    def labels(self) -> Any:
-        """The metric itself."""
-        return self._metric
-
-
-class BeforeScrape(Collector):
-    """A collector without metrics of its own: when the registry is collected, it brings the others up to date."""
-
-    def __init__(self, update: Callable[[], None]) -> None:
-        self._update = update
-
-    def describe(self) -> Iterable[Metric]:
-        """No metrics."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """No metrics; update those of others."""
-        self._update()
-        return ()
+def _effect(rule: Rule) -> Action:
+    """What a rule does: one that only watches flags."""
+    return rule.action if rule.enforced else Action.FLAG

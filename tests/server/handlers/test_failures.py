@@ -312,7 +312,7 @@ async def test_a_check_that_fails_on_output_blocks() -> None:
         assert answer.events()[-2]["choices"][0]["finish_reason"] == "content_filter"
         exchange = await proxy.exchange()
         assert exchange.outcome == "blocked"
-        assert proxy.metric("check_errors_total", reason="RuntimeError") >= 1
+        assert proxy.metric("check_errors_total", check="other", reason="exception", on_error="block") >= 1
 
 
 async def test_a_check_that_fails_on_input_blocks() -> None:
@@ -322,7 +322,7 @@ async def test_a_check_that_fails_on_input_blocks() -> None:
         assert answer.status == 400
         assert answer.json()["error"]["code"] == "content_filter"
         assert upstream.connections == 0
-        assert proxy.metric("check_errors_total", reason="RuntimeError") == 1
+        assert proxy.metric("check_errors_total", check="other", reason="exception", on_error="block") == 1
 
 
 async def test_a_failure_of_the_proxy_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

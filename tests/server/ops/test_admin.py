@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from proxy import __version__
+from proxy.server.exchange.record import Exchange
+from proxy.server.ops.admin import expose
+from proxy.server.ops.metrics import Metrics
 from tests.fakes import FakeUpstream, reply, sse
 from tests.server.running import Named, Policies, running, said
 
@@ -34,6 +41,16 @@ async def test_metrics_are_exposed() -> None:
         )
         assert opened.headers["content-type"].startswith("application/openmetrics-text")
         assert opened.text.endswith("# EOF\n")
+        assert opened.text.count("# EOF") == 1
+
+
+@pytest.mark.parametrize("encode", [generate_latest, generate_openmetrics])
+def test_metric_by_metric_is_the_same_text(encode: Callable[[CollectorRegistry], bytes]) -> None:
+    """What is exposed a metric at a time is what the library exposes in one go, in both formats."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.end(Exchange("/v1/chat/completions", model="m", sent_upstream=1.0, upstream_text=2.0))
+    assert expose(registry, encode) == encode(registry)
 
 
 async def test_status() -> None:

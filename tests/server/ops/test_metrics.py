@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+from typing import cast
+
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.core.types import Action, Finding, Rule
+from proxy.checks.fail_open import failed_open
+from proxy.checks.failures import CHECKS
+from proxy.core.types import Action, Direction, Finding, Kind, Rule
+from proxy.errors import UPSTREAM_REASONS
+from proxy.policy.compile import compile_policies
+from proxy.policy.files import read_directory
 from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
-from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, OTHER, Metrics
+from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, Metrics
+from proxy.server.ops.series import OTHER
+from proxy.server.runtime import directions, process_registry
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Policies, chunk, running, said
 
 CHAT = "/v1/chat/completions"
+POLICIES = Path(__file__).parent.parent.parent / "data" / "policies"
 
 
 def counted(exchanges: list[Exchange]) -> CollectorRegistry:
@@ -31,16 +43,164 @@ def series(registry: CollectorRegistry) -> int:
     return sum(len(metric.samples) for metric in registry.collect())
 
 
+def answered(model: str) -> Exchange:
+    """An exchange that the model server has answered."""
+    return Exchange(CHAT, model=model, sent_upstream=1.0, upstream_text=2.0)
+
+
 def test_ten_thousand_models_do_not_raise_the_number_of_series() -> None:
-    """10,000 random model names do not raise the number of series: the first 20 keep their name."""
-    some = [Exchange(CHAT, model=f"model-{i}") for i in range(MAX_MODELS + 1)]
-    many = [Exchange(CHAT, model=f"model-{i}\n\u2028{i}") for i in range(10_000)]
+    """10,000 random model names do not raise the number of series: the first 20 that are answered keep their name."""
+    some = [answered(f"model-{i}") for i in range(MAX_MODELS + 1)]
+    many = [answered(f"model-{i}\n\u2028{i}") for i in range(10_000)]
     assert series(counted(some)) == series(counted(some + many))
     registry = counted(some + many)
     labels = {"endpoint": CHAT, "outcome": "allowed", "stream": "false"}
     assert registry.get_sample_value("safety_proxy_requests_total", {**labels, "model": "model-3"}) == 1
     assert registry.get_sample_value("safety_proxy_requests_total", {**labels, "model": OTHER}) == 10_001
     assert registry.get_sample_value("safety_proxy_metrics_label_overflow_total", {"label": "model"}) == 10_001
+
+
+def test_names_that_nobody_answers_for_use_up_nothing() -> None:
+    """A name keeps its name once the model server has answered for it; until then it is one of the others."""
+    unknown = [Exchange(CHAT, model=f"m{i}", outcome=Outcome.UPSTREAM_ERROR) for i in range(10_000)]
+    assert series(counted(unknown)) == series(counted(unknown[:1]))
+    registry = counted([*unknown, answered("real"), Exchange(CHAT, model="real", outcome=Outcome.BLOCKED)])
+    labels = {"endpoint": CHAT, "stream": "false"}
+    for model, outcome, times in ((OTHER, "upstream_error", 10_000), ("real", "allowed", 1), ("real", "blocked", 1)):
+        sample = {**labels, "model": model, "outcome": outcome}
+        assert registry.get_sample_value("safety_proxy_requests_total", sample) == times
+    assert registry.get_sample_value("safety_proxy_metrics_label_overflow_total", {"label": "model"}) == 0
+
+
+def test_the_shipped_policies_make_fewer_than_a_thousand_series() -> None:
+    """With the metrics of the process, three models on two paths, streaming and not, and every outcome of each."""
+    registry = process_registry()
+    metrics = Metrics(registry)
+    policies = compile_policies(read_directory(POLICIES), hash_key=b"key")
+    metrics.policies_loaded(Status("one"), [p.name for p in policies.policies], directions(policies.places))
+    kinds = itertools.product(("llama3:8b", "qwen3:4b", "mistral"), (CHAT, "/api/chat"), Outcome, (True, False))
+    for model, endpoint, outcome, stream in kinds:
+        exchange = answered(model)
+        exchange.endpoint, exchange.outcome, exchange.stream = endpoint, outcome, stream
+        exchange.client_text, exchange.gaps[3] = 3.0, 7
+        metrics.end(exchange)
+    assert 500 < series(registry) < 1_000
+
+
+def test_every_rule_in_force_begins_at_zero() -> None:
+    """A rule's findings are there before it finds anything, in the directions in which it looks, so that the first
+    finding is an increase."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    stop, watch = Rule("p", "stop", Action.BLOCK), Rule("p", "watch", Action.BLOCK, enforced=False)
+    places = [(stop, Direction.OUTPUT, Kind.CONTENT), (watch, Direction.INPUT, Kind.CONTENT)]
+    metrics.policies_loaded(Status("one"), ["p"], directions([*places, (stop, Direction.OUTPUT, Kind.REASONING)]))
+    begun = {
+        (sample.labels["rule"], sample.labels["direction"], sample.labels["action"])
+        for metric in registry.collect()
+        if metric.name == "safety_proxy_findings"
+        for sample in metric.samples
+        if sample.labels["policy"] == "p" and sample.value == 0
+    }
+    assert begun == {
+        *(("stop", direction, "block") for direction in ("output", "reasoning")),
+        *(("watch", direction, "flag") for direction in ("input", "history")),
+    }
+
+
+def test_alerts_have_their_series_from_the_start() -> None:
+    """What the alerts in docs and deploy look at is there before anything has happened."""
+    registry = counted([])
+    zero = [
+        *(("upstream_errors_total", {"reason": reason}) for reason in UPSTREAM_REASONS),
+        *(("wasted_events_total", {"reason": reason}) for reason in ("blocked", "client_cancelled")),
+        *(("check_errors_total", {"check": c, "reason": "exception", "on_error": "allow"}) for c in CHECKS),
+        ("internal_errors_total", {}),
+        ("hold_seconds_count", {}),
+        *(("added_latency_seconds_count", {"stage": stage}) for stage in ("input", "output", "hold")),
+        *(
+            ("findings_total", {"policy": "internal", "rule": rule, "direction": "output", "action": action})
+            for rule, action in (("check_failed", "block"), ("check_failed_open", "flag"))
+        ),
+    ]
+    for name, labels in zero:
+        assert registry.get_sample_value(f"safety_proxy_{name}", labels) == 0, (name, labels)
+
+
+def test_tokens_as_they_were_counted() -> None:
+    """Tokens are those that the model server counted; of an answer that is cut short they are wasted."""
+    whole, cut = answered("m"), answered("m")
+    whole.prompt_tokens, whole.answer_tokens = 12, 34
+    cut.outcome, cut.answer_tokens, cut.events = Outcome.BLOCKED, 5, 6
+    registry = counted([whole, cut])
+    for name, labels, value in (
+        ("tokens_total", {"model": "m", "direction": "input"}, 12),
+        ("tokens_total", {"model": "m", "direction": "output"}, 39),
+        ("wasted_tokens_total", {"model": "m", "reason": "blocked"}, 5),
+        ("wasted_tokens_total", {"model": "m", "reason": "client_cancelled"}, 0),
+        ("wasted_events_total", {"reason": "blocked"}, 6),
+    ):
+        assert registry.get_sample_value(f"safety_proxy_{name}", labels) == value, (name, labels)
+
+
+def test_times_between_reads() -> None:
+    """Each time between two reads of an answer's text is in its bucket, for its model, and their sum is theirs."""
+    exchange = answered("m")
+    for seconds in (0.0005, 0.02, 0.02, 30.0):
+        exchange.record_gap(seconds)
+    registry = counted([exchange])
+    name = "safety_proxy_upstream_inter_token_latency_seconds"
+    for le, count in (("0.001", 1), ("0.01", 1), ("0.025", 3), ("10.0", 3), ("+Inf", 4)):
+        assert registry.get_sample_value(f"{name}_bucket", {"model": "m", "le": le}) == count, le
+    assert registry.get_sample_value(f"{name}_count", {"model": "m"}) == 4
+    assert registry.get_sample_value(f"{name}_sum", {"model": "m"}) == pytest.approx(30.0405)
+
+
+def test_the_waiting_of_a_long_answer_fits_into_the_buckets() -> None:
+    """Three ordinary streams of 6 seconds that waited for 5 of them are not beyond the last bucket."""
+    registry = counted([Exchange(CHAT, held_seconds=5.2) for _ in range(3)])
+    name = "safety_proxy_hold_seconds_bucket"
+    assert [registry.get_sample_value(name, {"le": le}) for le in ("5.0", "10.0", "+Inf")] == [0, 3, 3]
+
+
+def test_which_rule_makes_people_wait() -> None:
+    """Waits, their seconds and characters are counted by rule; what waits for no rule in particular has no name."""
+    exchange = Exchange(CHAT)
+    for rule, characters, seconds in ((Rule("p", "mail", Action.REWRITE), 7, 0.25), (None, 100, 1.0)):
+        assert exchange.hold.begin()
+        exchange.hold.rule = rule
+        exchange.hold.wait(3)
+        exchange.hold.wait(characters)
+        exchange.hold.end(seconds)
+    registry = counted([exchange])
+    for labels, characters, seconds in (
+        ({"policy": "p", "rule": "mail"}, 7, 0.25),
+        ({"policy": "", "rule": ""}, 100, 1.0),
+    ):
+        assert registry.get_sample_value("safety_proxy_rule_holds_total", labels) == 1
+        assert registry.get_sample_value("safety_proxy_rule_held_characters_total", labels) == characters
+        assert registry.get_sample_value("safety_proxy_rule_hold_seconds_total", labels) == seconds
+
+
+def test_failed_checks_by_name_and_what_was_done() -> None:
+    """A check that failed counts by its name; one that let the text pass counts apart."""
+    exchange = Exchange(CHAT)
+    exchange.check_errors.append(ValueError())
+    exchange.add_finding("output", Finding(0, 1, failed_open("detectors", "exception")))
+    registry = counted([exchange])
+    for check, on_error in (("other", "block"), ("detectors", "allow")):
+        labels = {"check": check, "reason": "exception", "on_error": on_error}
+        assert registry.get_sample_value("safety_proxy_check_errors_total", labels) == 1, labels
+
+
+def test_refusals_of_the_model() -> None:
+    """They are counted by how the model said it, and are none of our blocks."""
+    exchange = answered("m")
+    exchange.refusal = "text"
+    registry = counted([exchange])
+    for signal, times in (("text", 1), ("refusal_field", 0), ("stop_reason", 0)):
+        labels = {"model": "m", "signal": signal}
+        assert registry.get_sample_value("safety_proxy_model_refusals_total", labels) == times
 
 
 def test_many_rules_are_capped_too() -> None:
@@ -172,6 +332,28 @@ async def test_requests_and_actions() -> None:
         assert proxy.metric("client_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("upstream_time_to_first_token_seconds_count", model="tiny") == 1
         assert proxy.metric("held_back_characters_count") == 2
+
+
+@pytest.mark.anyio
+async def test_times_and_waits_of_a_real_answer() -> None:
+    """Reads, stages, tokens and the rule for which text waited are counted of an answer as it came."""
+    policies = compile_policies(read_directory(POLICIES), hash_key=b"key")
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
+    events = [*said("Write to bob", ".miller@example", ".com", *([" soon"] * 20))[:-1], usage, "[DONE]"]
+    async with FakeUpstream(reply(sse(*events))) as upstream, running(upstream, cast(Policies, policies)) as proxy:
+        await proxy.chat()
+        exchange = await proxy.exchange()
+        assert sum(exchange.gaps) >= 2  # one read in eight
+        assert proxy.metric("upstream_inter_token_latency_seconds_count", model="tiny") == sum(exchange.gaps)
+        for stage in ("input", "output", "hold"):
+            assert proxy.metric("added_latency_seconds_count", stage=stage) == 1
+            assert proxy.metric("added_latency_seconds_sum", stage=stage) > 0
+        assert proxy.metric("tokens_total", model="tiny", direction="input") == 7
+        assert proxy.metric("tokens_total", model="tiny", direction="output") == 5
+        mail = {"policy": "starter", "rule": "pii.email"}
+        assert proxy.metric("rule_holds_total", **mail) >= 1
+        assert proxy.metric("rule_held_characters_total", **mail) >= len("bob.miller@example")
+        assert proxy.metric("rule_hold_seconds_total", **mail) > 0
 
 
 @pytest.mark.anyio

@@ -260,7 +260,7 @@ class ResponsesAnswer(NamedEventsAnswer):
             deltas += added
             closes += ended
         self._over = True
-        self._count_prompt(response.get("usage"), "input_tokens")
+        self._count_tokens(response.get("usage"), "input_tokens", "output_tokens")
         head = clean_response(response, self.request, self._word)
         timings = {"timings": numbers(value["timings"])} if "timings" in value else {}
 
