@@ -202,7 +202,7 @@ class WatchedScan:
             plugin = self._plugin
             stopped = plugin.failures.stopped(plugin.name) if plugin.failures is not None else None
             if stopped is not None:
-                raise stopped
+                raise CheckFailed(stopped.check, stopped.reason, stopped.detail)
             scan = self._asked(plugin.check.open)
             if not isinstance(scan, Scan):
                 raise self._failed(Reason.WRONG_ANSWER, "opens something that is no scan")
