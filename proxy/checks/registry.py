@@ -169,7 +169,7 @@ def _detector_faults(kind: DetectorKind) -> Iterator[str]:
         gate = Gate([check])
         try:
             gate.feed(text, final=True)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield f"the detector `{kind.name}` raises {type(error).__name__} at its own example {text!r}: fix it"
             return
         if bool(gate.findings) is not wanted:

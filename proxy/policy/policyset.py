@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
-from proxy.checks.passes import OwnPass
+from proxy.checks.passes import OwnPass, grouped
 from proxy.core.check import Check
 from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
@@ -184,7 +184,7 @@ class PolicySet:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, escaped)]
             beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
-            matcher: Check = Matcher(rules, escaped=escaped, others=others, beside=beside)
+            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others), beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers] = check
         return check

@@ -24,7 +24,7 @@ from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
 from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reason
 from proxy.checks.registry import Entry
-from proxy.core.failures import Reason
+from proxy.core.failures import CheckFailed, Reason
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
@@ -274,7 +274,7 @@ class Metrics:
             action = _effect(rule)
             self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
             self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
-            if isinstance(rule, FailedOpen):
+            if isinstance(rule, FailedOpen) and rule.reason == EXCEPTION:  # else it is a plug-in's
                 self._check_errors(rule.check, rule.reason, "allow").inc(number)
 
     def _rule_name(self, rule: Rule) -> tuple[str, str]:
@@ -318,7 +318,10 @@ class Metrics:
         if exchange.check_errors or exchange.outcome is Outcome.PROXY_ERROR:
             self._internal_errors().inc()
         for error in exchange.check_errors:
-            self._check_errors(failed_check(error), failure_reason(error), "block").inc()
+            if not isinstance(error, CheckFailed):
+                self._check_errors(failed_check(error), failure_reason(error), "block").inc()
+        for on_error, failed in exchange.plugin_failures:
+            self._check_errors(failed.check, failed.reason.value, on_error).inc()
         if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()
 
