@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -203,7 +203,7 @@ class RuleReader:
     def _remarks_are_problems(self, written: Written) -> bool:
         """Whether something is wrong with options that fit the schema."""
         before = len(self.problems)
-        for remark in written.kind.remarks(written.options):
+        for remark in self._remarks(written):
             if remark is None:
                 self._pause()
             elif remark.is_hint:
@@ -211,6 +211,16 @@ class RuleReader:
             else:
                 self._wrong(written.place(remark), remark.message, remark.hint)
         return len(self.problems) > before
+
+    def _remarks(self, written: Written) -> Iterable[Remark | None]:
+        kind = written.kind
+        if not self._registry.is_plugin(kind.name):
+            return kind.remarks(written.options)
+        try:
+            return list(kind.remarks(written.options))
+        except (Exception, SystemExit) as error:
+            message = f"the check `{kind.name}` cannot look at its options ({_told(error)})"
+            return [Remark((), message, "change them, or fix it")]
 
     def _search(
         self, written: Written, rule: Rule, spec: RuleSpec, path: KeyPath, fails_open: bool
@@ -227,11 +237,11 @@ class RuleReader:
         except OptionError as error:
             self._wrong(written.place(error.remark), error.remark.message, error.remark.hint)
             return None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not is_plugin:
                 raise
-            reason = f"{type(error).__name__}: {error}"[:MAX_REASON]
-            self._wrong(path, f"the check `{kind.name}` cannot be made ({reason})", "change its options, or fix it")
+            message = f"the check `{kind.name}` cannot be made ({_told(error)})"
+            self._wrong(path, message, "change its options, or fix it")
             return None
         folds = spec.fold and "fold" not in kind.options.__struct_fields__
         return replace(plugin, fold=folds, outside=bool(spec.outside))
@@ -318,6 +328,10 @@ class RuleReader:
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> Problem:
         return self.document.problem(self.document.at(path), message, hint, path)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_REASON]
 
 
 def entry_hint(entry: str, fold: bool) -> tuple[str, str] | None:

@@ -256,3 +256,34 @@ async def test_websockets_are_closed_before_they_open(policies: Path) -> None:
     async with running(app):
         await app({"type": "websocket", "path": "/llm", "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+PLUGIN = """
+from proxy.plugins import DetectorKind
+
+KIND = DetectorKind("badge", "badge numbers", "HR-[0-9]{3}", ("HR-123",), ("HR",))
+"""
+
+
+async def test_it_has_the_plug_ins_of_the_settings(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As `safety-proxy serve` has; one that cannot be imported stops the start with its sentence."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "badge.py").write_text(PLUGIN)
+    rule = "{id: b, check: badge, action: rewrite, replacement: '[badge]'}"
+    (policies / "p.yaml").write_text(f"version: 1\npolicy: p\nrules: [{rule}]\n")
+    async with FakeUpstream(reply(sse(*said("Mine is HR-", "123.")))) as upstream:
+        app = create_app(Settings(upstream=upstream.url, policies=policies, plugins=folder))
+        async with running(app), client(app) as http, client(create_admin(app)) as admin:
+            answer = await http.post(CHAT, json=chat_body())
+            assert text(events(answer.content)) == "Mine is [badge]."
+            status = (await admin.get("/admin/status")).json()
+            assert [plugin["check"] for plugin in status["plugins"]] == ["badge"]
+    (folder / "bad.py").write_text("1 / 0")
+    app = create_app(Settings(upstream="http://127.0.0.1:9", policies=policies, plugins=folder))
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    await inbox.put({"type": "lifespan.startup"})
+    await soon(app({"type": "lifespan"}, inbox.get, outbox.put))
+    failed = outbox.get_nowait()
+    assert failed["type"] == "lifespan.startup.failed"
+    assert f"plug-in {folder / 'bad.py'}: it cannot be imported (bad.py:1: ZeroDivisionError" in failed["message"]

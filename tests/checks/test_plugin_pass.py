@@ -100,8 +100,14 @@ def raises_at_the_third(scan: Scripted, text: str, final: bool) -> Progress:
     return Progress(scan.read)
 
 
+def ends_the_program(scan: Scripted, text: str, final: bool) -> Progress:
+    """As some library does when it cannot go on."""
+    raise SystemExit(3)
+
+
 RULE = searching_rule(REWRITE)
 BROKEN = {
+    "ends the program": (Odd(ends_the_program), Reason.RAISED),
     "raises at the third feed": (Odd(raises_at_the_third), Reason.RAISED),
     "answers nothing": (Odd(lambda scan, text, final: None), Reason.WRONG_ANSWER),
     "answers three": (Odd(lambda scan, text, final: (scan.read, (), 1)), Reason.WRONG_ANSWER),

@@ -53,6 +53,8 @@ def remarks(options: WordOptions) -> Any:
     yield None
     if options.word == "eee":
         yield Remark(("word",), "the word may not be eee", "choose another")
+    if options.word == "ggg":
+        raise SystemExit("ggg")
     if options.word == "fff":
         yield Remark(("word",), "the word fff is rare", is_hint=True)
 
@@ -144,6 +146,10 @@ def test_built_in_kinds_go_through_the_same_door(short: str, long: str) -> None:
 
 
 WRONG = [
+    (
+        "check: word, options: {word: ggg}",
+        "35: rule a: the check `word` cannot look at its options (SystemExit: ggg): change them, or fix it",
+    ),
     ("check: wird", "20: rule a: there is no check `wird`: did you mean `word`?"),
     (
         "check: zzzzzz",

@@ -132,7 +132,7 @@ async def test_a_hostile_check_blocks(
         body = answer.body.lower()
         assert SECRET.encode() not in body
         assert (await proxy.exchange()).outcome == "blocked"
-        assert proxy.metric("check_errors_total", check="odd", reason=reason, on_error="block") >= 1
+        assert proxy.metric("check_errors_total", check="odd", reason=reason, on_error="block") == 1
     lines = [record.getMessage() for record in caplog.records if "the check odd" in record.getMessage()]
     assert len(lines) == 1
     assert lines[0].endswith(": the text was blocked")
@@ -150,7 +150,7 @@ async def test_with_on_error_allow_the_answer_passes_and_the_other_rules_hold(do
         text = text_of(answer)
         assert text == "Hello there, [secret] is the name."
         assert answer.complete
-        assert proxy.metric("check_errors_total", check="odd", reason=reason, on_error="allow") >= 1
+        assert proxy.metric("check_errors_total", check="odd", reason=reason, on_error="allow") == 1
 
 
 @pytest.mark.parametrize("on_error", ["block", "allow"])

@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
 from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reason
 from proxy.checks.registry import Entry
-from proxy.core.failures import Reason
+from proxy.core.failures import CheckFailed, Reason
 from proxy.core.guard import CHECK_FAILED
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
@@ -207,6 +210,8 @@ class Metrics:
         self._named.add((endpoint, model, stream))
         for outcome in Outcome:
             self._requests(endpoint, model, outcome.value, stream)
+        if not model:  # the request could not be read
+            return
         self._cut_prompts(model)
         for direction in ("input", "output"):
             self._tokens(model, direction)
@@ -216,6 +221,10 @@ class Metrics:
             self._refusals(model, signal)
 
     # -- exchanges
+
+    def watch(self, memory: PromptMemory) -> None:
+        """Show how full the memory of prompts is, and what use it is."""
+        self.registry.register(_MemoryCollector(memory))
 
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
@@ -272,7 +281,7 @@ class Metrics:
             action = _effect(rule)
             self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
             self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
-            if isinstance(rule, FailedOpen):
+            if isinstance(rule, FailedOpen) and rule.reason == EXCEPTION:  # else it is a plug-in's
                 self._check_errors(rule.check, rule.reason, "allow").inc(number)
 
     def _rule_name(self, rule: Rule) -> tuple[str, str]:
@@ -304,6 +313,8 @@ class Metrics:
             self._rule_characters(policy, rule_id).inc(share.characters)
 
     def _count_tokens(self, exchange: Exchange, model: str) -> None:
+        if not model:
+            return
         self._tokens(model, "input").inc(exchange.prompt_tokens)
         self._tokens(model, "output").inc(exchange.answer_tokens)
         if exchange.outcome in CUT_SHORT:
@@ -314,7 +325,10 @@ class Metrics:
         if exchange.check_errors or exchange.outcome is Outcome.PROXY_ERROR:
             self._internal_errors().inc()
         for error in exchange.check_errors:
-            self._check_errors(failed_check(error), failure_reason(error), "block").inc()
+            if not isinstance(error, CheckFailed):
+                self._check_errors(failed_check(error), failure_reason(error), "block").inc()
+        for on_error, failed in exchange.plugin_failures:
+            self._check_errors(failed.check, failed.reason.value, on_error).inc()
         if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()
 
@@ -324,11 +338,15 @@ class Metrics:
         """Whether the model server answered just now."""
         self._upstream_up(upstream).set(is_up)
 
-    def self_tested(self, policy: str, passed: bool, now: float) -> None:
-        """A policy's example was run through the live matcher; `now` in seconds since 1970."""
-        self._selftest(policy).set(passed)
-        if passed:
-            self._selftest_time(policy).set(now)
+    def self_tested(self, results: Mapping[str, bool], now: float) -> None:
+        """The policies' examples were run through the live matcher; `now` in seconds since 1970. A policy that is gone
+        has no series, or its last success would be an alert."""
+        for children in (self._selftest, self._selftest_time):
+            children.keep_only({(policy,) for policy in results})
+        for policy, passed in results.items():
+            self._selftest(policy).set(passed)
+            if passed:
+                self._selftest_time(policy).set(now)
 
     # -- policies
 
@@ -354,6 +372,24 @@ class Metrics:
         for name in names:
             self._policy_info.labels(name, status.revision).set(1)
         self.begin_rules(places)
+
+
+class _MemoryCollector(Collector):
+    """Reads the memory's own numbers at each scrape."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterable[Metric]:
+        """Its metrics."""
+        memory, name = self._memory, PREFIX + "prompt_memory_"
+        yield GaugeMetricFamily(name + "bytes", "Memory for what was found in prompts.", memory.size)
+        yield GaugeMetricFamily(name + "limit_bytes", "The most that it may take.", memory.limit)
+        yield GaugeMetricFamily(name + "entries", "Places in prompts that are remembered.", len(memory))
+        texts = CounterMetricFamily(name + "lookups", "Readings of prompts' texts by what was known.", labels=["known"])
+        for known, count in (("all", memory.whole), ("beginning", memory.begun), ("nothing", memory.unknown)):
+            texts.add_metric([known], count)
+        yield texts
 
 
 def _effect(rule: Rule) -> Action:
