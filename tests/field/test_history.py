@@ -299,7 +299,7 @@ async def test_r06_ollama_run_goes_on_after_a_block() -> None:
             await answer.aread()
         received = json.loads(upstream.requests[0].body)["messages"]
         exchange = await proxy.exchange()
-    stopped = f'This prompt was stopped by the policy "house". (policy house, request {exchange.id})'
+    stopped = 'This prompt was stopped by the policy "house". (policy house)'
     assert received == [user(stopped), user("go on")]
     assert [direction for direction, _ in exchange.findings] == ["history"]
 
