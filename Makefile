@@ -3,6 +3,7 @@ PYTHON ?= python3
 RUN    := .venv
 DEV    := .venv-dev
 PEERS  := .venv-peers
+PEER_DETECTORS := .venv-peer-detectors
 define CHECK_PYTHON
 command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }; \
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (set PYTHON=...)" or 0)'
@@ -10,7 +11,7 @@ endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers lock clean
+.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers bench-peer-detectors lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -50,13 +51,17 @@ bench-peers:     ## LiteLLM for the bench, into an environment of its own (large
 	@$(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peers.txt
 
+bench-peer-detectors:  ## other packages' detectors for bench.detection, into an environment of its own (large)
+	@$(PYTHON) -m venv $(PEER_DETECTORS)
+	@$(PEER_DETECTORS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peer-detectors.txt
+
 lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
 	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
 
 clean:           ## remove the virtual environments and caches
-	@rm -rf $(RUN) $(DEV) $(PEERS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
+	@rm -rf $(RUN) $(DEV) $(PEERS) $(PEER_DETECTORS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
 	@$(CHECK_PYTHON)

@@ -131,6 +131,12 @@ class Settings:
     )
     max_body: int = _setting("32MiB", values.size, "SIZE", "largest request, also after decompression")
     max_answer: int = _setting("64MiB", values.size, "SIZE", "largest answer for an app that does not stream")
+    prompt_memory: int = _setting(
+        "64MiB",
+        values.size_or_none,
+        "SIZE",
+        "for what was found in prompts, so that the next turn is quick; 0: keep nothing",
+    )
     header_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's head to be complete")
     body_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's body; 16 KiB give one second more")
     connect_timeout: float = _setting("5s", values.seconds, "TIME", "for a connection to the model server")
@@ -199,6 +205,9 @@ class Settings:
     )
     record_text_full: str | None = _setting(
         None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
+    )
+    otel_endpoint: str | None = _setting(
+        None, values.url, "URL", "an OpenTelemetry collector (OTLP over HTTP) that gets traces and measurements"
     )
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
 

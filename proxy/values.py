@@ -144,6 +144,11 @@ def size(value: Any) -> int:
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
 
 
+def size_or_none(value: Any) -> int:
+    """The same, or 0 for none."""
+    return 0 if value == 0 or str(value).strip() == "0" else size(value)
+
+
 def seconds(value: Any) -> float:
     """Seconds, or with ms, s, m or h behind the number."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", str(value).strip(), re.ASCII)
@@ -172,6 +177,14 @@ def count(value: Any) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,3}", str(value).strip(), re.ASCII):
         raise ValueError("takes a number from 1 to 9999")
     return int(str(value).strip())
+
+
+def url(value: Any) -> str:
+    """An http or https URL; a slash at its end is dropped."""
+    found = text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", found):
+        raise ValueError("takes a URL such as http://127.0.0.1:4318")
+    return found
 
 
 def names(value: Any) -> tuple[str, ...]:

@@ -29,6 +29,17 @@ COPY_OF: Final = {
 """Of which shipped policy each copy is one."""
 
 
+def as_shipped(folder: Path) -> Path:
+    """A folder like the shipped one, whatever an operator has made of that: the default, and others in `more`."""
+    (folder / "more").mkdir(parents=True)
+    for path in DEFAULT:
+        (folder / path.name).write_bytes(path.read_bytes())
+    for name in ("house-words", "personal-data", "prompts", "starter"):
+        text = f"version: 1\npolicy: {name}\nrules: [{{id: r, words: [{name}], action: flag}}]\n"
+        (folder / "more" / f"{name}.yaml").write_text(text, "utf-8")
+    return folder
+
+
 @cache
 def copies(*more: str) -> PolicySet:
     """The copies, compiled, with other policies beside them; a set is never changed, so one does for all tests."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text("utf-8")
 BLOCKS: list[str] = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [re.sub(r"\s+# .*", "", line) for block in BLOCKS for line in block.splitlines()]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""For commands that do not begin in the repository."""
 TRANSCRIPT = TEXT[TEXT.index("```\ndata: ") :].split("```")[1]
 
 
@@ -47,10 +50,11 @@ class Shell:
         line = line.replace("http://127.0.0.1:11435", self._proxy.url).replace(
             "http://127.0.0.1:9435", self._proxy.admin_url
         )
-        line = line.replace(".venv/bin/safety-proxy", f"{shlex.quote(sys.executable)} -m proxy")
+        line = line.replace(".venv/bin/safety-proxy", f"{shlex.quote(sys.executable)} -m tests.with_copies")
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line],
             cwd=self._home,
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -64,8 +68,8 @@ class Shell:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A home with the policies as `init` copies them, and a proxy that follows them, in front of the demo model."""
     home = tmp_path_factory.mktemp("home")
-    init = [sys.executable, "-m", "proxy", "init", str(home / "my-policies"), "demo", "chat-markers"]
-    subprocess.run(init, capture_output=True, timeout=PATIENCE, check=True)
+    init = [sys.executable, "-m", "tests.with_copies", "init", str(home / "my-policies"), "demo", "chat-markers"]
+    subprocess.run(init, capture_output=True, timeout=PATIENCE, check=True, env=ENVIRONMENT)
     with DemoBackend(0) as backend, ProxyProcess(upstream=backend.url, policies=home / "my-policies") as proxy:
         yield Shell(home, proxy)
 

@@ -21,6 +21,7 @@ LAG = MOST_INLINE + 2 * LONGEST_RUN + 2
 """How many characters may come before it is known whether one is code."""
 
 _NEXT = re.compile(r"\\(?:[\\`]|\Z)|`+|~+|\n")
+_NO_CODE: tuple[tuple[int, int], ...] = ()
 _RUN = re.compile(r"`+")
 _INDENT = re.compile(r"[ \t>]*")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n|\n[ \t>]*(?:`{3}|~{3})")
@@ -80,6 +81,10 @@ class CodeScan:
 
     def feed(self, text: str, final: bool) -> Known:
         """Read on."""
+        if not self._rest and self._fence is None and _NEXT.search(text) is None:  # as most tokens are
+            self._indent = self._indent and _INDENT.fullmatch(text) is not None
+            self._position += len(text)
+            return Known(self._position, _NO_CODE)
         text = self._rest + text
         base, at = self._position, 0
         code: list[tuple[int, int]] = []

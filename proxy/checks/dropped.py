@@ -25,7 +25,7 @@ class Dropped(NamedTuple):
 
 def detector_name(rule: CompiledRule | OwnPass | PluginRule) -> str:
     """The detector that a rule names; empty when it has words, a pattern or a check."""
-    inner = rule.inner if isinstance(rule, OutsideCode) else rule.check if isinstance(rule, PluginRule) else rule
+    inner = rule.detector if isinstance(rule, OutsideCode) else rule.check if isinstance(rule, PluginRule) else rule
     return inner.name if isinstance(inner, Detecting | MarkerPass | SystemPromptPass) else ""
 
 
@@ -56,8 +56,8 @@ def _by_detector(detector: Detecting, text: str) -> Iterator[Dropped]:
 
 def _outside(rule: OutsideCode, text: str) -> Iterator[Dropped]:
     """Also what counts, but lies in code."""
-    detector = rule.inner
-    if not isinstance(detector, Detecting):
+    detector = rule.detector
+    if detector is None:
         return
     yield from _by_detector(detector, text)
     code = CodeScan().feed(text, True).code

@@ -16,8 +16,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from proxy.checks.rule_pass import RulePass
 from proxy.core.check import Progress, Waits
-from proxy.core.types import Action, Finding, Rule
+from proxy.core.types import Action, Finding
 from proxy.matching.rules import MOST_OPEN, Verdict
 
 BREAK = "\N{ZERO WIDTH SPACE}"
@@ -228,26 +229,15 @@ def complete(text: str, known: frozenset[str] | None = None) -> tuple[list[re.Ma
 
 
 @dataclass(frozen=True, slots=True)
-class MarkerPass:
-    """A rule that looks for markers; a pass of the matcher (see proxy.matching.rules.Pass).
+class MarkerPass(RulePass):
+    """A rule that looks for markers.
 
     kinds: which of them
     known: those of LISTED that mean something to the model; None: nobody knows, so all of them count
     """
 
-    rule: Rule
     kinds: frozenset[MarkerKind] = frozenset(MarkerKind)
     known: frozenset[str] | None = None
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
     def name(self) -> str:
@@ -263,17 +253,9 @@ class MarkerPass:
         """The same rule for a model of which that is known."""
         return replace(self, known=known)
 
-    def enforced(self, enforced: bool) -> MarkerPass:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
-
     def counts(self, text: str) -> bool:
         """Whether a marker that was found is of one of the kinds."""
         return named(text).kind in self.kinds
-
-    def describe(self) -> str:
-        """How long it can hold, for people."""
-        return f"holds at most {self.hold} characters" if self.rule.holds else "never holds"
 
     def open(self) -> MarkerScan:
         """A fresh scan."""

@@ -10,12 +10,12 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from proxy.checks.code import LAG, CodeScan
+from proxy.checks.detectors.scan import DetectorPass, FoldedPass
+from proxy.checks.rule_pass import RulePass, first_find
 from proxy.core.check import Progress, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.rules import HidingPass, PassScan, Verdict
-from proxy.matching.views import FoldView
 
-_FOLD = FoldView()
 MOST_SPANS = 4
 """Of code, in a place that can be told."""
 
@@ -26,24 +26,11 @@ def searching_rule(rule: Rule) -> Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideCode:
-    """A pass of the matcher (see proxy.matching.rules.Pass).
+class OutsideCode(RulePass):
+    """inner: finds for the rule, as `searching_rule` has it. detector: which one that is, if any."""
 
-    inner:  finds for the rule, as `searching_rule` has it
-    """
-
-    rule: Rule
     inner: HidingPass
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
+    detector: DetectorPass | FoldedPass | None = None
 
     @property
     def hold(self) -> int | None:
@@ -51,10 +38,6 @@ class OutsideCode:
         if not self.rule.holds:
             return 0
         return None if self.inner.hold is None else self.inner.hold + LAG
-
-    def enforced(self, enforced: bool) -> OutsideCode:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
 
     def describe(self) -> str:
         """How long it can hold, in words."""
@@ -65,39 +48,14 @@ class OutsideCode:
         return OutsideScan(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A pass of the matcher that reads the folded text."""
-
-    inner: HidingPass
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.inner.hides
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.inner.may_block
-
-    @property
-    def hold(self) -> int | None:
-        """The most characters of the text as it is that may wait."""
-        return _FOLD.hold(self.inner.hold) if self.inner.hold else self.inner.hold
-
-    def open(self) -> PassScan:
-        """A fresh scan."""
-        return _FOLD.open(self.inner, self.hides)
-
-
 class OutsideScan:
     """One text on its way."""
 
-    __slots__ = ("_code", "_found", "_inner", "_pass", "_position", "_shown", "_spans", "verdict")
+    __slots__ = ("_blocks", "_code", "_found", "_holds", "_inner", "_pass", "_position", "_shown", "_spans", "verdict")
 
     def __init__(self, outside: OutsideCode) -> None:
         self._pass = outside
+        self._holds, self._blocks = outside.rule.holds, outside.may_block
         self._inner: PassScan = outside.inner.open()
         self._code = CodeScan()
         self._position = 0
@@ -115,17 +73,19 @@ class OutsideScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._position)
-        if not self._pass.may_block:
+        if not self._blocks:
             return self._read(text, final)
         before = self.save()
         progress = self._read(text, final)
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
 
     def _read(self, text: str, final: bool) -> Progress:
-        mark, findings = self._one_by_one(text, final) if self._pass.may_block else self._inner.feed(text, final)
+        mark, findings = self._one_by_one(text, final) if self._blocks else self._inner.feed(text, final)
         self._position += len(text)
         self._found += findings
         known = self._code.feed(text, final)
+        if not (self._found or self._spans or known.code):
+            return Progress(mark if self._holds else self._position)
         self._spans = _joined((*self._spans, *known.code))
         decided: list[Finding] = []
         while self._found and (self._found[0].end <= known.upto or final):
@@ -134,7 +94,7 @@ class OutsideScan:
         mark = min(mark, self._found[0].start) if self._found else mark
         self._spans = tuple((max(start, mark), end) for start, end in self._spans if end > mark)
         decided.sort(key=_start)
-        return Progress(mark if self._pass.rule.holds else self._position, tuple(decided))
+        return Progress(mark if self._holds else self._position, tuple(decided))
 
     def _one_by_one(self, text: str, final: bool) -> Progress:
         """What the inner pass finds, each find as it was when it was new: which does not depend on the cut."""
@@ -158,16 +118,13 @@ class OutsideScan:
             start = max(start, code_end)
 
     def _stop(self, before: object, text: str, finding: Finding) -> Progress:
-        """A block. What is known when must not depend on how the text was cut: so it is read again, one by one."""
+        """A block. The find may be another one, when the text is read character by character."""
         self.restore(before)
-        sure = max(0, finding.start - self._position)
-        found = (self._read(piece, False).findings for piece in (text[:sure], *text[sure:]))
-        first = next(filter(None, found), ())
-        known = bool(first)
-        finding = (first or self._read("", True).findings)[0]
-        self.verdict = Verdict(self._position if known else self._position + 1, finding.end)
-        self._position = finding.start
-        return Progress(finding.start, (finding,))
+        first = first_find(self._read, text, max(0, finding.start - self._position))
+        last = first or self._read("", True).findings[0]
+        self.verdict = Verdict(self._position if first else self._position + 1, last.end)
+        self._position = last.start
+        return Progress(last.start, (last,))
 
     def save(self) -> object:
         """The whole state."""
@@ -201,7 +158,7 @@ class OutsideScan:
         self._spans = tuple((start + position, end + position) for start, end in spans)
         mark = self._inner.restore_key(inner, position)
         self._code.restore_key(code, position)
-        return mark if self._pass.rule.holds else position
+        return mark if self._holds else position
 
 
 def _start(finding: Finding) -> int:

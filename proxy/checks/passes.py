@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from proxy.checks.detectors.group import DetectorGroup, groupable
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.markers import MarkerPass
-from proxy.checks.outside import Folded, OutsideCode, searching_rule
+from proxy.checks.outside import OutsideCode, searching_rule
+from proxy.checks.rule_pass import Folded
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.types import Rule
 from proxy.matching.compiled import CompiledRule
@@ -19,9 +23,29 @@ OwnPass = MarkerPass | DetectedPass | SystemPromptPass
 def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:
     """What a rule looks for, but not in code. `searching` is made for `searching_rule(rule)`."""
     if not isinstance(searching, CompiledRule):
-        return OutsideCode(rule, searching)
-    inner: HidingPass = MatchPass([searching])
-    return OutsideCode(rule, Folded(inner) if searching.source.fold else inner)
+        (inner,) = grouped([searching])
+        return OutsideCode(rule, inner, searching)
+    found = MatchPass([searching])
+    return OutsideCode(rule, Folded(found) if searching.source.fold else found)
 
 
-__all__ = ["DetectedPass", "Detecting", "OwnPass", "outside_code", "searching_rule"]
+def grouped(passes: Iterable[OwnPass]) -> list[HidingPass]:
+    """The passes, of which detectors that end no text read it together."""
+    plain: list[DetectorPass] = []
+    folded: list[DetectorPass] = []
+    rest: list[HidingPass] = []
+    for one in passes:
+        if isinstance(one, FoldedPass) and groupable(one.inner):
+            folded.append(one.inner)
+        elif isinstance(one, DetectorPass) and groupable(one):
+            plain.append(one)
+        else:
+            rest.append(one)
+    if plain:
+        rest.append(DetectorGroup.of(plain))
+    if folded:
+        rest.append(Folded(DetectorGroup.of(folded)))
+    return rest
+
+
+__all__ = ["DetectedPass", "Detecting", "OwnPass", "grouped", "outside_code", "searching_rule"]

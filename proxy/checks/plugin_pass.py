@@ -12,7 +12,8 @@ from functools import partial
 from itertools import pairwise
 
 from proxy.checks.fail_open import FailOpenScan
-from proxy.checks.outside import Folded, OutsideCode, searching_rule
+from proxy.checks.outside import OutsideCode, searching_rule
+from proxy.checks.rule_pass import Folded
 from proxy.core.check import Check, Progress, Resumable, Scan, Waits
 from proxy.core.failures import CheckFailed, Failures, Reason
 from proxy.core.types import Action, Finding, Rule

@@ -17,6 +17,7 @@ from html import unescape
 from itertools import groupby, islice
 from typing import NamedTuple
 
+from proxy.checks.rule_pass import RulePass
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.folding import fold_text
@@ -81,28 +82,17 @@ def _runs(words: Sequence[str]) -> Iterator[Words]:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemPromptPass:
-    """A rule that looks for a system text; a pass of the matcher (see proxy.matching.rules.Pass).
+class SystemPromptPass(RulePass):
+    """A rule that looks for a system text.
 
     phrases: what is looked for; nothing until a request has brought its system text
     """
 
-    rule: Rule
     phrases: Phrases = NO_PHRASES
 
     @property
     def _inner(self) -> _InFolded:
         return _InFolded(self.rule, self.phrases)
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
     def hold(self) -> int | None:
@@ -133,14 +123,6 @@ class SystemPromptPass:
     def about(self, phrases: Phrases) -> SystemPromptPass:
         """The same rule, for a request with that system text."""
         return replace(self, phrases=phrases)
-
-    def enforced(self, enforced: bool) -> SystemPromptPass:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
-
-    def describe(self) -> str:
-        """How long it can hold, in words."""
-        return f"holds at most {self.hold} characters" if self.rule.holds else "never holds"
 
     def open(self) -> PassScan:
         """A fresh scan."""

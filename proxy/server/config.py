@@ -35,12 +35,14 @@ class ServerConfig:
     tls_certificate, tls_key, tls_key_password: PEM files of both listeners; none: plain HTTP
     proxy_headers_from: addresses of reverse proxies whose X-Forwarded-For is believed: the log names their clients
     root_path:          the path below which a reverse proxy shows the proxy
+    otel_endpoint:      where traces go; then the model server is told of our own span
     record_text:        what of the texts goes into the decision log
     ready_needs_upstream: /readyz says no while the model server does not answer
     allow_remote_clients: under another ASGI server, whose address is not known, clients of other machines are served
     max_body:           largest request body, also after decompression
     max_answer:         largest answer that is collected for a client that does not stream
     offload:            bodies larger than this are parsed in a thread
+    prompt_memory:      for what was found in prompts, so that the next turn need not look again; 0: nothing is kept
     """
 
     upstream: str
@@ -64,12 +66,14 @@ class ServerConfig:
     tls_key_password: str | None = field(default=None, repr=False)
     proxy_headers_from: tuple[str, ...] = ()
     root_path: str = ""
+    otel_endpoint: str | None = None
     record_text: Literal["none", "masked", "full"] = "none"
     ready_needs_upstream: bool = False
     allow_remote_clients: bool = False
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
+    prompt_memory: int = 64 * MIB
     show_prompts: bool = False
     context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None

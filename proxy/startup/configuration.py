@@ -30,7 +30,18 @@ def open_decision_log(settings: Settings, drops: Drops) -> DecisionLog:
     if settings.decision_log is not None:
         size, age, keep = settings.decision_log_size, settings.decision_log_age, settings.decision_log_keep
         sinks.append(RecordFile(settings.decision_log, drops, size=size, age=age, keep=keep))
+    if settings.otel_endpoint is not None:
+        sinks.append(_otel_sink(settings.otel_endpoint))
     return DecisionLog(sinks, drops, settings.record_text)
+
+
+def _otel_sink(endpoint: str) -> Sink:
+    try:
+        from proxy.server.ops.otel import OtelSink
+    except ImportError as error:
+        fix = "install the proxy with its extra: pip install 'safety-proxy[otel]'"
+        raise SettingsError(f"otel_endpoint is set, and {error.name} is not installed; {fix}") from None
+    return OtelSink(endpoint)
 
 
 def _check_recording(settings: Settings) -> None:

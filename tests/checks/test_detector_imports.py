@@ -30,7 +30,7 @@ def test_a_start_with_the_default_policies_loads_no_number_plans() -> None:
     loaded = modules_after("from tests.policies import default; default(); import proxy.startup, proxy.server.app")
     here = {name.rpartition(".")[2] for name in loaded if name.startswith("proxy.checks.detectors.")}
     assert not {"phonenumbers", "stdnum"} & loaded
-    assert here == {"catalogue", "detector", "patterns", "scan", "secrets", "formats"}
+    assert here == {"catalogue", "detector", "group", "patterns", "scan", "secrets", "formats"}
 
 
 @pytest.mark.parametrize(("name", "package"), [("phone", "phonenumbers"), ("iban", "stdnum")])

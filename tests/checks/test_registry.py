@@ -101,7 +101,7 @@ def test_options_may_have_many_types() -> None:
             "the detector `badge` raises ZeroDivisionError at its own example",
         ),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_what_cannot_be_registered_is_told(kind: Any, says: str) -> None:
     """A sentence with the reason and the fix."""

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli import init
 from proxy.cli.arguments import main
 from proxy.cli.init import ask, choices
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
+from tests.policies import as_shipped
+
+
+@pytest.fixture(autouse=True)
+def _shipped(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped policies, as nobody has edited them."""
+    monkeypatch.setattr(init, "SHIPPED", as_shipped(tmp_path_factory.mktemp("root") / "policies"))
 
 
 def names(folder: Path) -> list[str]:

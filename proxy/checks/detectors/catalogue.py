@@ -6,11 +6,12 @@ A detector's module, its patterns and the package that it needs are loaded when 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib import import_module
 
 from proxy.checks.detectors.detector import Detector, Options
 from proxy.checks.detectors.patterns import search_for
-from proxy.checks.detectors.scan import DetectorPass, FoldedPass
+from proxy.checks.detectors.scan import DetectorPass, FoldedPass, Recognition
 from proxy.core.types import Rule
 
 _MODULES = {
@@ -64,8 +65,13 @@ def detector_pass(
     options = options or Options()
     if not options.kinds:
         options = options._replace(kinds=frozenset(detector.kinds))
-    recogniser = detector.recogniser(options)
     folds = fold or detector.folds
-    search = search_for(f"(?i:{recogniser.pattern})" if folds else recogniser.pattern)
-    made = DetectorPass(rule, detector.name, search, recogniser.validate, detector.nth, recogniser.canonical)
+    made = DetectorPass(rule, _recognition(detector, options, folds))
     return FoldedPass(made) if folds else made
+
+
+@lru_cache(maxsize=256)
+def _recognition(detector: Detector, options: Options, folds: bool) -> Recognition:
+    pattern, validate, canonical = detector.recogniser(options)
+    search = search_for(f"(?i:{pattern})" if folds else pattern)
+    return Recognition(detector.name, search, validate, detector.nth, canonical)

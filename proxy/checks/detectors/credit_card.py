@@ -7,11 +7,22 @@ from collections.abc import Iterator
 
 from stdnum import luhn
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import (
+    DASHES,
+    EMPHASIS,
+    NOT_BEHIND,
+    SPACES,
+    UNSPACED,
+    Detector,
+    Validation,
+    dropped,
+    fixed,
+    found,
+)
 
-_SPACES = " \u00a0\u202f"
-_SEPARATORS = _SPACES + "\u2010\u2011-"
-
+_GAP = rf"(?:[{SPACES}]{{1,2}}|[{SPACES}]?\n[{SPACES}]?|\\?[{DASHES}]|\.)"
+_DOTTED = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4))
+"""Groups of digits that are those of a card when there are dots between them."""
 ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     # ranges of the first digits, and the lengths of numbers in them: ISO/IEC 7812-1 and the issuers' own documents
     ("visa", "4", (13, 16, 19)),
@@ -52,8 +63,8 @@ def issuer_of(digits: str) -> str:
 # What holds more than digits and what stands around numbers comes first: it is read over as a whole.
 _UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _CARD = (
-    rf"(?<![\w])(?:(?<![+-])(?P<uuid>{_UUID})|(?P<decimal>\d{{1,20}}\.\d{{11,30}})|"
-    rf"(?<![+-])(?P<number>\d(?:[{_SEPARATORS}]?\d){{11,22}})(?P<rest>\.\d|\w|-\w|\*\w|\*\*\d)?)"
+    rf"{NOT_BEHIND}{EMPHASIS}(?:(?<![+-])(?P<uuid>{_UUID})|(?P<decimal>\d{{1,20}}\.\d{{11,30}})|"
+    rf"(?<![+-])(?P<number>\d(?:{_GAP}?\d){{11,22}}){EMPHASIS}(?P<rest>\.\d|[^\W{UNSPACED}]|-\w|\*\w|\*\*\d)?)"
 )
 
 
@@ -75,22 +86,36 @@ def _ends(number: str, cut: bool) -> Iterator[int]:
     if not cut:
         yield len(number)
     for i in range(len(number) - 1, 11, -1):
-        if number[i] in _SEPARATORS and not _goes_on(number, i):
+        if number[i - 1].isdigit() and not number[i].isdigit() and not _goes_on(number, i):
             yield i
 
 
 def _goes_on(number: str, end: int) -> bool:
-    """Whether a number is not over at a separator: a dash where it has dashes, or none at all."""
-    within = {*number[:end]} & {*_SEPARATORS}
-    return number[end] not in _SPACES and (not within or number[end] in within)
+    """Whether a number is not over at a separator: one that is no space where it has such, or none at all."""
+    within = {*map(_kind, number[:end])} - {""}
+    return _kind(number[end]) != " " and (not within or _kind(number[end]) in within)
+
+
+def _kind(char: str) -> str:
+    """What a separator is: a space, a dash (or the sign that Markdown escapes it with), a dot; of a digit nothing."""
+    if char.isdigit():
+        return ""
+    return " " if char.isspace() else "." if char == "." else "-"
 
 
 def _is_card(text: str) -> bool:
-    groups = re.split(f"[{_SEPARATORS}]", text)
+    groups = re.findall(r"\d+", text)
     digits = "".join(groups)
-    spelled = len(groups) == len(digits)
-    odd = len(groups) > 1 and not spelled and (min(map(len, groups)) < 2 or len({*text} & {*_SEPARATORS}) > 1)
-    return not odd and bool(issuer_of(digits)) and luhn.is_valid(digits)
+    return _grouped_as_cards(text, groups) and bool(issuer_of(digits)) and luhn.is_valid(digits)
+
+
+def _grouped_as_cards(text: str, groups: list[str]) -> bool:
+    kinds = {*map(_kind, text)} - {""}
+    lengths = tuple(map(len, groups))
+    if "." in kinds:
+        return len(kinds) == 1 and lengths in _DOTTED
+    spelled = max(lengths) == 1
+    return len(groups) == 1 or spelled or (min(lengths) > 1 and len(kinds) == 1)
 
 
 def _why_no_card(number: str, rest: str | None) -> str:

@@ -7,21 +7,30 @@ from hashlib import sha256
 
 from stdnum import bitcoin
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import (
+    EMPHASIS,
+    NOT_BEFORE,
+    NOT_BEHIND,
+    Detector,
+    Validation,
+    dropped,
+    fixed,
+    found,
+)
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _SET = "[1-9A-HJ-NP-Za-km-z]"
 _MIXED = "[a-km-z]{0,3}[1-9A-HJ-NP-Z]"
 """One of the first four is no small letter: else each word with the right first letter would have to wait."""
 _PATTERN = (
-    r"(?<![\w])(?:"
+    rf"{NOT_BEHIND}{EMPHASIS}(?:"
     rf"(?P<bitcoin>[13]{_SET}{{25,34}}|(?:bc1|BC1)[a-zA-Z0-9]{{11,71}})|"
     r"(?P<ethereum>0x[0-9a-fA-F]{40})|"
     rf"(?P<litecoin>[LM]{_MIXED}{_SET}{{22,32}}|ltc1[a-z0-9]{{11,71}})|"
     rf"(?P<dogecoin>D{_MIXED}{_SET}{{29,32}})|"
     rf"(?P<tron>T{_MIXED}{_SET}{{29,32}})|"
     rf"(?P<ripple>r{_MIXED}{_SET}{{20,33}})|"
-    rf"(?P<monero>[48]{_SET}{{94}}))(?![\w])"
+    rf"(?P<monero>[48]{_SET}{{94}})){EMPHASIS}{NOT_BEFORE}"
 )
 _RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 
@@ -60,10 +69,11 @@ def _polymod(values: list[int]) -> int:
 
 
 def _validate(match: re.Match[str]) -> Validation:
-    kind, text = match.lastgroup or "", match[0]
+    kind = match.lastgroup or ""
+    text = match[kind]
     if not _is_valid(kind, text):
         return dropped("a wrong check sum", skip=True)
-    return found(*match.span(), kind)
+    return found(*match.span(kind), kind)
 
 
 def _is_valid(kind: str, text: str) -> bool:

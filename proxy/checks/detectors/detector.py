@@ -13,6 +13,30 @@ from typing import NamedTuple
 
 Span = tuple[int, int]
 
+# What patterns are written with: pieces of a character class, and what may stand around a number.
+UNSPACED_RANGES = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF)),  # Thai, Lao, Myanmar, Khmer
+    *((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF)),  # kana, Han
+    *((0x1100, 0x11FF), (0xA960, 0xA97F), (0xAC00, 0xD7FF)),  # Hangul, and its letters, as which the fold reads it
+)
+"""Letters beside which a number or a name may stand without a space."""
+UNSPACED = "".join(f"\\u{first:04x}-\\u{last:04x}" for first, last in UNSPACED_RANGES)
+SPACES = " \u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d-"
+"""The hyphen stands last, where it is no range."""
+NOT_BEHIND = rf"(?<![^\W{UNSPACED}])"
+"""Behind no character of a word."""
+NOT_BEFORE = rf"(?![^\W{UNSPACED}])"
+"""Before none."""
+EMPHASIS = "_{0,2}"
+"""Marks of Markdown that are characters of a word to Python."""
+_PLAIN = str.maketrans({**dict.fromkeys(SPACES + "\n", " "), **dict.fromkeys(DASHES, "-"), "\\": None})
+
+
+def plain(text: str) -> str:
+    """With spaces and hyphens of ASCII, and without the escapes of Markdown."""
+    return text.translate(_PLAIN)
+
 
 class Validation(NamedTuple):
     """What a validator says of a candidate.
@@ -71,7 +95,7 @@ class Recogniser(NamedTuple):
     canonical: Callable[[str], str] = str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detector:
     """about: what it finds, one line; hits and misses: texts in which it finds something, or nothing.
 

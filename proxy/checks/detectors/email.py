@@ -1,7 +1,8 @@
 r"""E-mail addresses, and what only looks like one.
 
 `icon@2x.png`, `getty@tty1.service` and `a @ b.T` have no top-level domain that exists; `git@host:path` and
-`ssh://user@host` are addresses of repositories. In Markdown, `bob\_smith@example.com` is one address.
+`ssh://user@host` are addresses of repositories. In Markdown, `bob\_smith@example.com` is one address, and in a URL
+`bob%40example.com` is one (RFC 3986).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from string import ascii_letters, digits
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import UNSPACED, Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.tlds import TLDS
 
 _LOCAL = r"(?:[\w.%+'-]|\\_){1,64}"
@@ -17,7 +18,7 @@ _LABEL = r"[\w-]{1,63}"
 _PATTERN = (
     r"(?<![\w.%+'-])"
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,15}://(?:[^\s/@:'\"<>]{1,32}:)?)?"
-    rf"(?P<local>{_LOCAL})@(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})"
+    rf"(?P<local>{_LOCAL})(?:@|%40)(?P<host>{_LABEL}(?:\.{_LABEL}){{1,8}})"
     r"(?P<after>:[\w~/.-]|['(])?"
 )
 
@@ -29,7 +30,7 @@ _CALLS = frozenset(_METHODS.split())
 _UNITS = frozenset(("target",))  # of systemd; the other kinds of units are no top-level domains
 _ZOOMED = re.compile(r"\d+x", re.IGNORECASE)
 _QUOTED = re.compile(r"(?:[a-zA-Z]{0,2})'")  # of Python's strings: f'bob@example.com'
-_STEM = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+(?=[!-~])")
+_STEM = re.compile(rf"[{UNSPACED}]+(?=[!-~])")
 _ASCII_LETTERS = re.compile(r"[A-Za-z]+")
 
 
@@ -69,8 +70,9 @@ def _validate(match: re.Match[str]) -> Validation:
     cut = length < len(host)
     host = host[:length].lower()
     local, begins = _local_part(match["local"], not cut and after == "'")
-    if cut and match["host"][length:] == "_" and local.startswith("_"):
-        local, begins = local[1:], begins + 1  # emphasis in Markdown
+    emphasis = match["host"][length:]
+    if cut and emphasis in ("_", "__") and local.startswith(emphasis):
+        local, begins = local[len(emphasis) :], begins + len(emphasis)
     if not local:
         return dropped("nothing stands before the @")
     reason = _no_mail(local.lower(), host, "" if cut else after)
@@ -114,7 +116,7 @@ _SHAPE = str.maketrans({**dict.fromkeys(ascii_letters, "x"), **dict.fromkeys(dig
 
 def _canonical(begun: str) -> str:
     """Before the @, of four characters or more only the shape counts: none is a user of repositories."""
-    plain = len(begun) > 3 and begun.isascii() and "@" not in begun and ":" not in begun
+    plain = len(begun) > 3 and begun.isascii() and not set(begun) & set("@:%")
     return begun.translate(_SHAPE) if plain else begun
 
 

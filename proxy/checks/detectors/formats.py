@@ -8,6 +8,7 @@ case), `{w}` for letters, digits, `_` and `-`, `{b}` for base64, `{uuid}` for a 
 # ruff: noqa: E501  (a format is one line)
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 _SETS = {
@@ -267,9 +268,15 @@ word would have to wait, or words would be found."""
 
 
 def _expanded(pattern: str) -> str:
+    r"""The pattern as it is matched: in Markdown, `_` may be written as `\_`."""
+    pattern = _UNDERSCORE.sub(lambda match: match[1] or r"\\?_", pattern)
     for short, full in _SETS.items():
         pattern = pattern.replace(short, full)
     return pattern
+
+
+_UNDERSCORE = re.compile(r"(\[[^\]]*\]|\\.)|_")
+"""What stands in a set stays, and so does what is escaped."""
 
 
 def _read(line: str) -> Format:

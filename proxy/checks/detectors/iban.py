@@ -6,7 +6,18 @@ import re
 
 from stdnum import iban as stdnum_iban
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import (
+    DASHES,
+    EMPHASIS,
+    NOT_BEFORE,
+    NOT_BEHIND,
+    SPACES,
+    Detector,
+    Validation,
+    dropped,
+    fixed,
+    found,
+)
 
 _NATIONS = (
     "AD AE AL AT AZ BA BE BG BH BI BR BY CH CR CY CZ DE DJ DK DO EE EG ES FI FK FO FR GB GE GI GL GR GT HR HU IE IL IQ "
@@ -14,21 +25,20 @@ _NATIONS = (
     "SM SO ST SV TL TN TR UA VA VG XK YE"
 )
 _COUNTRIES = "|".join(_NATIONS.split())
-_GAPS = " \u00a0-"
-_IBAN = rf"(?<![\w])(?P<iban>(?:{_COUNTRIES})\d{{2}}(?:[{_GAPS}]?[A-Za-z0-9]){{11,30}})(?![\w])"
+_GAP = rf"(?:[{SPACES}{DASHES}]|[{SPACES}]?\n[{SPACES}]?)"
+_IBAN = rf"{NOT_BEHIND}{EMPHASIS}(?P<iban>(?:{_COUNTRIES})\d{{2}}(?:{_GAP}?[A-Za-z0-9]){{11,30}}){EMPHASIS}{NOT_BEFORE}"
 
 
 def _is_iban(text: str) -> bool:
-    compact = "".join(c for c in text if c not in _GAPS)
-    in_one_case = compact.isupper() or text == compact.lower()
-    return in_one_case and stdnum_iban.is_valid(compact, check_country=False)
+    compact = "".join(filter(str.isalnum, text))
+    return (compact.isupper() or compact.islower()) and stdnum_iban.is_valid(compact, check_country=False)
 
 
 def _iban(match: re.Match[str]) -> Validation:
-    text = match["iban"]
-    for end in (len(text), *(i for i in range(len(text) - 1, 14, -1) if text[i] in _GAPS)):
+    text, start = match["iban"], match.start("iban")
+    for end in (len(text), *(i for i in range(len(text) - 1, 14, -1) if not text[i].isalnum())):
         if _is_iban(text[:end]):
-            return found(match.start(), match.start() + end)
+            return found(start, start + end)
     return dropped("wrong check digits, or no country has such an IBAN")
 
 

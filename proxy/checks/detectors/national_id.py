@@ -37,11 +37,27 @@ from stdnum.se import personnummer
 from stdnum.tr import tckimlik
 from stdnum.za import idnr as za_id
 
-from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, dropped, found
+from proxy.checks.detectors.detector import (
+    DASHES,
+    EMPHASIS,
+    NOT_BEFORE,
+    NOT_BEHIND,
+    SPACES,
+    Detector,
+    Options,
+    Recogniser,
+    Validation,
+    dropped,
+    found,
+    plain,
+)
 
 
 class _National(NamedTuple):
-    """pattern: how the number is written. words: what has to stand before it where its form says too little."""
+    """pattern: how the number is written, `~` for a hyphen.
+
+    words: what has to stand before it where its form says too little
+    """
 
     about: str
     pattern: str
@@ -49,32 +65,32 @@ class _National(NamedTuple):
     words: str = ""
 
 
-NATIONAL: dict[str, _National] = {
+_KINDS: dict[str, _National] = {
     "at_vnr": _National(
         "Austria, Versicherungsnummer", r"\d{4} ?\d{6}", vnr.is_valid, r"svnr|sv-?nummer|versicherungsnummer|vsnr"
     ),
     "au_tfn": _National("Australia, tax file number", r"\d{3} ?\d{3} ?\d{2,3}", tfn.is_valid, r"tfn|tax file"),
-    "be_nn": _National("Belgium, national number", r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}", nn.is_valid),
-    "br_cpf": _National("Brazil, CPF", r"\d{3}\.\d{3}\.\d{3}-\d{2}", cpf.is_valid),
-    "ca_sin": _National("Canada, social insurance number", r"\d{3}[ -]\d{3}[ -]\d{3}", sin.is_valid),
+    "be_nn": _National("Belgium, national number", r"\d{2}\.\d{2}\.\d{2}~\d{3}\.\d{2}", nn.is_valid),
+    "br_cpf": _National("Brazil, CPF", r"\d{3}\.\d{3}\.\d{3}~\d{2}", cpf.is_valid),
+    "ca_sin": _National("Canada, social insurance number", r"\d{3}(?: |~)\d{3}(?: |~)\d{3}", sin.is_valid),
     "ch_ahv": _National("Switzerland, AHV number", r"756\.?\d{4}\.?\d{4}\.?\d{2}", ahv.is_valid),
-    "cl_rut": _National("Chile, RUT", r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", rut.is_valid),
+    "cl_rut": _National("Chile, RUT", r"\d{1,2}\.\d{3}\.\d{3}~[\dkK]", rut.is_valid),
     "cn_ric": _National("China, resident identity card", r"\d{17}[\dxX]", ric.is_valid),
     "cz_rc": _National("Czechia and Slovakia, birth number", r"\d{6}/\d{3,4}", rc.is_valid),
     "de_idnr": _National(
         "Germany, tax number", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", idnr.is_valid, r"steuer[a-z-]{0,24}|idnr|tin|tax"
     ),
-    "dk_cpr": _National("Denmark, CPR", r"\d{6}-\d{4}", cpr.is_valid, r"cpr|personnummer"),
+    "dk_cpr": _National("Denmark, CPR", r"\d{6}~\d{4}", cpr.is_valid, r"cpr|personnummer"),
     "ee_ik": _National(
         "Estonia and Lithuania, personal code", r"[1-8]\d{10}", ik.is_valid, r"isikukood|asmens kodas|personal code"
     ),
-    "es_dni": _National("Spain, DNI", r"\d{8}-?[A-HJ-NP-TV-Z]", dni.is_valid),
-    "es_nie": _National("Spain, NIE", r"[XYZ]-?\d{7}-?[A-HJ-NP-TV-Z]", nie.is_valid),
-    "fi_hetu": _National("Finland, HETU", r"\d{6}[-+ABCDEFYXWVU]\d{3}[0-9A-FHJ-NPR-Y]", hetu.is_valid),
+    "es_dni": _National("Spain, DNI", r"\d{8}~?[A-HJ-NP-TV-Z]", dni.is_valid),
+    "es_nie": _National("Spain, NIE", r"[XYZ]~?\d{7}~?[A-HJ-NP-TV-Z]", nie.is_valid),
+    "fi_hetu": _National("Finland, HETU", r"\d{6}(?:~|[+ABCDEFYXWVU])\d{3}[0-9A-FHJ-NPR-Y]", hetu.is_valid),
     "fr_nir": _National(
         "France, NIR", r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", nir.is_valid
     ),
-    "gb_nhs": _National("United Kingdom, NHS number", r"\d{3}[ -]\d{3}[ -]\d{4}", nhs.is_valid, r"nhs"),
+    "gb_nhs": _National("United Kingdom, NHS number", r"\d{3}(?: |~)\d{3}(?: |~)\d{4}", nhs.is_valid, r"nhs"),
     "ie_pps": _National("Ireland, PPS number", r"\d{7}[A-W][A-IW]?", pps.is_valid),
     "il_id": _National("Israel, identity number", r"\d{8,9}", teudat.is_valid, r"teudat|israeli? id|ת\"?ז"),
     "in_aadhaar": _National("India, Aadhaar", r"\d{4} \d{4} \d{4}", aadhaar.is_valid),
@@ -82,7 +98,7 @@ NATIONAL: dict[str, _National] = {
     "it_cf": _National(
         "Italy, codice fiscale", r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", codicefiscale.is_valid
     ),
-    "kr_rrn": _National("South Korea, resident registration number", r"\d{6}-[1-8]\d{6}", rrn.is_valid),
+    "kr_rrn": _National("South Korea, resident registration number", r"\d{6}~[1-8]\d{6}", rrn.is_valid),
     "mx_curp": _National("Mexico, CURP", r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d", curp.is_valid),
     "nl_bsn": _National("Netherlands, BSN", r"\d{9}", bsn.is_valid, r"bsn|burgerservicenummer|sofi"),
     "no_fnr": _National(
@@ -91,7 +107,7 @@ NATIONAL: dict[str, _National] = {
     "pl_pesel": _National("Poland, PESEL", r"\d{11}", pesel.is_valid, r"pesel"),
     "pt_cc": _National("Portugal, citizen card", r"\d{8} ?\d ?[A-Z][A-Z0-9]\d", cc.is_valid),
     "ro_cnp": _National("Romania, CNP", r"[1-9]\d{12}", cnp.is_valid, r"cnp|cod numeric"),
-    "se_personnummer": _National("Sweden, personnummer", r"(?:\d{2})?\d{6}[-+]\d{4}", personnummer.is_valid),
+    "se_personnummer": _National("Sweden, personnummer", r"(?:\d{2})?\d{6}(?:~|[+])\d{4}", personnummer.is_valid),
     "tr_kimlik": _National("Türkiye, kimlik number", r"[1-9]\d{10}", tckimlik.is_valid, r"kimlik|tckn|t\.?c\.? no"),
     "za_id": _National(
         "South Africa, identity number", r"\d{13}", za_id.is_valid, r"south african id|id number|identity number|sa id"
@@ -99,23 +115,32 @@ NATIONAL: dict[str, _National] = {
 }
 
 
+def _spelled(pattern: str) -> str:
+    """With spaces and hyphens of every kind; `~` stands for a hyphen."""
+    return pattern.replace(" ", f"[{SPACES}]").replace("~", rf"\\?[{DASHES}]")
+
+
+NATIONAL = {name: one._replace(pattern=_spelled(one.pattern)) for name, one in _KINDS.items()}
+
+
+_END = rf"{EMPHASIS}{NOT_BEFORE}(?![/-])"
+
+
 def _national_pattern(kinds: frozenset[str]) -> str:
     """Numbers that their form tells, and those that a word before them has to."""
-    plain = [
-        f"(?P<{name}>{one.pattern})(?![\\w/-])" for name, one in NATIONAL.items() if name in kinds and not one.words
-    ]
+    by_form = [f"(?P<{name}>{one.pattern}){_END}" for name, one in NATIONAL.items() if name in kinds and not one.words]
     named = [
-        f"(?<![A-Za-z])(?i:{one.words})(?![A-Za-z])[^\\d\\n]{{0,24}}(?<![\\w.-])(?P<{name}>{one.pattern})(?![\\w/-])"
+        f"(?<![A-Za-z])(?i:{one.words})(?![A-Za-z])[^\\d\\n]{{0,24}}(?<![\\w.-])(?P<{name}>{one.pattern}){_END}"
         for name, one in NATIONAL.items()
         if name in kinds and one.words
     ]
-    return rf"(?<![\w.+/-])(?:{'|'.join(named + plain)})"
+    return rf"{NOT_BEHIND}(?<![.+/-]){EMPHASIS}(?:{'|'.join(named + by_form)})"
 
 
 def _national(match: re.Match[str]) -> Validation:
     name = match.lastgroup or ""
     text = match[name]
-    valid = next((kind for kind in (name, *_of_same_form(name, text)) if NATIONAL[kind].valid(text)), "")
+    valid = next((kind for kind in (name, *_of_same_form(name, text)) if NATIONAL[kind].valid(plain(text))), "")
     if not valid:
         return dropped(f"a wrong check digit for {NATIONAL[name].about}")
     return found(*match.span(name), valid)

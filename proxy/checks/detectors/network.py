@@ -5,12 +5,26 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import (
+    EMPHASIS,
+    NOT_BEFORE,
+    NOT_BEHIND,
+    UNSPACED,
+    Detector,
+    Validation,
+    dropped,
+    fixed,
+    found,
+)
 
-_IPV4 = r"(?<![\w.-])(?P<four>\d{1,3}(?:\.\d{1,3}){3})(?P<more>\.\d|[\w-])?"
+_IPV4 = (
+    rf"{NOT_BEHIND}(?<![.-]){EMPHASIS}(?P<four>\d{{1,3}}(?:\.\d{{1,3}}){{3}})"
+    rf"{EMPHASIS}(?P<more>\.\d|[^\W{UNSPACED}]|-\w)?"
+)
 _IPV6 = (
-    r"(?<![\w:.])(?P<six>(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}|:(?::[0-9A-Fa-f]{1,4}){1,7})"
-    r"(?:\.\d{1,3}){0,3})(?![\w:])"
+    rf"{NOT_BEHIND}(?<![:.]){EMPHASIS}"
+    r"(?P<six>(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7}|:(?::[0-9A-Fa-f]{1,4}){1,7})(?:\.\d{1,3}){0,3})"
+    rf"{EMPHASIS}{NOT_BEFORE}(?!:)"
 )
 
 
@@ -42,14 +56,14 @@ def _ip(match: re.Match[str]) -> Validation:
 
 
 def _mac(match: re.Match[str]) -> Validation:
-    digits = re.sub(r"[^0-9A-Fa-f]", "", match[0]).lower()
+    digits = re.sub(r"[^0-9A-Fa-f]", "", match["mac"]).lower()
     if len(set(digits)) == 1:
         return dropped("the same digit throughout", skip=True)
-    return found(*match.span())
+    return found(*match.span("mac"))
 
 
 _URL = (
-    r"(?<![\w])(?P<url>(?P<scheme>https?|ftp|wss?)://"
+    rf"{NOT_BEHIND}{EMPHASIS}(?P<url>(?P<scheme>https?|ftp|wss?)://"
     r"(?P<host>[^\s/?#\"'<>()\[\]{}`\\|^:@]{1,200}|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(?::\d{1,5})?(?:[/?#][^\s\"<>`\\^{}|]{0,1500})?)"
 )
@@ -61,7 +75,7 @@ def _url(match: re.Match[str]) -> Validation:
     text = match["url"]
     while text and (text[-1] in ".,;:!?'*_" or _unopened(text)):
         text, end = text[:-1], end - 1
-    return found(match.start(), end) if len(text) > len(match["scheme"]) + 3 else dropped("no host", skip=True)
+    return found(match.start("url"), end) if len(text) > len(match["scheme"]) + 3 else dropped("no host", skip=True)
 
 
 def _unopened(text: str) -> bool:
@@ -100,8 +114,9 @@ MAC_ADDRESS = Detector(
     "mac_address",
     "hardware addresses (MAC, EUI-48)",
     fixed(
-        r"(?<![\w:.-])(?:[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}|"
-        r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w:-])",
+        rf"{NOT_BEHIND}(?<![:.-]){EMPHASIS}"
+        r"(?P<mac>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}|"
+        rf"[0-9A-Fa-f]{{4}}\.[0-9A-Fa-f]{{4}}\.[0-9A-Fa-f]{{4}}){EMPHASIS}{NOT_BEFORE}(?![:-])",
         _mac,
     ),
     ("00:1A:2b:3c:4D:5e", "the card 00-1a-2b-3c-4d-5e.", "001a.2b3c.4d5e"),

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, reduce
+from itertools import islice
 from operator import or_
 
+from proxy.checks.detectors.detector import UNSPACED, UNSPACED_RANGES
 from proxy.matching.charsets import CharSet, category
 from proxy.matching.errors import PatternError
 from proxy.matching.syntax import parse
@@ -20,9 +22,14 @@ from proxy.matching.tree import Ahead, Behind, Chars, Choice, Node, Repeat, Sequ
 
 MAX_LENGTH = 8_192
 MOST_BEFORE = 4_096
+PREFIXES = (8, 6, 4)
+"""So many characters tell most words from the beginning of a find; as many as lead to no more than MOST_PATHS."""
+MOST_PATHS = 500
+LETTERS = CharSet.of([(ord("a"), ord("z"))])
 _NEVER = r"[^\s\S]"
 _WORD = category("w", False)
 _NAMED = {category(letter, False): rf"\{letter}" for letter in "dDsSwW"}
+_NAMED[_WORD & ~CharSet.of(UNSPACED_RANGES)] = rf"[^\W{UNSPACED}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +39,35 @@ class Search:
     find:       candidates
     partial:    the beginning of a candidate that reaches the end of the text
     first_char: the character that a candidate begins with
+    prefix:     the first characters of a candidate, or what there is of them at the end of the text: an expression
+                that finds them in few words; None where it would find them in most
     longest:    characters of the longest candidate
     lookbehind: the sets that are asked about the character before a candidate
-    known:      what `canonical_before` has answered
+    before:     which character stands for another one before a candidate
     """
 
     find: re.Pattern[str]
     partial: re.Pattern[str]
     first_char: re.Pattern[str]
+    prefix: str | None
     longest: int
     lookbehind: tuple[CharSet, ...]
-    known: dict[str, str] = field(default_factory=dict)
+    before: Before
 
-    def canonical_before(self, char: str) -> str:
-        """Of the characters that no look-behind tells from this one, always the same."""
-        same = self.known.get(char)
-        if same is None:
-            if len(self.known) >= MOST_BEFORE:
-                self.known.clear()
-            same = self.known[char] = _canonical(self.lookbehind, char)
+
+class Before(dict[str, str]):
+    """For each character one that stands for it: look-behinds tell none of those apart that it stands for."""
+
+    def __init__(self, lookbehind: Iterable[CharSet]) -> None:
+        super().__init__()
+        self._lookbehind = tuple(dict.fromkeys(lookbehind))
+        self._known: dict[tuple[bool, ...], str] = {}
+
+    def __missing__(self, char: str) -> str:
+        if len(self) >= MOST_BEFORE:
+            self.clear()
+        same = self._known.setdefault(tuple([char in chars for chars in self._lookbehind]), char)
+        self[char] = same
         return same
 
 
@@ -62,15 +79,8 @@ def search_for(pattern: str) -> Search:
     if longest is None or longest > MAX_LENGTH:
         raise PatternError(f"a detector's pattern has a longest match of at most {MAX_LENGTH} characters")
     partial, first = re.compile(rf"(?:{_partial(root)})\Z"), re.compile(_set(_first(root)[0]))
-    return Search(re.compile(pattern), partial, first, longest, tuple(_behind(root)))
-
-
-def _canonical(sets: tuple[CharSet, ...], char: str) -> str:
-    signature = [char in chars for chars in sets]
-    return next((known for known in _SAMPLES if [known in chars for chars in sets] == signature), char)
-
-
-_SAMPLES = [chr(code) for code in range(128)]
+    behind = tuple(_behind(root))
+    return Search(re.compile(pattern), partial, first, _prefix(root), longest, behind, Before(behind))
 
 
 def _longest(node: Node) -> int | None:
@@ -104,6 +114,76 @@ def _first(node: Node) -> tuple[CharSet, bool]:
         if not empty:
             return found, False
     return found, True
+
+
+def _prefix(root: Node) -> str | None:
+    branches = [_branch_prefix(branch) for branch in _branches(root)]
+    return None if None in branches else "|".join(filter(None, branches))
+
+
+def _branches(node: Node) -> list[tuple[Node, ...]]:
+    """The node as a choice of sequences, none of which begins with a choice."""
+    if isinstance(node, Choice):
+        return [parts for branch in node.branches for parts in _branches(branch)]
+    if not isinstance(node, Sequence):
+        return [(node,)]
+    if not node.parts or not isinstance(node.parts[0], Choice | Sequence):
+        return [node.parts]
+    first, *rest = node.parts
+    return [parts for branch in _branches(first) for parts in _branches(Sequence((*branch, *rest)))]
+
+
+def _branch_prefix(parts: tuple[Node, ...]) -> str | None:
+    behind = _whole(parts[0]) if parts and isinstance(parts[0], Behind) else ""
+    paths = next(filter(None, (_paths(Sequence(parts), most) for most in PREFIXES)), None)
+    if paths is None or any(path and not LETTERS & ~path[0] for path in paths):
+        return None
+    return f"{behind}(?:{_tree(paths)})"
+
+
+def _tree(paths: Iterable[tuple[CharSet, ...]]) -> str:
+    """An expression for paths, each of which may end early with the text."""
+    groups: dict[CharSet, list[tuple[CharSet, ...]]] = {}
+    for first, *rest in filter(None, paths):
+        groups.setdefault(first, []).append(tuple(rest))
+    branches = (_set(first) + (f"(?:{_tree(rest)}|\\Z)" if all(rest) else "") for first, rest in groups.items())
+    return "|".join(branches)
+
+
+def _paths(node: Node, most: int) -> frozenset[tuple[CharSet, ...]] | None:
+    """The sets that a match of the node can begin with, one for each of its first characters; None: too many."""
+    if isinstance(node, Chars):
+        return frozenset(((node.set,),))
+    found: frozenset[tuple[CharSet, ...]] | None = frozenset(((),))
+    if isinstance(node, Choice):
+        every = [_paths(branch, most) for branch in node.branches]
+        return None if None in every else _few(path for paths in every for path in paths or ())
+    if isinstance(node, Sequence):
+        for part in node.parts:
+            found = _joined(found, _paths(part, most), most)
+    if isinstance(node, Repeat):
+        body, repeated = _paths(node.body, most), found
+        found = repeated if not node.low else None
+        for count in range(1, min(most, node.high or 0) + 1):
+            repeated = _joined(repeated, body, most)
+            if repeated is None:
+                return None
+            if count >= min(node.low, most):
+                found = _few((*(found or ()), *repeated))
+    return found
+
+
+def _joined(
+    begun: frozenset[tuple[CharSet, ...]] | None, more: frozenset[tuple[CharSet, ...]] | None, most: int
+) -> frozenset[tuple[CharSet, ...]] | None:
+    if begun is None or more is None:
+        return None
+    return _few((path + rest)[:most] for path in begun for rest in (more if len(path) < most else ((),)))
+
+
+def _few(paths: Iterable[tuple[CharSet, ...]]) -> frozenset[tuple[CharSet, ...]] | None:
+    few = frozenset(islice(paths, 20 * MOST_PATHS))
+    return few if len(few) <= MOST_PATHS else None
 
 
 def _total(lengths: Iterable[int | None]) -> int | None:
@@ -185,7 +265,9 @@ def _set(chars: CharSet) -> str:
         return _NEVER
     if chars & _WORD is _WORD:
         return r"[\w" + "".join(map(_range, (chars & ~_WORD).ranges)) + "]"
-    return "[" + "".join(map(_range, chars.ranges)) + "]"
+    first, last = chars.ranges[0]
+    one = len(chars.ranges) == 1 and first == last
+    return _code(first) if one else "[" + "".join(map(_range, chars.ranges)) + "]"
 
 
 def _range(bounds: tuple[int, int]) -> str:
@@ -194,4 +276,8 @@ def _range(bounds: tuple[int, int]) -> str:
 
 
 def _code(code: int) -> str:
-    return f"\\U{code:08x}"
+    """A character within a set, as short as can be: to read the expression takes most of the time to compile it."""
+    char = chr(code)
+    if char.isascii() and char.isalnum():
+        return char
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -11,20 +11,37 @@ from functools import cache
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata
 
-from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, Validator, dropped, found
+from proxy.checks.detectors.detector import (
+    DASHES,
+    EMPHASIS,
+    NOT_BEHIND,
+    SPACES,
+    UNSPACED,
+    Detector,
+    Options,
+    Recogniser,
+    Validation,
+    Validator,
+    dropped,
+    found,
+    plain,
+)
 
 REGIONS = frozenset[str](phonenumbers.SUPPORTED_REGIONS)
 for _region in sorted(REGIONS):
     PhoneMetadata.metadata_for_region(_region, None)
 
-_SPACE = " \u00a0\u2009\u202f"
-_DASH = "\u2010\u2011\u2012\u2013-"
-_GAP = f"(?:[{_SPACE}./{_DASH}]|\\([{_SPACE}]?|\\)[{_SPACE}{_DASH}]?|[{_SPACE}{_DASH}]\\()"
+_GAP = (
+    rf"(?:[{SPACES}]{{1,2}}|[./]|\\?[{DASHES}]|\\?\([{SPACES}]?|\\?\)[{SPACES}]{{0,2}}(?:\\?[{DASHES}])?|"
+    rf"[{SPACES}{DASHES}]\\?\()"
+)
 _PATTERN = (
-    r"(?<![\w.,:/=%&#@$\u20ac\u00a3+-])(?P<context>(?i:tel|(?:tele)?phone|call|fax|mobile|cell|whatsapp|ring|dial|text)"
-    r"(?i: (?:number|no\.?|me|us))?(?i: (?:is|at|on))?[.:#]{0,2}\s{1,2})?"
-    rf"(?P<number>\+?\(?\d(?:{_GAP}?\d){{5,16}})"
-    r"(?P<extension>\s{0,2}(?i:x|ext\.?|extension)\s{0,2}\d{1,6})?(?P<rest>[.,:]\d|[\w/=%@]|-\w|\*\w)?"
+    rf"{NOT_BEHIND}(?<![.,:/=%&#@$\u20ac\u00a3+-]){EMPHASIS}"
+    r"(?P<context>(?i:tel|(?:tele)?phone|call|fax|mobile|cell|whatsapp|ring|dial|text)"
+    r"(?i: (?:number|no\.?|me|us))?(?i: (?:is|at|on))?[.:#]{0,2}\s{0,2})?"
+    rf"(?P<number>(?:\\?\+)?(?:\\?\()?\d(?:{_GAP}?\d){{5,16}})"
+    r"(?P<extension>\s{0,2}(?i:x|ext\.?|extension)\s{0,2}\d{1,6})?"
+    rf"{EMPHASIS}(?P<rest>[.,:]\d|[^\W{UNSPACED}]|[=%@]|[/-]\w|\*\w)?"
     r"(?P<label>\s(?i:office|fax|mobile|cell|home|work)(?![A-Za-z]))?"
 )
 _DATE = re.compile(
@@ -40,13 +57,13 @@ _DEFAULT = ("US", "GB", "DE", "FR")
 
 def _phone(regions: tuple[str, ...]) -> Validator:
     def validate(match: re.Match[str]) -> Validation:
-        number, start = match["number"], match.start("number")
+        number, start = plain(match["number"]), match.start("number")
         if number.startswith("(") and ")" not in number:
-            number, start = number[1:], start + 1
+            number, start = number[1:], match.start("number") + match["number"].index("(") + 1
         if match["rest"]:
             return dropped("part of a longer number or name")
         named = match["context"] is not None or match["label"] is not None
-        reason = "" if number.startswith("+") else _unlike(number, named)
+        reason = _with_decimals(number) if number.startswith("+") else _unlike(number, named)
         if reason:
             return dropped(reason)
         if (named and len(re.findall(r"\d+", number)) > 1) or any(_is_valid(number, region) for region in regions):
@@ -56,10 +73,15 @@ def _phone(regions: tuple[str, ...]) -> Validator:
     return validate
 
 
+def _with_decimals(number: str) -> str:
+    """Why a number with a sign is no telephone number; empty when it may be one."""
+    return "a decimal" if re.search(r"\.\d$", number) else ""
+
+
 def _unlike(number: str, named: bool) -> str:
     """Why nobody writes a telephone number without a country's code so; empty when somebody does."""
     groups = re.findall(r"\d+", number)
-    kinds = {_kind(char) for char in re.sub(r"\)[ -]?|[ -]?\(|\d", "", number)}
+    kinds = set(re.sub(r"\) {0,2}-?|[ -]?\( ?|\d", "", number))
     if _SSN.fullmatch(number):
         return "written like a US social security number"
     if _DATE.match(number) or _YEARS.match(number):
@@ -78,11 +100,8 @@ def _unlike(number: str, named: bool) -> str:
 
 def _odd(groups: list[str]) -> bool:
     """Whether a group is of one digit that none of a telephone number is."""
-    return any(len(group) < 2 for group in groups[1:]) or groups[0] in "234569"
-
-
-def _kind(separator: str) -> str:
-    return " " if separator in _SPACE else "-" if separator in _DASH else separator
+    lone = groups[0] in "234569" or (groups[0] == "0" and len(groups) == 2)
+    return lone or any(len(group) < 2 for group in groups[1:])
 
 
 @cache
@@ -130,6 +149,8 @@ PHONE = Detector(
         "25.10.06 14.30.59",
         "174 201 231",
         "5-10-15-20",
+        "+35236450.6",
+        "x  0  160133733  1",
     ),
     regions=REGIONS,
     takes=frozenset(("regions",)),

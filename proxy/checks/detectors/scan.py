@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.checks.detectors.detector import Validation, Validator, dropped
 from proxy.checks.detectors.patterns import Search
-from proxy.core.check import Progress, Waits
+from proxy.checks.rule_pass import Folded, RulePass, first_find
+from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.folding import fold_text
-from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
-from proxy.matching.views import FoldView
+from proxy.matching.rules import MOST_OPEN, Verdict
 
 _NOTHING: tuple[Finding, ...] = ()
 _progress = Progress._make
-_FOLD = FoldView()
 
 
 class Candidate(NamedTuple):
@@ -34,9 +33,9 @@ class Candidate(NamedTuple):
     validation: Validation
 
 
-@dataclass(frozen=True, slots=True)
-class DetectorPass:
-    """A rule that looks for what a detector finds. Immutable, shared by all streams.
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognition:
+    """What a detector looks for with a rule's options, compiled. Rules that want the same share it.
 
     name:      the detector's
     validate:  says which part of a candidate counts, or why none does
@@ -44,39 +43,17 @@ class DetectorPass:
     canonical: of beginnings of candidates that lead to the same, always the same one
     """
 
-    rule: Rule
     name: str
     search: Search
     validate: Validator
     nth: int = 1
     canonical: Callable[[str], str] = str
 
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
-
-    @property
-    def hold(self) -> int:
-        """A whole candidate waits for the character behind it."""
-        return self.search.longest if self.rule.holds else 0
-
-    def enforced(self, enforced: bool) -> DetectorPass:
-        """The same rule, for a policy that is enforced or one that only watches."""
-        return replace(self, rule=replace(self.rule, enforced=enforced))
-
-    def describe(self) -> str:
-        """How long it can hold, in words."""
-        return f"holds at most {self.hold} characters" if self.rule.holds else "never holds"
-
-    def open(self) -> DetectorScan:
-        """A fresh scan."""
-        return DetectorScan(self)
+    def key(self, held: str, at: int) -> tuple[str, int]:
+        """What is undecided, and what the pattern can tell of the character before it."""
+        if at:
+            return self.search.before[held[0]] + self.canonical(held[1:]), at
+        return self.canonical(held), at
 
     def candidates(self, text: str) -> Iterator[Candidate]:
         """Every candidate of a whole text, also those that do not count."""
@@ -91,8 +68,33 @@ class DetectorPass:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldedPass:
-    """A detector that reads the folded text: full-width and look-alike characters seen through."""
+class DetectorPass(RulePass):
+    """A rule that looks for what a detector finds."""
+
+    recognition: Recognition
+
+    @property
+    def name(self) -> str:
+        """The detector's name."""
+        return self.recognition.name
+
+    @property
+    def hold(self) -> int:
+        """A whole candidate waits for the character behind it."""
+        return self.recognition.search.longest if self.rule.holds else 0
+
+    def open(self) -> DetectorScan:
+        """A fresh scan."""
+        return DetectorScan(self.recognition, (self.rule,))
+
+    def candidates(self, text: str) -> Iterator[Candidate]:
+        """Every candidate of a whole text, also those that do not count."""
+        return self.recognition.candidates(text)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedPass(Folded):
+    """A detector that reads the folded text."""
 
     inner: DetectorPass
 
@@ -106,21 +108,6 @@ class FoldedPass:
         """The detector's name."""
         return self.inner.name
 
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.inner.hides
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.inner.may_block
-
-    @property
-    def hold(self) -> int | None:
-        """The most characters of the text as it is that may wait."""
-        return _FOLD.hold(self.inner.hold) if self.inner.hold else 0
-
     def enforced(self, enforced: bool) -> FoldedPass:
         """The same rule, for a policy that is enforced or one that only watches."""
         return FoldedPass(self.inner.enforced(enforced))
@@ -128,10 +115,6 @@ class FoldedPass:
     def describe(self) -> str:
         """How long it can hold, in words."""
         return f"holds at most {self.hold} characters" if self.rule.holds else "never holds"
-
-    def open(self) -> PassScan:
-        """A fresh scan."""
-        return _FOLD.open(self.inner, self.hides)
 
     def candidates(self, text: str) -> Iterator[Candidate]:
         """Those of the folded text."""
@@ -142,28 +125,23 @@ class DetectorScan:
     """One text on its way. Keeps what is undecided, and the one character before it."""
 
     __slots__ = (
-        "_at",
-        "_count",
-        "_find",
-        "_first_char",
-        "_held",
-        "_longest",
-        "_partial",
-        "_pass",
-        "_position",
-        "verdict",
-    )
+        "_at", "_blocks", "_count", "_find", "_first_char", "_held", "_holds", "_longest", "_partial", "_position",
+        "_recognition", "_rules", "verdict",
+    )  # fmt: skip
 
-    def __init__(self, detector: DetectorPass) -> None:
-        self._pass = detector
-        self._find = detector.search.find.search
-        self._partial = detector.search.partial.search
-        self._first_char = detector.search.first_char.search
-        self._longest = detector.search.longest
+    def __init__(self, recognition: Recognition, rules: tuple[Rule, ...]) -> None:
+        """rules: those that want to know; one that blocks stands alone."""
+        search = recognition.search
+        self._recognition, self._rules = recognition, rules
+        self._holds = any(rule.holds for rule in rules)
+        self._blocks = any(rule.holds and rule.action is Action.BLOCK for rule in rules)
+        self._find, self._partial = search.find.search, search.partial.search
+        self._first_char = search.first_char.search
+        self._longest = search.longest
         self._position = 0  # how much has been read
         self._held = ""  # the character before what is undecided, and what is
         self._at = 0  # where in _held the undecided begins
-        self._count = 1 - detector.nth  # finds, less those that do not count
+        self._count = 1 - recognition.nth  # finds, less those that do not count
         self.verdict: Verdict | None = None
 
     def feed(self, text: str, final: bool = False) -> Progress:
@@ -172,7 +150,7 @@ class DetectorScan:
             return Progress(self._position)
         if self._at == len(self._held) and self._first_char(text) is None:
             return self._skip(text)
-        if not self._pass.may_block:
+        if not self._blocks:
             return self._read(text, final)
         before = self.save()
         progress = self._read(text, final)
@@ -180,8 +158,7 @@ class DetectorScan:
 
     def waits(self) -> Waits | None:
         """See proxy.core.check.Waiting."""
-        waiting, rule = len(self._held) - self._at, self._pass.rule
-        return Waits(waiting, rule) if waiting and rule.holds else None
+        return longest(Waits(self.waiting, rule) for rule in self._rules if rule.holds)
 
     def _skip(self, text: str) -> Progress:
         """Nothing is undecided, and no candidate begins in the text."""
@@ -195,19 +172,20 @@ class DetectorScan:
         base = self._position - len(self._held)
         self._position += len(text)
         at = self._at
-        rule, found = self._pass.rule, []
+        found: list[Finding] = []
         limit = len(held) if final else self._limit(held, at)
         while (match := self._find(held, at)) is not None and match.start() < limit:
-            validation = self._pass.validate(match)
+            validation = self._recognition.validate(match)
             if validation.spans and self._counts():
-                found += [Finding(base + start, base + end, rule) for start, end in validation.spans]
+                spans = [(base + start, base + end) for start, end in validation.spans]
+                found += [Finding(*span, rule) for span in spans for rule in self._rules]
             at = next_start(match, validation)
             if at > limit:
                 limit = self._limit(held, at)
         at = max(at, limit)
         kept = max(0, at - 1)
         self._held, self._at = held[kept:], at - kept
-        mark = base + at if rule.holds else self._position
+        mark = base + at if self._holds else self._position
         return Progress(mark, tuple(found)) if found else _progress((mark, _NOTHING))
 
     def _counts(self) -> bool:
@@ -222,15 +200,26 @@ class DetectorScan:
         return len(held) if partial is None else partial.start()
 
     def _stop(self, before: object, text: str, finding: Finding) -> Progress:
-        """A block. How much had to be read to know must not depend on how the text was cut: so it is read again."""
+        """A block."""
         self.restore(before)
-        start = self._position
-        sure = max(0, finding.end - start)
-        pieces = [text[:sure], *text[sure:]]
-        known = any(self._read(piece, False).findings for piece in pieces)
+        known = first_find(self._read, text, max(0, finding.end - self._position)) is not None
         self.verdict = Verdict(self._position if known else self._position + 1, finding.end)
         self._position = finding.start
         return Progress(finding.start, (finding,))
+
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for it."""
+        return self._holds
+
+    @property
+    def waiting(self) -> int:
+        """How many characters are undecided."""
+        return len(self._held) - self._at
+
+    def begin(self, before: str, position: int) -> None:
+        """Stand so many characters into a text, behind this one (or none), with nothing undecided."""
+        self._held, self._at, self._position = before, len(before), position
 
     def save(self) -> object:
         """The whole state."""
@@ -242,22 +231,17 @@ class DetectorScan:
         self._position, self._held, self._at, self._count, self.verdict = mark
 
     def state_key(self) -> Hashable | None:
-        """What is undecided, and what the pattern can tell of the character before it."""
-        held, at = self._held, self._at
-        if self.verdict is not None or len(held) > MOST_OPEN:
+        """What is undecided, and how many finds are left that do not count."""
+        if self.verdict is not None or len(self._held) > MOST_OPEN:
             return None
-        if at:
-            held = self._pass.search.canonical_before(held[0]) + self._pass.canonical(held[1:])
-        else:
-            held = self._pass.canonical(held)
-        return held, at, self._count
+        return *self._recognition.key(self._held, self._at), self._count
 
     def restore_key(self, key: Hashable, position: int) -> int:
         """Go to the state that has this key."""
         assert isinstance(key, tuple)
         self._held, self._at, self._count = key
         self._position = position
-        return position - (len(self._held) - self._at) if self._pass.rule.holds else position
+        return position - (len(self._held) - self._at) if self._holds else position
 
 
 def next_start(match: re.Match[str], validation: Validation) -> int:

@@ -14,7 +14,16 @@ from functools import lru_cache
 from math import log2
 from zlib import crc32
 
-from proxy.checks.detectors.detector import Detector, Options, Recogniser, Validation, Validator, dropped, found
+from proxy.checks.detectors.detector import (
+    EMPHASIS,
+    Detector,
+    Options,
+    Recogniser,
+    Validation,
+    Validator,
+    dropped,
+    found,
+)
 from proxy.checks.detectors.formats import AMBIGUOUS, FORMATS
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -46,7 +55,15 @@ def _in_any_case(words: Iterable[str]) -> str:
     return "|".join(f"[{first}{first.upper()}](?i:{'|'.join(rest)})" for first, rest in groups.items())
 
 
-_KEYWORD = f"(?:{_in_any_case(_NAMES)})"
+def _capital(words: Iterable[str]) -> str:
+    """Any of the words, with a capital letter at its beginning."""
+    return "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words)
+
+
+_OWNERS = "db my user root admin auth access refresh id bot api app client jwt smtp ftp ssh redis mysql pg postgres"
+_OWNED = f"(?:{_in_any_case(_OWNERS.split())})(?i:password|passwd|pwd|secret|token)"
+_KEYWORD = rf"(?:(?<![A-Za-z])(?:{_in_any_case(_NAMES)}|{_OWNED})|(?<=[a-z])(?:{_capital(_NAMES)}))"
+"""A name begins behind what is no letter, at a capital (`authToken`), or with the name of its owner (`dbpassword`)."""
 _SUFFIX = r"(?i:[_-]?(?:id|value|v?\d{1,2}|prod|dev|test|base64|b64|string))?"
 _SIGN = (
     r"[\"'`\])]{0,2}(?: string| ?: ?(?:str|String|string))?"
@@ -122,7 +139,8 @@ def github_sum(token: str) -> bool:
     return digits == given
 
 
-def _validate_format(kind: str, text: str, span: tuple[int, int]) -> Validation:
+def _validate_format(kind: str, written: str, span: tuple[int, int]) -> Validation:
+    text = written.replace("\\", "")
     summed = kind in ("github", "github_app") and github_sum(text)
     if kind in UNIQUE or summed:
         return found(*span, kind)
@@ -178,7 +196,7 @@ def _validate(kinds: frozenset[str]) -> Validator:
             return found(*match.span(), kind)
         if kind == "jwt":
             return found(*match.span(), kind)
-        return _validate_format(format_of(match[0], kinds), match[0], match.span())
+        return _validate_format(format_of(match["format"], kinds), match["format"], match.span("format"))
 
     return validate
 
@@ -194,7 +212,7 @@ def _by_first(names: Iterable[str]) -> str:
             first = _LITERAL_FIRST.match(one.pattern)
             groups[first[1] if first else ""].append(one.pattern[1:] if first else one.pattern)
     branches = [f"{first}(?:{'|'.join(group)})" for first, group in groups.items()]
-    return r"(?<![A-Za-z0-9_-])(?P<format>" + "|".join(branches) + r")(?![A-Za-z0-9_])"
+    return rf"(?<![A-Za-z0-9_-]){EMPHASIS}(?P<format>{'|'.join(branches)}){EMPHASIS}(?![A-Za-z0-9_])"
 
 
 @lru_cache(maxsize=8)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import re
 
-from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
+from proxy.checks.detectors.detector import (
+    DASHES,
+    EMPHASIS,
+    NOT_BEHIND,
+    SPACES,
+    UNSPACED,
+    Detector,
+    Validation,
+    dropped,
+    fixed,
+    found,
+    plain,
+)
 
-_SSN = r"(?<![\w.+-])(?P<number>\d{3}[- \u2011]\d{2}[- \u2011]\d{4})(?P<rest>\.\d|[\w-])?"
+_GAP = rf"(?:\\?[{DASHES}]|[{SPACES}])"
+_SSN = (
+    rf"{NOT_BEHIND}(?<![.+-]){EMPHASIS}(?P<number>\d{{3}}{_GAP}\d{{2}}{_GAP}\d{{4}})"
+    rf"{EMPHASIS}(?P<rest>\.\d|[^\W{UNSPACED}]|-\w)?"
+)
 
 
 def _ssn(match: re.Match[str]) -> Validation:
     """A US social security number that can have been given out (SSA, POMS RM 10201.035), or an ITIN's form."""
     if match["rest"]:
         return dropped("part of a longer number", skip=True)
-    number = match["number"]
+    number = plain(match["number"])
     area, group, serial = number[:3], number[4:6], number[7:]
     if number[3] != number[6]:
         return dropped("two kinds of separators")

@@ -16,6 +16,7 @@ from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
 from proxy.server.exchange.holds import Hold
 from proxy.server.exchange.refusals import refusal_of
+from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10)
@@ -66,6 +67,7 @@ class Exchange:
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
     refusal:        how the model itself refused: one of REFUSALS; "": it did not
     upstream_reason: why the model server failed, as a word for metrics
+    trace:          the request's place in a trace; None: the model server was not asked
     transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
     """
 
@@ -108,6 +110,7 @@ class Exchange:
     refusal: str = ""
     upstream_reason: str = ""
     transcript: object = None
+    trace: Trace | None = None
 
     def add_finding(self, direction: str, finding: Finding, channel: Kind = Kind.CONTENT) -> None:
         """Add a finding in a text of this kind. A rewrite makes this a rewritten exchange."""

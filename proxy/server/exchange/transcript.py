@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proxy.core.check import Check
 from proxy.core.events import Frame, Release
-from proxy.core.guard import Guard
+from proxy.core.guard import MAX_PRECEDING, PLAIN_TEXT_PARTS, Guard
 from proxy.core.json_checks import json_checks
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Kind
@@ -19,7 +19,12 @@ from proxy.policy.plan import Plan
 from proxy.server.exchange.prompt_filter import GroupKey, InputPlan, group_key
 
 MAX_TEXT = 64 * 1024  # characters of a text that are recorded
+MAX_TOTAL = 256 * 1024  # characters of a prompt: of texts behind them only the length is recorded
 MARGIN = 8 * 1024  # characters behind them that are read too, so that a match which reaches beyond is found whole
+
+
+AnswerKey = tuple[int, Kind, str]
+"""Equal for the channels of an answer that people read as one text."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class Text:
     complete: nothing is missing at its end
     length:   of the whole text, with what was not kept
     escaped:  it is JSON source
+    before:   what the model was made to continue: read with the text, and not recorded with it
     """
 
     role: str
@@ -44,11 +50,12 @@ class Text:
     complete: bool = True
     length: int = 0
     escaped: bool = False
+    before: str = ""
 
-    def add(self, text: str) -> None:
-        """One more part. What is too long is counted, not kept."""
+    def add(self, text: str, length: int | None = None) -> None:
+        """One more part. What is too long is counted, not kept. `length`: of the part, if it is not given whole."""
         missing = MAX_TEXT + MARGIN - self.length
-        self.length += len(text)
+        self.length += len(text) if length is None else length
         if missing > 0:
             self.parts.append(text[:missing])
 
@@ -58,18 +65,20 @@ class Transcript:
     """What was asked and what the model said."""
 
     prompt: list[Text] = field(default_factory=list)
-    answer: dict[tuple[int, Kind], Text] = field(default_factory=dict)
+    answer: dict[AnswerKey, Text] = field(default_factory=dict)
 
     def add_prompt(self, texts: Iterable[InputText], joiner: str, plan_for: Callable[[str], InputPlan]) -> None:
         """The texts of a prompt, before they are judged."""
         groups: dict[GroupKey, list[InputText]] = {}
         for one in texts:
             groups.setdefault(group_key(one), []).append(one)
+        kept = 0
         for (role, _, kind, _, _), group in groups.items():
             escaped = group[0].escaped
             text = Text(role, kind, joiner=joiner, checks=_checks(plan_for(role), kind, escaped), escaped=escaped)
             for part in group:
-                text.add(part.text)
+                text.add(part.text if kept < MAX_TOTAL else "", len(part.text))
+                kept += len(part.text)
             self.prompt.append(text)
 
 
@@ -97,19 +106,31 @@ class RecordingGuard(Guard):
     def end(self) -> None:
         """The answer is over. A text that was held to the last was not decided."""
         for channel, gate in self._opened:
-            text = self._transcript.answer.get((channel.choice, channel.kind))
+            text = self._transcript.answer.get(_key(channel))
             if text is not None and gate.held:
                 text.complete = False
 
     def _keep(self, channel: Channel, text: str) -> None:
         if not text:
             return
-        answer, key = self._transcript.answer, (channel.choice, channel.kind)
+        answer, key = self._transcript.answer, _key(channel)
         if key not in answer:
-            escaped = channel.kind is Kind.TOOL_ARGUMENTS or (self._json and channel.kind is Kind.CONTENT)
-            checks = _checks(self._answer_plan, channel.kind, escaped)
-            answer[key] = Text("assistant", channel.kind, channel.choice, checks=checks, escaped=escaped)
+            answer[key] = self._begin(channel)
         answer[key].add(text)
+
+    def _begin(self, channel: Channel) -> Text:
+        choice, kind, name = channel
+        is_call = kind is Kind.TOOL_ARGUMENTS and not name.endswith(PLAIN_TEXT_PARTS)
+        escaped = is_call or (self._json and kind is Kind.CONTENT)
+        text = Text("assistant", kind, choice, checks=_checks(self._answer_plan, kind, escaped), escaped=escaped)
+        begun = self.preceding_texts.get(choice, "") if kind is Kind.CONTENT else ""
+        text.before = self._prefills.get(kind, begun)[-MAX_PRECEDING:]
+        return text
+
+
+def _key(channel: Channel) -> AnswerKey:
+    """Each part of a tool call is a text of its own; apps show all other channels of one kind as one text."""
+    return channel.choice, channel.kind, channel.name if channel.kind is Kind.TOOL_ARGUMENTS else ""
 
 
 def _checks(plan: InputPlan | Plan, kind: Kind, escaped: bool) -> tuple[Check, ...]:

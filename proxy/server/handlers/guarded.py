@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.transcript import RecordingGuard, Transcript
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
@@ -235,10 +237,11 @@ class GuardedExchange:
             request.texts,
             request.joiner,
             self._plan_for,
-            self._prompt_notice,
+            partial(self._earlier_notice, direction=Direction.INPUT),
             self.exchange,
             strict,
-            answer_notice=self._notice,
+            answer_notice=partial(self._earlier_notice, direction=Direction.OUTPUT),
+            memory=self._policies.memory,
         )
         before, after = self._policies.system_prompt(request.model)
         if before or after:
@@ -267,6 +270,11 @@ class GuardedExchange:
         """For a prompt that a rule refuses."""
         return self._notice_for(finding.rule, Direction.INPUT)
 
+    def _earlier_notice(self, finding: Finding, direction: Direction) -> str:
+        """In place of a text of an earlier turn. It is the same in each turn, so the model server, which keeps what it
+        has read of a conversation, need not read what follows anew."""
+        return f"{self._policies.message_for(finding.rule, direction)} (policy {finding.rule.policy})"
+
     def _notice_for(self, rule: Rule, direction: Direction) -> str:
         message = self._policies.message_for(rule, direction)
         return f"{message} (policy {rule.policy}, request {self.exchange.id})"
@@ -276,6 +284,8 @@ class GuardedExchange:
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
         headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        self.exchange.trace = trace = trace_of(context.headers)
+        headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()

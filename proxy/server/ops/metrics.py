@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
@@ -26,6 +28,7 @@ from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reaso
 from proxy.checks.registry import Entry
 from proxy.core.failures import CheckFailed, Reason
 from proxy.core.guard import CHECK_FAILED
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
@@ -207,6 +210,8 @@ class Metrics:
         self._named.add((endpoint, model, stream))
         for outcome in Outcome:
             self._requests(endpoint, model, outcome.value, stream)
+        if not model:  # the request could not be read
+            return
         self._cut_prompts(model)
         for direction in ("input", "output"):
             self._tokens(model, direction)
@@ -216,6 +221,10 @@ class Metrics:
             self._refusals(model, signal)
 
     # -- exchanges
+
+    def watch(self, memory: PromptMemory) -> None:
+        """Show how full the memory of prompts is, and what use it is."""
+        self.registry.register(_MemoryCollector(memory))
 
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
@@ -304,6 +313,8 @@ class Metrics:
             self._rule_characters(policy, rule_id).inc(share.characters)
 
     def _count_tokens(self, exchange: Exchange, model: str) -> None:
+        if not model:
+            return
         self._tokens(model, "input").inc(exchange.prompt_tokens)
         self._tokens(model, "output").inc(exchange.answer_tokens)
         if exchange.outcome in CUT_SHORT:
@@ -327,11 +338,15 @@ class Metrics:
         """Whether the model server answered just now."""
         self._upstream_up(upstream).set(is_up)
 
-    def self_tested(self, policy: str, passed: bool, now: float) -> None:
-        """A policy's example was run through the live matcher; `now` in seconds since 1970."""
-        self._selftest(policy).set(passed)
-        if passed:
-            self._selftest_time(policy).set(now)
+    def self_tested(self, results: Mapping[str, bool], now: float) -> None:
+        """The policies' examples were run through the live matcher; `now` in seconds since 1970. A policy that is gone
+        has no series, or its last success would be an alert."""
+        for children in (self._selftest, self._selftest_time):
+            children.keep_only({(policy,) for policy in results})
+        for policy, passed in results.items():
+            self._selftest(policy).set(passed)
+            if passed:
+                self._selftest_time(policy).set(now)
 
     # -- policies
 
@@ -357,6 +372,24 @@ class Metrics:
         for name in names:
             self._policy_info.labels(name, status.revision).set(1)
         self.begin_rules(places)
+
+
+class _MemoryCollector(Collector):
+    """Reads the memory's own numbers at each scrape."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterable[Metric]:
+        """Its metrics."""
+        memory, name = self._memory, PREFIX + "prompt_memory_"
+        yield GaugeMetricFamily(name + "bytes", "Memory for what was found in prompts.", memory.size)
+        yield GaugeMetricFamily(name + "limit_bytes", "The most that it may take.", memory.limit)
+        yield GaugeMetricFamily(name + "entries", "Places in prompts that are remembered.", len(memory))
+        texts = CounterMetricFamily(name + "lookups", "Readings of prompts' texts by what was known.", labels=["known"])
+        for known, count in (("all", memory.whole), ("beginning", memory.begun), ("nothing", memory.unknown)):
+            texts.add_metric([known], count)
+        yield texts
 
 
 def _effect(rule: Rule) -> Action:

@@ -93,8 +93,12 @@ class _Handler(RotatingFileHandler):
         return int(too_old or super().shouldRollover(record))
 
     def doRollover(self) -> None:  # noqa: N802 - logging's name
-        """Called by logging."""
-        super().doRollover()
+        """Called by logging. A file that cannot be put aside is written on."""
+        try:
+            super().doRollover()
+        except OSError:
+            if self.stream is None:
+                self.stream = self._open()
         self._began = self._clock()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name

@@ -81,6 +81,20 @@ def test_a_file_that_is_too_old_is_put_aside(tmp_path: Path) -> None:
     assert len(records(tmp_path / "decisions.jsonl.1")) == 2
 
 
+def test_a_file_that_cannot_be_put_aside_is_written_on(tmp_path: Path) -> None:
+    """Something stands in the place of the old file: no record is lost for that."""
+    path, drops = tmp_path / "decisions.jsonl", Drops()
+    blocked = tmp_path / "decisions.jsonl.1"
+    blocked.mkdir()
+    (blocked / "file").touch()
+    file = sink(path, drops=drops, size=100, keep=1)
+    for number in range(5):
+        file.write({"n": number, "fill": "x" * 80}, EXCHANGE)
+    file.close()
+    assert [one["n"] for one in records(path)] == list(range(5))
+    assert drops.take() == {}
+
+
 def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
     """With the setting's name and the reason."""
     with pytest.raises(SettingsError, match=r"decision_log: .*none.decisions\.jsonl cannot be written"):

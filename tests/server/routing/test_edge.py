@@ -278,7 +278,12 @@ async def test_headers_upstream() -> None:
     mine = [
         *("X-Conversation-Id: abc", "Authorization: Bearer secret", "x-api-key: secret", "Cookie: a=b", "TE: trailers"),
         *("User-Agent: me", "Accept-Encoding: gzip", "X-Forwarded-For: 1.2.3.4", "Origin: http://localhost:3000"),
-        *("traceparent: 00-1-2-01", "tracestate: a=b", "Connection: keep-alive, X-Hop", "X-Hop: 1"),
+        *(
+            "traceparent: 00-" + 32 * "1" + "-" + 16 * "2" + "-01",
+            "tracestate: a=b",
+            "Connection: keep-alive, X-Hop",
+            "X-Hop: 1",
+        ),
     ]
     async with FakeUpstream(ANSWER) as upstream, running(upstream) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, BODY, *mine)
@@ -290,7 +295,7 @@ async def test_headers_upstream() -> None:
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "user-agent": sent["user-agent"],
-            "traceparent": "00-1-2-01",
+            "traceparent": "00-" + 32 * "1" + "-" + 16 * "2" + "-01",
             "tracestate": "a=b",
             "content-length": sent["content-length"],
         }
