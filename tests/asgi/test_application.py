@@ -107,13 +107,19 @@ MOUNTED = [
 ]
 
 
+def below(app: Any, root: str) -> httpx.AsyncClient:
+    """A client on this machine, of an application that is mounted below a path."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path=root), base_url="http://localhost"
+    )
+
+
 @pytest.mark.parametrize(("root", "path"), MOUNTED)
 async def test_a_server_may_take_the_prefix_off_or_leave_it_on(policies: Path, root: str, path: str) -> None:
     """Below root_path the route is found whether the path contains root_path or not."""
     async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream:
         app = create_app(Settings(upstream=upstream.url, policies=policies))
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path=root)
-        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with running(app), below(app, root) as http:
             assert text(events((await http.post(path, json=chat_body())).content)) == "Hello"
             assert [request.target for request in upstream.requests] == [CHAT]
 
@@ -123,8 +129,7 @@ async def test_below_a_prefix_nothing_else_is_served(policies: Path, path: str) 
     """A path that only looks like one below the prefix is refused, and so is what is refused without a prefix."""
     async with FakeUpstream([]) as upstream:
         app = create_app(Settings(upstream=upstream.url, policies=policies))
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path="/guard")
-        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with running(app), below(app, "/guard") as http:
             assert (await http.post(path, json=chat_body())).status_code in (403, 404)
             assert not upstream.requests
 
