@@ -131,6 +131,12 @@ class Settings:
     )
     max_body: int = _setting("32MiB", values.size, "SIZE", "largest request, also after decompression")
     max_answer: int = _setting("64MiB", values.size, "SIZE", "largest answer for an app that does not stream")
+    prompt_memory: int = _setting(
+        "64MiB",
+        values.size_or_none,
+        "SIZE",
+        "for what was found in prompts, so that the next turn is quick; 0: keep nothing",
+    )
     header_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's head to be complete")
     body_timeout: float = _setting("8s", values.seconds, "TIME", "for a request's body; 16 KiB give one second more")
     connect_timeout: float = _setting("5s", values.seconds, "TIME", "for a connection to the model server")

@@ -144,6 +144,11 @@ def size(value: Any) -> int:
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
 
 
+def size_or_none(value: Any) -> int:
+    """The same, or 0 for none."""
+    return 0 if value == 0 or str(value).strip() == "0" else size(value)
+
+
 def seconds(value: Any) -> float:
     """Seconds, or with ms, s, m or h behind the number."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", str(value).strip(), re.ASCII)

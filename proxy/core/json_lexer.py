@@ -50,8 +50,36 @@ class State(Enum):
     PLAIN = auto()
 
 
+class Value(NamedTuple):
+    """A value or a key in a run of whole ones.
+
+    at:        where its text begins, counted from the beginning of the run
+    is_scalar: a number or a word; else a string without escapes
+    """
+
+    at: int
+    text: str
+    is_scalar: bool
+
+
 _WANT_VALUE = (State.VALUE, State.FIRST_ITEM)
 _WANT_KEY = (State.FIRST_KEY, State.KEY)
+
+_BETWEEN = frozenset(State) - {State.STRING, State.SCALAR, State.PLAIN}
+
+# -- whole values at one look: most of them have no escape and do not go on in the next piece
+
+SHORTEST_RUN = 16  # characters; in fewer there are hardly any whole values
+_LONGEST_PLAIN = 400  # characters of a number
+_WS = r"[ \t\r\n]*"
+_TEXT = r'"([^"\\\x00-\x1f]*)"'
+_WORD = (
+    rf"(-?(?:0|[1-9][0-9]{{0,{_LONGEST_PLAIN}}})(?:\.[0-9]{{1,{_LONGEST_PLAIN}}})?"
+    rf"(?:[eE][+-]?[0-9]{{1,{_LONGEST_PLAIN}}})?|true|false|null)"
+)
+_MEMBER = re.compile(rf"{_WS}{_TEXT}{_WS}:{_WS}(?:(?:{_TEXT}|{_WORD}){_WS}([,}}])|([{{\[]))").match
+_ITEM = re.compile(rf"{_WS}(?:{_TEXT}|{_WORD}){_WS}([,\]])").match
+_BRACKET = re.compile(rf"{_WS}([{{}}\[\],])").match
 
 _MISSING = {State.VALUE: "null", State.KEY: '"":null', State.COLON: ":null"}
 
@@ -117,22 +145,83 @@ class Lexer:
 
     def feed(self, text: str) -> Iterator[tuple[Token, str]]:
         """Read on. At each token the lexer stands right after it."""
+        return self._feed(text, None)
+
+    def skim(self, text: str, values: list[Value]) -> Iterator[tuple[Token, str]]:
+        """The same, but runs of whole values come as one piece of structure. Its values are added to `values` first."""
+        return self._feed(text, values)
+
+    def _feed(self, text: str, values: list[Value] | None) -> Iterator[tuple[Token, str]]:
         text, self.pending = self.pending + text, ""
         at, end = 0, len(text)
         while at < end:
-            if self.state is State.STRING:
-                token, after = self._in_string(text, at)
-            elif self.state is State.SCALAR:
-                token, after = self._in_scalar(text, at)
-            elif self.state is State.PLAIN:
-                token, after = Token.PLAIN, end
-            else:
-                token, after = self._between(text, at)
+            if values is not None and self.state in _BETWEEN and end - at >= SHORTEST_RUN:
+                after = self._run(text, at, values)
+                if after > at:
+                    yield Token.STRUCTURE, text[at:after]
+                    at = after
+                    continue
+            token, after = self._next(text, at)
             if after > at:
                 yield token, text[at:after]
             elif self.pending:
                 return
             at = after
+
+    def _next(self, text: str, at: int) -> tuple[Token, int]:
+        if self.state is State.STRING:
+            return self._in_string(text, at)
+        if self.state is State.SCALAR:
+            return self._in_scalar(text, at)
+        if self.state is State.PLAIN:
+            return Token.PLAIN, len(text)
+        return self._between(text, at)
+
+    # -- a run of whole values
+
+    def _run(self, text: str, start: int, values: list[Value]) -> int:
+        """Read on as long as whole values come; where that ends. What is left is read token by token."""
+        at, stack = start, self.stack
+        while True:
+            if self.state in _WANT_KEY:
+                found = _MEMBER(text, at)
+                if found is not None:
+                    self._member(found, start, values)
+                    at = found.end()
+                    continue
+            elif self.state in _WANT_VALUE and stack and stack[-1] == "[":
+                found = _ITEM(text, at)
+                if found is not None:
+                    values.append(_value(found, 1, start))
+                    self.is_key = self.is_key and found[1] is None
+                    self._after_value(found[3])
+                    at = found.end()
+                    continue
+            found = _BRACKET(text, at)
+            if found is None or not self._takes(found[1]):
+                return at
+            at = found.end()
+
+    def _member(self, found: re.Match[str], start: int, values: list[Value]) -> None:
+        """A key and its value, or a key and the bracket that begins its value."""
+        values.append(Value(found.start(1) - start, found[1], is_scalar=False))
+        self.is_key = True
+        opened = found[5]
+        if opened is not None:
+            self.stack.append(opened)
+            self.state = State.FIRST_KEY if opened == "{" else State.FIRST_ITEM
+            return
+        values.append(_value(found, 2, start))
+        self.is_key = found[2] is None
+        self._after_value(found[4])
+
+    def _after_value(self, char: str) -> None:
+        """Behind a value stands a comma, or the bracket that closes what it stands in."""
+        if char == ",":
+            self.state = State.KEY if self.stack[-1] == "{" else State.VALUE
+        else:
+            self.stack.pop()
+            self.state = State.AFTER
 
     @property
     def ends_scalar(self) -> bool:
@@ -261,6 +350,16 @@ class Lexer:
             return False
         return self.state in (State.AFTER, State.FIRST_KEY if char == "}" else State.FIRST_ITEM)
 
+    # -- what is no JSON
+
     def _no_json(self, text: str) -> tuple[Token, int]:
         self.state = State.PLAIN
         return Token.PLAIN, len(text)
+
+
+def _value(found: re.Match[str], group: int, start: int) -> Value:
+    """The text in this group, or the number or word in the next one."""
+    text = found[group]
+    if text is not None:
+        return Value(found.start(group) - start, text, is_scalar=False)
+    return Value(found.start(group + 1) - start, found[group + 1], is_scalar=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
 from proxy.core.check import Check, Progress, Scan
-from proxy.core.json_lexer import Lexer, Token
+from proxy.core.json_lexer import Lexer, Token, Value
 from proxy.core.json_writer import decoded
 from proxy.core.types import Action, Finding
 
@@ -39,6 +39,7 @@ class _ValuesScan:
         self._scalar = ""  # the number or word that is being read, and where it began
         self._scalar_at = 0
         self._clean: set[str] = set()  # strings in which nothing is found; many come more than once
+        self._run: list[Value] = []  # whole values in what the lexer reads
         self._found: list[Finding] = []
         self._mark = 0
         self._over = False  # a block was found
@@ -50,7 +51,7 @@ class _ValuesScan:
             return Progress(self._mark)
         if self._value is not None and not final and self._lexer.is_text(text):
             return self._read_text(self._value, text)
-        self._read(self._lexer.feed(text))
+        self._read(self._lexer.skim(text, self._run))
         if final:
             self._read(self._lexer.finish())
             self._end_string()
@@ -75,9 +76,38 @@ class _ValuesScan:
     def _read(self, tokens: Iterable[tuple[Token, str]]) -> None:
         for token, piece in tokens:
             self._take(token, piece)
+            if self._run and not self._over:
+                self._judge_run()
             if self._over:
                 return
             self._at += len(piece)
+
+    def _judge_run(self) -> None:
+        """Whole values, which stand in the piece of structure that has just come."""
+        for at, text, is_scalar in self._run:
+            literal = text
+            if is_scalar:
+                if text[0] in "tfn":
+                    continue
+                text = written_out(literal)
+            if text in self._clean or self._is_clean(text):
+                continue
+            value = _String(self._checks, self._at + at)
+            if text:
+                value.add(text, self._at + at, 0 if text == literal else len(literal))
+            self._note(value, value.feed(final=True))
+            if self._over:
+                break
+        self._run.clear()
+
+    def _is_clean(self, text: str) -> bool:
+        """Whether nothing is found in a value."""
+        for check in self._checks:
+            if check.open().feed(text, True).findings:
+                return False
+        if len(self._clean) < MOST_KNOWN:
+            self._clean.add(text)
+        return True
 
     def _note(self, value: _String, found: list[Finding]) -> None:
         """What was found in a value. A block ends all."""

@@ -80,7 +80,7 @@ class JsonWriter:
 
     def _show_all(self, text: str) -> None:
         """Text that begins with a token of its own, as most does."""
-        for token, piece in self._lexer.feed(text):
+        for token, piece in self._lexer.skim(text, []):
             if token is Token.SCALAR:
                 self._begun_scalar().add(piece, 0)
                 continue

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from proxy.core.check import Check, Progress, Resumable, Scan
+from proxy.core.check import Check, Progress
 from proxy.core.gate import Gate
 from proxy.core.json_gate import JsonGate
-from proxy.core.types import Action, Finding, Rule
+from proxy.core.prompt_chain import PIECE, Chain, Known
+from proxy.core.prompt_memory import Recall, Result
+from proxy.core.prompt_scans import Mark, Scans
+from proxy.core.types import Finding
 
 SLICE = 8192  # code points judged before other streams may run
 MIN_STRIDE = 64  # code points between two marks after a block; the stride doubles while no other block comes
 MAX_MARKS = 1024  # saved states to go back to; with no mark nearby, more text is read again
 BATCH = 1024  # findings applied before other streams may run
+SHARED = 8  # to apply a finding takes as long as so many characters
+MOST_LOOKS = 8  # times that one scan looks into the memory: each time it hashes what has changed
+SPACED = 16  # code points for each finding that is remembered, so that copying the findings takes no time that shows
 
 
 _SharesBySlice = dict[int, list[Finding]]
@@ -66,22 +72,36 @@ class PromptScan:
     The checks then go back to before the replaced text and read on, as if the new text had always been there. So most
     text is read once only, however many texts are replaced. Checks that cannot go back start again.
 
+    With a memory it begins where the longest known beginning ends, and leaves there what it has found: the result is
+    the same.
+
     parts:   the texts with replacements and rewrites; all others are the same objects as before
     earlier: how many parts, at the beginning, are from earlier turns; `run_earlier` tells what blocks them alone
     """
 
     def __init__(
-        self, parts: Sequence[str], joiner: str, checks: Iterable[Check], escaped: bool = False, earlier: int = 0
+        self,
+        parts: Sequence[str],
+        joiner: str,
+        checks: Iterable[Check],
+        escaped: bool = False,
+        earlier: int = 0,
+        recall: Recall | None = None,
     ) -> None:
         self.parts = list(parts)
         self._earlier = earlier
-        self._earlier_end: _Mark | None = None  # after the last earlier part, with no joiner behind it
+        self._earlier_end: Mark | None = None  # after the last earlier part, with no joiner behind it
         self._joiner = joiner
         self._escaped = escaped
-        self._scans = _Scans(checks)
+        self._scans = Scans(checks)
         self._starts = [0]  # offsets of the parts that have been read, and of the next part
+        self._begun = 0  # parts of which something has been read
         self._stride = SLICE  # code points between two marks
-        self._marks: list[tuple[int, _Mark]] = []  # each with the part that begins there
+        self._marks: list[tuple[int, Mark]] = []  # each with the part that begins there
+        self._recall = recall
+        self._chain = None if recall is None else Chain(recall, joiner, self.parts)
+        self._looks = 0
+        self._kept = 0  # up to where the scans' state was remembered
         self._told = 0  # how many of the findings `new_findings` has returned
 
     @property
@@ -101,11 +121,16 @@ class PromptScan:
 
     @property
     def past_earlier(self) -> bool:
-        """Whether a part was read that is not from an earlier turn."""
-        return len(self._starts) - 1 > self._earlier
+        """Whether anything was read that is not from an earlier turn."""
+        return self._begun > self._earlier
 
     def run(self) -> Iterator[int]:
         """Read on until everything is read or a rule blocks. Yields the length of each slice after it is read."""
+        if self._chain is not None and self._looks < MOST_LOOKS:
+            self._looks += 1
+            yield from self._chain.read()
+            if (yield from self._resume(self._chain)):
+                return
         scans = self._scans
         while len(self._starts) <= len(self.parts):
             self._set_mark()
@@ -114,10 +139,14 @@ class PromptScan:
                 chunk = text[at : at + SLICE]
                 scans.feed(chunk)
                 if scans.blocked is not None:
+                    self._keep_block()
                     return
                 yield len(chunk)
             self._stride = min(2 * self._stride, SLICE)
+            self._keep_state()
         scans.feed("", final=True)
+        if self._chain is not None and not scans.failed:
+            self._chain.keep_whole(scans.result)
 
     def run_earlier(self) -> Iterator[int]:
         """Read the earlier parts as if nothing followed them: then `blocked` is what blocks them alone.
@@ -147,6 +176,9 @@ class PromptScan:
     def replace(self, part: int, text: str) -> None:
         """Replace the text of a part and go back to before it. `run` reads on from there."""
         self.parts[part] = text
+        self._earlier_end = None
+        if self._chain is not None:
+            self._chain.cut(part)
         marks = self._marks
         while marks and marks[-1][0] > part:
             marks.pop()
@@ -157,6 +189,8 @@ class PromptScan:
         else:
             self._scans.open()
         del self._starts[first + 1 :]
+        self._begun = first
+        self._kept = min(self._kept, self._scans.position)
         self._told = min(self._told, len(self._scans.reported))
         self._stride = MIN_STRIDE
 
@@ -171,36 +205,46 @@ class PromptScan:
             for finding in reported[at : at + BATCH]:
                 if finding.rule.holds:
                     self._share(finding, shares)
-            yield SLICE
+            yield SHARED * min(BATCH, len(reported) - at)
         for i, part_shares in shares.items():
             fixed = [_FixedFindings(part_shares)]
             gate = JsonGate(fixed) if self._escaped else Gate(fixed)
             text, out = self.parts[i], list[str]()
             for at in range(0, len(text), SLICE):
-                out.append(gate.feed(text[at : at + SLICE]))
-                yield SLICE
+                slice_ = text[at : at + SLICE]
+                out.append(gate.feed(slice_))
+                yield len(slice_)
             rewritten = "".join((*out, gate.feed("", final=True)))
             self.parts[i] = text if rewritten == text else rewritten  # of JSON, structure cannot be hidden
 
-    def _next_text(self) -> str:
-        """The next parts, as many as fit in one stride; a longer part comes alone.
+    # -- reading
 
-        The joiner after the last earlier part comes with the part that follows it.
+    def _next_text(self) -> str:
+        """The next parts, as many as fit in one stride, or the next piece of a long one.
+
+        The joiner comes with the part behind it.
         """
         parts, starts, joiner = self.parts, self._starts, self._joiner
         first = at = len(starts) - 1
         begin = starts[-1]
+        inside = self._scans.position - begin
+        before = joiner if inside < 0 else ""
+        inside = max(inside, 0)
+        if len(parts[first]) - inside > PIECE:
+            self._begun = first + 1
+            return before + parts[first][inside : inside + PIECE]
         end = self._earlier if first < self._earlier else len(parts)
         while at < end and (at == first or starts[-1] + len(parts[at]) - begin <= self._stride):
             starts.append(starts[-1] + len(parts[at]) + len(joiner))
             at += 1
-        before = joiner if first and first == self._earlier else ""
-        behind = "" if at in (self._earlier, len(parts)) else joiner
-        return before + joiner.join(parts[first:at]) + behind
+        self._begun = at
+        return before + (parts[first][inside:] if inside else joiner.join(parts[first:at]))
 
     def _set_mark(self) -> None:
         """Save the state of the scans here; when there are too many marks, every second one is dropped."""
         first = len(self._starts) - 1
+        if self._scans.position > self._starts[-1]:
+            return  # it is in the middle of a part, which may be replaced
         if not first and self._stride == SLICE:
             return  # a mark at the beginning would save nothing
         mark = self._scans.save()
@@ -210,6 +254,61 @@ class PromptScan:
             self._marks.append((first, mark))
             if len(self._marks) > MAX_MARKS:
                 del self._marks[1::2]
+
+    # -- the memory
+
+    def _resume(self, chain: Chain) -> Generator[int, None, bool]:
+        """Go to where the longest known beginning ends. Whether that is the end, or a block."""
+        counts = chain.memory
+        result = chain.whole()
+        known = None if result is None else Known(len(self.parts), 0, result)
+        if known is None:
+            known = yield from chain.longest(len(self._starts) - 1)
+        counts.whole += result is not None
+        counts.begun += result is None and known is not None
+        counts.unknown += known is None
+        if known is None:
+            return False
+        self._go_to(known)
+        return isinstance(known.value, Result)
+
+    def _go_to(self, known: Known) -> None:
+        """As if all before it had been read."""
+        starts, parts, joiner = self._starts, self.parts, len(self._joiner)
+        while len(starts) <= known.part:
+            starts.append(starts[-1] + len(parts[len(starts) - 1]) + joiner)
+        self._begun = known.part + (known.inside > 0)
+        self._marks.clear()  # their findings stand in another order
+        self._earlier_end = None
+        self._stride = SLICE
+        self._told = 0
+        if isinstance(known.value, Result):
+            self._scans.show(known.value)
+        else:
+            self._scans.resume(known.value)
+            self._kept = self._scans.position
+
+    def _keep_state(self) -> None:
+        """Remember how the scans stand, now and then, and where more may be said: behind all of several texts."""
+        chain, scans = self._chain, self._scans
+        if chain is None or scans.failed:
+            return
+        part = len(self._starts) - 1
+        at_end = part == len(self.parts) > 1
+        if at_end or scans.position - self._kept >= max(PIECE, SPACED * len(scans.reported)):
+            state = scans.state()
+            if state is not None:
+                chain.keep(part, max(0, scans.position - self._starts[-1]), state)
+                self._kept = scans.position
+
+    def _keep_block(self) -> None:
+        """Remember what was found up to a block."""
+        chain, scans = self._chain, self._scans
+        part = len(self._starts) - 1
+        if chain is not None and not scans.failed and self._begun == part:  # not in the middle of a long part
+            chain.keep(part, 0, scans.result)
+
+    # -- findings
 
     def _locate(self, finding: Finding) -> Located:
         """A finding in the part in which it begins; one that begins in a joiner belongs to the part after it."""
@@ -239,83 +338,6 @@ def _part_at(offset: int, starts: Sequence[int]) -> int:
     return max(bisect_right(starts, offset) - 1, 0)
 
 
-class _Mark(NamedTuple):
-    """A place in a text, and the state of the scans there."""
-
-    scans: tuple[object, ...]
-    position: int
-    reported: int
-    latest: dict[Rule, tuple[int, Finding]]
-
-
-class _Scans:
-    """The scans of one text, side by side as in a gate. They release nothing, but they can go back.
-
-    reported:  all findings; a match that grew is one finding with its full length
-    blocked:   the finding that ends the text
-    """
-
-    def __init__(self, checks: Iterable[Check]) -> None:
-        self._checks = sorted(checks, key=lambda check: check.hold != 0)  # see Gate
-        self.open()
-
-    def open(self) -> None:
-        """Start again."""
-        self._scans: list[Scan] = [check.open() for check in self._checks]
-        self._resumable: list[Resumable] | None = None
-        self._position = 0
-        self.blocked: Finding | None = None
-        self.reported: list[Finding] = []
-        self._latest: dict[Rule, tuple[int, Finding]] = {}  # each rule's last finding, and its index in `reported`
-
-    def feed(self, text: str, final: bool = False) -> None:
-        """Read on; after a block, the other scans read only up to the end of the blocking finding."""
-        end = self._position + len(text)
-        for scan in self._scans:
-            for finding in scan.feed(text, final).findings:
-                self._report(finding)
-            if self.blocked is not None and self.blocked.end < end:
-                text = text[: max(0, len(text) - (end - self.blocked.end))]
-                end = self.blocked.end
-        self._position = end
-
-    def save(self) -> _Mark | None:
-        """The state of all scans; None when one of them cannot go back."""
-        if self._resumable is None:
-            self._resumable = [scan for scan in self._scans if isinstance(scan, Resumable)]
-        if len(self._resumable) < len(self._scans):
-            return None
-        states = tuple(scan.save() for scan in self._resumable)
-        return _Mark(states, self._position, len(self.reported), dict(self._latest))
-
-    def restore(self, mark: _Mark) -> None:
-        """Go back to a saved state."""
-        for scan, state in zip(self._resumable or (), mark.scans, strict=True):
-            scan.restore(state)
-        self._position = mark.position
-        self.blocked = None
-        self._latest = dict(mark.latest)
-        del self.reported[mark.reported :]
-        for at, finding in self._latest.values():
-            self.reported[at] = finding
-
-    def _report(self, finding: Finding) -> None:
-        if _blocks(finding):
-            chosen = self.blocked
-            if chosen is None or (finding.end, finding.rule.order) < (chosen.end, chosen.rule.order):
-                self.blocked = finding
-        at, known = self._latest.get(finding.rule, (-1, None))
-        if known is not None and finding.extends and finding.start <= known.end:
-            start, end = min(known.start, finding.start), max(known.end, finding.end)
-            self.reported[at] = known = known._replace(start=start, end=end)
-        elif known is not None and known.start <= finding.start and finding.end <= known.end:
-            return  # the same match, found in another view of the text
-        else:
-            at, known = len(self.reported), finding
-            self.reported.append(finding)
-        self._latest[finding.rule] = at, known
-
-
 class _FixedFindings:
     """A check whose findings are given beforehand, for a text that is fed slice by slice."""
 
@@ -334,8 +356,3 @@ class _FixedFindings:
         found = self._findings.pop(self._read // SLICE, [])
         self._read += len(text)
         return Progress(self._read, tuple(found))
-
-
-def _blocks(finding: Finding) -> bool:
-    """Whether a finding ends the text."""
-    return finding.rule.holds and finding.rule.action is Action.BLOCK

@@ -325,8 +325,6 @@ class Answer(ABC):
         return self.step()
 
     def _in_one_go(self, out: bytes) -> bytes:
-        if self.work is None:
-            return out
         parts = [out]
         while self.work is not None:
             parts.append(self.step())

@@ -46,13 +46,14 @@ from proxy.policy.examples import (
     quoted,
     run_check,
 )
-from proxy.policy.plan import PlanQuery, Policy, Scope, SearchRule, rule_of
+from proxy.policy.plan import Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
 from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 
 SHADOW = "shadow:"
+ORDERS = 1_000_000  # between the first rules of two files, so that a rule more in one does not change the other
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
 
 _HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, PluginRule)  # or look after it themselves
@@ -183,11 +184,13 @@ class Compilation:
         allow_empty: bool = False,
         origin: str = "policies",
         cache: CompileCache | None = None,
-        recent_queries: Sequence[PlanQuery] = (),
+        previous: PolicySet | None = None,
         pause: Pause = no_pause,
         registry: Registry = BUILT_IN_ONLY,
     ) -> None:
-        """`cache` and `recent_queries` come from the load before, which must have had the same `hash_key`.
+        """`cache` comes from the load before, `previous` is the set in force, with the same `hash_key` and `shadow`.
+
+        A policy whose files say the same as in `previous` is the same object, with the same checks.
 
         `pause` is called often, from every step.
         """
@@ -200,7 +203,7 @@ class Compilation:
         self._origin = origin
         self._order = 0
         self._pause = pause
-        self._recent_queries = recent_queries
+        self._previous = previous
         self._registry = registry
         self._cache_before = cache or CompileCache()
         self._compiler = RuleCompiler(self._cache_before, pause)
@@ -215,18 +218,30 @@ class Compilation:
         files = self._load()
         self._check_names(files)
         rules: list[PolicyRule] = []
-        policies = tuple([self._compile(file, rules) for file in files])
+        policies = tuple([self._compile(file, index, rules) for index, file in enumerate(files)])
         sound = [rule for rule in rules if not rule.faulty]
         self._run_examples(sound)
         clean_texts = self._check_inserted_texts(sound)
         self._check_not_empty(policies)
         if self.problems:
             raise PolicyError(lines_of(self.problems))
-        report = tuple(line for policy in policies for line in _report(policy))
-        policy_set = PolicySet(self._revision(files), policies, self._shadow, report, tuple(lines_of(self.hints)))
+        policy_set = self._policy_set(files, policies)
         self.progress = Progress("prepare the matchers", 0, 0)
-        policy_set.warm(self._recent_queries, self._pause)
+        policy_set.warm(() if self._previous is None else self._previous.recent_queries, self._pause)
         self.cache = CompileCache(self._compiler.rules, frozenset(clean_texts))
+        return policy_set
+
+    def _policy_set(self, files: Sequence[LoadedFile], policies: Sequence[Policy]) -> PolicySet:
+        contents = [self._content(file) for file in files]
+        digests = [sha256(b"%d " % index + content).digest() for index, content in enumerate(contents)]
+        known = {} if self._previous is None else self._previous.by_digest
+        by_digest = {digest: known.get(digest, policy) for digest, policy in zip(digests, policies, strict=True)}
+        revision = sha256(b"".join(contents)).hexdigest()
+        report = tuple(line for policy in policies for line in _report(policy))
+        hints = tuple(lines_of(self.hints))
+        policy_set = PolicySet(revision, tuple(by_digest.values()), self._shadow, report, hints, by_digest)
+        if self._previous is not None:
+            policy_set.take_checks(self._previous)
         return policy_set
 
     def _load(self) -> list[LoadedFile]:
@@ -259,8 +274,9 @@ class Compilation:
             hint = "write one, or start with --allow-empty"
             self.problems.append(Problem(self._origin, 0, 0, f"there is no {missing}", hint))
 
-    def _compile(self, file: LoadedFile, all_rules: list[PolicyRule]) -> Policy:
+    def _compile(self, file: LoadedFile, index: int, all_rules: list[PolicyRule]) -> Policy:
         policy = file.policy
+        self._order = index * ORDERS
         name = SHADOW + policy.policy if self._shadow else policy.policy
         enforced = policy.mode == "enforce" and not self._shadow
         rules = self._compile_rules(file, name)
@@ -418,16 +434,14 @@ class Compilation:
     def _first_finder(self, rules: Iterable[PolicyRule], text: str) -> PolicyRule | None:
         return next((rule for rule in rules if run_check(rule.check, text, 0, self._pause).spans), None)
 
-    def _revision(self, files: Iterable[LoadedFile]) -> str:
-        digest = sha256()
-        for file in files:
-            content = msgspec.to_builtins(file.policy)
-            lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
-            plugins = [self._plugin_of(spec) for spec in file.policy.rules]
-            said = [content, lists, plugins] if any(plugins) else [content, lists]
-            digest.update(json.dumps(said, sort_keys=True, ensure_ascii=True).encode("ascii"))
-            self._pause()
-        return digest.hexdigest()
+    def _content(self, file: LoadedFile) -> bytes:
+        """All that a policy says, without comments and layout."""
+        content = msgspec.to_builtins(file.policy)
+        lists = [file.reader.entries(spec) for spec in file.policy.rules if spec.words_file]
+        plugins = [self._plugin_of(spec) for spec in file.policy.rules]
+        self._pause()
+        said = [content, lists, plugins] if any(plugins) else [content, lists]
+        return json.dumps(said, sort_keys=True, ensure_ascii=True).encode("ascii")
 
     def _plugin_of(self, spec: RuleSpec) -> list[str]:
         """The plug-in whose kind a rule names: what the rule does goes by its version too."""

@@ -170,6 +170,11 @@ class Policy:
         turns = [marker for marker in self.markers if marker.hides and MarkerKind.TURN in marker.kinds]
         return any(self.scopes.get(marker.rule, self.scope).reads_prompts for marker in turns)
 
+    @property
+    def variants(self) -> tuple[Policy, ...]:
+        """This policy, and those that it was narrowed to."""
+        return (self, *tuple(self._narrowed.values()))
+
     def narrowed(self, query: PlanQuery) -> Policy:
         """The policy with the rules that apply to a query only, and with the markers of the model's template."""
         left_out = {rule for rule, scope in self.scopes.items() if not scope.applies(query)}
@@ -225,6 +230,7 @@ class Plan:
         phrases: Phrases = NO_PHRASES,
     ) -> None:
         self.policies = policies  # those that apply
+        self.shared = True  # its checks are those of all exchanges, and what they find depends on the text alone
         self._phrases = phrases  # of the request's system text
         self._direction = direction
         self._compose = compose
@@ -275,6 +281,7 @@ class Plan:
             return self
         own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow, self._phrases)
         own.admitted = self.admitted
+        own.shared = False
         return own
 
     def beside(self, shadow: Plan) -> Plan:

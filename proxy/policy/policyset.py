@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from proxy.checks.fail_open import FailOpen
@@ -35,6 +35,7 @@ class PolicySet:
     shadow:   loaded to monitor only: its findings change nothing
     report:   a line per rule: what it does, and how much it can hold
     hints:    what is allowed, but perhaps not meant
+    by_digest: the policies by all that decides what they do: their files' content and place
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class PolicySet:
         shadow: bool = False,
         report: tuple[str, ...] = (),
         hints: tuple[str, ...] = (),
+        by_digest: Mapping[bytes, Policy] | None = None,
     ) -> None:
         self.revision = revision
         self.policies = policies
         self.shadow = shadow
         self.report = report
         self.hints = hints
+        self.by_digest = by_digest or {}
         self.recent_queries: tuple[PlanQuery, ...] = ()  # what plans were last made for
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
         self._composed: dict[tuple[tuple[Policy, ...], bool, bool], Check] = {}
@@ -58,6 +61,17 @@ class PolicySet:
     def rules(self) -> tuple[Rule, ...]:
         """Every rule, in file order; those of `limits` stand after their policy's own."""
         return tuple(rule for policy in self.policies for rule in policy.rules)
+
+    def take_checks(self, previous: PolicySet) -> None:
+        """Go on with the checks of the set before whose policies are all in this one too."""
+        same = {variant for policy in self.policies for variant in policy.variants}
+        composed = tuple(previous._composed.items())
+        self._composed = {key: check for key, check in composed if same.issuperset(key[0])}
+
+    @property
+    def checks(self) -> Iterable[Check]:
+        """The checks that plans have, as far as they have been made."""
+        return self._composed.values()
 
     @property
     def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:

@@ -132,7 +132,7 @@ class PolicyStore:
             allow_empty=empty_is_fine,
             origin=str(self.directory),
             cache=self._cache,
-            recent_queries=self._current.recent_queries if self._current is not None else (),
+            previous=self._current,
             pause=pause,
             registry=self.registry,
         )

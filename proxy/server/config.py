@@ -42,6 +42,7 @@ class ServerConfig:
     max_body:           largest request body, also after decompression
     max_answer:         largest answer that is collected for a client that does not stream
     offload:            bodies larger than this are parsed in a thread
+    prompt_memory:      for what was found in prompts, so that the next turn need not look again; 0: nothing is kept
     """
 
     upstream: str
@@ -72,6 +73,7 @@ class ServerConfig:
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
+    prompt_memory: int = 64 * MIB
     show_prompts: bool = False
     context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None

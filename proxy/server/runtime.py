@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from secrets import token_bytes
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.config import ServerConfig
@@ -66,6 +68,9 @@ class Runtime:
         self.shadow = shadow
         self.stopping = False
         self.metrics = Metrics(registry or process_registry(), drops=drops)
+        self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
+        if self._memory is not None:
+            self.metrics.watch(self._memory)
         upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
         self._upstream = create_upstream(config)
@@ -112,7 +117,7 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
-        policies = ActivePolicies(self.store, self.shadow)
+        policies = ActivePolicies(self.store, self.shadow, self._memory)
         api = self._model_server
         models = Models(ChatTemplates(api), ContextLengths(api, config.context_margin), CloudModels(api))
         guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)

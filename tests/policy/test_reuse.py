@@ -291,3 +291,39 @@ def test_a_load_is_the_same_whatever_was_loaded_before(versions: list[Spec], dat
         again, done = shown(lambda: load(edited, cache=cache))  # noqa: B023
         assert again == fresh
         cache = done.cache if done is not None else cache
+
+
+def after_edit(before: PolicySet, *policies: Spec) -> PolicySet:
+    """The set of these policies, loaded while another one is in force."""
+    sources = [Source(f"{number}.json", json.dumps(policy).encode()) for number, policy in enumerate(policies)]
+    return Compilation(sources, hash_key=b"key", previous=before).run()
+
+
+def for_model(name: str, *rules: Spec) -> Spec:
+    """A policy for one model."""
+    return {"version": 1, "policy": name, "applies_to": {"models": [name]}, "rules": list(rules)}
+
+
+def test_an_edit_leaves_the_checks_of_other_policies_as_they_are() -> None:
+    """So what their automata have built is still there, and what is remembered of prompts is still true."""
+    before = load(for_model("one", word("gizmo")), for_model("other", word("widget"))).policies
+    checks = {model: plan_checks(before, model) for model in ("one", "other")}
+    after = after_edit(before, for_model("one", word("gizmo"), word("gadget")), for_model("other", word("widget")))
+    assert after.revision != before.revision
+    assert plan_checks(after, "other") == checks["other"]
+    assert after.policies[1] is before.policies[1]
+    assert plan_checks(after, "one") != checks["one"]
+    assert {*checks["other"]} <= {*after.checks}
+    assert not {*checks["one"]} & {*after.checks}
+
+
+def test_a_policy_in_another_place_is_another_one() -> None:
+    """Its rules come before or after others that way."""
+    before = load(for_model("one", word("gizmo")), for_model("other", word("widget"))).policies
+    after = after_edit(before, for_model("other", word("widget")), for_model("one", word("gizmo")))
+    assert not {*after.policies} & {*before.policies}
+
+
+def plan_checks(policies: PolicySet, model: str) -> tuple[object, ...]:
+    """The checks for what a user of a model says."""
+    return policies.plan(Direction.INPUT, model=model, role="user").checks(Kind.CONTENT)

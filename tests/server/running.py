@@ -42,6 +42,7 @@ class Plan(PhrasePlan):
     """Phrases of one direction."""
 
     any_output_rule = False
+    shared = True
     history = "replace"
     looks_for_system_text = False
     refuses_images = False
@@ -67,6 +68,11 @@ class Policies:
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
     refuses_images: bool = False
+
+    @property
+    def checks(self) -> list[Check]:
+        """All of them."""
+        return [*self.input, *self.output]
 
     @property
     def places(self) -> list[tuple[Rule, Direction, Kind]]:

@@ -127,8 +127,9 @@ async def test_a_port_in_use() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         for listener in ("listen", "admin"):
+            taken_twice: dict[str, Any] = {listener: ("127.0.0.1", port)}
             with pytest.raises(SettingsError, match=f"127.0.0.1:{port}: the address is in use"):
-                async with running("http://127.0.0.1:9", None, **{listener: ("127.0.0.1", port)}):
+                async with running("http://127.0.0.1:9", None, **taken_twice):
                     pass
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from proxy.errors import UpstreamBroken
 
 MAX_LINE = 4 * 1024 * 1024
-"""Bytes. A line is read as JSON in one go, while everybody waits. Ollama's longest is the last of /api/generate, with some
-seven bytes for each token of the context."""
+"""Bytes. A line is read as JSON in one go, while everybody waits. Ollama's longest is the last of /api/generate, with
+some seven bytes for each token of the context."""
 
 
 class Parser:

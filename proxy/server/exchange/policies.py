@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
@@ -20,11 +21,17 @@ class Store(Protocol):
 
 
 class Snapshot:
-    """Both sets as one. A plan is made once, so all exchanges share its compiled checks."""
+    """Both sets as one. A plan is made once, so all exchanges share its compiled checks.
 
-    def __init__(self, policies: PolicySet, shadow: PolicySet | None = None) -> None:
+    memory: what was found in prompts; None: nothing is remembered, or these sets are no longer in force
+    """
+
+    def __init__(
+        self, policies: PolicySet, shadow: PolicySet | None = None, memory: PromptMemory | None = None
+    ) -> None:
         self.policies = policies
         self.shadow = shadow
+        self.memory = memory
         self.revision = policies.revision
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
         self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
@@ -68,11 +75,12 @@ class Snapshot:
 
 
 class ActivePolicies:
-    """Gives each exchange its snapshot."""
+    """Gives each exchange its snapshot. When a set is replaced, the memory loses what only its checks have found."""
 
-    def __init__(self, store: Store, shadow: Store | None = None) -> None:
+    def __init__(self, store: Store, shadow: Store | None = None, memory: PromptMemory | None = None) -> None:
         self._store = store
         self._shadow = shadow
+        self._memory = memory
         self._latest: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
@@ -81,5 +89,13 @@ class ActivePolicies:
         shadow = self._shadow.current if self._shadow is not None else None
         latest = self._latest
         if latest is None or latest.policies is not policies or latest.shadow is not shadow:
-            latest = self._latest = Snapshot(policies, shadow)
+            latest = self._replace(latest, Snapshot(policies, shadow, self._memory))
         return latest
+
+    def _replace(self, old: Snapshot | None, new: Snapshot) -> Snapshot:
+        self._latest = new
+        if old is not None and self._memory is not None:
+            old.memory = None
+            shadow = () if new.shadow is None else new.shadow.checks
+            self._memory.keep_only((*new.policies.checks, *shadow))
+        return new

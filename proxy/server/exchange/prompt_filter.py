@@ -14,6 +14,7 @@ from proxy.core.check import Check
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.json_checks import json_checks
 from proxy.core.prompt import SLICE, Located, PromptScan
+from proxy.core.prompt_memory import PromptMemory, Recall
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
 from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
@@ -38,6 +39,10 @@ class InputPlan(Protocol):
 
     def markers(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
         """The checks for markers of chat templates alone."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the checks are those of all exchanges, and find the same in each: no plug-in is among them."""
 
     @property
     def history(self) -> str:
@@ -68,6 +73,7 @@ async def judge_request(
     exchange: Exchange,
     block_history: bool = False,
     answer_notice: Notice | None = None,
+    memory: PromptMemory | None = None,
 ) -> None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
@@ -75,6 +81,8 @@ async def judge_request(
     a backend takes tool results and thinking out of the middle of a message. A block in a text of an earlier turn puts
     the notice in that text's place, so that the conversation can go on, unless `history` says block. A block that needs
     a new text ends the request. `answer_notice` stands in place of what the model said.
+
+    With a memory nothing is read again that was read for an earlier request. The result is the same.
     """
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
@@ -83,15 +91,59 @@ async def judge_request(
     for text in texts:
         groups.setdefault(group_key(text), []).append(text)
         await pace.step(OPENING)
-    for (role, _, kind, _, _), group in groups.items():
+    readers: dict[tuple[str, Kind, bool, bool], _Reader] = {}
+    for (role, _, kind, is_name, _), group in groups.items():
         await pace.step(OPENING)
-        plan = plan_for(role)
-        checks = json_checks(partial(plan.checks, kind)) if group[0].escaped else tuple(plan.checks(kind))
-        if checks and not (len(group) == 1 and _passes(group[0], kind, plan.admitted, checks)):
-            strict = block_history or plan.history == "block"
+        escaped = group[0].escaped
+        reader = readers.get((role, kind, is_name, escaped))
+        if reader is None:
+            plan = plan_for(role)
+            known = None if memory is None or not plan.shared else partial(memory.recall, role, kind, is_name, escaped)
+            reader = readers[role, kind, is_name, escaped] = _Reader(plan, kind, escaped, known)
+        if reader.checks and not (len(group) == 1 and reader.passes(group[0].text, joiner)):
+            strict = block_history or reader.plan.history == "block"
             earlier = 0 if strict else _count_earlier(group)
             own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
-            await _Group(group, earlier, joiner, checks, own_notice, exchange, pace).settle()
+            await _Group(group, earlier, joiner, reader, own_notice, exchange, pace).settle()
+
+
+class _Reader:
+    """What reads the texts of one role and kind.
+
+    checks: those of a text; of JSON source all of them as one
+    recall: what the memory knows of such texts
+    """
+
+    def __init__(
+        self, plan: InputPlan, kind: Kind, escaped: bool, recall: Callable[[tuple[Check, ...]], Recall] | None
+    ) -> None:
+        self.plan = plan
+        self.escaped = escaped
+        self._kind = kind
+        own = tuple(plan.checks(kind))
+        source = tuple(plan.checks(kind, True)) if escaped else ()
+        self.checks = json_checks(partial(plan.checks, kind)) if escaped else own
+        self.recall = recall((*own, *source)) if recall is not None and self.checks else None
+
+    def passes(self, text: str, joiner: str) -> bool:
+        """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
+        if len(text) <= SHORT and not self.escaped:
+            return self._passes_short(text)
+        return self.recall is not None and self.recall.is_silent(joiner, text)
+
+    def _passes_short(self, text: str) -> bool:
+        known, asked = self.plan.admitted, (self._kind, text)
+        if asked in known:
+            return True
+        try:
+            if any(check.open().feed(text, final=True).findings for check in self.checks):
+                return False
+        except Exception:  # it will be told where the text is looked at closely
+            return False
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known.add(asked)
+        return True
 
 
 def group_key(text: InputText) -> GroupKey:
@@ -109,24 +161,6 @@ def system_text(texts: Iterable[InputText], own: Iterable[str] = ()) -> str:
 def _count_earlier(group: Sequence[InputText]) -> int:
     """How many texts stand before the first new one."""
     return next((i for i, text in enumerate(group) if text.newest), len(group))
-
-
-def _passes(text: InputText, kind: Kind, known: set[tuple[Kind, str]], checks: Sequence[Check]) -> bool:
-    """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
-    if len(text.text) > SHORT or text.escaped:
-        return False
-    asked = kind, text.text
-    if asked in known:
-        return True
-    try:
-        if any(check.open().feed(text.text, final=True).findings for check in checks):
-            return False
-    except Exception:  # it will be told where the text is looked at closely
-        return False
-    if len(known) >= REMEMBERED:
-        known.clear()
-    known.add(asked)
-    return True
 
 
 class _Pace:
@@ -153,7 +187,7 @@ class _Group:
         texts: list[InputText],
         earlier: int,
         joiner: str,
-        checks: tuple[Check, ...],
+        reader: _Reader,
         notice: Notice,
         exchange: Exchange,
         pace: _Pace,
@@ -161,7 +195,7 @@ class _Group:
         self._texts = texts
         self._earlier = earlier
         self._joiner = joiner
-        self._checks = checks
+        self._reader = reader
         self._notice = notice
         self._exchange = exchange
         self._pace = pace
@@ -203,7 +237,8 @@ class _Group:
     async def _pass(self, joiner: str) -> bool:
         """Judge all texts once; blocked texts of earlier turns are replaced. Whether any has changed."""
         texts = [text.text for text in self._texts]
-        scan = PromptScan(texts, joiner, self._checks, self._texts[0].escaped, self._earlier)
+        reader = self._reader
+        scan = PromptScan(texts, joiner, reader.checks, reader.escaped, self._earlier, reader.recall)
         changed = False
         await self._work(scan.run(), scan)
         while scan.blocked is not None:
@@ -245,7 +280,7 @@ class _Group:
         """Whether a check fails on a text that stands alone."""
         text = self._texts[part]
         try:
-            for characters in PromptScan([text.text], "", self._checks, text.escaped).run():
+            for characters in PromptScan([text.text], "", self._reader.checks, text.escaped).run():
                 await self._pace.step(characters)
         except Exception:
             return True

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -236,10 +237,11 @@ class GuardedExchange:
             request.texts,
             request.joiner,
             self._plan_for,
-            self._prompt_notice,
+            partial(self._earlier_notice, direction=Direction.INPUT),
             self.exchange,
             strict,
-            answer_notice=self._notice,
+            answer_notice=partial(self._earlier_notice, direction=Direction.OUTPUT),
+            memory=self._policies.memory,
         )
         before, after = self._policies.system_prompt(request.model)
         if before or after:
@@ -267,6 +269,11 @@ class GuardedExchange:
     def _prompt_notice(self, finding: Finding) -> str:
         """For a prompt that a rule refuses."""
         return self._notice_for(finding.rule, Direction.INPUT)
+
+    def _earlier_notice(self, finding: Finding, direction: Direction) -> str:
+        """In place of a text of an earlier turn. It is the same in each turn, so the model server, which keeps what it
+        has read of a conversation, need not read what follows anew."""
+        return f"{self._policies.message_for(finding.rule, direction)} (policy {finding.rule.policy})"
 
     def _notice_for(self, rule: Rule, direction: Direction) -> str:
         message = self._policies.message_for(rule, direction)

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.checks.fail_open import FAILED_OPEN, FailedOpen
@@ -26,6 +28,7 @@ from proxy.checks.failures import CHECKS, EXCEPTION, failed_check, failure_reaso
 from proxy.checks.registry import Entry
 from proxy.core.failures import CheckFailed, Reason
 from proxy.core.guard import CHECK_FAILED
+from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
@@ -219,6 +222,10 @@ class Metrics:
 
     # -- exchanges
 
+    def watch(self, memory: PromptMemory) -> None:
+        """Show how full the memory of prompts is, and what use it is."""
+        self.registry.register(_MemoryCollector(memory))
+
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
         self._under_way[exchange.endpoint] += 1
@@ -365,6 +372,24 @@ class Metrics:
         for name in names:
             self._policy_info.labels(name, status.revision).set(1)
         self.begin_rules(places)
+
+
+class _MemoryCollector(Collector):
+    """Reads the memory's own numbers at each scrape."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterable[Metric]:
+        """Its metrics."""
+        memory, name = self._memory, PREFIX + "prompt_memory_"
+        yield GaugeMetricFamily(name + "bytes", "Memory for what was found in prompts.", memory.size)
+        yield GaugeMetricFamily(name + "limit_bytes", "The most that it may take.", memory.limit)
+        yield GaugeMetricFamily(name + "entries", "Places in prompts that are remembered.", len(memory))
+        texts = CounterMetricFamily(name + "lookups", "Readings of prompts' texts by what was known.", labels=["known"])
+        for known, count in (("all", memory.whole), ("beginning", memory.begun), ("nothing", memory.unknown)):
+            texts.add_metric([known], count)
+        yield texts
 
 
 def _effect(rule: Rule) -> Action:
