@@ -106,10 +106,10 @@ class SharedRuntime:
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
         stores = [one for one in (store, shadow) if one is not None]
-        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
-        log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         drops = Drops()
         decisions = self._stack.enter_context(open_decision_log(settings, drops))
+        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
+        log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime

@@ -255,10 +255,10 @@ def test_what_a_rule_did_is_in_the_log_under_the_requests_id(policies: Path) -> 
         body = {"model": "demo", "messages": [{"role": "user", "content": "a zorblaxium diary"}]}
         refused = plain_http.post(f"{value(lines, 'base_url')}/chat/completions", json=body, trust_env=False)
         got = ended(process, signal.SIGTERM)
-    (event,) = [event for line in got.err.splitlines() if "rules" in (event := json.loads(line))]
-    assert event["message"] == f"request {refused.headers['x-safety-proxy-request-id']}"
-    assert event["outcome"] == "blocked"
-    assert "block" in event["rules"]
+    (record,) = [event["exchange"] for line in got.err.splitlines() if "exchange" in (event := json.loads(line))]
+    assert record["id"] == refused.headers["x-safety-proxy-request-id"]
+    assert record["outcome"] == "blocked"
+    assert [finding["action"] for finding in record["findings"]] == ["block"]
     assert "diary" not in got.err
 
 

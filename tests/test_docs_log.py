@@ -13,11 +13,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from proxy.cli.logs import logging_to
+from proxy.core.steps import in_one_go
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.errors import UpstreamUnreachable
 from proxy.server.exchange.record import Exchange, Outcome, log_failure
 from proxy.server.exchange.transcript import Text, Transcript
 from proxy.server.ops.decision_log import DecisionLog, LogSink
+from proxy.server.ops.recorded_texts import recorded_texts
 from proxy.server.ops.records import record_of
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -53,6 +55,14 @@ def eventful() -> Exchange:
     return exchange
 
 
+def whole_record(exchange: Exchange, mode: str) -> Any:
+    """Its record, with its texts where there are any."""
+    transcript = exchange.transcript
+    if mode == "none" or not isinstance(transcript, Transcript):
+        return record_of(exchange, mode)
+    return record_of(exchange, mode, in_one_go(recorded_texts(transcript, mode)))
+
+
 def keys(schema: Any) -> Iterator[str]:
     """Every key that a schema names, at any depth."""
     if isinstance(schema, dict):
@@ -81,12 +91,12 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("exchange", [Exchange("/v1/chat/completions"), eventful()], ids=["bare", "eventful"])
 def test_every_record_fits(exchange: Exchange, mode: str) -> None:
     """A record of an exchange in which nothing happened, and of one in which everything did, with and without texts."""
-    RECORD.validate(json.loads(json.dumps(record_of(exchange, mode))))
+    RECORD.validate(json.loads(json.dumps(whole_record(exchange, mode))))
 
 
 def test_a_record_has_every_key_of_the_schema() -> None:
     """The schema allows nothing that is never there."""
-    record = record_of(eventful(), "masked")
+    record = whole_record(eventful(), "masked")
     assert set(record) == set(SCHEMA["$defs"]["exchange"]["properties"])
     assert set(record["findings"][0]) == set(SCHEMA["$defs"]["finding"]["properties"])
     assert set(record["texts"]["prompt"][0]) == set(SCHEMA["$defs"]["text"]["properties"])

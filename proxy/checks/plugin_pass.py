@@ -203,7 +203,7 @@ class WatchedScan:
             plugin = self._plugin
             stopped = plugin.failures.stopped(plugin.name) if plugin.failures is not None else None
             if stopped is not None:
-                raise stopped
+                raise CheckFailed(stopped.check, stopped.reason, stopped.detail)
             scan = self._asked(plugin.check.open)
             if not isinstance(scan, Scan):
                 raise self._failed(Reason.WRONG_ANSWER, "opens something that is no scan")
@@ -212,19 +212,31 @@ class WatchedScan:
         return self._scan
 
     def _read(self, text: str, final: bool) -> Progress:
-        scan = self._opened()
+        scan = self._scan or self._opened()
+        before = self._position
+        self._position = fed = before + len(text)
         if self._goes_back is None and text:
-            self._texts.append(text)
-            if len(self._texts) > MOST_TEXTS:
-                self._texts = ["".join(self._texts)]
-        undecided = self._position - self._mark + len(text)
-        progress = self._asked(partial(scan.feed, text, final), undecided)
-        mark, found = self._checked(progress, len(text), final)
-        self._position += len(text)
-        self._mark = mark
-        rule = self._rule
-        told = mark if rule.holds else self._position
-        return Progress(told, tuple([f._replace(rule=rule) for f in found])) if found else Progress(told)
+            self._keep(text)
+        budget = self._plugin.budget
+        began = budget.clock()
+        try:
+            progress = scan.feed(text, final)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._raised(error) from None
+        ended = budget.clock()
+        if ended[0] - began[0] > budget.seconds or ended[1] - began[1] > budget.seconds:
+            self._check_time(began, ended, fed - self._mark)
+        self._check(progress, fed, final)
+        self._mark, found = progress
+        told = self._mark if self._rule.holds else fed
+        return Progress(told, tuple([f._replace(rule=self._rule) for f in found])) if found else Progress(told)
+
+    def _keep(self, text: str) -> None:
+        self._texts.append(text)
+        if len(self._texts) > MOST_TEXTS:
+            self._texts = ["".join(self._texts)]
 
     def _stop(self, before: object, text: str, final: bool, finding: Finding) -> Progress:
         """A block. What had to be read to know must not depend on how the text was cut: so it is read again."""
@@ -247,9 +259,12 @@ class WatchedScan:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also one that would end the proxy: SystemExit
-            raise self._failed(Reason.RAISED, f"raised {type(error).__name__}{_place(error)}") from None
+            raise self._raised(error) from None
         self._check_time(began, clock(), characters)
         return answer
+
+    def _raised(self, error: BaseException) -> CheckFailed:
+        return self._failed(Reason.RAISED, f"raised {type(error).__name__}{_place(error)}")
 
     def _check_time(self, began: tuple[float, float], ended: tuple[float, float], characters: int) -> None:
         allowed = self._plugin.budget.seconds * (1 + characters // SLICE)
@@ -259,20 +274,20 @@ class WatchedScan:
         if passed > allowed * WALL > 0:
             raise self._failed(Reason.TIME, f"kept a feed waiting for {passed * 1000:.0f} ms")
 
-    def _checked(self, progress: object, characters: int, final: bool) -> Progress:
-        """An answer, if it obeys the laws."""
+    def _check(self, progress: object, fed: int, final: bool) -> None:
+        """Raise for an answer that breaks a law."""
         if not isinstance(progress, tuple) or len(progress) != 2:
             raise self._failed(Reason.WRONG_ANSWER, "answers a feed with something else than a Progress")
         mark, found = progress
-        fed, hold = self._position + characters, self._plugin.waits
         if not isinstance(mark, int) or not self._mark <= mark <= fed:
             raise self._failed(Reason.WATERMARK, "has a watermark that goes back, or past what was fed")
-        self._check_findings(found, fed)
+        if found != ():
+            self._check_findings(found, fed)
         if final and mark != fed:
             raise self._failed(Reason.UNDECIDED, "has not decided everything at the end of a text")
+        hold = self._plugin.waits
         if hold is not None and fed - mark > hold:
             raise self._failed(Reason.HOLD, f"keeps {fed - mark} characters waiting; its hold is {hold}")
-        return Progress(mark, found)
 
     def _check_findings(self, found: object, fed: int) -> None:
         if not isinstance(found, tuple) or not all(isinstance(one, Finding) for one in found):

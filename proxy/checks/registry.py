@@ -14,6 +14,7 @@ from proxy.checks.built_in import KINDS, Fold
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
+from proxy.checks.failures import CHECKS
 from proxy.checks.kinds import NAME, CheckKind, DetectorKind
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.plugin_pass import Budget, PluginRule
@@ -25,6 +26,8 @@ from proxy.matching.errors import PatternError
 BUILT_IN = "built in"
 DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 """Of those that come with the proxy."""
+TAKEN = (*DETECTOR_NAMES, *CHECKS)
+"""Names that no plug-in can have: metrics name the proxy's own checks so."""
 
 
 class Plugin(NamedTuple):
@@ -105,7 +108,7 @@ def make_registry(plugins: Iterable[Plugin] = (), budget: Budget | None = None) 
         kind, name = plugin.kind, plugin.kind.name
         for fault in _faults(plugin):
             raise RegistryError(fault)
-        if name in entries or name in DETECTOR_NAMES:
+        if name in entries or name in TAKEN:
             owner = entries[name].origin if name in entries else BUILT_IN
             raise RegistryError(f"the name `{name}` is taken ({owner}); rename the kind, or remove one of the two")
         what = "check" if isinstance(kind, CheckKind) else "detector"

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from proxy.checks.registry import BUILT_IN_ONLY
+from proxy.checks.registry import BUILT_IN_ONLY, TAKEN
 from proxy.errors import SettingsError
 
 FILES = Path(__file__).with_name("new_check_files")
@@ -25,7 +25,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 def new_check(args: argparse.Namespace) -> int:
     """Write it. Raises SettingsError for a name that cannot be one, and for a directory that is not empty."""
     name: str = args.name
-    taken = {*BUILT_IN_ONLY.names("check"), *BUILT_IN_ONLY.names("detector")}
+    taken = {*BUILT_IN_ONLY.entries, *TAKEN}
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise SettingsError(f"{name!r} cannot be a check's name: write small letters, digits and _, at most 40")
     if name in taken:

@@ -107,13 +107,19 @@ MOUNTED = [
 ]
 
 
+def below(app: Any, root: str) -> httpx.AsyncClient:
+    """A client on this machine, of an application that is mounted below a path."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path=root), base_url="http://localhost"
+    )
+
+
 @pytest.mark.parametrize(("root", "path"), MOUNTED)
 async def test_a_server_may_take_the_prefix_off_or_leave_it_on(policies: Path, root: str, path: str) -> None:
     """Below root_path the route is found whether the path contains root_path or not."""
     async with FakeUpstream(lambda _: reply(sse(*said("Hello")))) as upstream:
         app = create_app(Settings(upstream=upstream.url, policies=policies))
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path=root)
-        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with running(app), below(app, root) as http:
             assert text(events((await http.post(path, json=chat_body())).content)) == "Hello"
             assert [request.target for request in upstream.requests] == [CHAT]
 
@@ -123,8 +129,7 @@ async def test_below_a_prefix_nothing_else_is_served(policies: Path, path: str) 
     """A path that only looks like one below the prefix is refused, and so is what is refused without a prefix."""
     async with FakeUpstream([]) as upstream:
         app = create_app(Settings(upstream=upstream.url, policies=policies))
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1), root_path="/guard")
-        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with running(app), below(app, "/guard") as http:
             assert (await http.post(path, json=chat_body())).status_code in (403, 404)
             assert not upstream.requests
 
@@ -256,3 +261,34 @@ async def test_websockets_are_closed_before_they_open(policies: Path) -> None:
     async with running(app):
         await app({"type": "websocket", "path": "/llm", "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+PLUGIN = """
+from proxy.plugins import DetectorKind
+
+KIND = DetectorKind("badge", "badge numbers", "HR-[0-9]{3}", ("HR-123",), ("HR",))
+"""
+
+
+async def test_it_has_the_plug_ins_of_the_settings(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As `safety-proxy serve` has; one that cannot be imported stops the start with its sentence."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "badge.py").write_text(PLUGIN)
+    rule = "{id: b, check: badge, action: rewrite, replacement: '[badge]'}"
+    (policies / "p.yaml").write_text(f"version: 1\npolicy: p\nrules: [{rule}]\n")
+    async with FakeUpstream(reply(sse(*said("Mine is HR-", "123.")))) as upstream:
+        app = create_app(Settings(upstream=upstream.url, policies=policies, plugins=folder))
+        async with running(app), client(app) as http, client(create_admin(app)) as admin:
+            answer = await http.post(CHAT, json=chat_body())
+            assert text(events(answer.content)) == "Mine is [badge]."
+            status = (await admin.get("/admin/status")).json()
+            assert [plugin["check"] for plugin in status["plugins"]] == ["badge"]
+    (folder / "bad.py").write_text("1 / 0")
+    app = create_app(Settings(upstream="http://127.0.0.1:9", policies=policies, plugins=folder))
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    await inbox.put({"type": "lifespan.startup"})
+    await soon(app({"type": "lifespan"}, inbox.get, outbox.put))
+    failed = outbox.get_nowait()
+    assert failed["type"] == "lifespan.startup.failed"
+    assert f"plug-in {folder / 'bad.py'}: it cannot be imported (bad.py:1: ZeroDivisionError" in failed["message"]

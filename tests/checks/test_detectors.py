@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.checks.detectors import DETECTORS, Detector, Options, detector_pass
+from proxy.checks.detectors.patterns import LONG
+from proxy.checks.detectors.scan import FoldedPass
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.matcher import Matcher
@@ -108,3 +111,31 @@ def test_fold_sees_through_full_width_letters() -> None:
     """`fold: true` reads what a reader reads."""
     folded = matcher("email", fold=True)
     assert Gate([folded]).feed("to ｂｏｂ＠example.com.", final=True) == "to [removed]."
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("detector", DETECTORS.values(), ids=name_of)
+@settings(deadline=None)
+@given(data=st.data())
+def test_in_a_long_text_the_same_is_found(detector: Detector, fold: bool, data: st.DataObject) -> None:
+    """There the places where a candidate may begin are looked for first."""
+    made = detector_pass(detector, Rule("p", detector.name, Action.FLAG), fold=fold)
+    search = (made.inner if isinstance(made, FoldedPass) else made).recognition.search
+    whole = st.sampled_from([*detector.hits, *detector.misses, " ", "\n", "a", "_", "1", "A b c"])
+    text = "".join(data.draw(st.lists(whole, max_size=5)))
+    filler = " . " * LONG
+    long, at = search.candidate(text + filler, 0), search.find.search(text + filler, 0)
+    assert (long and long.span()) == (at and at.span())
+
+
+@pytest.mark.parametrize(("detector", "text"), HITS, ids=name_of)
+@pytest.mark.parametrize("fold", [False, True])
+def test_every_beginning_of_a_find_is_known_as_one(detector: Detector, text: str, fold: bool) -> None:
+    """By its first characters, or by what there is of them: texts in which they do not stand are not looked at."""
+    made = detector_pass(detector, Rule("p", detector.name, Action.FLAG), fold=fold)
+    search = (made.inner if isinstance(made, FoldedPass) else made).recognition.search
+    text = text.lower() if isinstance(made, FoldedPass) else text
+    first = search.find.search(text)
+    assert first is not None
+    for end in range(first.start() + 1, len(text) + 1):
+        assert search.prefix is None or re.compile(search.prefix).match(text[:end], first.start())

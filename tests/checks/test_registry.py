@@ -85,6 +85,7 @@ def test_options_may_have_many_types() -> None:
         (replace(KIND, name="Bomb!"), "'Bomb!' cannot be a kind's name: write small letters"),
         (replace(KIND, name="words"), "the name `words` is taken (built in); rename the kind"),
         (replace(KIND, name="email"), "the name `email` is taken (built in); rename the kind"),
+        (replace(KIND, name="matcher"), "the name `matcher` is taken (built in)"),
         (replace(KIND, name="turn_markers"), "the name `turn_markers` is taken (built in)"),
         (replace(KIND, about="two\nlines"), "`bomb` needs an `about`: one line"),
         (replace(KIND, options=dict), "the options of `bomb` are no msgspec Struct: write a class"),  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def test_a_name_that_cannot_be_one_is_told(name: str, tmp_path: Path, capsys: py
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["words", "email", "turn_markers"])
+@pytest.mark.parametrize("name", ["words", "email", "turn_markers", "length", "matcher"])
 def test_a_name_that_is_taken_is_told(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a check or a detector of the proxy."""
     assert main(["new-check", name, str(tmp_path / "new")]) == 2

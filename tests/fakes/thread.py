@@ -20,8 +20,8 @@ class FakeUpstreamThread:
     Its lists and numbers may be read from any thread; an event that a step waits for is set with `set`.
     """
 
-    def __init__(self, answers: Answers, *, boundaries: bool = True) -> None:
-        self.upstream = FakeUpstream(answers, boundaries=boundaries)
+    def __init__(self, answers: Answers, *, boundaries: bool = True, tells_models: bool = False) -> None:
+        self.upstream = FakeUpstream(answers, boundaries=boundaries, tells_models=tells_models)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake upstream")
 

@@ -51,7 +51,7 @@ def test_check_says_what_was_loaded(policies: Path, capsys: pytest.CaptureFixtur
     assert run("check", policies) == 0
     out = capsys.readouterr().out
     assert "hint: " in out
-    assert "house/email: rewrite, holds at most 758 characters" in out
+    assert "house/email: rewrite, holds at most 760 characters" in out
     assert "files: 1, rules: 4, revision: " in out
 
 

@@ -223,7 +223,7 @@ def test_the_report_says_how_much_each_rule_can_hold() -> None:
     limits = "limits: {max_output_characters: 9}"
     loaded = compiled(HEAD + f"rules: [{', '.join(rules)}]\n{limits}\n")
     report = loaded.report
-    assert report[0] == "house/w: block, holds at most 12 characters"
+    assert report[0] == "house/w: block, holds at most 8 characters"
     assert report[1] == "house/p: rewrite, holds at most 256 characters (max_hold) while nothing has matched"
     assert report[2] == "house/f: flag, never holds"
     assert report[3] == "house/limits.max_output_characters: a limit on answers"

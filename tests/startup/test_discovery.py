@@ -82,7 +82,7 @@ async def test_a_named_server_that_takes_its_time_is_said_to_do_so(monkeypatch: 
 )
 async def test_a_named_server_that_is_none_is_said_to_be_so(answer: Answer, trouble: str) -> None:
     """With what it was asked, and the status of what it answered."""
-    with FakeUpstreamThread(answer) as server:
+    with FakeUpstreamThread(answer, tells_models=True) as server:
         found = await look_at(server.url)
     assert (found.url, found.model) == (server.url, None)
     assert found.trouble.removeprefix("answers GET /v1/models").strip() == trouble.strip()
@@ -90,11 +90,11 @@ async def test_a_named_server_that_is_none_is_said_to_be_so(answer: Answer, trou
 
 async def test_a_named_server_that_does_not_speak_http_is_said_to_be_so() -> None:
     """An SSH server, say."""
-    with FakeUpstreamThread(Answer((b"SSH-2.0-OpenSSH_9.6\r\n", Close()))) as server:
+    with FakeUpstreamThread(Answer((b"SSH-2.0-OpenSSH_9.6\r\n", Close())), tells_models=True) as server:
         assert (await look_at(server.url)).trouble == "does not answer GET /v1/models in HTTP: is it a model server?"
 
 
 async def test_a_model_server_without_a_model_is_one() -> None:
     """Ollama's list is null before the first model is there."""
-    with FakeUpstreamThread(reply_json({"object": "list", "data": None})) as server:
+    with FakeUpstreamThread(reply_json({"object": "list", "data": None}), tells_models=True) as server:
         assert await look_at(server.url) == Backend("", server.url)

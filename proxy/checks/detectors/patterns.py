@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from itertools import islice
 from operator import or_
 
 from proxy.checks.detectors.detector import UNSPACED, UNSPACED_RANGES
@@ -25,6 +24,8 @@ MOST_BEFORE = 4_096
 PREFIXES = (8, 6, 4)
 """So many characters tell most words from the beginning of a find; as many as lead to no more than MOST_PATHS."""
 MOST_PATHS = 500
+LONG = 256
+"""Characters of a text in which it is quicker to look for beginnings first."""
 LETTERS = CharSet.of([(ord("a"), ord("z"))])
 _NEVER = r"[^\s\S]"
 _WORD = category("w", False)
@@ -53,6 +54,19 @@ class Search:
     longest: int
     lookbehind: tuple[CharSet, ...]
     before: Before
+
+    def candidate(self, text: str, at: int) -> re.Match[str] | None:
+        """The first candidate from an offset on. In a long text the places where one may begin are looked for first."""
+        if self.prefix is None or len(text) - at < LONG:
+            return self.find.search(text, at)
+        match = self.find.match
+        candidates = (match(text, place.start()) for place in _places(self.prefix).finditer(text, at))
+        return next(filter(None, candidates), None)
+
+
+@lru_cache(maxsize=512)
+def _places(prefix: str) -> re.Pattern[str]:
+    return re.compile(f"(?={prefix})")
 
 
 class Before(dict[str, str]):
@@ -182,8 +196,12 @@ def _joined(
 
 
 def _few(paths: Iterable[tuple[CharSet, ...]]) -> frozenset[tuple[CharSet, ...]] | None:
-    few = frozenset(islice(paths, 20 * MOST_PATHS))
-    return few if len(few) <= MOST_PATHS else None
+    few: set[tuple[CharSet, ...]] = set()
+    for path in paths:
+        few.add(path)
+        if len(few) > MOST_PATHS:
+            return None
+    return frozenset(few)
 
 
 def _total(lengths: Iterable[int | None]) -> int | None:

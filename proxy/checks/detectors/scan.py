@@ -58,7 +58,7 @@ class Recognition:
     def candidates(self, text: str) -> Iterator[Candidate]:
         """Every candidate of a whole text, also those that do not count."""
         at = seen = 0
-        while (match := self.search.find.search(text, at)) is not None:
+        while (match := self.search.candidate(text, at)) is not None:
             validation = self.validate(match)
             if validation.spans and (seen := seen + 1) < self.nth:
                 yield Candidate(match.start(), match.end(), dropped(f"only the {seen}. of {self.nth}"))
@@ -135,7 +135,7 @@ class DetectorScan:
         self._recognition, self._rules = recognition, rules
         self._holds = any(rule.holds for rule in rules)
         self._blocks = any(rule.holds and rule.action is Action.BLOCK for rule in rules)
-        self._find, self._partial = search.find.search, search.partial.search
+        self._find, self._partial = search.candidate, search.partial.search
         self._first_char = search.first_char.search
         self._longest = search.longest
         self._position = 0  # how much has been read

@@ -19,6 +19,7 @@ from proxy.policy.plan import Plan
 from proxy.server.exchange.prompt_filter import GroupKey, InputPlan, group_key
 
 MAX_TEXT = 64 * 1024  # characters of a text that are recorded
+MAX_TOTAL = 256 * 1024  # characters of a prompt: of texts behind them only the length is recorded
 MARGIN = 8 * 1024  # characters behind them that are read too, so that a match which reaches beyond is found whole
 
 
@@ -51,10 +52,10 @@ class Text:
     escaped: bool = False
     before: str = ""
 
-    def add(self, text: str) -> None:
-        """One more part. What is too long is counted, not kept."""
+    def add(self, text: str, length: int | None = None) -> None:
+        """One more part. What is too long is counted, not kept. `length`: of the part, if it is not given whole."""
         missing = MAX_TEXT + MARGIN - self.length
-        self.length += len(text)
+        self.length += len(text) if length is None else length
         if missing > 0:
             self.parts.append(text[:missing])
 
@@ -71,11 +72,13 @@ class Transcript:
         groups: dict[GroupKey, list[InputText]] = {}
         for one in texts:
             groups.setdefault(group_key(one), []).append(one)
+        kept = 0
         for (role, _, kind, _, _), group in groups.items():
             escaped = group[0].escaped
             text = Text(role, kind, joiner=joiner, checks=_checks(plan_for(role), kind, escaped), escaped=escaped)
             for part in group:
-                text.add(part.text)
+                text.add(part.text if kept < MAX_TOTAL else "", len(part.text))
+                kept += len(part.text)
             self.prompt.append(text)
 
 

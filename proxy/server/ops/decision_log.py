@@ -6,21 +6,25 @@ disk never delays a stream. The queue is bounded: what finds no room is counted 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from proxy.core.failures import CheckFailed
+from proxy.core.steps import Steps, in_one_go
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
+from proxy.server.exchange.transcript import Transcript
 from proxy.server.ops.drops import DECISIONS, Drops
+from proxy.server.ops.recorded_texts import recorded_texts
 from proxy.server.ops.records import other_machine, place_of, record_of
 
-MAX_WAITING = 2_000  # finished exchanges
+MAX_WAITING = 1_000  # finished exchanges
 MAX_RULES = 20  # named in one line; and so many places of failures
 
 log = logging.getLogger("safety_proxy.decisions")
@@ -45,10 +49,35 @@ class Sink(Protocol):
         """Nothing follows."""
 
 
+class Finished(NamedTuple):
+    """An exchange that has ended, and the texts of its record; None: it has none."""
+
+    exchange: Exchange
+    texts: dict[str, Any] | None
+
+
+class Masking:
+    """An exchange whose texts are being masked."""
+
+    def __init__(self, exchange: Exchange, steps: Steps[dict[str, Any]]) -> None:
+        self.exchange = exchange
+        self._texts: dict[str, Any] = {}
+        self.steps = self._run(steps)
+
+    def _run(self, steps: Steps[dict[str, Any]]) -> Steps[None]:
+        self._texts = yield from steps
+
+    def rest(self) -> dict[str, Any]:
+        """Do what is left, and return the texts."""
+        in_one_go(self.steps)
+        return self._texts
+
+
 class DecisionLog:
     """An observer of exchanges that hands records to sinks while its `with` block runs.
 
-    The client sees the same request id in headers, notices and errors.
+    The client sees the same request id in headers, notices and errors. Texts are masked where streams are served, in
+    small steps: the matchers are not made for several threads.
     """
 
     def __init__(
@@ -62,7 +91,9 @@ class DecisionLog:
         self._sinks = sinks
         self._drops = drops or Drops()
         self._record_text = record_text
-        self._queue: queue.Queue[Exchange | None] = queue.Queue(most)
+        self._most = most
+        self._masking: dict[Masking, asyncio.Task[None]] = {}
+        self._queue: queue.Queue[Finished | None] = queue.Queue(most)
         self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
 
     def begin(self, exchange: Exchange) -> None:
@@ -72,37 +103,64 @@ class DecisionLog:
         """It has ended; its record will be written, if a sink wants it."""
         if not any(sink.wants(exchange) for sink in self._sinks):
             return
-        try:
-            self._queue.put_nowait(exchange)
-        except queue.Full:
-            self._drops.add(DECISIONS)
+        if isinstance(exchange.transcript, Transcript) and self._record_text != "none":
+            self._start_masking(exchange, exchange.transcript)
+        else:
+            self._put(Finished(exchange, None))
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Write what waits, then close the sinks."""
+        """Write what waits, then close the sinks. The event loop may have ended."""
+        for work in list(self._masking):
+            self._finish(work)
         self._queue.put(None)
         self._thread.join()
         for sink in self._sinks:
             sink.close()
 
+    def _start_masking(self, exchange: Exchange, transcript: Transcript) -> None:
+        if len(self._masking) >= self._most:
+            self._drops.add(DECISIONS)
+            return
+        work = Masking(exchange, recorded_texts(transcript, self._record_text))
+        task = asyncio.get_running_loop().create_task(self._mask(work))
+        self._masking[work] = task
+
+    async def _mask(self, work: Masking) -> None:
+        """In steps, while others run."""
+        for _ in work.steps:
+            await asyncio.sleep(0)
+        self._finish(work)
+
+    def _finish(self, work: Masking) -> None:
+        """The rest in one go, unless it has been told already."""
+        if self._masking.pop(work, None) is not None:
+            self._put(Finished(work.exchange, work.rest()))
+
+    def _put(self, finished: Finished) -> None:
+        try:
+            self._queue.put_nowait(finished)
+        except queue.Full:
+            self._drops.add(DECISIONS)
+
     def _run(self) -> None:
-        while (exchange := self._queue.get()) is not None:
+        while (finished := self._queue.get()) is not None:
             try:
-                self.write(exchange)
+                self._write(*finished)
             except Exception:
                 self._drops.add(DECISIONS)
-                log.exception("request %s: its record cannot be written; please report this", exchange.id)
+                log.exception("request %s: its record cannot be written; please report this", finished.exchange.id)
 
-    def write(self, exchange: Exchange) -> None:
-        """Hand an exchange's record to every sink. Called by the thread."""
+    def _write(self, exchange: Exchange, texts: dict[str, Any] | None) -> None:
+        """Hand an exchange's record to every sink."""
         plain = record_of(exchange)
         for sink in self._sinks:
             if sink.wants(exchange):
-                with_texts = sink.texts and self._record_text != "none"
-                sink.write(record_of(exchange, self._record_text) if with_texts else plain, exchange)
+                with_texts = sink.texts and texts is not None
+                sink.write(record_of(exchange, self._record_text, texts) if with_texts else plain, exchange)
 
 
 class LogSink:

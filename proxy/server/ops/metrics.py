@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -210,6 +210,8 @@ class Metrics:
         self._named.add((endpoint, model, stream))
         for outcome in Outcome:
             self._requests(endpoint, model, outcome.value, stream)
+        if not model:  # the request could not be read
+            return
         self._cut_prompts(model)
         for direction in ("input", "output"):
             self._tokens(model, direction)
@@ -311,6 +313,8 @@ class Metrics:
             self._rule_characters(policy, rule_id).inc(share.characters)
 
     def _count_tokens(self, exchange: Exchange, model: str) -> None:
+        if not model:
+            return
         self._tokens(model, "input").inc(exchange.prompt_tokens)
         self._tokens(model, "output").inc(exchange.answer_tokens)
         if exchange.outcome in CUT_SHORT:
@@ -334,11 +338,15 @@ class Metrics:
         """Whether the model server answered just now."""
         self._upstream_up(upstream).set(is_up)
 
-    def self_tested(self, policy: str, passed: bool, now: float) -> None:
-        """A policy's example was run through the live matcher; `now` in seconds since 1970."""
-        self._selftest(policy).set(passed)
-        if passed:
-            self._selftest_time(policy).set(now)
+    def self_tested(self, results: Mapping[str, bool], now: float) -> None:
+        """The policies' examples were run through the live matcher; `now` in seconds since 1970. A policy that is gone
+        has no series, or its last success would be an alert."""
+        for children in (self._selftest, self._selftest_time):
+            children.keep_only({(policy,) for policy in results})
+        for policy, passed in results.items():
+            self._selftest(policy).set(passed)
+            if passed:
+                self._selftest_time(policy).set(now)
 
     # -- policies
 

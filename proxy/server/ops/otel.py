@@ -36,6 +36,7 @@ from opentelemetry.trace import (
 from proxy import __version__
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.exchange.tracing import Trace, trace_of
+from proxy.server.ops.records import MAX_NAME
 
 TIMEOUT = 5.0  # seconds for one export
 EXPORT_INTERVAL = 15.0  # seconds between two exports of measurements
@@ -126,7 +127,7 @@ class OtelSink:
         ended = time.time_ns() - round((perf_counter() - exchange.ended) * 1e9)
         began = ended - round((exchange.ended - exchange.began) * 1e9)
         span = self._tracer.start_span(
-            f"{operation(exchange)} {exchange.model}".strip(),
+            f"{operation(exchange)} {exchange.model[:MAX_NAME]}".strip(),
             context=set_span_in_context(NonRecordingSpan(_parent(trace))) if trace.parent_id else None,
             kind=SpanKind.CLIENT,
             attributes=_attributes(exchange),
@@ -138,7 +139,9 @@ class OtelSink:
         span.end(ended)
 
     def _measure(self, exchange: Exchange) -> None:
-        model = exchange.model if exchange.upstream_text else OTHER  # a client may make up any number of names
+        model = (
+            exchange.model[:MAX_NAME] if exchange.upstream_text else OTHER
+        )  # a client may make up any number of names
         shared: dict[str, Any] = {
             "gen_ai.operation.name": operation(exchange),
             "gen_ai.provider.name": provider(exchange.endpoint),
@@ -176,7 +179,7 @@ def _attributes(exchange: Exchange) -> dict[str, Any]:
     known = {
         "gen_ai.operation.name": operation(exchange),
         "gen_ai.provider.name": provider(exchange.endpoint),
-        "gen_ai.request.model": exchange.model,
+        "gen_ai.request.model": exchange.model[:MAX_NAME],
         "gen_ai.usage.input_tokens": exchange.prompt_tokens,
         "gen_ai.usage.output_tokens": exchange.answer_tokens,
         "server.address": url.hostname,

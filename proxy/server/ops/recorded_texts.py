@@ -1,23 +1,23 @@
 """What of a text may be recorded: all of it, or all but what a rule finds, whatever the rule does.
 
-The rules read the text once more, in the thread that writes the log. So a rule that only flags, or that a policy only
+The rules read the text once more, in steps between which others run. So a rule that only flags, or that a policy only
 watches, masks too. What nobody has judged is left out: what follows a block, and the undecided end of an answer that
 broke off.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from proxy.checks.fail_open import FailedOpen
 from proxy.core.check import Check
+from proxy.core.steps import Steps
 from proxy.core.types import Action, Finding, Rule
-from proxy.server.exchange.transcript import MAX_TEXT, Text
+from proxy.server.exchange.transcript import MAX_TEXT, Text, Transcript
 
-PIECE = 2048  # characters that are read before other threads have their turn
+PIECE = 1024  # characters that are read in a step
 
 
 class Span(NamedTuple):
@@ -39,13 +39,23 @@ class Judged(NamedTuple):
     end: int
 
 
-def recorded(text: Text, mode: str) -> dict[str, Any]:
-    """A text as an object of the record. `mode`: `masked` or `full`."""
+def recorded_texts(transcript: Transcript, mode: str) -> Steps[dict[str, Any]]:
+    """The texts of an exchange as they stand in its record. `mode`: `masked` or `full`."""
+    record: dict[str, Any] = {}
+    for part, texts in (("prompt", transcript.prompt), ("answer", list(transcript.answer.values()))):
+        record[part] = []
+        for text in texts:
+            record[part].append((yield from recorded(text, mode)))
+    return record
+
+
+def recorded(text: Text, mode: str) -> Steps[dict[str, Any]]:
+    """A text as an object of the record."""
     record = {"role": text.role, "channel": text.kind.value, "choice": text.choice, "json": text.escaped}
     whole = text.joiner.join(text.parts)
     length = text.length + len(text.joiner) * (len(text.parts) - 1)
     try:
-        judged = _judge(text, whole)
+        judged = yield from _judge(text, whole)
     except Exception:  # what cannot be judged is not recorded, unless everything is
         shown = whole[:MAX_TEXT] if mode == "full" else None
         return {**record, "text": shown, "findings": [], "left_out": length - len(shown or "")}
@@ -83,17 +93,17 @@ def _merged(spans: Sequence[Span]) -> Iterator[Span]:
         yield known
 
 
-def _judge(text: Text, whole: str) -> Judged:
+def _judge(text: Text, whole: str) -> Steps[Judged]:
     """As the model may read it: the parts with the joiner between them, and without."""
     final = text.complete and len(whole) == text.length + len(text.joiner) * (len(text.parts) - 1)
     if text.before:
-        return _behind(
-            len(text.before), _read(text.before + whole, text.checks, final), _read(whole, text.checks, final)
-        )
-    judged = _read(whole, text.checks, final)
+        both = yield from _read(text.before + whole, text.checks, final)
+        alone = yield from _read(whole, text.checks, final)
+        return _behind(len(text.before), both, alone)
+    judged = yield from _read(whole, text.checks, final)
     if not text.joiner or len(text.parts) < 2:
         return judged
-    bare = _read("".join(text.parts), text.checks, final)
+    bare = yield from _read("".join(text.parts), text.checks, final)
     ends = list(accumulate(map(len, text.parts)))
     step = len(text.joiner)
 
@@ -112,7 +122,7 @@ def _behind(size: int, both: Judged, alone: Judged) -> Judged:
     return Judged([*spans, *alone.spans], min(end, alone.end))
 
 
-def _read(text: str, checks: Sequence[Check], final: bool) -> Judged:
+def _read(text: str, checks: Sequence[Check], final: bool) -> Steps[Judged]:
     spans: list[Span] = []
     ends = [len(text)]
     for check in checks:
@@ -123,7 +133,7 @@ def _read(text: str, checks: Sequence[Check], final: bool) -> Judged:
             progress = scan.feed(text[at : at + PIECE])
             mark = progress.watermark
             found += progress.findings
-            time.sleep(0)
+            yield
         if final:
             progress = scan.feed("", final=True)
             mark = progress.watermark

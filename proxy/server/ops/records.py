@@ -14,22 +14,21 @@ from proxy.checks.failures import CHECKS, failed_check, failure_reason
 from proxy.core.failures import CheckFailed
 from proxy.core.types import Action
 from proxy.server.exchange.record import Exchange
-from proxy.server.exchange.transcript import Transcript
-from proxy.server.ops.recorded_texts import recorded
 
+MAX_NAME = 200  # characters of a model's name
 MAX_FINDINGS = 100  # in one record; a prompt may have 100,000 matches
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
 
 
-def record_of(exchange: Exchange, record_text: str = "none") -> dict[str, Any]:
-    """The record. `record_text`: what of the texts it holds: `none`, `masked` or `full`."""
+def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The record. `record_text`: what of the texts it holds, `none`, `masked` or `full`; `texts`: these."""
     record: dict[str, Any] = {
         "id": exchange.id,
         "time": timestamp(time.time() - (perf_counter() - exchange.began)),
         "trace_id": exchange.trace.trace_id if exchange.trace is not None else None,
         "client": other_machine(exchange.client) or None,
         "endpoint": exchange.endpoint,
-        "model": exchange.model or None,
+        "model": exchange.model[:MAX_NAME] or None,
         "alignment": "unknown",
         "key": None,
         "policy": exchange.revision,
@@ -49,9 +48,7 @@ def record_of(exchange: Exchange, record_text: str = "none") -> dict[str, Any]:
         "prompt_cut": exchange.prompt_cut,
         "record_text": record_text,
     }
-    if record_text != "none" and isinstance(exchange.transcript, Transcript):
-        record["texts"] = _texts(exchange.transcript, record_text)
-    return record
+    return record if texts is None else {**record, "texts": texts}
 
 
 def timestamp(seconds: float) -> str:
@@ -146,10 +143,3 @@ def place_of(error: Exception) -> str:
         step = step.tb_next
     where = "" if step is None else f" in {step.tb_frame.f_globals.get('__name__')}:{step.tb_lineno}"
     return type(error).__name__ + where
-
-
-def _texts(transcript: Transcript, mode: str) -> dict[str, Any]:
-    return {
-        "prompt": [recorded(text, mode) for text in transcript.prompt],
-        "answer": [recorded(text, mode) for text in transcript.answer.values()],
-    }

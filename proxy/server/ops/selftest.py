@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from proxy.policy.store import PolicyStore
 
@@ -23,10 +23,10 @@ class SelfTest:
     def __init__(
         self,
         stores: Sequence[PolicyStore],
-        report: Callable[[str, bool, float], None],
+        report: Callable[[Mapping[str, bool], float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`report` is told each policy's name, whether its example was found, and the time in seconds since 1970."""
+        """`report` is told of all policies whether their examples were found, and the time in seconds since 1970."""
         self._stores = stores
         self._report = report
         self._clock = clock
@@ -39,9 +39,11 @@ class SelfTest:
 
     async def test(self) -> None:
         """Test every policy once. Other work goes on between two policies."""
+        results: dict[str, bool] = {}
         for store in self._stores:
             for policy, found in store.current.self_test():
-                self._report(policy, found, self._clock())
+                results[policy] = found
                 if not found:
                     log.error("self-test: policy %s no longer finds its first example", policy)
                 await asyncio.sleep(0)
+        self._report(results, self._clock())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
@@ -60,6 +60,12 @@ class Children:
         if child is None:
             child = self._known[labels] = self._metric.labels(*labels) if labels else self._metric
         return child
+
+    def keep_only(self, labels: Set[tuple[str, ...]]) -> None:
+        """Drop every other child, with its series."""
+        for known in [one for one in self._known if one not in labels]:
+            self._metric.remove(*known)
+            del self._known[known]
 
 
 class MetricFactory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -127,3 +128,32 @@ async def test_calls_are_json(tmp_path: Path) -> None:
     (text,) = (one for one in written(tmp_path, "masked", done)["texts"]["answer"] if "{" in (one["text"] or ""))
     assert "example.com" not in text["text"]
     assert (text["json"], text["findings"][0]["rule"]) == (True, "mail")
+
+
+async def test_masking_lets_others_run(tmp_path: Path) -> None:
+    """It is done in steps on the event loop, and what is not done when the log closes is done then."""
+    text = "Write to bob@example.com. " * 2000
+    done = await exchange(tmp_path, "masked", reply(sse(*said("Hello"))), content=text)
+    turns = 0
+    drops = Drops()
+    file = RecordFile(tmp_path / "log.jsonl", drops, size=1 << 30, age=1e9, keep=1)
+    with DecisionLog([file], drops, "masked") as decisions:
+        decisions.end(done)
+        while decisions._masking:
+            turns += 1
+            await asyncio.sleep(0)
+        decisions.end(done)
+    first, second = map(json.loads, (tmp_path / "log.jsonl").read_text("utf-8").splitlines())
+    assert turns > 10
+    assert first["texts"] == second["texts"]
+    assert "example.com" not in first["texts"]["prompt"][0]["text"]
+
+
+async def test_a_long_conversation_is_not_kept_whole(tmp_path: Path) -> None:
+    """Of a prompt some hundred thousand characters are recorded; of texts behind them their length."""
+    roles = ("assistant", "user")
+    messages = [{"role": roles[n % 2], "content": f"{n} " * 20_000} for n in range(10)]
+    done = await exchange(tmp_path, "full", reply(sse(*said("Hello"))), messages=messages)
+    found = written(tmp_path, "full", done)["texts"]["prompt"]
+    assert [text["left_out"] > 0 for text in found] == [False] * 7 + [True] * 3
+    assert (found[-1]["text"], found[-1]["left_out"]) == ("", 40_000)

@@ -50,6 +50,16 @@ def test_a_record_a_line(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_half_a_line_of_a_program_that_was_killed_spoils_no_record(tmp_path: Path) -> None:
+    """The next record begins on a line of its own."""
+    path = tmp_path / "decisions.jsonl"
+    path.write_text('{"n": 0}\n{"half', "utf-8")
+    file = sink(path)
+    file.write({"n": 1}, EXCHANGE)
+    file.close()
+    assert path.read_text("utf-8") == '{"n": 0}\n{"half\n{"n":1}\n'
+
+
 def test_a_file_that_is_too_large_is_put_aside(tmp_path: Path) -> None:
     """No record is cut or lost at the turn, and so many old files are kept."""
     path = tmp_path / "decisions.jsonl"
@@ -79,6 +89,20 @@ def test_a_file_that_is_too_old_is_put_aside(tmp_path: Path) -> None:
     file.close()
     assert records(path) == [{"n": 3}]
     assert len(records(tmp_path / "decisions.jsonl.1")) == 2
+
+
+def test_a_file_that_cannot_be_put_aside_is_written_on(tmp_path: Path) -> None:
+    """Something stands in the place of the old file: no record is lost for that."""
+    path, drops = tmp_path / "decisions.jsonl", Drops()
+    blocked = tmp_path / "decisions.jsonl.1"
+    blocked.mkdir()
+    (blocked / "file").touch()
+    file = sink(path, drops=drops, size=100, keep=1)
+    for number in range(5):
+        file.write({"n": number, "fill": "x" * 80}, EXCHANGE)
+    file.close()
+    assert [one["n"] for one in records(path)] == list(range(5))
+    assert drops.take() == {}
 
 
 def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from proxy.checks.fail_open import FailOpen
 from proxy.core.check import Check, Progress, Scan
+from proxy.core.steps import in_one_go
 from proxy.core.types import Action, Kind, Rule
 from proxy.matching.matcher import Matcher, compile_rule
 from proxy.matching.rules import MatchRule
 from proxy.server.exchange.transcript import MAX_TEXT, Text
-from proxy.server.ops.recorded_texts import recorded
+from proxy.server.ops import recorded_texts
 
 FLAG, REWRITE, BLOCK = (Rule("p", action.name.lower(), action, action.value) for action in Action)
 WATCH = Rule("p", "watch", Action.BLOCK, 9, enforced=False)
@@ -35,6 +37,11 @@ def text(*parts: str, joiner: str = "", of: tuple[Check, ...] = ALL, complete: b
     for part in parts:
         made.add(part)
     return made
+
+
+def recorded(text: Text, mode: str) -> Any:
+    """It as an object of the record."""
+    return in_one_go(recorded_texts.recorded(text, mode))
 
 
 def rules(record: dict[str, object]) -> list[str]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from proxy.core.check import Progress, Scan
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
 from proxy.policy.store import PolicyStore
+from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.selftest import SelfTest
 from tests.server.running import Store
 
@@ -52,17 +54,17 @@ class Deaf:
         return Progress(len(text))
 
 
-async def reported(policies: PolicySet) -> list[tuple[str, bool, float]]:
+async def reported(policies: PolicySet) -> list[tuple[dict[str, bool], float]]:
     """What the self-test reports."""
-    reports: list[tuple[str, bool, float]] = []
+    reports: list[tuple[dict[str, bool], float]] = []
     store = cast(PolicyStore, Store(cast(Any, policies)))
-    await SelfTest([store], lambda *report: reports.append(report), lambda: 5.0).test()
+    await SelfTest([store], lambda results, now: reports.append((dict(results), now)), lambda: 5.0).test()
     return reports
 
 
 async def test_each_policy_is_tested(policies: PolicySet) -> None:
     """Its first example, or a word of it, or its detector's own example; a policy that searches nothing has none."""
-    assert sorted(await reported(policies)) == [("cards", True, 5.0), ("words", True, 5.0)]
+    assert await reported(policies) == [({"cards": True, "words": True}, 5.0)]
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -73,5 +75,20 @@ async def test_a_filter_that_is_silent_is_told(
     so."""
     monkeypatch.setattr(policies, "_compose", lambda *_: (Deaf(fails),))
     caplog.set_level(logging.ERROR)
-    assert sorted(await reported(policies)) == [("cards", False, 5.0), ("words", False, 5.0)]
+    assert await reported(policies) == [({"cards": False, "words": False}, 5.0)]
     assert "policy words no longer finds its first example" in caplog.text
+
+
+def test_a_policy_that_is_gone_has_no_series() -> None:
+    """Its last success would grow old, and an alert would fire for ever."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.self_tested({"one": True, "two": False}, 5.0)
+    metrics.self_tested({"two": True}, 65.0)
+    for name, policy, value in (
+        ("successful", "one", None),
+        ("last_success_timestamp_seconds", "one", None),
+        ("successful", "two", 1),
+        ("last_success_timestamp_seconds", "two", 65),
+    ):
+        assert registry.get_sample_value(f"safety_proxy_selftest_{name}", {"policy": policy}) == value
