@@ -221,7 +221,6 @@ MEMORY_FAULTS = [
         "if self._chain is not None:",
     ),
     ("a block in the middle of a long text counts for all of it", PROMPT, " and self._begun == part:", ":"),
-    ("marks outlive a jump", PROMPT, "self._marks.clear()", "pass"),
     ("the end of the earlier texts outlives a replacement", PROMPT, "self._earlier_end = None\n        if", "if"),
     ("a mark in the middle of a text", PROMPT, "if self._scans.position > self._starts[-1]:", "if False:"),
     ("a known piece is no part of a new text", PROMPT, "known.part + (known.inside > 0)", "known.part"),
