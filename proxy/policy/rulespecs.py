@@ -214,6 +214,8 @@ class RuleReader:
 
     def _remarks(self, written: Written) -> Iterable[Remark | None]:
         kind = written.kind
+        if kind.remarks is None:
+            return ()
         if not self._registry.is_plugin(kind.name):
             return kind.remarks(written.options)
         try:

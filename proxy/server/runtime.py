@@ -120,7 +120,7 @@ class Runtime:
         policies = ActivePolicies(self.store, self.shadow, self._memory)
         api = self._model_server
         models = Models(ChatTemplates(api), ContextLengths(api, config.context_margin), CloudModels(api))
-        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
+        guarded = GuardedHandler(config, policies, upstream, watchdog, self.metrics.begin, self._observers, models)
         read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
