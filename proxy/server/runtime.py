@@ -121,7 +121,7 @@ class Runtime:
         api = self._model_server
         contexts, cloud = ContextLengths(api, config.context_margin), CloudModels(api, config.first_byte_timeout)
         models = Models(ChatTemplates(api), contexts, cloud)
-        guarded = GuardedHandler(config, policies, upstream, watchdog, self.metrics.begin, self._observers, models)
+        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
         read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proxy.core.failures import Failures
 from proxy.core.guard import Guard
@@ -246,6 +246,14 @@ class Observer(Protocol):
 
     def end(self, exchange: Exchange) -> None:
         """An exchange has ended and will not change any more."""
+
+
+@runtime_checkable
+class BeginObserver(Observer, Protocol):
+    """An observer that is told of beginnings too."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """An exchange has begun."""
 
 
 def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:

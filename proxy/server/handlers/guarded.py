@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -26,7 +26,7 @@ from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
-from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.turns import Turns
@@ -74,17 +74,15 @@ class GuardedHandler:
         policies: ActivePolicies,
         upstream: Upstream,
         watchdog: Watchdog,
-        begun: Callable[[Exchange], None],
         observers: Sequence[Observer],
         models: Models,
     ) -> None:
-        """`begun` is called with each exchange that begins, the observers with each that has ended."""
         self.config = config
         self.policies = policies
         self.upstream = upstream
         self.watchdog = watchdog
-        self.begun = begun
         self.observers = observers
+        self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
         self.models = models
         self.turns = Turns()
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
@@ -140,7 +138,8 @@ class GuardedExchange:
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
         exchange = self.exchange
-        self._handler.begun(exchange)
+        for observer in self._handler.begin_observers:
+            observer.begin(exchange)
         try:
             await self._serve()
         except ClientGone:
