@@ -15,7 +15,7 @@ from proxy.matching.tree import Chars
 
 EVERY = "".join(map(chr, (*range(0x4000), *range(0xD7F0, 0xE010), *range(0x1F000, 0x20010), sys.maxunicode)))
 SIGNS = st.sampled_from(
-    ["\\w", "\\W", "\\d", "\\D", "\\s", "\\S", "a-f", "_", "\u3040-\u30ff", "\\x00", "\U0010ffff", "-"]
+    ["\\w", "\\W", "\\d", "\\D", "\\s", "\\S", "a-f", "_", "\u3040-\u30ff", "\\x00", "\U0010ffff", "\\-"]
 )
 
 
