@@ -44,7 +44,9 @@ class ChunkedAnswer(Answer):
     object_name: str  # of a chunk
     extras: tuple[str, ...] = EXTRAS  # what may stand beside the choices
 
-    def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
+    whole_class: type[Whole]  # puts an answer together for a client that does not stream
+
+    def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._sse = sse.Parser()
         self._unfinished = self._sse.parts
@@ -56,7 +58,7 @@ class ChunkedAnswer(Answer):
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
-        self._whole = whole
+        self._whole = None if request.stream else self.whole_class()
 
     # -- what a choice looks like
 
@@ -371,6 +373,7 @@ class ChunkedAnswer(Answer):
 
     def result(self) -> bytes:
         """The whole answer."""
+        assert self._whole is not None
         return orjson.dumps(self._whole.body(self._head))
 
     def _body(self, frame: Frame) -> Any:
@@ -382,9 +385,11 @@ class ChunkedAnswer(Answer):
         return sse.encode(orjson.dumps(body))
 
     def _collect_text(self, delta: TextDelta) -> None:
+        assert self._whole is not None
         self._whole.say(delta.channel.choice, delta.channel.name, delta.text)
 
     def _collect(self, body: Any) -> None:
+        assert self._whole is not None
         if body is not None:
             self._whole.add(body)
 
