@@ -417,7 +417,7 @@ def _numbered(choice: Any, place: int, asked: int) -> Any:
     if not isinstance(choice, dict):
         return choice
     own = choice.get("index")
-    index: int = own if is_index(own) else place
+    index = own if isinstance(own, int) and is_index(own) else place
     if index >= asked > 1:
         raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
     index = index if asked > 1 else 0
