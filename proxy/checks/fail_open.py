@@ -50,6 +50,11 @@ class FailOpen:
         scan = self._check.open()
         return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """See proxy.matching.rules.Preparable."""
+        if isinstance(self._check, Matcher):
+            self._check.prepare(pause)
+
     def for_exchange(self, failures: Failures) -> FailOpen:
         """The same check for the texts of one exchange."""
         check = self._check

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from proxy.matching import edges
 from proxy.matching.foldsymbols import BETWEEN, INSIDE
 from proxy.matching.literalsearch import Literals, Spans
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.spellings import MARKUP
 from proxy.matching.words import edge_class
 from proxy.matching.writing import Images, Writing, encoded
@@ -105,11 +106,11 @@ def _part(word: str) -> Part | None:
 class FoldedSearch:
     """The search for lists with `fold`."""
 
-    def __init__(self, entries: Iterable[Wanted]) -> None:
+    def __init__(self, entries: Iterable[Wanted], pause: Pause = no_pause) -> None:
         numbers: dict[Part, int] = {}
         self._with: list[set[int]] = []  # for each part, what else has to be there: -1 for nothing
         self.reach = 0
-        for entry in entries:
+        for entry in pausing(entries, pause):
             first, *others = (numbers.setdefault(part, len(numbers)) for part in entry.parts)
             self._with += [set() for _ in range(len(numbers) - len(self._with))]
             self._with[first].add(others[0] if others else -1)
@@ -117,8 +118,8 @@ class FoldedSearch:
         parts = list(numbers)
         self._shortest = max(2, min(len(part.letters) for part in parts))
         self._longest = max(len(part.letters) for part in parts)
-        self._in_words = Literals([f" {part.letters} " if part.whole else part.letters for part in parts])
-        self._anywhere = Literals([part.letters for part in parts])
+        self._in_words = Literals([f" {part.letters} " if part.whole else part.letters for part in parts], pause)
+        self._anywhere = Literals([part.letters for part in parts], pause)
         self._whole = [part.whole for part in parts]
         self._apart = re.compile(rb"(?<= )(?:[^ ] ){%d,}" % self._shortest)
 

@@ -19,8 +19,8 @@ from proxy.matching.factors import PLAIN, SHAPE, factor_of
 from proxy.matching.foldedlook import FoldedSearch, Wanted, wanted
 from proxy.matching.foldedwords import FoldedWords
 from proxy.matching.foldtree import fold_tree
-from proxy.matching.literalsearch import AVAILABLE, LiteralSearch, TokenSearch
-from proxy.matching.pauses import Pause, no_pause
+from proxy.matching.literalsearch import AVAILABLE, LiteralSearch, TokenSearch, WordSearch
+from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.plainwords import MOST_SPACES, SPACE, PlainWords
 from proxy.matching.syntax import parse
 from proxy.matching.words import WordList, edge_class
@@ -72,7 +72,7 @@ def look_for(rules: Sequence[CompiledRule], pause: Pause = no_pause) -> Look | N
     """The quick look of the pass of these rules. None when one of them has nothing that could be searched for."""
     if not AVAILABLE:
         return None
-    found = _Collected()
+    found = _Collected(pause)
     for rule in rules:
         if rule.roots and not found.add(rule):
             return None
@@ -104,7 +104,8 @@ class Traces(NamedTuple):
 class _Collected:
     """The traces of several rules, put together so that each way of writing needs one search."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: Pause) -> None:
+        self._pause = pause
         self._traces: list[Traces] = []
         self._folded: list[Wanted] = []
         self._own: list[Search] = []
@@ -124,43 +125,43 @@ class _Collected:
             return self._add_folded(words)
         assert isinstance(words, PlainWords)
         if words.traces is None:
-            words.traces = traces_of_words(words.entries)
+            words.traces = traces_of_words(pausing(words.entries, self._pause))
         if len(words.entries) < LONG_LIST:
             self._traces.append(words.traces)
         else:
-            words.searches = words.searches or _searches([words.traces])
+            words.searches = words.searches or _searches([words.traces], WordSearch, self._pause)
             self._own += words.searches
         return True
 
     def _add_folded(self, words: FoldedWords) -> bool:
         if words.traces is None:
-            words.traces = [wanted(entry) for entry in words.entries]
+            words.traces = [wanted(entry) for entry in pausing(words.entries, self._pause)]
         if None in words.traces:
             return False
         if len(words.entries) < LONG_LIST:
             self._folded += words.traces
         else:
-            words.searches = words.searches or [FoldedSearch(words.traces)]
+            words.searches = words.searches or [FoldedSearch(words.traces, self._pause)]
             self._own += words.searches
         return True
 
     def searches(self) -> list[Search]:
-        folded = [FoldedSearch(self._folded)] if self._folded else []
-        return [*_searches(self._traces), *folded, *self._own]
+        folded = [FoldedSearch(self._folded, self._pause)] if self._folded else []
+        return [*_searches(self._traces, TokenSearch, self._pause), *folded, *self._own]
 
 
-def _searches(traces: Sequence[Traces]) -> list[Search]:
+def _searches(traces: Sequence[Traces], word_search: type[TokenSearch | WordSearch], pause: Pause) -> list[Search]:
     reach = max((some.reach for some in traces), default=0)
     plain = {literal for some in traces for literal in some.plain}
     shape = {literal for some in traces for literal in some.shape}
     tokens = {words for some in traces for words in some.tokens}
     out: list[Search] = []
     if plain:
-        out.append(LiteralSearch(plain, _PLAIN, reach))
+        out.append(LiteralSearch(plain, _PLAIN, reach, pause))
     if shape:
-        out.append(LiteralSearch(shape, _SHAPE, reach))
+        out.append(LiteralSearch(shape, _SHAPE, reach, pause))
     if tokens:
-        out.append(TokenSearch(tokens, _TOKENS, reach))
+        out.append(word_search(tokens, _TOKENS, reach, pause))
     return out
 
 

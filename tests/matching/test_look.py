@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from proxy.core.check import skim
 from proxy.core.types import Action, Rule
-from proxy.matching import factors, look, scan, transition_cache
+from proxy.matching import factors, literalsearch, look, scan, transition_cache
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.edges import joining
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
+from proxy.matching.scan import MatchPass
 from tests import laws
 from tests.matching import strategies as some
 from tests.matching.strategies import BLOCK, CASES, CUTS, HIDE, Made
@@ -130,6 +131,41 @@ def test_lists_are_found_alike(seed: int, alphabet: str, cuts: int, skims: int, 
     words = [word for word in words if word.strip()] or ["a"]
     rule = compile_rule(MatchRule(Rule("p", "w", action), words=tuple(words)))
     agree([rule], laws.cut(scattered(rng, few, rng.choice((". ", few, " "))), cuts << rng.randint(0, 40)), skims)
+
+
+@some.examples(600)
+@given(SEEDS, CUTS, CUTS, st.booleans(), st.booleans())
+def test_long_lists_are_found_alike(seed: int, cuts: int, skims: int, fold: bool, split: bool) -> None:
+    """Their searches are their own, and of many parts."""
+    rng = random.Random(seed)
+    words = tuple({" ".join(rng.choices(("ab", "ba", "a-b", "aab"), k=rng.randint(1, 3))) for _ in range(4)})
+    rule = compile_rule(MatchRule(Rule("p", "w", Action.REWRITE), words=words, fold=fold))
+    text = "".join(rng.choices(("ab", "ba", " ", "  ", "-", "aab", ". " * 80, "b"), k=rng.randint(1, 16)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look, "LONG_LIST", 1)
+        patch.setattr(literalsearch, "MOST_AT_ONCE", 1 if split else 4)
+        agree([rule], laws.cut(text, cuts << rng.randint(0, 60)), skims)
+    assert len(rule.words.searches) > 0 if rule.words is not None else False
+
+
+def test_without_the_library_every_text_is_read() -> None:
+    """There is no quick look, and the same is found."""
+    rule = compile_rule(MatchRule(Rule("p", "w", Action.REWRITE), words=("bomb",)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look, "AVAILABLE", False)
+        assert look.look_for([rule]) is None
+        check = quick([rule])
+    (found,) = skim(check.open(), "a bomb " + "and so on " * 400).findings
+    assert (found.start, found.end) == (2, 6)
+
+
+def test_a_long_text_is_not_read_where_nothing_can_match() -> None:
+    """The automaton has seen nothing of it: it knows no state but that at the beginning of a text."""
+    check = quick([compile_rule(MatchRule(Rule("p", "w", Action.REWRITE), words=("bomb",)))])
+    assert not skim(check.open(), "and so on " * 4000).findings
+    (program,) = [inner for _, inner in check._passes]
+    assert isinstance(program, MatchPass)
+    assert program.dfa.transitions == 0
 
 
 SPELLED = [*"bom 0@!|$1l*_.-`[]<>/\\é中", "<b>", "</b>", "**", " b o m ", "b.0.m.b", "$$", "b@mb", "bomb", " mob ", "+"]
