@@ -103,6 +103,10 @@ class PolicyStore:
             if await asyncio.to_thread(self._look) != self._last_digest:
                 await self._attempt()
 
+    async def prepare(self) -> None:
+        """Make the set in force quick with long texts. It takes up to seconds, in a thread that lets the loop run."""
+        await asyncio.to_thread(self.current.prepare, _CooperativeYield(asyncio.get_running_loop()))
+
     def _look(self) -> bytes:
         try:
             return _digest(read_directory(self.directory))
