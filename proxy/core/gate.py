@@ -11,6 +11,7 @@ from proxy.core.types import Action, Finding, Replacement, Rule
 TAG_BYTES = 4
 MAX_RELEASED = 1024  # last characters of the released text that are kept
 MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
+BEGINNING = 200  # first characters of the text that are kept as they came
 
 
 class Gate:
@@ -23,6 +24,7 @@ class Gate:
     __slots__ = (
         "_at",
         "_base",
+        "_begins",
         "_checks",
         "_held",
         "_latest",
@@ -33,6 +35,7 @@ class Gate:
         "_scans",
         "_segments",
         "_width",
+        "beginning",
         "blocked",
         "reported",
     )
@@ -51,6 +54,8 @@ class Gate:
         self._primed_held = 0  # characters at the start of _held that came from the client
         self._released: list[str] = []
         self._over = False
+        self._begins = BEGINNING  # characters that `beginning` lacks
+        self.beginning = ""  # the first BEGINNING characters as they came, hidden or not: to be looked at, never sent
         self.blocked: Finding | None = None
         self.reported: list[Finding] = []  # all findings; a match that grew is one finding with its full length
         self._latest: dict[Rule, int] = {}  # index in `reported` of each rule's last finding
@@ -81,6 +86,7 @@ class Gate:
         self._segments.clear()
         self.reported.clear()
         self._latest.clear()
+        self.beginning, self._begins = "", BEGINNING
 
     def settle(self) -> str:
         """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
@@ -107,12 +113,6 @@ class Gate:
         return "".join(self._released)[-MAX_RELEASED:]
 
     @property
-    def short(self) -> str:
-        """The released text, if it is short enough to be kept whole; else ""."""
-        text = "".join(self._released)
-        return text if len(text) < MAX_RELEASED and self._base - self._primed <= MAX_RELEASED else ""
-
-    @property
     def waits_for(self) -> Rule | None:
         """The rule for which the held text waits; None: for no rule in particular."""
         waits = longest([waits_of(scan) for scan in self._scans])
@@ -122,6 +122,9 @@ class Gate:
         """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
         if self._over:
             return ""
+        if self._begins:
+            self.beginning += text[: self._begins]
+            self._begins = BEGINNING - len(self.beginning)
         end = mark = self._base + len(self._held) + len(text)
         for scan in self._scans:
             watermark, findings = scan.feed(text, final)

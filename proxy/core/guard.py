@@ -166,12 +166,10 @@ class Guard:
         """Whether there was text of this kind."""
         return any(channel.kind is kind for channel, _ in self._opened)
 
-    @property
-    def short_content(self) -> str:
-        """The released content, if there is one channel of it and it is short; else ""."""
-        gates = [gate for channel, gate in self._opened if channel.kind is Kind.CONTENT]
-        alone = gates[0] if len(gates) == 1 else None
-        return alone.short if isinstance(alone, Gate) else ""
+    def beginning(self, kind: Kind) -> str:
+        """How the first text of this kind in the first choice begins, as the model wrote it; "": there is none."""
+        gates = (gate for channel, gate in self._opened if channel.kind is kind and channel.choice == 0)
+        return next((gate.beginning for gate in gates if isinstance(gate, Gate) and gate.beginning.strip()), "")
 
     @property
     def waits_for(self) -> Rule | None:

@@ -40,6 +40,7 @@ HEAVY = {
     "proxy.cli.demo": "another command",
     "proxy.cli.init": "another command",
     "proxy.demo.display": "another command",
+    "proxy.checks.refusals.languages": "phrases of refusals, which wait for an answer with a word of their language",
 }
 """What a start has no use for, and what it is."""
 

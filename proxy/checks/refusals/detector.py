@@ -31,6 +31,7 @@ _PLAIN = {
 }
 """Other apostrophes, marks of Markdown and spaces, and the punctuation of Chinese and Japanese."""
 _SPACES = re.compile(r"\s+")
+_THINKING = re.compile(r"\A\s*<(think|thinking|thought)>.*?(?:</\1>|\Z)", re.S)
 _SENTENCE = re.compile(r"[.!?](?=\s|\Z)|[。！？।؟\n]")
 
 
@@ -57,8 +58,11 @@ def language(code: str) -> Language:
 
 
 def normalised(text: str) -> str:
-    """A text in the form in which phrases are written: small letters, one apostrophe, one space, no emphasis."""
-    return _SPACES.sub(" ", text.translate(_PLAIN).lower()).strip(" ")
+    """A text in the form in which phrases are written: small letters, one apostrophe, one space, no emphasis.
+
+    Thinking that a model server has left in the answer is not the answer.
+    """
+    return _SPACES.sub(" ", _THINKING.sub("", text).translate(_PLAIN).lower()).strip(" ")
 
 
 def classify(text: str) -> Refusal | None:
