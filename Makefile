@@ -43,6 +43,7 @@ fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10
 
 bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and LiteLLM (ARGS=--quick)
 	@$(DEV)/bin/python -m bench $(ARGS)
+	@$(DEV)/bin/python -m bench.prompts $(if $(findstring --quick,$(ARGS)),--quick)
 
 bench-gate: $(DEV)/ready ## a minute of it, for CI: fails when the proxy has become slower
 	@$(DEV)/bin/python -m bench.gate $(ARGS)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench import contestants as who
+from bench import prompts
 from bench.runs import Figures, run
 from bench.scenarios import SCENARIOS
 
@@ -65,6 +66,22 @@ LIMITS = (
 )
 
 
+PROMPT_LIMITS = (
+    Limit("again", who.NONE, 2.2),  # shipped policies: of 400 KB that were judged before only the new turn is judged
+    Limit("again", prompts.OFF, 0.2),  # 100 rules
+)
+JUDGED = {who.NONE: prompts.SHIPPED, prompts.OFF: who.HUNDRED}
+"""Who is compared with whom."""
+
+
+def prompt_verdicts(table: prompts.Table) -> Iterator[Verdict]:
+    """One for each limit of long prompts."""
+    for limit in PROMPT_LIMITS:
+        rows = table[limit.scenario]
+        own, base = rows[JUDGED[limit.base]].cpu, rows[limit.base].cpu
+        yield Verdict(limit, statistics.median([one / other for one, other in zip(own, base, strict=True)]))
+
+
 def verdicts(figures: Figures) -> Iterator[Verdict]:
     """One for each limit."""
     return (limit.check(figures) for limit in LIMITS)
@@ -77,7 +94,9 @@ def main() -> None:
     rounds: int = parser.parse_args().rounds
     scenarios = [s for s in SCENARIOS if s.key in {limit.scenario for limit in LIMITS}]
     figures = run(scenarios, rounds, TAKE_PART)
-    found = list(verdicts(figures))
+    again = [case for case in prompts.CASES if case.key == "again"]
+    table, _ = prompts.measure(again, (who.NONE, prompts.SHIPPED, who.HUNDRED, prompts.OFF), rounds)
+    found = [*verdicts(figures), *prompt_verdicts(table)]
     print("\n".join([*figures.notes, *(verdict.line() for verdict in found)]))
     sys.exit(not all(verdict.passed for verdict in found))
 

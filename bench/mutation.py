@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -31,15 +31,23 @@ TESTS = [
     "tests/matching/test_exactness.py",
     "tests/core/test_gate.py",
 ]
+MEMORY_TESTS = [
+    "tests/core/test_prompt_memory.py",
+    "tests/core/test_prompt_scan.py",
+    "tests/core/test_json_lexer.py",
+    "tests/core/test_json_gate.py",
+    "tests/server/exchange/test_prompt_memory.py",
+]
 
 
 class Fault(NamedTuple):
-    """A place in a file, and what stands there instead."""
+    """A place in a file, and what stands there instead. `tests`: where it has to be noticed."""
 
     what: str
     file: str
     right: str
     wrong: str
+    tests: Sequence[str] = TESTS
 
 
 SCAN, DFA, EDGES = "matching/scan.py", "matching/lazy_dfa.py", "matching/edges.py"
@@ -185,6 +193,54 @@ FAULTS = [
 ]
 
 
+MEMORY, CHAIN, PROMPT = "core/prompt_memory.py", "core/prompt_chain.py", "core/prompt.py"
+LEXER, VALUES = "core/json_lexer.py", "core/json_values.py"
+MEMORY_FAULTS = [
+    ("checks share an area", MEMORY, "self._made += 1", "self._made = 1"),
+    ("roles and kinds share an area", MEMORY, "digest(area.seed, ", 'digest(area.seed, b"" and '),
+    ("the joiner is not in the key", MEMORY, "digest(self._seed, joiner.encode())", "digest(self._seed)"),
+    ("the text before is not in the key", MEMORY, "digest(before, _TEXT, known[1])", "digest(known[1])"),
+    ("a text that was replaced keeps its digest", MEMORY, "known[0] is not text", "False"),
+    ("the memory is not bounded", MEMORY, "while self.size > self.limit:", "while False:"),
+    ("what is used does not count as used", MEMORY, "self._entries.move_to_end(key)", "pass"),
+    ("what is dropped still takes", MEMORY, "        if self.alive:\n", "        if True:\n"),
+    ("what is dropped is not freed", MEMORY, "if entry is not None and not entry.area.alive", "if False"),
+    ("shared numbers and texts are counted for nothing", MEMORY, "return bool(item) and (", "return False and ("),
+    ("a replaced text leaves the chain as it was", CHAIN, "del self._ends[part + 1 :]", "pass"),
+    ("a replaced text leaves its pieces", CHAIN, "[part + 1 :]\n        self._pieces = (-1, [])", "[part + 1 :]"),
+    (
+        "a piece is taken for the one before it",
+        CHAIN,
+        "pieces[inside // PIECE - 1]",
+        "pieces[max(0, inside // PIECE - 2)]",
+    ),
+    (
+        "a failure is remembered",
+        PROMPT,
+        "if self._chain is not None and not scans.failed:",
+        "if self._chain is not None:",
+    ),
+    ("a block in the middle of a long text counts for all of it", PROMPT, " and self._begun == part:", ":"),
+    ("a mark in the middle of a text", PROMPT, "if self._scans.position > self._starts[-1]:", "if False:"),
+    ("the joiner is forgotten behind a known text", PROMPT, "joiner if inside < 0", "joiner if False"),
+    ("a run stops being JSON unnoticed", LEXER, "not self._takes(found[1])", "self._takes(found[1]) is None"),
+    (
+        "the bracket behind a value stays open",
+        LEXER,
+        "self.stack.pop()\n            self.state = State.AFTER\n\n    @",
+        "self.state = State.AFTER\n\n    @",
+    ),
+    (
+        "a number in a run is not written out",
+        VALUES,
+        "text = written_out(literal)\n            if text in self._clean or",
+        "text = literal\n            if text in self._clean or",
+    ),
+    ("after a block a run is read on", VALUES, "if self._run and not self._over:", "if self._run:"),
+]
+FAULTS += [Fault(*fault, tests=MEMORY_TESTS) for fault in MEMORY_FAULTS]
+
+
 def copied(folder: Path) -> Path:
     """The package and its tests as they are now."""
     for name in ("proxy", "tests"):
@@ -208,9 +264,9 @@ def planted(folder: Path, fault: Fault | None) -> Iterator[None]:
     file.write_text(text, encoding="utf-8")
 
 
-def noticed_by(folder: Path) -> str:
+def noticed_by(folder: Path, tests: Sequence[str]) -> str:
     """The first test that fails, or ""."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", *tests]
     env = {**os.environ, "FUZZ_EXAMPLES": "0.3", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900, check=False)
     found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*)?(?: - .*)?$", done.stdout, re.MULTILINE)
@@ -223,7 +279,7 @@ def survives(folder: Path, fault: Fault | None) -> bool:
     """Plant a fault, run the tests, print a row."""
     start = time.monotonic()
     with planted(folder, fault):
-        test = noticed_by(folder)
+        test = noticed_by(folder, fault.tests if fault else [*TESTS, *MEMORY_TESTS])
     name = fault.what if fault else "no fault: all tests pass"
     where = fault.file if fault else "-"
     killer = test.replace("tests/", "").replace("::", " ") or ("-" if fault is None else "**survives**")

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 
 from proxy.checks.failures import CHECKS
+from proxy.core.prompt_memory import PromptMemory
 from proxy.errors import UPSTREAM_REASONS
 from proxy.server.exchange.record import Outcome
 from proxy.server.exchange.refusals import REFUSALS
 from proxy.server.ops.drops import SINKS
 from proxy.server.ops.metrics import ALL_DIRECTIONS, OLD_ACTIONS, OWN_RULES, STAGES, Metrics
-from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CountedHistogram
+from proxy.server.ops.series import OTHER, PREFIX, CountedHistogram
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
 ROW = re.compile(r"^\| `(safety_proxy_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -25,16 +27,22 @@ PARTS = re.compile(r"_(bucket|sum|count)$")
 def metrics() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Name as it is exposed, type and labels of every metric of the registry."""
     registry = CollectorRegistry()
-    Metrics(registry)
+    made = Metrics(registry)
+    made.watch(PromptMemory(b"key", 1 << 20))
     for metric in list(registry._collector_to_names):
-        if isinstance(metric, BeforeScrape):
-            continue
-        if isinstance(metric, CountedHistogram):
+        if isinstance(metric, MetricWrapperBase):
+            ending = "_total" if metric._type == "counter" else ""
+            yield metric._name + ending, str(metric._type), tuple(metric._labelnames)
+        elif isinstance(metric, CountedHistogram):
             yield metric.name, "histogram", metric.labels
-            continue
-        assert isinstance(metric, MetricWrapperBase)
-        ending = "_total" if metric._type == "counter" else ""
-        yield metric._name + ending, str(metric._type), tuple(metric._labelnames)
+        else:
+            yield from map(shape, metric.collect())
+
+
+def shape(family: Metric) -> tuple[str, str, tuple[str, ...]]:
+    """Name, type and labels of what a collector of our own gives."""
+    ending = "_total" if family.type == "counter" else ""
+    return family.name + ending, family.type, tuple(family.samples[0].labels)
 
 
 def test_the_tables_hold_every_metric_and_no_other() -> None:

@@ -43,7 +43,7 @@ def test_the_wheel_holds_the_policies_and_the_schema(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = wheel.namelist()
     wanted = ["proxy/policy/policy.schema.json", "proxy/py.typed", "proxy/cli/serve.py"]
-    wanted += ["proxy/demo/policies/demo.yaml"]
+    wanted += ["proxy/demo/policies/demo.yaml", "proxy/cli/new_check_files/check.py.txt"]
     wanted += [f"proxy/policies/{path.relative_to(SHIPPED)}" for path in SHIPPED.rglob("*.yaml")]
     assert set(wanted) <= set(held)
     assert any(name.endswith("licenses/LICENSE") for name in held)

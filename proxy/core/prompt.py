@@ -233,7 +233,7 @@ class PromptScan:
         if len(parts[first]) - inside > PIECE:
             self._begun = first + 1
             return before + parts[first][inside : inside + PIECE]
-        end = self._earlier if first < self._earlier else len(parts)
+        end = first + 1 if inside else self._earlier if first < self._earlier else len(parts)
         while at < end and (at == first or starts[-1] + len(parts[at]) - begin <= self._stride):
             starts.append(starts[-1] + len(parts[at]) + len(joiner))
             at += 1
@@ -277,7 +277,7 @@ class PromptScan:
         starts, parts, joiner = self._starts, self.parts, len(self._joiner)
         while len(starts) <= known.part:
             starts.append(starts[-1] + len(parts[len(starts) - 1]) + joiner)
-        self._begun = known.part + (known.inside > 0)
+        self._begun = known.part
         self._marks.clear()  # their findings stand in another order
         self._earlier_end = None
         self._stride = SLICE

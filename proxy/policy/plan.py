@@ -211,10 +211,15 @@ class Policy:
 
 
 class Compose(Protocol):
-    """Makes the checks for texts to which these policies apply."""
+    """Makes the checks for texts to which these policies apply; `stops`: a marker may end the text."""
 
     def __call__(
-        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        escaped: bool,
+        only_markers: bool = False,
+        stops: bool = True,
     ) -> tuple[Check, ...]: ...
 
 
@@ -244,7 +249,9 @@ class Plan:
         checks = self._checks.get((kind, escaped))
         if checks is None:
             policies = tuple(p for p in self.policies if p.scope.reads(kind))
-            checks = (*self._compose(policies, self._direction, escaped), *self._leak_checks(policies, escaped))
+            is_dialogue = kind is not Kind.TOOL_ARGUMENTS
+            composed = self._compose(policies, self._direction, escaped, stops=is_dialogue)
+            checks = (*composed, *self._leak_checks(policies, escaped))
             if self._shadow is not None:
                 checks += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = checks
@@ -316,9 +323,14 @@ class _OfExchange:
         self._failures = failures
 
     def __call__(
-        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        escaped: bool,
+        only_markers: bool = False,
+        stops: bool = True,
     ) -> tuple[Check, ...]:
-        checks = self._compose(policies, direction, escaped, only_markers)
+        checks = self._compose(policies, direction, escaped, only_markers, stops)
         return tuple([self._bound(check) for check in checks])
 
     def _bound(self, check: Check) -> Check:

@@ -55,7 +55,7 @@ class PolicySet:
         self.by_digest = by_digest or {}
         self.recent_queries: tuple[PlanQuery, ...] = ()  # what plans were last made for
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
-        self._composed: dict[tuple[tuple[Policy, ...], bool, bool], Check] = {}
+        self._composed: dict[tuple[tuple[Policy, ...], bool, bool, bool], Check] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -178,39 +178,44 @@ class PolicySet:
         return any(policy.markers or policy.stop is not None for policy in self.policies)
 
     def _compose(
-        self, policies: tuple[Policy, ...], direction: Direction, escaped: bool, only_markers: bool = False
+        self,
+        policies: tuple[Policy, ...],
+        direction: Direction,
+        escaped: bool,
+        only_markers: bool = False,
+        stops: bool = True,
     ) -> tuple[Check, ...]:
         """One matcher for the policies that fail closed, one for those that fail open. Plans share equal ones."""
-        searching = [p for p in policies if _searches(p, escaped, only_markers)]
+        searching = [p for p in policies if _searches(p, only_markers, stops)]
         fail_closed = tuple(p for p in searching if not p.fails_open)
         fail_open = tuple(p for p in searching if p.fails_open)
-        checks = [self._matcher(group, escaped, only_markers) for group in (fail_closed, fail_open) if group]
+        checks = [self._matcher(group, escaped, only_markers, stops) for group in (fail_closed, fail_open) if group]
         if direction is Direction.OUTPUT and not only_markers:
             checks += [limit for policy in policies for limit in policy.limits]
         return tuple(checks)
 
-    def _matcher(self, policies: tuple[Policy, ...], escaped: bool, only_markers: bool) -> Check:
-        check = self._composed.get((policies, escaped, only_markers))
+    def _matcher(self, policies: tuple[Policy, ...], escaped: bool, only_markers: bool, stops: bool) -> Check:
+        check = self._composed.get((policies, escaped, only_markers, stops))
         if check is None:
             rules = [] if only_markers else [rule for policy in policies for rule in policy.compiled]
             others: list[OwnPass] = [m for policy in policies for m in policy.markers]
             if not only_markers:
                 others += [detector for policy in policies for detector in policy.detectors]
-                others += [stop for policy in policies for stop in _stops(policy, escaped)]
+                others += [stop for policy in policies for stop in _stops(policy, stops)]
             beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
             matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others), beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
-            self._composed[policies, escaped, only_markers] = check
+            self._composed[policies, escaped, only_markers, stops] = check
         return check
 
 
-def _searches(policy: Policy, escaped: bool, only_markers: bool) -> bool:
+def _searches(policy: Policy, only_markers: bool, stops: bool) -> bool:
     """Whether a policy has anything for the matcher to look for."""
     if policy.markers or only_markers:
         return bool(policy.markers)
-    return bool(policy.compiled or policy.detectors or policy.plugins or _stops(policy, escaped))
+    return bool(policy.compiled or policy.detectors or policy.plugins or _stops(policy, stops))
 
 
-def _stops(policy: Policy, escaped: bool) -> tuple[MarkerPass, ...]:
-    """What ends an answer at a marker. JSON source is not a dialogue, so nothing ends it there."""
-    return (policy.stop,) if policy.stop is not None and not escaped else ()
+def _stops(policy: Policy, stops: bool) -> tuple[MarkerPass, ...]:
+    """What ends an answer at a marker; a JSON answer too: a base model goes on with the other side behind its end."""
+    return (policy.stop,) if policy.stop is not None and stops else ()

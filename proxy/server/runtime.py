@@ -119,7 +119,8 @@ class Runtime:
         config, upstream, watchdog = self.config, self._upstream, self._watchdog
         policies = ActivePolicies(self.store, self.shadow, self._memory)
         api = self._model_server
-        models = Models(ChatTemplates(api), ContextLengths(api, config.context_margin), CloudModels(api))
+        contexts, cloud = ContextLengths(api, config.context_margin), CloudModels(api, config.first_byte_timeout)
+        models = Models(ChatTemplates(api), contexts, cloud)
         guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
         read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
         moderations = ModerationsHandler(config, policies)

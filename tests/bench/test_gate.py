@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench import contestants as who
-from bench.gate import Limit, Verdict
+from bench import prompts
+from bench.gate import Limit, Verdict, prompt_verdicts
 from bench.load import Result
 from bench.report import Reach, spread, worst_by_part
 from bench.runs import Figures
@@ -56,3 +57,21 @@ def test_the_longest_delay_is_told_for_each_disturbance() -> None:
     """Seconds 0 to 2 are undisturbed, then come the reload, the scrape and the long prompt."""
     result = Result(worst_ms=[1.0, 2.0, 1.0, 9.0, 1.0, 1.0, 4.0, 1.0, 1.0, 7.0, 8.0])
     assert worst_by_part(result) == [2.0, 9.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize(("known", "passed"), [([4.0, 5.0, 90.0], True), ([60.0, 50.0, 4.0], False)])
+def test_the_next_turn_of_a_long_conversation_is_guarded(known: list[float], passed: bool) -> None:
+    """Against a proxy without rules, and one without a memory; each round by itself, and the median counts."""
+    cpu = {who.NONE: [3.0] * 3, prompts.SHIPPED: known, who.HUNDRED: [7.0] * 3, prompts.OFF: [130.0] * 3}
+    table = {"again": {name: prompts.Row(cpu=values) for name, values in cpu.items()}}
+    assert [verdict.passed for verdict in prompt_verdicts(table)] == [passed, True]
+
+
+def test_a_prompt_begins_like_no_other() -> None:
+    """So nothing of it is known; the next turn adds two messages to it."""
+    one, other = prompts.conversation(1), prompts.conversation(2)
+    assert len(one) == prompts.MESSAGES + 1
+    assert not {message["content"] for message in one} & {message["content"] for message in other}
+    again = next(case for case in prompts.CASES if case.key == "again")
+    assert again.before is not None
+    assert again.before(one) == one[:-2]

@@ -99,6 +99,10 @@ def places(take: Take | Object, path: str = "", build: Build = lambda value: val
         yield from _of_object(take, path, build)
         return
     made_of = _made_of(take)
+    if _maker(take) == "text_part":
+        yield Place(f"{path}[string]", build, Takes.TEXT)
+        yield Place(f"{path}[untyped]", lambda value: build({"text": value}), Takes.TEXT)
+        yield Place(f"{path}[null]", lambda value: build({"type": None, "text": value}), Takes.TEXT)
     if "take_part" in made_of:
         yield from places(made_of["take_part"], path, build)
     elif "several" in made_of:

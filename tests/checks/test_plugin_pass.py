@@ -317,3 +317,16 @@ def test_it_tells_for_which_rule_text_waits() -> None:
     gate = Gate([matcher(word_rule(REWRITE))])
     gate.feed("a bom")
     assert gate.waits_for is REWRITE
+
+
+@given(text=st.text("bx", max_size=8), places=st.integers(0, 2**8))
+def test_a_block_that_takes_the_end_to_know_lets_the_others_read_to_the_end(text: str, places: int) -> None:
+    """What they found does not depend on whether the end came with the last piece."""
+
+    def at_the_end(scan: Scripted, text: str, final: bool) -> Progress:
+        found = (Finding(0, 1, RULE),) if final and scan.read else ()
+        return Progress(scan.read if final else 0, found)
+
+    plugin = PluginRule(BLOCK, "odd", Odd(at_the_end), None)
+    seen = Rule("p", "seen", Action.FLAG, 2)
+    check_laws(matcher(plugin, rules=(MatchRule(seen, "x"),)), text, places)

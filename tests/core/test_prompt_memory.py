@@ -136,6 +136,21 @@ def test_what_a_block_needs_may_differ_from_turn_to_turn() -> None:
         assert (scan.blocked is not None) is (earlier == 2)
 
 
+def test_states_behind_a_replaced_text_are_not_those_behind_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block reaches into a long text of which a piece was remembered; then the text before it is replaced."""
+    for name, size in (("PIECE", 4), ("SLICE", 2), ("MIN_STRIDE", 1), ("SPACED", 1)):
+        monkeypatch.setattr(prompt, name, size)
+    monkeypatch.setattr("proxy.core.prompt_chain.PIECE", 4)
+    check, memory = matcher(r"x.{4,12}y", BLOCK), PromptMemory(KEY, LARGE)
+    for _ in range(3):
+        scan = read(["longer x", "1234567y89abcdef"], recall(memory, check), check, joiner="", earlier=2)
+        assert scan.blocked_parts == range(2)
+        scan.replace(0, "N")
+        for _ in scan.run():
+            pass
+        assert scan.blocked is None
+
+
 def test_the_memory_is_bounded_and_the_least_recently_used_goes_first() -> None:
     """One that is looked up counts as used."""
     memory = PromptMemory(KEY, 10 * ENTRY)
@@ -179,6 +194,19 @@ def test_other_checks_find_nothing() -> None:
     memory.whole = 0
     read(["bad"], recall(memory, one), one)
     assert memory.whole == 0
+
+
+def test_roles_and_kinds_are_apart() -> None:
+    """What the same checks have found in a text of one role tells nothing of whether another one has said it."""
+    check, memory = matcher(), PromptMemory(KEY, LARGE)
+    begun = {
+        memory.recall(role, kind, is_name, escaped, (check,)).begin("\n")
+        for role in ("user", "tool")
+        for kind in ("content", "reasoning")
+        for is_name in (False, True)
+        for escaped in (False, True)
+    }
+    assert len(begun) == 16
 
 
 def test_what_is_dropped_is_freed_bit_by_bit_and_nothing_is_added_to_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from hypothesis import strategies as st
@@ -127,17 +128,24 @@ CHATS = {
 def new_parts(turns: Turns) -> set[str]:
     """The definition: what is new in a conversation."""
     left = list(turns)
-    new = {part for turn in left if turn.speaker == "system" for part in turn.parts}
+    new = {part for turn in takewhile(_is_system, left) for part in turn.parts}
     while left and left[-1].speaker in ("assistant", "call"):  # the model goes on with it
         new |= set(left.pop().parts)
     while any(turn.speaker in ("assistant", "call") for turn in left):  # before the last answer
         del left[0]
     last = [turn for turn in left if turn.speaker != "system"]
+    while left and left[-1].speaker != "user":  # behind what the user said last, or behind the last answer
+        turn = left.pop()
+        new |= set(turn.parts) if _is_system(turn) else set()
     if last and last[-1].speaker == "user":
         new.add(last[-1].parts[-1])
     while last and last[-1].speaker == "tool":
         new |= set(last.pop().parts)
     return new
+
+
+def _is_system(turn: Turn) -> bool:
+    return turn.speaker == "system"
 
 
 @st.composite

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
-from proxy.dialects.base import Answer, Dialect, Options
+from proxy.dialects.base import Answer, Dialect, Options, Request
+from proxy.dialects.openai.chat import OpenAIChat
 from proxy.policy.policyset import PolicySet
 from tests.leaks.attack import EMAIL, policies
 
@@ -33,10 +34,11 @@ def carried(
     sent: Iterable[bytes] | bytes,
     rules: Sequence[str] = RULES,
     options: Options | None = None,
+    limits: str = "",
 ) -> Got:
     """An exchange: pieces are the model server's stream, bytes its one body. `stream` in the request says who asks."""
     asked = dialect.parse(json.dumps(request).encode(), options or Options())
-    plan = _policies(*rules).plan(Direction.OUTPUT, model=asked.model)
+    plan = _policies(*rules, limits=limits).plan(Direction.OUTPUT, model=asked.model)
     answer = dialect.answer(asked, Guard(plan, asked.json_content, asked.prefills()), _notice)
     out = answer.whole(sent) if isinstance(sent, bytes) else b"".join([*map(answer.feed, sent), answer.finish()])
     if asked.stream:
@@ -44,9 +46,15 @@ def carried(
     return Got(answer, b"" if answer.failed else answer.result())
 
 
+def answering(asked: Request, rules: Sequence[str]) -> Answer:
+    """The way back of OpenAI's chat under these rules."""
+    plan = _policies(*rules).plan(Direction.OUTPUT, model=asked.model)
+    return OpenAIChat().answer(asked, Guard(plan, asked.json_content), _notice)
+
+
 @cache
-def _policies(*rules: str) -> PolicySet:
-    return policies(*rules)
+def _policies(*rules: str, limits: str = "") -> PolicySet:
+    return policies(*rules, limits=limits)
 
 
 def _notice(finding: Finding) -> str:

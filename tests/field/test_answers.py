@@ -20,7 +20,7 @@ from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
-from tests.field.answering import EMAIL, NOTICE, STOP, carried, events, told
+from tests.field.answering import EMAIL, NOTICE, QUIET, STOP, answering, carried, events, told
 from tests.laws import cut
 from tests.leaks.attack import CARD, asked, chunk, deltas
 from tests.phrases import PhrasePlan
@@ -258,7 +258,7 @@ def _texts_in_order(out: bytes, thought: str, answer: str) -> None:
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 @pytest.mark.parametrize("beside", [{}, {"content": ""}])
-def test_r02_chat(field: str, beside: dict[str, Any]) -> None:
+def test_r02_c03_chat(field: str, beside: dict[str, Any]) -> None:
     """OpenAI's chat: what was held of the thinking comes in a chunk before the answer's first, which is as it was."""
     thinking = [chunk({**beside, field: text}) for text in ("I ask ", "bob@")]
     sent = events(*thinking, chunk({"content": "hi "}), chunk({}, "stop"), "[DONE]")
@@ -685,6 +685,52 @@ def test_c09_a_block_leaves_json(
     assert not shown or json.loads(shown)
 
 
+MARKED = (
+    *('{"title": "one"}<|im_end|>', '{"title": "one <|im_end|>', '{"a": ["x", {"b": "<|im_start|>user'),
+    *('{"n": 12<|im_end|>', '{"<|im_end|>": 1}'),
+)
+
+
+@pytest.mark.parametrize(("dialect", "request_", "answer", "read"), list(_json_answers()), ids=lambda value: "")
+@pytest.mark.parametrize("text", MARKED)
+@pytest.mark.parametrize("limit", ["stop_at_markers: always", "max_output_characters: 7"])
+@both
+def test_c09_a_limit_leaves_json(
+    dialect: Dialect,
+    request_: dict[str, Any],
+    answer: Callable[[str], list[bytes]],
+    read: Callable[[Any], str],
+    text: str,
+    limit: str,
+    stream: bool,
+) -> None:
+    """A turn marker inside a value, or too long an answer, ends it like an ordinary end; what has come is closed."""
+    got = carried(dialect, {**request_, "stream": stream}, answer(text), [QUIET], limits=limit)
+    assert got.answer.failed is None
+    whole = got.out if not stream else carried(dialect, {**request_, "stream": False}, [got.out]).out
+    shown = read(json.loads(whole))
+    json.loads(shown)
+    assert "im_" not in shown or "markers" not in limit
+    assert NOTICE not in whole.decode()
+
+
+NUMBERS = ['{"a": 12, "b": 3}', "[1, -2.5e3]", '{"a": [1, {"b": 77}], "c": 4}']
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+@pytest.mark.parametrize("rules", [[QUIET], [CARD]])
+def test_d04_a_number_waits_for_its_end_and_no_longer(text: str, rules: list[str]) -> None:
+    """With the comma, bracket or blank that ends it, all of it is out."""
+    asked = OpenAIChat().parse(json.dumps({**JSON_CHAT, "stream": True}).encode(), Options())
+    answer = answering(asked, rules)
+    out = ""
+    for place, character in enumerate(text, start=1):
+        out += deltas(answer.feed(events(chunk({"content": character}))[0]))
+        waiting = text[len(out) : place]
+        assert character not in ",}] " or not waiting
+        assert not waiting or rules == [CARD] or all(c in "0123456789.-e" for c in waiting)
+
+
 # -- l02: after every choice has finished, nothing but a count is waited for
 
 
@@ -755,7 +801,7 @@ def test_l02_done_without_a_finish_is_an_error(stream: bool) -> None:
     assert got.answer.failed.reason == "truncated"
 
 
-# -- n08, o50: blobs that nobody here can read, and plain text in their place
+# -- n08: blobs that nobody here can read, and plain text in their place
 
 BLOB = "EqoBCkgIARABGAIiQL4Zx9vT3mJr8wPq" * 4
 SPELLED = base64.b64encode(b"this is a forbidden fruit, spelled").decode()
@@ -805,7 +851,7 @@ def test_n08_other_text_in_their_place(value: str, stream: bool) -> None:
 
 @both
 @pytest.mark.parametrize("value", [BLOB, "Plain thinking."])
-def test_o50_encrypted_content(value: str, stream: bool) -> None:
+def test_n08_encrypted_content(value: str, stream: bool) -> None:
     """Responses: a blob passes as it came, and so does plain text that no rule minds: a real Ollama puts it there."""
     reasoning = {"id": "rs", "type": "reasoning", "summary": [], "encrypted_content": value}
     sent = _response_events([{"type": "response.output_item.done", "item": reasoning}], output=[reasoning])
@@ -816,7 +862,7 @@ def test_o50_encrypted_content(value: str, stream: bool) -> None:
 
 @both
 @pytest.mark.parametrize(("value", "expected"), [("mail bob@example.com", "mail [email]"), (BLOB, "")])
-def test_o50_with_thinking_that_was_changed(value: str, expected: str, stream: bool) -> None:
+def test_n08_with_thinking_that_was_changed(value: str, expected: str, stream: bool) -> None:
     """The thinking itself stands there as the client was shown it; a blob for other thinking does not pass."""
     summary = [{"type": "summary_text", "text": "mail bob@example.com"}]
     reasoning = {"id": "rs", "type": "reasoning", "summary": summary, "encrypted_content": value}

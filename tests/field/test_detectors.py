@@ -67,3 +67,13 @@ def test_n03_an_agents_call_reaches_the_shell_as_it_was(size: int) -> None:
     for kind in (Kind.TOOL_ARGUMENTS, Kind.CONTENT):
         assert shown(default(), call, size, kind) == call
         assert shown(detecting("email"), call, size, kind) == call
+
+
+@pytest.mark.parametrize("size", SPLITS)
+def test_c05_a_rewrite_in_code_takes_nothing_with_it(size: int) -> None:
+    """An agent writes files: the quote before an address stays, and what only looks like an address stays whole."""
+    code = "AUTHOR = 'bob@example.com'\nICON = \"icon@2x.png\"\nREPO = `git@github.com:a/b.git`\n"
+    hidden = code.replace("bob@example.com", "[found]")
+    for kind in (Kind.TOOL_ARGUMENTS, Kind.CONTENT):
+        assert shown(detecting("email"), code, size, kind) == hidden
+        assert shown(default(), code, size, kind) == code

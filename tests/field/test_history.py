@@ -127,6 +127,63 @@ AFTER_A_BLOCK: dict[str, Conversation] = {
         ],
     ),
 }
+REMINDER = {"role": "system", "content": BAD}
+BLOCKED_REMINDERS: dict[str, Conversation] = {
+    "claude code, a system message after its answer": (
+        AnthropicMessages(),
+        "messages",
+        [user("the folder", "hello"), REMINDER, {"role": "assistant", "content": [text("hi")]}, user("go on")],
+    ),
+    "claude code, a system message of a turn that failed": (
+        AnthropicMessages(),
+        "messages",
+        [user("hello"), REMINDER, user("go on")],
+    ),
+    "claude code, a reminder in the user's turn": (
+        AnthropicMessages(),
+        "messages",
+        [user(f"<system-reminder>{BAD}</system-reminder>", "hello"), RULES_OF_CLAUDE],
+    ),
+    "claude code, a reminder behind a tool's result": (
+        AnthropicMessages(),
+        "messages",
+        [
+            user("hello"),
+            {"role": "assistant", "content": [USE]},
+            {"role": "user", "content": [block("well"), text(f"<system-reminder>{BAD}</system-reminder>")]},
+            {"role": "assistant", "content": [text("fine")]},
+            user("go on"),
+        ],
+    ),
+    "codex, a developer message between turns": (
+        OpenAIResponses(),
+        "input",
+        [item("developer", "rules"), item("user", "hello"), item("developer", BAD), item("user", "go on")],
+    ),
+    "a chat app, a system message between turns": (
+        OpenAIChat(),
+        "messages",
+        [{"role": "system", "content": "rules"}, user("hello"), REMINDER, CALLED, result("well")],
+    ),
+}
+ALWAYS_NEW: dict[str, Conversation] = {
+    "the head": (
+        OpenAIChat(),
+        "messages",
+        [REMINDER, user("hello"), {"role": "assistant", "content": "hi"}, user("x")],
+    ),
+    "behind what was said last": (AnthropicMessages(), "messages", [user("hello"), REMINDER]),
+    "behind the last answer": (
+        AnthropicMessages(),
+        "messages",
+        [
+            user("hello"),
+            {"role": "assistant", "content": [USE]},
+            REMINDER,
+            {"role": "user", "content": [block("well")]},
+        ],
+    ),
+}
 NEW: dict[str, Conversation] = {
     "open-webui": (OpenAIChat(), "messages", [user("hello"), user(BAD)]),
     "open-webui, a document's text": (OpenAIChat(), "messages", [user(f"<context>{BAD}</context> hello")]),
@@ -168,6 +225,44 @@ async def test_c02_the_newest_text_is_refused(client: str) -> None:
     assert await sent(NEW[client]) is None
 
 
+@pytest.mark.parametrize("client", BLOCKED_REMINDERS)
+async def test_c02_a_blocked_reminder_of_an_earlier_turn(client: str) -> None:
+    """A system text between turns stays in the conversation for ever: the notice stands in its place."""
+    dialect, key, messages = BLOCKED_REMINDERS[client]
+    expected = json.dumps(messages)
+    for whole in (f"<system-reminder>{BAD}</system-reminder>", BAD):
+        expected = expected.replace(whole, NOTICE)
+    assert await sent((dialect, key, messages)) == json.loads(expected)
+
+
+@pytest.mark.parametrize("place", ALWAYS_NEW)
+async def test_c02_a_new_system_text_is_refused(place: str) -> None:
+    """The system prompt is said anew with each request, and what was added last is new."""
+    assert await sent(ALWAYS_NEW[place]) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"messages": [{"role": "system", "content": BAD}, user("hello")]}, " It stands in a system text of the app"),
+        (
+            {"tools": [{"function": {"name": "f", "description": BAD}}], "messages": [user("hello")]},
+            " It stands in the description of a tool of the app",
+        ),
+        ({"grammar": f"root ::= '{BAD}'", "messages": [user("hello")]}, " It stands in `grammar` of the app"),
+        ({"messages": [user(BAD)]}, ""),
+    ],
+)
+async def test_a_refusal_for_what_nobody_has_typed_says_where_it_stands(body: dict[str, Any], place: str) -> None:
+    """A person who has typed nothing of it could not tell why every prompt is refused."""
+    async with FakeUpstream([]) as upstream, running(upstream, house()) as proxy:
+        got = await proxy.client.post(f"{proxy.url}/v1/chat/completions", json={"model": "tiny", **body})
+        ident = (await proxy.exchange()).id
+    ending = f"{place}, not in what was typed." if place else ""
+    stopped = f'This prompt was stopped by the policy "house". (policy house, request {ident})'
+    assert (got.status_code, got.json()["error"]["message"]) == (400, stopped + ending)
+
+
 @pytest.mark.parametrize("client", AFTER_A_BLOCK)
 async def test_c02_history_block_wins(client: str) -> None:
     """An operator may want every such request refused."""
@@ -204,7 +299,7 @@ async def test_r06_ollama_run_goes_on_after_a_block() -> None:
             await answer.aread()
         received = json.loads(upstream.requests[0].body)["messages"]
         exchange = await proxy.exchange()
-    stopped = f'This prompt was stopped by the policy "house". (policy house, request {exchange.id})'
+    stopped = 'This prompt was stopped by the policy "house". (policy house)'
     assert received == [user(stopped), user("go on")]
     assert [direction for direction, _ in exchange.findings] == ["history"]
 

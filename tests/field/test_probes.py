@@ -1,4 +1,5 @@
-"""Probes of load balancers, which speak HTTP/1.0 without a Host (field case o03), and clients that leave (r08)."""
+"""Probes of load balancers, which speak HTTP/1.0 without a Host (field case o03), clients that leave (r08),
+and Claude Code's first question (c07)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import asyncio
 import pytest
 
 from tests.fakes import FakeUpstream, Stall, reply, sse
+from tests.fakes.answers import Framing
 from tests.server.running import Wire, chat_body, chunk, running
 
 pytestmark = pytest.mark.anyio
@@ -59,3 +61,12 @@ async def test_r08_nothing_is_judged_after_a_client_has_left() -> None:
         timeouts._client_disconnected()
         await exchange.wait_client_closed()
         assert (await proxy.exchange()).outcome == "client_cancelled"
+
+
+async def test_c07_a_page_that_wants_gzip() -> None:
+    """Claude Code asks HEAD / at each start: llama.cpp refuses its own page with 415 to clients without gzip, and that
+    means nothing but that it runs."""
+    page = reply(b"", status=415, content_type="text/plain", framing=Framing.LENGTH)
+    async with FakeUpstream(lambda _: page) as upstream, running(upstream) as proxy:
+        for method in ("HEAD", "GET"):
+            assert (await proxy.client.request(method, f"{proxy.url}/")).status_code == 200

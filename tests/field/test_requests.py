@@ -98,7 +98,7 @@ PASSING: dict[str, tuple[Dialect, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", PASSING)
 def test_values_that_pass(name: str) -> None:
-    """They go upstream as they came, and nothing is left out."""
+    """f11, f12, f19 and others: they go upstream as they came, and nothing is left out."""
     dialect, body = PASSING[name]
     request = parsed(body, dialect)
     assert request.dropped == ()
@@ -227,7 +227,7 @@ def test_unknown_parts_are_left_out_and_the_rest_goes_on() -> None:
         {"type": "file", "file": {"file_id": "f1"}},
         {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}},
         {"type": "hologram", "text": "b"},
-        {"text": "no kind"},
+        {"words": "no kind"},
         None,
         {"type": "text", "text": "c"},
     ]

@@ -27,9 +27,10 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [USER], "stream": True}
 """A request of OpenAI's chat."""
 
 
-def policies(*rules: str, applies_to: str = "{}", history: str = "replace") -> PolicySet:
+def policies(*rules: str, applies_to: str = "{}", history: str = "replace", limits: str = "") -> PolicySet:
     """A policy of these rules."""
     text = f"version: 1\npolicy: house\napplies_to: {applies_to}\nhistory: {history}\nrules: [{', '.join(rules)}]\n"
+    text += f"limits: {{{limits}}}\n" if limits else ""
     return compile_policies([Source("house.yaml", text.encode())], hash_key=b"key")
 
 

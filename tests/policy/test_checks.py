@@ -254,3 +254,13 @@ async def test_an_edit_of_options_takes_effect_and_a_wrong_one_changes_nothing(t
     assert not await store.reload()
     assert "`word` is empty" in store.status.error
     assert let_out(store.current, "a bomb, a fuse") == "a bomb, a [removed]"
+
+
+@pytest.mark.parametrize("on_error", ["block", "allow"])
+def test_a_check_that_fails_at_an_example_is_told_whatever_on_error_says(on_error: str) -> None:
+    """A failure that lets text pass is no find, and no policy should be loaded with it."""
+    rule = "  - {id: a, check: broken, action: flag, examples: {hits: [x]}}\n"
+    with pytest.raises(PolicyError) as caught:
+        load(rule, top=f"on_error: {on_error}\n")
+    assert "the check `broken` raised ZeroDivisionError" in str(caught.value)
+    assert "at its examples: fix the plug-in, or leave the rule out" in str(caught.value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from proxy.core.gate import Gate
+from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.types import Direction, Ending, Kind
 from proxy.policy.compile import compile_policies
@@ -96,7 +99,8 @@ def test_an_answer_ends_at_a_marker(setting: str, template: ChatTemplate, stops:
 def test_the_arguments_of_a_tool_call_do_not_end_at_a_marker() -> None:
     """They are JSON source, and no dialogue: with no other rule nothing looks at them."""
     policies = load("version: 1\npolicy: x\nlimits: {stop_at_markers: always}")
-    gate = JsonGate(policies.plan(Direction.OUTPUT, model="tiny").checks(Kind.TOOL_ARGUMENTS, escaped=True))
+    plan = policies.plan(Direction.OUTPUT, model="tiny")
+    gate = JsonGate(json_checks(partial(plan.checks, Kind.TOOL_ARGUMENTS)))
     assert gate.feed('{"a": "<|im_start|>"}', final=True) == '{"a": "<|im_start|>"}'
 
 

@@ -96,6 +96,7 @@ class MessagesAnswer(NamedEventsAnswer):
         super().__init__(request, guard, notice)
         self._begun = False
         self._ended = False  # the upstream has said why it stopped
+        self._counted = False  # it has told counts at least
         self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
         self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
         self._places = 0  # indexes given to the client
@@ -120,6 +121,7 @@ class MessagesAnswer(NamedEventsAnswer):
         elif kind == "ping":
             yield self._plain(event, value, {"type": kind})
         elif kind == "message_stop":
+            yield from map(self._end_call, self._open_calls())
             yield self._stop(event, value)
         elif kind.startswith(("content_block_", "message_")):
             if not self._begun:
@@ -128,9 +130,14 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _read_part(self, kind: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         if kind == "message_delta":
+            clean = self._last_delta(value)
+            self._counted = True
+            if clean["delta"].get("stop_reason") is None:  # counts on the way
+                yield self._plain(event, value, clean)
+                return
             self._ended = True
             yield from map(self._end_call, self._open_calls())
-            yield self._plain(event, value, self._last_delta(value), finishes=(ALL,))
+            yield self._plain(event, value, clean, finishes=(ALL,))
         elif kind == "content_block_start":
             yield from self._start(value.get("index"), _dict(value, "content_block"), value, event)
         elif kind in ("content_block_delta", "content_block_stop"):
@@ -144,7 +151,7 @@ class MessagesAnswer(NamedEventsAnswer):
         return Frame(self._raw(event, value, clean), body=clean, **ends)
 
     def _stop(self, event: sse.Event | None, value: Event) -> Frame:
-        if not self._ended:
+        if not (self._ended or self._counted):
             raise UpstreamBroken("the model server ended a message without a reason", "truncated")
         self._over = True
         return self._plain(event, value, {"type": "message_stop"}, finishes=(ALL,))
@@ -255,7 +262,9 @@ class MessagesAnswer(NamedEventsAnswer):
     def _last_delta(self, value: Event) -> Event:
         delta = _dict(value, "delta")
         clean: dict[str, Any] = {}
-        if "stop_reason" in delta:
+        if "stop_reason" in delta and not delta["stop_reason"]:
+            clean["stop_reason"] = None
+        elif "stop_reason" in delta:
             self.refused |= delta["stop_reason"] == "refusal"
             clean["stop_reason"] = end_reason(delta["stop_reason"], STOP_REASONS, "end_turn", self.guard.admits)
         if "stop_sequence" in delta:

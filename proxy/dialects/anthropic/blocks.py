@@ -34,7 +34,7 @@ from proxy.dialects.common.request_fields import (
     one_of,
 )
 from proxy.dialects.common.request_texts import nested_texts
-from proxy.dialects.common.whole import Whole, said
+from proxy.dialects.common.whole import Whole, said, text_part
 
 _CITED = lenient(by_type("an object or null", object=Object({"enabled": SWITCH}), null=NULL))
 _MEDIA_TYPE = lenient(
@@ -49,23 +49,24 @@ def _block(*required: str, **keys: Take) -> Whole:
     return Whole({"type": STRING, "cache_control": CACHE, **keys}, required)
 
 
-def _text_too(take_part: Take) -> Take:
-    """A block; a string in its place is a block of text."""
-
-    def take(value: Any, path: str, report: Report) -> Any:
-        return take_part({"type": "text", "text": value} if isinstance(value, str) else value, path, report)
-
-    return take
-
-
 def content_of(variants: Mapping[str, Take]) -> Take:
     """A string, null, or blocks of these kinds; a block that stands alone is an array of one."""
-    blocks = list_of(lenient(_text_too(kinds("type", variants))))
+    blocks = list_of(lenient(text_part("text", kinds("type", variants))))
 
     def alone(value: Any, path: str, report: Report) -> Any:
         return blocks([value], path, report)
 
     return by_type("a string, null or an array of blocks", string=STRING, null=NULL, array=blocks, object=alone)
+
+
+def _result_of(variants: Mapping[str, Take]) -> Take:
+    """What a tool answered; a number or a boolean is a text too."""
+    take_content = content_of(variants)
+
+    def take(value: Any, path: str, report: Report) -> Any:
+        return take_content(json.dumps(value) if isinstance(value, int | float) else value, path, report)
+
+    return take
 
 
 TEXT = _block(
@@ -166,7 +167,7 @@ BLOCKS: dict[str, Take] = {
     "redacted_thinking": _block("data", data=STRING),
     "tool_use": _CALL,
     "tool_result": _block(
-        tool_use_id=STRING, content=content_of(_RESULT), is_error=SWITCH, toolset_name=OPTIONAL_STRING
+        tool_use_id=STRING, content=_result_of(_RESULT), is_error=SWITCH, toolset_name=OPTIONAL_STRING
     ),
     "tool_reference": _REFERENCE,
     "tool_addition": _ADDITION,
@@ -186,7 +187,7 @@ BLOCKS: dict[str, Take] = {
     "text_editor_code_execution_tool_result": _ANSWER,
     "advisor_tool_result": _ANSWER,
     "mcp_tool_use": _block("name", id=STRING, name=STRING, server_name=STRING, input=_INPUT),
-    "mcp_tool_result": _block(tool_use_id=STRING, content=content_of(_RESULT), is_error=SWITCH),
+    "mcp_tool_result": _block(tool_use_id=STRING, content=_result_of(_RESULT), is_error=SWITCH),
     "mcp_tool_listing": _block(mcp_server_name=STRING, tools=anything),
     "compaction": _block(
         content=OPTIONAL_STRING,

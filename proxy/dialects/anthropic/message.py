@@ -63,9 +63,7 @@ class WholeMessage:
 
 def as_events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A whole message as the events of a stream. Raises UpstreamBroken when it is none."""
-    blocks = message.get("content")
-    if not isinstance(blocks, list):
-        raise UpstreamBroken("the model server sent an answer without content", "protocol")
+    blocks = _blocks_of(message)
     yield {"type": "message_start", "message": {**message, "content": [], "stop_reason": None}}
     for index, block in enumerate(blocks):
         if not isinstance(block, dict):
@@ -74,6 +72,16 @@ def as_events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     delta = {key: message.get(key) for key in ("stop_reason", "stop_sequence")}
     yield {"type": "message_delta", "delta": delta, "usage": message.get("usage")}
     yield {"type": "message_stop"}
+
+
+def _blocks_of(message: dict[str, Any]) -> list[Any]:
+    """The content's blocks; null is none, and a text is one."""
+    content = message.get("content", False)
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if content is not None and not isinstance(content, list):
+        raise UpstreamBroken("the model server sent an answer without content", "protocol")
+    return content or []
 
 
 def _block_events(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:

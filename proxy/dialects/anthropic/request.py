@@ -49,6 +49,7 @@ _FORMAT = lenient(
         null=NULL,
     )
 )
+_STOPS = lenient(by_type("an array", array=list_of(lenient(STRING)), string=one_or_more(STRING), null=NULL))
 _ACCOUNT = left_out("it is for the vendor's own servers: accounts, prices, places")
 _HISTORY = left_out("it has the vendor's servers shorten the history; the client sends it whole to a local one")
 _STATE = left_out("it names what the server would remember, and nobody here has read")
@@ -59,7 +60,9 @@ MESSAGES = Object(
         "messages": list_of(_MESSAGE),
         "system": content_of({"text": TEXT}),
         "max_tokens": COUNT,
-        "stop_sequences": lenient(by_type("an array", array=list_of(STRING), string=one_or_more(STRING), null=NULL)),
+        "stop_sequences": lenient(
+            by_type("an array", array=list_of(lenient(STRING)), string=one_or_more(STRING), null=NULL)
+        ),
         "stream": SWITCH,
         "temperature": PASSED,
         "top_p": PASSED,

@@ -21,11 +21,17 @@ COUNTS = frozenset(
 )
 
 
+def is_index(value: Any) -> bool:
+    """Whether a value can be an index."""
+    return type(value) is int and 0 <= value < MAX_INDEX
+
+
 def index_of(value: dict[str, Any]) -> int:
     """The `index` of a choice or call; a missing one is 0."""
     index = value.get("index", 0)
-    if type(index) is not int or not 0 <= index < MAX_INDEX:
+    if not is_index(index):
         raise UpstreamBroken("the model server sent an index that cannot be used", "protocol")
+    assert type(index) is int
     return index
 
 

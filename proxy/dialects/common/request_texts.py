@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,19 +64,26 @@ def nested_texts(value: Any, role: str, path: str, most: int = MOST_TEXTS) -> li
                 inner.append((item, below))
         stack += reversed(inner)
         if isinstance(node, dict):
-            _check_keys(node, where)
-            texts += [InputText(role, key, f"{where}.{key}", member, "key") for key, member in members.items()]
+            texts += [InputText(role, key, f"{where}.{key}", m, "key") for key, m in _named(members, role, where)]
         if len(texts) > most:
             raise too_many_texts(where)
     return texts
 
 
-def _check_keys(node: dict[Any, Any], path: str) -> None:
-    """Refuse a key that is a chat template's control marker once it stands between angle brackets: templates like
-    Qwen3-Coder's write the keys of a tool's schema as `<key>`, and `|im_end|` would end a turn."""
-    for key in node:
-        if isinstance(key, str) and _MARKER_IN_BRACKETS(key):
+def _named(members: dict[Any, _Member], role: str, path: str) -> Iterator[tuple[str, _Member]]:
+    """The keys of an object. One that is a chat template's control marker once it stands between angle brackets gets a
+    blank, so that it is none: templates like Qwen3-Coder's write keys as `<key>`, and `|im_end|` would end a turn.
+
+    In a definition it is refused, since a tool would be called by another name.
+    """
+    for key, member in members.items():
+        if not _MARKER_IN_BRACKETS(key):
+            yield key, member
+        elif role == "system":
             raise BadRequest(f"{path}: the key {key!a} cannot be told from a control marker", path, "invalid_key")
+        else:
+            member["key"] = f"{key} "
+            yield f"{key} ", member
 
 
 class _Member:
@@ -209,20 +216,23 @@ def conversation_texts(
 
 
 def mark_new(roles: Sequence[str], texts: Sequence[list[InputText]]) -> None:
-    """Set which texts of messages are new: system texts, the beginning of an answer that the client gives, and what
-    was said last before it.
+    """Set which texts of messages are new: the system texts at the head, the beginning of an answer that the client
+    gives, what was said last before it, and system texts from there on.
 
     Said last are tool results when nothing of the user follows them, else the last part of the user's last message.
+    System texts between turns stay in the conversation as all else does: agents put their reminders there.
     """
     end = len(roles)
     while end and roles[end - 1] == "assistant":  # the model goes on with these
         end -= 1
     start = max((i + 1 for i in range(end) if roles[i] == "assistant"), default=0)
+    users = [i for i in range(start, end) if _is_users(roles[i], texts[i])]
+    head = next((i for i, role in enumerate(roles) if role not in SYSTEM), end)
+    last = users[-1] if users else start
     for i, own in enumerate(texts):
         for text in own:
-            text.newest = text.role in SYSTEM or i >= end
-    users = [i for i in range(start, end) if _is_users(roles[i], texts[i])]
-    results = _results(texts[users[-1] if users else start : end])
+            text.newest = i >= end or (text.role in SYSTEM and (i < head or i >= last))
+    results = _results(texts[last:end])
     for text in results:
         text.newest = True
     if users and not results:

@@ -33,3 +33,16 @@ def said(take_part: Take) -> Take:
         return take_part(value, path, report)
 
     return take
+
+
+def text_part(kind: str, take_part: Take) -> Take:
+    """A part of a message. A string in its place, or a text without a type, is a text of this kind: it is judged."""
+
+    def take(value: Any, path: str, report: Report) -> Any:
+        if isinstance(value, str):
+            value = {"type": kind, "text": value}
+        elif isinstance(value, dict) and value.get("type") is None and isinstance(value.get("text"), str):
+            value = {**value, "type": kind}
+        return take_part(value, path, report)
+
+    return take

@@ -19,6 +19,8 @@ from proxy.dialects.common.request_fields import (
     STRING,
     SWITCH,
     Object,
+    Report,
+    Take,
     allowed,
     anything,
     by_type,
@@ -32,16 +34,23 @@ from proxy.dialects.common.request_fields import (
 from proxy.errors import BadRequest
 
 _TEXT = Object({"type": STRING, "content": STRING}, ["content"])
-_ITEM = lenient(
-    by_type(
-        "a text or an item",
-        string=STRING,
-        object=kinds(
-            "type",
-            {"message": _TEXT, "text": _TEXT, "image": Object({"type": STRING, "data_url": STRING}, ["data_url"])},
-        ),
-    )
-)
+
+
+def _said(take_part: Take) -> Take:
+    """A text; some clients have it under `text`, as in other dialects."""
+
+    def take(value: Any, path: str, report: Report) -> Any:
+        is_text = value.get("type") in ("text", "message") and isinstance(value.get("text"), str)
+        if is_text and "content" not in value:
+            value = {"content" if key == "text" else key: part for key, part in value.items()}
+        return take_part(value, path, report)
+
+    return take
+
+
+_PICTURE = Object({"type": STRING, "data_url": STRING}, ["data_url"])
+_KINDS = kinds("type", {"message": _TEXT, "text": _TEXT, "image": _PICTURE})
+_ITEM = lenient(by_type("a text or an item", string=STRING, object=_said(_KINDS)))
 _TOOLS = left_out("this dialect has no tools that the client runs")
 CHAT = Object(
     {

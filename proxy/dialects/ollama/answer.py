@@ -226,7 +226,7 @@ class ChatAnswer(OllamaAnswer):
     text = Channel(0, Kind.CONTENT, "content")
 
     def _clean_words(self, line: dict[str, Any]) -> dict[str, Any]:
-        return {"message": clean_message(line["message"], "content")} if "message" in line else {}
+        return {"message": clean_message(line["message"], "content")} if line.get("message") is not None else {}
 
     def _words(self, line: dict[str, Any]) -> dict[str, Any]:
         said: dict[str, Any] = line.get("message", {})

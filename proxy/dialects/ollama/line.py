@@ -53,7 +53,7 @@ def _clean_call(call: Any) -> dict[str, Any]:
     clean["function"] = {
         **index,
         "name": _text(function.get("name")),
-        "arguments": {} if arguments is None else arguments if isinstance(arguments, str) else _typed(arguments, dict),
+        "arguments": {} if arguments is None else arguments,
     }
     return clean
 

@@ -78,7 +78,7 @@ _CALL = Object(
     },
     ["function"],
 )
-_IMAGES = by_type("an array of base64 strings", array=list_of(STRING), string=one_or_more(STRING), null=NULL)
+_IMAGES = by_type("an array of base64 strings", array=list_of(lenient(STRING)), string=one_or_more(STRING), null=NULL)
 _MESSAGE = Object(
     {
         "role": role(*ROLES),

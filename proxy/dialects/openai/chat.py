@@ -19,7 +19,7 @@ from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import Report
 from proxy.dialects.common.system_messages import system_messages
 from proxy.dialects.openai import errors as openai_errors
-from proxy.dialects.openai.chunk import TEXT_KINDS, clean_choice, content_deltas
+from proxy.dialects.openai.chunk import GIVEN, TEXT_KINDS, clean_choice, content_deltas
 from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeMessage
 from proxy.dialects.openai.request import CHAT, message_texts, prefill, wants_json, wants_usage
@@ -101,6 +101,10 @@ def _choices(body: dict[str, Any]) -> int:
     return n or 1
 
 
+CALLED = {"function": "", "custom": "c"}
+"""By the kind of a call, the end of its channel's name behind its number."""
+
+
 class ChatAnswer(ChunkedAnswer):
     """One exchange of /v1/chat/completions."""
 
@@ -118,7 +122,9 @@ class ChatAnswer(ChunkedAnswer):
         if not isinstance(choice, dict):
             return choice
         rest = {k: v for k, v in choice.items() if k != "message"}
-        return {**rest, "delta": choice.get("message"), "finish_reason": choice.get("finish_reason") or "stop"}
+        message = choice.get("message")
+        usual = "tool_calls" if isinstance(message, dict) and message.get("tool_calls") else "stop"
+        return {**rest, "delta": message, "finish_reason": choice.get("finish_reason") or usual}
 
     def _text_deltas(self, index: int, choice: dict[str, Any]) -> list[TextDelta]:
         delta = choice.get("delta") or {}
@@ -126,7 +132,7 @@ class ChatAnswer(ChunkedAnswer):
         if delta.get("tool_calls"):
             calls = self._tool_calls.get(index) or self._tool_calls.setdefault(index, Calls())
             for call, new in calls.take([Piece.of(call) for call in delta["tool_calls"]]):
-                text_deltas += _call_text_deltas(index, str(call.number), new)
+                text_deltas += _call_text_deltas(index, f"{call.number}{CALLED[call.kind]}", new)
         if delta.get("function_call"):
             new = self._functions.setdefault(index, Call(0)).take(Piece.of({"function": delta["function_call"]}))
             text_deltas += _call_text_deltas(index, "function_call", new)
@@ -182,12 +188,16 @@ def _complete_calls(text_deltas: Iterable[TextDelta]) -> dict[str, Any]:
     for name, call in calls.items():
         if not (call["name"] or call["arguments"]):
             continue  # an id or an index that nothing has followed
-        function = {"name": call["name"], "arguments": call["arguments"]}
         if name == "function_call":
-            delta["function_call"] = function
+            delta["function_call"] = {"name": call["name"], "arguments": call["arguments"]}
         else:
-            ident = {"id": call["id"]} if "id" in call else {}
-            delta.setdefault("tool_calls", []).append(
-                {"index": int(name), **ident, "type": "function", "function": function}
-            )
+            delta.setdefault("tool_calls", []).append(_tool_call(name, call))
     return delta
+
+
+def _tool_call(name: str, call: dict[str, str]) -> dict[str, Any]:
+    """A complete call; the name of its channel tells number and kind."""
+    kind = "custom" if name.endswith(CALLED["custom"]) else "function"
+    ident = {"id": call["id"]} if "id" in call else {}
+    called = {"name": call["name"], GIVEN[kind]: call["arguments"]}
+    return {"index": int(name.removesuffix(CALLED[kind])), **ident, "type": kind, kind: called}

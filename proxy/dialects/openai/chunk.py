@@ -18,6 +18,9 @@ TEXT_KINDS = {
     "content": Kind.CONTENT,
     "refusal": Kind.REFUSAL,
 }
+THINKING = "reasoning_content"
+GIVEN = {"function": "arguments", "custom": "input"}
+"""By the kind of a call, where it has what the model gives to the tool."""
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 ROLES = ("assistant", "tool")
 _CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
@@ -29,6 +32,8 @@ def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
         raise UpstreamBroken("the model server sent a choice that is not an object", "protocol")
     clean = {k: v for k, v in choice.items() if k in _CHOICE_KEYS}
     clean["index"] = index_of(choice)
+    if "finish_reason" in clean and not clean["finish_reason"]:
+        clean["finish_reason"] = None  # some servers say "" or false while the answer goes on
     if "logprobs" in clean and not (logprobs or clean["logprobs"] is None):
         del clean["logprobs"]
     if "delta" in clean:
@@ -40,7 +45,9 @@ def clean_delta(delta: Any) -> dict[str, Any]:
     """A delta (or a whole message) without what is not understood."""
     clean: dict[str, Any] = {}
     for key, value in _items(delta):
-        if key in TEXT_KINDS:
+        if key in TEXT_KINDS and isinstance(value, list):
+            clean |= _said_in(value, key)
+        elif key in TEXT_KINDS:
             clean[key] = _text(value)
         elif key == "role":
             clean[key] = value if value in ROLES else "assistant"
@@ -51,28 +58,44 @@ def clean_delta(delta: Any) -> dict[str, Any]:
     return clean
 
 
+def _said_in(parts: list[Any], key: str) -> dict[str, str]:
+    """What an array of parts says in the place of a text, as one; thinking among them stands under its own key."""
+    said = {key: ""}
+    for part in parts:
+        fields = {"text": part} if isinstance(part, str) else dict(_items(part))
+        if isinstance(fields.get("text"), str):
+            said[key] += fields["text"]
+        elif "thinking" in fields:
+            thought = fields["thinking"]
+            inner = _said_in(thought if isinstance(thought, list) else [thought], THINKING)
+            said[THINKING] = said.get(THINKING, "") + inner[THINKING]
+    return said
+
+
 def _clean_call(call: Any) -> dict[str, Any]:
     """A piece of a call. An index that is no number is none: calls are told apart without it (see tool_calls)."""
     fields = dict(_items(call))
     index = fields.get("index")
     clean: dict[str, Any] = {"index": index} if type(index) is int else {}
     if fields.get("id"):
-        clean["id"] = _text(fields["id"])
+        clean["id"] = str(fields["id"]) if type(fields["id"]) is int else _text(fields["id"])
+    kind = "custom" if fields.get("custom") else "function"
     if "type" in fields:
-        clean["type"] = "function"
-    if "function" in fields:
-        clean["function"] = _clean_function(fields["function"])
+        clean["type"] = kind
+    if kind in fields:
+        clean[kind] = _clean_function(fields[kind], GIVEN[kind])
     return clean
 
 
-def _clean_function(function: Any) -> dict[str, Any]:
+def _clean_function(function: Any, given: str = "arguments") -> dict[str, Any]:
+    """What is called; what the model gives to it stands under the key `given`."""
     fields = dict(_items(function))
     clean: dict[str, Any] = {}
     if fields.get("name") is not None:
         clean["name"] = _text(fields["name"])
-    arguments = fields.get("arguments")
-    if arguments is not None:
-        clean["arguments"] = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    source = fields.get(given)
+    if source is not None:
+        clean[given] = source if isinstance(source, str) else orjson.dumps(source).decode()
     return clean
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
+from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.counts import numbers
+from proxy.dialects.common.counts import is_index, numbers
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import FINISH_REASONS
@@ -25,6 +27,8 @@ from proxy.errors import UpstreamBroken, UpstreamError
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
+LAST = Frame(b"", finishes=(ALL,))
+"""[DONE]: it is written when what was held has gone out."""
 LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
 EXTRAS = ("usage", "timings", "prompt_progress")
@@ -47,6 +51,8 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
+        self._waiting: list[Frame] = []  # the end of a choice, until what follows shows that it is one
+        self._late: dict[int, str] = {}  # reasons for ends that were none, by choice
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
@@ -86,7 +92,7 @@ class ChunkedAnswer(Answer):
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
         events = self._sse.feed(data)
-        return self._one_by_one(events) if self.request.stream else self._gathered(events)
+        return self._settled(self._one_by_one(events) if self.request.stream else self._gathered(events))
 
     def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         for event in events:
@@ -117,12 +123,66 @@ class ChunkedAnswer(Answer):
             yield Frame.merged(raw, deltas)
 
     def _last_frames(self) -> Iterator[Frame]:
-        yield from filter(None, map(self._read, self._sse.finish()))
+        yield from self._settled(filter(None, map(self._read, self._sse.finish())))
+        yield from self._take_waiting()
+        yield from self._late_ends()
+
+    def _end_steps(self, error: UpstreamError | None, given_up: bool = False) -> Steps[None]:
+        """See Answer. An end that waits is told also where an error follows."""
+        if error is not None and self._waiting:
+            yield from self._guarded_steps(lambda _: self._take_waiting(), b"")
+        yield from super()._end_steps(error, given_up)
+
+    def _settled(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames, the end of a choice when something follows that shows that it is one: some servers say it with
+        every chunk, and an end that more of its choice follows is none."""
+        try:
+            for frame in frames:
+                if not self._waiting or frame.deltas or frame.finishes:
+                    yield from self._take_waiting(frame)
+                    self._over = frame is LAST
+                    if not frame.finishes or frame is LAST:
+                        yield frame
+                        continue
+                elif frame.body is None:
+                    yield frame  # a comment
+                    continue
+                self._waiting.append(frame)
+                self._skeleton = None  # the next event is looked at closely
+        except UpstreamBroken:
+            yield from self._take_waiting()
+            raise
+
+    def _take_waiting(self, following: Frame | None = None) -> Iterator[Frame]:
+        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on."""
+        frames = self._waiting[:]
+        self._waiting.clear()
+        for frame in frames:
+            if following is not None and _goes_on(frame, following):
+                yield self._without_end(frame)
+            else:
+                for index in frame.finishes:
+                    self._late.pop(index, None)
+                yield frame
+        if following is LAST:
+            yield from self._late_ends()
+
+    def _late_ends(self) -> Iterator[Frame]:
+        """The ends of choices that said more after them, and did not end once more."""
+        reasons, self._late = self._late, {}
+        for index, reason in reasons.items():
+            body = self._chunk([self._end(index, reason)])
+            yield Frame(self._encode(body), finishes=(index,), body=body)
+
+    def _without_end(self, frame: Frame) -> Frame:
+        """What a frame says beside its end."""
+        self._late |= {c["index"]: c["finish_reason"] for c in frame.body["choices"] if c["index"] in frame.finishes}
+        body = {**frame.body, "choices": [{**choice, "finish_reason": None} for choice in frame.body["choices"]]}
+        return replace(frame, raw=self._encode(body), finishes=(), body=body)
 
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
-        if "error" in value:
-            raise upstream_errors.reported(value["error"], self.guard)
+        self._check_error(value)
         choices = [self._as_delta(choice) for choice in _choices(value)]
         if not choices:
             raise UpstreamBroken("the model server sent an answer without choices", "protocol")
@@ -132,12 +192,8 @@ class ChunkedAnswer(Answer):
         if usage and self._usage_wanted:
             tail = self._chunk([], usage=usage)
             yield self._frame(tail, self._encode(tail))
-        yield self._last()
-
-    def _last(self) -> Frame:
-        """[DONE]: it is written when what was held has gone out."""
         self._over = True
-        return Frame(b"", finishes=(ALL,))
+        yield LAST
 
     def _read(self, event: sse.Event) -> Frame | None:
         data = event.data
@@ -149,12 +205,11 @@ class ChunkedAnswer(Answer):
             return None
         if not self._is_complete():
             raise UpstreamBroken("the model server ended a stream without finishing its answer", "truncated")
-        return self._last()
+        return LAST
 
     def _read_chunk(self, event: sse.Event, data: bytes) -> Frame | None:
         chunk = parse_upstream(data)
-        if chunk.get("error") is not None:
-            raise upstream_errors.reported(chunk["error"], self.guard)
+        self._check_error(chunk)
         if chunk.get("model") == "" and self._head.get("model"):  # Ollama's rendering of an error of its engine
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
@@ -169,6 +224,11 @@ class ChunkedAnswer(Answer):
             if one_text and not self.request.logprobs:  # each token has probabilities of its own
                 self._skeleton = _skeleton_of(frame, before, self._head) or self._skeleton
         return frame
+
+    def _check_error(self, value: dict[str, Any]) -> None:
+        """Raise what the model server reports, in OpenAI's shape or in the older one of vLLM."""
+        if value.get("error") is not None or value.get("object") == "error":
+            raise upstream_errors.reported(value.get("error") or value, self.guard)
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """The part of a chunk that is understood; nothing else is forwarded."""
@@ -188,14 +248,12 @@ class ChunkedAnswer(Answer):
             if choice.get("finish_reason") is not None:
                 self.refused |= choice["finish_reason"] == "content_filter"
                 choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
-        if choices and max([choice["index"] for choice in choices]) >= self.request.choices:
-            raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
         return clean
 
     def _admit(self, clean: dict[str, Any], key: str) -> None:
         """An id or a model's name may pass when no rule minds it."""
         value = clean[key]
-        plain = value is None or type(value) is int
+        plain = value is None or type(value) in (int, float)
         if plain or (isinstance(value, str) and len(value) <= 512 and self.guard.admits(value)):
             self._head[key] = value
         else:
@@ -334,11 +392,23 @@ class ChunkedAnswer(Answer):
         return sse.encode(orjson.dumps(openai_errors.event(error)))
 
 
+def _goes_on(ending: Frame, frame: Frame) -> bool:
+    """Whether a frame says more of a choice that has ended."""
+    return any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
+
+
 def _choices(chunk: dict[str, Any]) -> list[Any]:
     choices = chunk.get("choices") or []
     if not isinstance(choices, list):
         raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
-    return choices
+    return [_numbered(choice, place) for place, choice in enumerate(choices)]
+
+
+def _numbered(choice: Any, place: int) -> Any:
+    """A choice with its index; where that is none, its place among the choices stands for it."""
+    if not isinstance(choice, dict) or is_index(choice.get("index")):
+        return choice
+    return {**choice, "index": place}
 
 
 def _skeleton_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Skeleton | VaryingSkeleton | None:

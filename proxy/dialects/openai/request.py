@@ -37,6 +37,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import conversation_texts, nested_texts
+from proxy.dialects.common.whole import text_part
 from proxy.dialects.openai.tools import TOOLS
 
 # -- what chat and completions have in common: how the answer is made, and in what form it comes
@@ -158,7 +159,7 @@ _PARTS: dict[str, Take] = {
     **{kind: Object({"type": STRING, kind: Object(_BYTES)}, [kind]) for kind in ("input_audio", "input_video")},
     **dict.fromkeys(("file", "input_file", "document"), left_out("nobody here reads documents")),
 }
-_PART = lenient(by_type("a part", string=STRING, object=kinds("type", _PARTS)))
+_PART = lenient(by_type("a part", string=STRING, object=text_part("text", kinds("type", _PARTS))))
 _CONTENT = by_type(
     "a string, null or an array of parts", string=STRING, null=NULL, array=list_of(_PART), object=one_or_more(_PART)
 )

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.dialects.openai.chunk import GIVEN
+
 _MARK = re.compile(r'["{}\[\]]|\\.', re.DOTALL)
 _LITERALS = ("null", "true", "false")
 _LONGEST_LITERAL = 5
@@ -18,19 +20,22 @@ _LONGEST_LITERAL = 5
 
 @dataclass(slots=True)
 class Piece:
-    """What a delta brings of one call; an id, an index or a name that says nothing is None."""
+    """What a delta brings of one call; an id, an index or a name that says nothing is None. `kind` says what is called:
+    a function, or a custom tool, which takes any text."""
 
     id: str | None
     index: int | None
     name: str | None
     arguments: str
+    kind: str = "function"
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> Piece:
         """A cleaned call of a delta."""
-        function = call.get("function") or {}
-        name, arguments = function.get("name") or None, function.get("arguments") or ""
-        return cls(call.get("id") or None, call.get("index"), name, arguments)
+        kind = "custom" if "custom" in call else "function"
+        called = call.get(kind) or {}
+        name, arguments = called.get("name") or None, called.get(GIVEN[kind]) or ""
+        return cls(call.get("id") or None, call.get("index"), name, arguments, kind)
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +43,7 @@ class Call:
     """One call of a choice. number: its order, which is its index for the client; index: the upstream's."""
 
     number: int
+    kind: str = "function"
     index: int | None = None
     id: str | None = None
     name: str = ""
@@ -137,7 +143,7 @@ class Calls:
         for place, piece in enumerate(pieces):
             call = self._known(piece, place if len(pieces) > 1 else -1)
             if call is None or _begins_another(piece, call, here=call in found):
-                call = Call(self._count)
+                call = Call(self._count, piece.kind)
                 self._count += 1
             self._remember(call, piece)
             found.append(call)

@@ -54,11 +54,12 @@ class InputPlan(Protocol):
 
 
 class Blocked(Exception):
-    """A rule refuses the request."""
+    """A rule refuses the request; `text`: for what stands in there, where that is known."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: Finding, text: InputText | None = None) -> None:
         super().__init__(finding.rule.name)
         self.finding = finding
+        self.text = text
 
 
 class _NotJudged(Blocked):
@@ -259,7 +260,7 @@ class _Group:
         if blocked.part < self._earlier and scan.past_earlier:
             await self._work(scan.run_earlier(), scan)
         if blocked.part >= self._earlier or scan.blocked is None:
-            raise Blocked(finding)
+            raise Blocked(finding, self._texts[blocked.part])
         for part in scan.blocked_parts:
             if part not in self._replaced:
                 return Located(part, scan.blocked.finding)

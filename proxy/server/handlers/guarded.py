@@ -22,6 +22,7 @@ from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
+from proxy.server.exchange.places import told_place
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
@@ -141,7 +142,7 @@ class GuardedExchange:
         except ClientGone:
             exchange.outcome = Outcome.CLIENT_CANCELLED
         except Blocked as block:
-            await self._refuse_prompt(block.finding)
+            await self._refuse_prompt(block)
         except ClientError as error:
             exchange.outcome = Outcome.REJECTED
             await self._reply_error(error)
@@ -174,6 +175,7 @@ class GuardedExchange:
         self._prompt_characters = sum([len(text.text) for text in request.texts])
         if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
             await self._handler.models.contexts.check(request.model, self._prompt_characters)
+        self.exchange.asked = f"POST {self._handler.where}{request.path}"
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
         assert self._plan is not None
@@ -287,7 +289,6 @@ class GuardedExchange:
         self.exchange.trace = trace = trace_of(context.headers)
         headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
-        self.exchange.asked = f"POST {self._handler.where}{request.path}"
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
@@ -446,10 +447,11 @@ class GuardedExchange:
 
     # Other ends
 
-    async def _refuse_prompt(self, finding: Finding) -> None:
+    async def _refuse_prompt(self, block: Blocked) -> None:
         """A rule refuses the prompt: 400, which clients do not retry."""
         self.exchange.outcome = Outcome.BLOCKED
-        body = self._dialect.blocked(self._prompt_notice(finding), self.exchange.id)
+        message = self._prompt_notice(block.finding) + told_place(block.text)
+        body = self._dialect.blocked(message, self.exchange.id)
         await self._reply(400, body)
 
     async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:

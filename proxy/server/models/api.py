@@ -9,18 +9,25 @@ from urllib.parse import quote
 
 import orjson
 
-from proxy.errors import UpstreamBroken
+from proxy.errors import UpstreamError
 from proxy.policy.names import normalise_model
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders, UpstreamResponse
+from proxy.server.upstream.client import (
+    TRANSPORT_ERRORS,
+    Upstream,
+    UpstreamHeaders,
+    UpstreamResponse,
+    to_upstream_error,
+)
 from proxy.server.upstream.response import read_all
 
 TIMEOUT = 5.0  # seconds for a response
 MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
+NOT_IMPLEMENTED = 501  # the status of a server that does not know a method
 
 
 class ModelServerApi:
-    """Asks for JSON objects. If anything goes wrong, the result is an empty one."""
+    """Asks for JSON objects. If anything goes wrong, the result of `get` and `post` is an empty one."""
 
     def __init__(self, config: ServerConfig, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -29,17 +36,35 @@ class ModelServerApi:
 
     async def get(self, path: str) -> dict[str, Any]:
         """GET a path."""
-        return await self._ask(b"GET", path, b"")
+        return await self._ask(b"GET", path)
 
     async def post(self, path: str, body: object) -> dict[str, Any]:
         """POST a body to a path."""
-        return await self._ask(b"POST", path, orjson.dumps(body))
+        return await self._ask(b"POST", path, body)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    async def said(self, method: bytes, path: str, body: object = None) -> dict[str, Any]:
+        """What the model server says to a request, however long it takes; empty where it does not know the path, or
+        says something else than an object. Raises UpstreamError where it says nothing, or that it has failed."""
+        response: UpstreamResponse | None = None
+        data = b"" if body is None else orjson.dumps(body)
+        try:
+            response = await self._upstream.open(method, quote(path).encode(), self._headers, data)
+            status, answer = response.status, await read_all(response, MAX_BYTES)
+        except TRANSPORT_ERRORS as error:
+            raise to_upstream_error(error, after_head=response is not None) from error
+        finally:
+            if response is not None:
+                response.abort()
+        if status >= 500 and status != NOT_IMPLEMENTED:
+            raise UpstreamError(f"The model server is not ready: {path} has status {status}; ask again", "status", 503)
+        return _object(answer) if status == 200 else {}
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background. It is cancelled when the server stops."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def wait_idle(self) -> None:
         """Wait until nothing runs in the background."""
@@ -52,19 +77,20 @@ class ModelServerApi:
             task.cancel()
         await self.wait_idle()
 
-    async def _ask(self, method: bytes, path: str, body: bytes) -> dict[str, Any]:
-        response: UpstreamResponse | None = None
+    async def _ask(self, method: bytes, path: str, body: object = None) -> dict[str, Any]:
         try:
             async with asyncio.timeout(TIMEOUT):
-                response = await self._upstream.open(method, quote(path).encode(), self._headers, body)
-                data = await read_all(response, MAX_BYTES)
-            value = orjson.loads(data) if response.status == 200 else {}
-        except (*TRANSPORT_ERRORS, UpstreamBroken, TimeoutError, orjson.JSONDecodeError):
+                return await self.said(method, path, body)
+        except (UpstreamError, TimeoutError):
             return {}
-        finally:
-            if response is not None:
-                response.abort()
-        return value if isinstance(value, dict) else {}
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def find_entry(listed: dict[str, Any], key: str, model: str, *names: str) -> dict[str, Any]:

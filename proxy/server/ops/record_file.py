@@ -84,8 +84,11 @@ class _Handler(RotatingFileHandler):
         super().__init__(path, maxBytes=size, backupCount=keep, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> io.TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNER_ONLY)
-        return io.TextIOWrapper(io.FileIO(descriptor, "a"), encoding=self.encoding, errors=self.errors)
+        descriptor = os.open(self.baseFilename, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWNER_ONLY)
+        file = io.FileIO(descriptor, "r+")
+        if _ends_within_a_line(file):
+            file.write(b"\n")
+        return io.TextIOWrapper(io.BufferedWriter(file), encoding=self.encoding, errors=self.errors)
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - logging's name
         """Called by logging."""
@@ -104,6 +107,14 @@ class _Handler(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Called by logging."""
         self._failed()
+
+
+def _ends_within_a_line(file: io.FileIO) -> bool:
+    """Whether the program ended while it wrote: a record must not begin on that line."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _began(path: Path) -> float:

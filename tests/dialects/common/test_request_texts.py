@@ -48,8 +48,8 @@ chats = pytest.mark.parametrize("chat", CHATS.values(), ids=CHATS)
 @chats
 @given(turns=conversations())
 def test_what_is_new(chat: Chat, turns: Turns) -> None:
-    """System texts, the beginning of an answer, and the last part of what the user said last; or results of tools that
-    nothing of the user follows."""
+    """System texts at the head and behind what was said last, the beginning of an answer, and the last part of what the
+    user said last; or results of tools that nothing of the user follows."""
     assert chat.new(turns) == new_parts(turns)
 
 
@@ -64,7 +64,11 @@ SYSTEM = Turn("system", ("rules",))
     [
         ((USER,), {"second"}),
         ((USER, LAST), {"last"}),
-        ((USER, SYSTEM, LAST), {"rules", "last"}),
+        ((SYSTEM, USER, LAST), {"rules", "last"}),
+        ((USER, SYSTEM, LAST), {"last"}),
+        ((USER, LAST, SYSTEM), {"last", "rules"}),
+        ((SYSTEM, USER, Turn("system", ("reminder",)), ANSWER, LAST), {"rules", "last"}),
+        ((USER, CALL, SYSTEM, RESULT), {"result", "more", "rules"}),
         ((USER, ANSWER, LAST), {"last"}),
         ((USER, CALL, RESULT), {"result", "more"}),
         ((USER, CALL, RESULT, LAST), {"last"}),
@@ -106,7 +110,7 @@ def test_a_message_with_nothing_but_a_picture() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
     shown = {"role": "user", "content": [image]}
     text = {"role": "user", "content": "a"}
-    assert new_in(AnthropicMessages(), messages=[text, {"role": "system", "content": "s"}, shown]) == {"s"}
+    assert new_in(AnthropicMessages(), messages=[text, {"role": "system", "content": "s"}, shown]) == set()
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "i", "content": "b"}]}
     assert new_in(AnthropicMessages(), messages=[text, result, shown]) == set()
 

@@ -528,7 +528,6 @@ def test_a_block_wins_over_an_error() -> None:
         b'{"message":[],"done":false}\n',
         b'{"message":{"content":1},"done":false}\n',
         b'{"message":{"tool_calls":{}},"done":false}\n',
-        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":[]}}]},"done":false}\n',
         b'{"message":{"content":"\xff"},"done":false}\n',
         b'{"message":{"content":"\\ud800"},"done":false}\n',
     ],

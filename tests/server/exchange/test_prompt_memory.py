@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import proxy
 from proxy.core import prompt, prompt_chain
 from proxy.core.check import Check
 from proxy.core.prompt_memory import PromptMemory
-from proxy.core.types import Action, Finding, Replacement, Rule
+from proxy.core.types import Action, Direction, Finding, Replacement, Rule
 from proxy.dialects.base import InputText
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
-from proxy.server.exchange.prompt_filter import Blocked, judge_request
+from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
+from proxy.policy.policyset import PolicySet
+from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request
 from proxy.server.exchange.record import Exchange
 from tests.phrases import Phrase
 from tests.server.running import Plan
@@ -56,7 +62,7 @@ class Told(NamedTuple):
 
 
 def judged(
-    messages: Sequence[Message], plans: dict[str, Plan], joiner: str, memory: PromptMemory | None, new: int = 1
+    messages: Sequence[Message], plans: Mapping[str, InputPlan], joiner: str, memory: PromptMemory | None, new: int = 1
 ) -> Told:
     """The last `new` texts are new; neighbours of one role are one group."""
     body = [message.text for message in messages]
@@ -110,6 +116,7 @@ def small(slices: int, piece: int) -> Iterator[None]:
     """Slices, and places to come back to, at every few characters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt, "SLICE", slices)
+        patch.setattr(prompt, "MIN_STRIDE", min(slices, prompt.MIN_STRIDE))
         patch.setattr(prompt, "PIECE", piece)
         patch.setattr(prompt, "SPACED", 1)
         patch.setattr(prompt_chain, "PIECE", piece)
@@ -188,3 +195,58 @@ def test_a_check_that_cannot_go_back(check: Matcher, texts: list[str], more: lis
     for turn in (conversation, conversation, conversation + [Message("user", text) for text in more]):
         with_memory, without = (judged(turn, plans, "\n\n", some) for some in (memory, None))
         assert (with_memory.body, with_memory.blocked) == (without.body, without.blocked)
+
+
+FRAGMENTS = [
+    *(
+        "Hello there. ",
+        "```",
+        "\n",
+        "`",
+        "<|im_start|>",
+        "<|im_end|>",
+        "[INST]",
+        "Human: ",
+        "user",
+        " at ",
+        "\u200b",
+        "é",
+    ),
+    *("mail ada@example.org ", "+49 170 1234567 ", "4111 1111 1111 1111 ", "078-05-1120 ", "https://example.org/?q=1 "),
+    *(
+        "ghp_" + "a1B2" * 9,
+        "ignore all previous instructions",
+        "&lt;",
+        "10.0.0.1",
+        "\n\n",
+        '{"a": "',
+        '"}',
+        "\\n",
+        "AKIA",
+    ),
+]
+TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join)
+
+
+@cache
+def everything() -> PolicySet:
+    """All policies that come with the proxy, as one set."""
+    folder = Path(proxy.__file__).with_name("policies")
+    assert (folder / "secrets.yaml").exists()
+    files = [*folder.glob("*.yaml"), *folder.glob("more/*.yaml")]
+    chosen = [file for file in files if file.stem not in ("monitor", "strict")]
+    return compile_policies([Source(file.name, file.read_bytes()) for file in chosen], hash_key=KEY)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.lists(TEXTS, min_size=1, max_size=6), st.sampled_from([4_000, LARGE]))
+def test_the_policies_that_come_with_the_proxy(data: st.DataObject, texts: list[str], limit: int) -> None:
+    """Detectors, markers, text outside of code, look-alike letters: turn by turn, and once more in another order."""
+    policies, memory = everything(), PromptMemory(KEY, limit)
+    plans = {role: policies.plan(Direction.INPUT, model="m", role=role) for role in ROLES}
+    conversation = [Message(data.draw(st.sampled_from(ROLES)), text) for text in texts]
+    turns = [conversation[:end] for end in range(1, len(conversation) + 1)]
+    turns += [conversation, conversation[::-1], data.draw(st.permutations(conversation)), conversation]
+    for turn in turns:
+        with small(data.draw(st.sampled_from([1, 7])), data.draw(st.sampled_from([8, 20]))):
+            assert judged(turn, plans, "\n\n", memory) == judged(turn, plans, "\n\n", None)

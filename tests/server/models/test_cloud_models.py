@@ -6,22 +6,23 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 
 from proxy.dialects.base import Options
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, UpstreamError, UpstreamTimeout
 from proxy.server.config import ServerConfig
 from proxy.server.models import cloud_models
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.cloud_models import MAX_MODELS, REFRESH_AFTER, REFRESH_AFTER_SILENCE, CloudModels
 from proxy.server.upstream.client import create_upstream
-from tests.fakes import FakeUpstream, Stall, reply_json
-from tests.fakes.answers import Answer
+from tests.fakes import FakeUpstream, Stall, reply, reply_json
+from tests.fakes.answers import Answer, Close
 from tests.fakes.connection import Request
 from tests.fakes.ollama import Ollama
-from tests.server.running import running
+from tests.server.running import chat_body, running
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -39,13 +40,13 @@ class Clock:
 
 
 @asynccontextmanager
-async def known(answers: object) -> AsyncIterator[tuple[CloudModels, Clock]]:
+async def known(answers: object, patience: float = PATIENCE) -> AsyncIterator[tuple[CloudModels, Clock]]:
     """What is known of the models of a fake server."""
     async with FakeUpstream(answers, tells_models=True) as upstream:  # type: ignore[arg-type]
         config = ServerConfig(upstream=upstream.url)
         http, clock = create_upstream(config), Clock()
         api = ModelServerApi(config, http)
-        yield CloudModels(api, clock), clock
+        yield CloudModels(api, patience, clock), clock
         await api.aclose()
         await http.aclose()
 
@@ -114,15 +115,60 @@ async def test_other_model_servers_are_seldom_asked() -> None:
         assert len(asked) == 4
 
 
-async def test_a_server_that_does_not_answer_stands_in_nobodys_way(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The request goes on after a while, and the log says that nobody knows where the model runs."""
+async def test_a_server_that_does_not_say_it_gets_no_prompt() -> None:
+    """A prompt must not leave the machine: the request fails like one without an answer, and names the setting."""
+    async with known(Answer((Stall(),)), patience=0.01) as (models, _):
+        for _ in range(2):
+            with pytest.raises(UpstreamTimeout, match="allow_cloud_models"):
+                await models.refuse_remote("tiny")
+
+
+async def test_what_was_known_before_counts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A busy model server that has said it once keeps nobody waiting for long, and the log tells of it."""
     monkeypatch.setattr(cloud_models, "WAIT", 0.01)
-    with caplog.at_level(logging.WARNING, "safety_proxy.server"):
-        async with known(Answer((Stall(),))) as (models, _):
+    ollama = Ollama()
+    async with known(ollama) as (models, clock):
+        await models.refuse_remote("tiny")
+        ollama.answers["GET /api/tags"] = Answer((Stall(),))
+        clock.now += REFRESH_AFTER
+        with caplog.at_level(logging.WARNING, "safety_proxy.server"):
             await models.refuse_remote("tiny")
-    assert "has not said within" in caplog.text
+        assert "what was known before counts" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["GET /api/tags", "POST /api/show"])
+@pytest.mark.parametrize(
+    "answer", [reply_json({"error": "loading"}, status=503), reply([b'{"models": [', Close()]), Answer((Close(),))]
+)
+async def test_a_server_that_fails_is_asked_again(path: str, answer: Answer) -> None:
+    """A failure is no answer: the request fails too, and the next one asks again."""
+    ollama = Ollama({path: answer})
+    async with known(ollama) as (models, _):
+        with pytest.raises(UpstreamError):
+            await models.refuse_remote("tiny")
+        del ollama.answers[path]
+        await models.refuse_remote("tiny")
+
+
+async def test_a_failure_after_an_answer_changes_nothing() -> None:
+    """What was known before counts, for a model that runs here and for one that does not."""
+    for ollama, remote in ((Ollama(), False), (remote_in("tags"), True)):
+        async with known(ollama) as (models, clock):
+            for _ in range(2):
+                with pytest.raises(BadRequest) if remote else nullcontext():
+                    await models.refuse_remote("tiny")
+                ollama.answers["GET /api/tags"] = reply_json({"error": "busy"}, status=503)
+                clock.now += REFRESH_AFTER
+
+
+async def test_nobody_asks_for_those_who_have_left() -> None:
+    """The question ends with the last request that waits for it."""
+    async with FakeUpstream(Answer((Stall(),)), tells_models=True) as upstream, running(upstream) as proxy:
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body())
+            exchange = await upstream.exchange()
+        await exchange.wait_client_closed()
+        assert (await proxy.exchange()).outcome == "client_cancelled"
 
 
 async def test_only_so_many_models_are_remembered() -> None:

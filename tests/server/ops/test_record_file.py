@@ -50,6 +50,16 @@ def test_a_record_a_line(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_half_a_line_of_a_program_that_was_killed_spoils_no_record(tmp_path: Path) -> None:
+    """The next record begins on a line of its own."""
+    path = tmp_path / "decisions.jsonl"
+    path.write_text('{"n": 0}\n{"half', "utf-8")
+    file = sink(path)
+    file.write({"n": 1}, EXCHANGE)
+    file.close()
+    assert path.read_text("utf-8") == '{"n": 0}\n{"half\n{"n":1}\n'
+
+
 def test_a_file_that_is_too_large_is_put_aside(tmp_path: Path) -> None:
     """No record is cut or lost at the turn, and so many old files are kept."""
     path = tmp_path / "decisions.jsonl"

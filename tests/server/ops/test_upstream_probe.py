@@ -14,10 +14,11 @@ NOWHERE = "http://127.0.0.1:9"
 
 async def test_a_model_server_that_answers_is_up() -> None:
     """Whatever it answers; and while the traffic tells, it is not asked."""
-    busy, hello = reply(b"busy", status=503, content_type="text/plain"), reply(sse(*said("Hello")))
+    busy, unknown = (reply(b"no", status=status, content_type="text/plain") for status in (503, 404))
+    answers = {"/v1/models": busy, "/v1/chat/completions": reply(sse(*said("Hello")))}
 
     def answer(request: Request) -> Answer:
-        return hello if request.path.endswith("/chat/completions") else busy
+        return answers.get(request.path, unknown)
 
     async with FakeUpstream(answer, tells_models=True) as upstream, running(upstream) as proxy:
         probe = proxy.server.runtime.probe

@@ -12,8 +12,9 @@ import pytest
 import zstandard
 
 from tests.fakes import FakeUpstream, reply, reply_json, sse
+from tests.server.http.clock import Clock, only_connection
 from tests.server.running import Policies, Wire, chat_body, head, running, said, soon
-from tests.waiting import a_moment
+from tests.waiting import PATIENCE, a_moment, until
 
 pytestmark = pytest.mark.anyio
 
@@ -164,26 +165,34 @@ async def test_a_connection_serves_many_requests() -> None:
             assert (await wire.answer()).events()[-1] == "[DONE]"
 
 
-async def test_slow_heads() -> None:
+@pytest.mark.parametrize("begin", [b"", b"POST /v1/chat/comp", head(CHAT)[:-2]])
+async def test_slow_heads(begin: bytes) -> None:
     """A client that sends its head byte by byte, or says nothing, is closed after the header time-out."""
-    async with running(NOWHERE, header_timeout=1.0) as proxy:
-
-        async def hesitate(begin: bytes) -> None:
-            async with proxy.wire() as wire:
-                await wire.send(begin)
-                answer = await wire.answer()
-                assert answer.status == 408
-                assert await wire.ended() == b""
-
-        await asyncio.gather(*map(hesitate, (b"", b"POST /v1/chat/comp", head(CHAT)[:-2])))
+    async with running(NOWHERE) as proxy, proxy.wire() as wire:
+        await wire.send(begin)
+        await until(lambda: len(proxy.server.listener.server_state.connections) == 1)
+        connection, clock = only_connection(proxy), Clock()
+        await until(lambda: connection._head_size == len(begin))
+        connection._stop_head_timer()  # the loop's own, which began when the client came
+        connection.loop = clock.loop
+        connection._start_head_timer()
+        clock.forward(PATIENCE - 1)
+        assert not connection.transport.is_closing()
+        clock.forward(2)
+        assert (await wire.answer()).status == 408
+        assert await wire.ended() == b""
 
 
 async def test_a_slow_second_head() -> None:
     """The time-out holds for every request of a connection, not only for the first."""
-    async with FakeUpstream(ANSWER) as upstream, running(upstream, header_timeout=1.0) as proxy, proxy.wire() as wire:
+    async with FakeUpstream(ANSWER) as upstream, running(upstream) as proxy, proxy.wire() as wire:
         await wire.post(CHAT, BODY)
         await wire.answer()
+        connection, clock = only_connection(proxy), Clock()
+        connection.loop = clock.loop
         await wire.send(b"POST ")
+        await until(lambda: connection._head_timer is not None)
+        clock.forward(PATIENCE + 1)
         assert (await wire.answer()).status == 408
 
 

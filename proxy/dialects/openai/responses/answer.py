@@ -252,7 +252,7 @@ class ResponsesAnswer(NamedEventsAnswer):
 
     def _ending(self, value: Event, event: sse.Event | None) -> Frame:
         response = as_dict(value.get("response"))
-        repeats = self._output.listed(response)
+        repeats = self._output.listed(self._with_list(response))
         deltas: list[TextDelta] = []
         closes: list[Channel] = []
         for item, given in repeats:
@@ -275,6 +275,12 @@ class ResponsesAnswer(NamedEventsAnswer):
 
         raw = self._stamped(event, value, told())
         return Frame(raw, tuple(deltas), tuple(closes), (ALL,), Step(anew, final=True))
+
+    def _with_list(self, response: Event) -> Event:
+        """The last response; for one that is put together an empty list is none, since it would have no text."""
+        if self.request.stream or response.get("output"):
+            return response
+        return {key: value for key, value in response.items() if key != "output"}
 
     # -- writing
 

@@ -32,10 +32,11 @@ from proxy.dialects.common.request_fields import (
     lenient,
     list_of,
     one_of,
+    one_or_more,
     role,
 )
 from proxy.dialects.common.request_texts import nested_texts
-from proxy.dialects.common.whole import Whole, said
+from proxy.dialects.common.whole import Whole, said, text_part
 from proxy.dialects.openai.responses.tools import TOOL
 from proxy.errors import BadRequest
 
@@ -61,8 +62,10 @@ _PARTS: dict[str, Take] = {
     "encrypted_content": _typed("encrypted_content", encrypted_content=STRING),
     "input_file": left_out("a file, which nobody here can read"),
 }
-_PART = lenient(kinds("type", _PARTS))
-_CONTENT = by_type("a string, null or an array of parts", string=STRING, null=NULL, array=list_of(_PART))
+_PART = lenient(text_part("input_text", kinds("type", _PARTS)))
+_CONTENT = by_type(
+    "a string, null or an array of parts", string=STRING, null=NULL, array=list_of(_PART), object=one_or_more(_PART)
+)
 
 
 def _or(empty: Any, take_part: Take) -> Take:
@@ -86,7 +89,12 @@ def _as_source(take_part: Take) -> Take:
 
 _OUTPUT = _or(
     "",
-    by_type("a string or an array of parts", string=STRING, array=list_of(_PART), object=anything),
+    by_type(
+        "a string or an array of parts",
+        string=STRING,
+        array=list_of(_PART),
+        **dict.fromkeys(("object", "number", "boolean"), anything),
+    ),
 )
 _KEPT: dict[str, Take] = {"id": OPTIONAL_STRING, "status": OPTIONAL_STRING}
 _CALLED: dict[str, Take] = {
