@@ -70,16 +70,25 @@ class Gate:
         """Characters that wait for a verdict."""
         return len(self._held)
 
-    def prime(self, text: str) -> None:
+    def prime(self, text: str, *, goes_on: bool = False) -> None:
         """Read text that the client already has and the model continues. It is judged with what follows, never sent.
 
         A match that lies wholly in it is ignored: it was judged where it came from. A block is kept.
         What follows is also judged alone: an app may show it alone, and then a word begins at its first letter.
+        A check that has `begins_only` looks at the beginning of answers: it reads what follows alone, or nothing.
+        goes_on: the text is the model's own, so what follows is no beginning
         """
+        self._scans = tuple(
+            _Unread() if _begins_only(check) else scan for check, scan in zip(self._checks, self._scans, strict=True)
+        )
         self.feed(text)
         self._primed_held = len(self._held)
         self._primed = self._base + self._primed_held
-        alone = (_Shifted(check.open(), self._primed) for check in self._checks)
+        unread = (goes_on and _begins_only(check) for check in self._checks)
+        alone = (
+            _Shifted(_Unread() if left_out else check.open(), self._primed)
+            for check, left_out in zip(self._checks, unread, strict=True)
+        )
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
         self._width = 2
         self._released.clear()
@@ -269,6 +278,24 @@ class Gate:
 
 def _holds(check: Check) -> bool:
     return check.hold != 0
+
+
+def _begins_only(check: Check) -> bool:
+    return getattr(check, "begins_only", False)
+
+
+class _Unread:
+    """Stands for a scan of a text that its check does not read."""
+
+    __slots__ = ("_position",)
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Nothing is found, and nothing waits."""
+        self._position += len(text)
+        return Progress(self._position)
 
 
 class _Shifted:

@@ -292,8 +292,7 @@ class Guard:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(lambda escaped: self._plan.checks(kind, escaped))
         prefill = self._prefills.get(kind)
-        goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
-        if prefill is not None and not goes_on:
+        if prefill is not None and not self._goes_on(channel):
             gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
@@ -315,17 +314,22 @@ class Guard:
     def _primed_gate(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
         preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
+        goes_on = self._goes_on(channel)
         while True:
             gate = self._fresh(channel.kind)
             if not preceding:
                 return gate
             if isinstance(gate, JsonGate):
-                gate.prime(preceding, begins=False)
+                gate.prime(preceding, begins=False, goes_on=goes_on)
             else:
-                gate.prime(preceding)
+                gate.prime(preceding, goes_on=goes_on)
             if gate.blocked is None:
                 return gate
             preceding = preceding[max(gate.blocked.end, 1) :]
+
+    def _goes_on(self, channel: Channel) -> bool:
+        """Whether apps have already shown text of the model as one with this channel's."""
+        return any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
 
     def _preceding_text(self, channel: Channel) -> str:
         """The text that a client shows directly before this channel's text."""

@@ -103,6 +103,14 @@ class RefusalReader:
             self.refusal = classify(self._head)
             self._decide(len(self._head))
 
+    def save(self) -> tuple[str, Refusal | None, bool, int]:
+        """The whole state."""
+        return self._head, self.refusal, self.decided, self.read
+
+    def restore(self, mark: tuple[str, Refusal | None, bool, int]) -> None:
+        """Go back to a saved state."""
+        self._head, self.refusal, self.decided, self.read = mark
+
     def _decide(self, read: int) -> None:
         self.decided, self.read = True, read
         self._head = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from proxy.core.gate import Gate
@@ -13,7 +15,7 @@ from tests.server.running import Policies, chunk, running, said
 pytestmark = pytest.mark.anyio
 
 
-async def refusal(events: list[object], policies: Policies | None = None, stream: bool = True) -> ModelRefusal:
+async def refusal(events: Sequence[object], policies: Policies | None = None, stream: bool = True) -> ModelRefusal:
     """What is recorded of an answer."""
     async with FakeUpstream(reply(sse(*events))) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(stream=stream)
