@@ -14,7 +14,7 @@ from proxy.checks.failures import CHECKS
 from proxy.core.prompt_memory import PromptMemory
 from proxy.errors import UPSTREAM_REASONS
 from proxy.server.exchange.record import Outcome
-from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.drops import SINKS
 from proxy.server.ops.metrics import ALL_DIRECTIONS, OLD_ACTIONS, OWN_RULES, STAGES, Metrics
 from proxy.server.ops.series import OTHER, PREFIX, CountedHistogram
@@ -69,7 +69,7 @@ def test_every_label_value_is_explained() -> None:
     closed = [
         *UPSTREAM_REASONS,
         *CHECKS,
-        *REFUSALS,
+        *KINDS,
         *ALL_DIRECTIONS,
         *OLD_ACTIONS.values(),
         *STAGES,

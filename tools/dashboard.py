@@ -88,7 +88,7 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Refusals of the model",
                 "Answers in which the model itself refused. Not our blocks.",
                 "short",
-                _rate("safety_proxy_model_refusals_total", "signal"),
+                _rate("safety_proxy_model_refusals_total", "kind"),
             ),
         ),
     ),

@@ -15,7 +15,7 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
-from proxy.server.exchange.refusals import refusal_of
+from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
@@ -131,7 +131,7 @@ class Exchange:
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
-    refusal:        how the model itself refused: one of REFUSALS; "": it did not
+    refusal:        how the model itself refused, or NO_REFUSAL
     upstream_reason: why the model server failed, as a word for metrics
     trace:          the request's place in a trace; None: the model server was not asked
     transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
@@ -173,7 +173,7 @@ class Exchange:
     upstream_status: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
-    refusal: str = ""
+    refusal: ModelRefusal = NO_REFUSAL
     upstream_reason: str = ""
     transcript: object = None
     trace: Trace | None = None
@@ -223,6 +223,11 @@ class Exchange:
         """What judging and writing the answer took, as far as its sample tells."""
         size, seconds = self.output_sample
         return seconds * self.bytes_received / size if size else 0.0
+
+    @property
+    def model_seconds(self) -> float:
+        """How long the model server was busy with the request, from its being sent to the end of the answer."""
+        return self.ended - self.sent_upstream if self.sent_upstream and self.ended else 0.0
 
     @property
     def action(self) -> str:

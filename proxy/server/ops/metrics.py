@@ -34,7 +34,7 @@ from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
-from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
@@ -107,7 +107,10 @@ class Metrics:
         self._wasted = make.counter(
             "wasted_events", "Text events of answers that the client did not get whole.", "reason"
         )
-        self._refusals = make.counter("model_refusals", "Answers in which the model itself refused.", "model", "signal")
+        refusal = ("model", "kind")
+        self._refusals = make.counter("model_refusals", "Answers in which the model itself refused.", *refusal)
+        self._refused_tokens = make.counter("refused_tokens", "Tokens of these answers.", *refusal)
+        self._refused_seconds = make.counter("refused_seconds", "Seconds that the model took for them.", *refusal)
 
     def _make_findings(self, make: MetricFactory) -> None:
         rule = ("policy", "rule", "direction", "action")
@@ -217,8 +220,9 @@ class Metrics:
             self._tokens(model, direction)
         for outcome in CUT_SHORT:
             self._wasted_tokens(model, outcome.value)
-        for signal in REFUSALS:
-            self._refusals(model, signal)
+        for kind in KINDS:
+            for children in (self._refusals, self._refused_tokens, self._refused_seconds):
+                children(model, kind)
 
     # -- exchanges
 
@@ -262,8 +266,7 @@ class Metrics:
             self._markers(family).inc(count)
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
-        if exchange.refusal:
-            self._refusals(model, exchange.refusal).inc()
+        self._count_refusal(exchange, model)
 
     def _model_name(self, exchange: Exchange) -> str:
         """The model as a label. Before the model server has answered for it a name is one of the others."""
@@ -320,6 +323,14 @@ class Metrics:
         if exchange.outcome in CUT_SHORT:
             self._wasted_tokens(model, exchange.outcome.value).inc(exchange.answer_tokens)
             self._wasted(exchange.outcome.value).inc(exchange.events)
+
+    def _count_refusal(self, exchange: Exchange, model: str) -> None:
+        """What the model refused, and what that cost. An answer whose tokens nobody counted has its events for them."""
+        kind = exchange.refusal.kind
+        if kind:
+            self._refusals(model, kind).inc()
+            self._refused_tokens(model, kind).inc(exchange.answer_tokens or exchange.events)
+            self._refused_seconds(model, kind).inc(exchange.model_seconds)
 
     def _count_failures(self, exchange: Exchange) -> None:
         if exchange.check_errors or exchange.outcome is Outcome.PROXY_ERROR:

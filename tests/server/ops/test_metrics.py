@@ -17,6 +17,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
+from proxy.server.exchange.refusals import ModelRefusal
 from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, Metrics
 from proxy.server.ops.series import OTHER
 from proxy.server.runtime import directions, process_registry
@@ -194,13 +195,26 @@ def test_failed_checks_by_name_and_what_was_done() -> None:
 
 
 def test_refusals_of_the_model() -> None:
-    """They are counted by how the model said it, and are none of our blocks."""
+    """They are counted by their kind, with their tokens and seconds, and are none of our blocks."""
     exchange = answered("m")
-    exchange.refusal = "text"
+    exchange.refusal = ModelRefusal("text", "safety", "en")
+    exchange.answer_tokens = 12
+    exchange.sent_upstream, exchange.ended = 100.0, 102.5
     registry = counted([exchange])
-    for signal, times in (("text", 1), ("refusal_field", 0), ("stop_reason", 0)):
-        labels = {"model": "m", "signal": signal}
+    for kind, times in (("safety", 1), ("capability", 0), ("partial", 0)):
+        labels = {"model": "m", "kind": kind}
         assert registry.get_sample_value("safety_proxy_model_refusals_total", labels) == times
+        assert registry.get_sample_value("safety_proxy_refused_tokens_total", labels) == 12 * times
+        assert registry.get_sample_value("safety_proxy_refused_seconds_total", labels) == 2.5 * times
+
+
+def test_a_refusal_without_a_count_of_tokens_has_its_events() -> None:
+    """A model server that counts no tokens sends an event for each, most often."""
+    exchange = answered("m")
+    exchange.refusal = ModelRefusal("text", "capability", "en")
+    exchange.answer_tokens, exchange.events = 0, 7
+    labels = {"model": "m", "kind": "capability"}
+    assert counted([exchange]).get_sample_value("safety_proxy_refused_tokens_total", labels) == 7
 
 
 def test_many_rules_are_capped_too() -> None:
