@@ -232,8 +232,9 @@ class GuardedExchange:
 
     async def _judge(self, request: Request) -> None:
         if self._config.record_text != "none":
+            assert self._plan is not None
             self.exchange.transcript = transcript = Transcript()
-            transcript.add_prompt(request.texts, request.joiner, self._plan_for)
+            transcript.add_prompt(request.texts, request.joiner, self._plan_for, self._plan)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
