@@ -221,16 +221,14 @@ MEMORY_FAULTS = [
         "if self._chain is not None:",
     ),
     ("a block in the middle of a long text counts for all of it", PROMPT, " and self._begun == part:", ":"),
-    ("the end of the earlier texts outlives a replacement", PROMPT, "self._earlier_end = None\n        if", "if"),
     ("a mark in the middle of a text", PROMPT, "if self._scans.position > self._starts[-1]:", "if False:"),
-    ("a known piece is no part of a new text", PROMPT, "known.part + (known.inside > 0)", "known.part"),
     ("the joiner is forgotten behind a known text", PROMPT, "joiner if inside < 0", "joiner if False"),
     ("a run stops being JSON unnoticed", LEXER, "not self._takes(found[1])", "self._takes(found[1]) is None"),
     (
         "the bracket behind a value stays open",
         LEXER,
-        "self.stack.pop()\n            self.state = State.AFTER\n\n    #",
-        "self.state = State.AFTER\n\n    #",
+        "self.stack.pop()\n            self.state = State.AFTER\n\n    @",
+        "self.state = State.AFTER\n\n    @",
     ),
     (
         "a number in a run is not written out",

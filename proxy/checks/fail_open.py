@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.checks.failures import EXCEPTION, OTHER, failed_check, failure_reason
-from proxy.core.check import Check, Progress, Resumable, Scan, Waits, waits_of
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits, skim, waits_of
 from proxy.core.failures import Failures
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.matcher import Matcher
@@ -50,6 +50,11 @@ class FailOpen:
         scan = self._check.open()
         return _ResumableScan(scan) if isinstance(scan, Resumable) else _FailOpenScan(scan)
 
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """See proxy.matching.rules.Preparable."""
+        if isinstance(self._check, Matcher):
+            self._check.prepare(pause)
+
     def for_exchange(self, failures: Failures) -> FailOpen:
         """The same check for the texts of one exchange."""
         check = self._check
@@ -69,12 +74,19 @@ class _FailOpenScan:
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on until the check raises."""
+        return self._guarded(text, lambda scan: scan.feed(text, final))
+
+    def skim(self, text: str) -> Progress:
+        """The same, as core.check.Skimming does."""
+        return self._guarded(text, lambda scan: skim(scan, text))
+
+    def _guarded(self, text: str, read: Callable[[Scan], Progress]) -> Progress:
         at = self._read
         self._read += len(text)
         if self._scan is None:
             return Progress(self._read)
         try:
-            return self._scan.feed(text, final)
+            return read(self._scan)
         except Exception as error:
             self._scan = None
             return Progress(self._read, (_finding(at, self._read, error),))

@@ -157,6 +157,9 @@ class Guard:
         gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
         return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
 
+    def end(self) -> None:
+        """The answer is over. For guards that keep what they have seen."""
+
     def closing(self, choice: int) -> tuple[TextDelta, ...]:
         """What makes the JSON of a choice whole where it ends here; nothing where there is nothing to close."""
         gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))

@@ -277,7 +277,7 @@ class PromptScan:
         starts, parts, joiner = self._starts, self.parts, len(self._joiner)
         while len(starts) <= known.part:
             starts.append(starts[-1] + len(parts[len(starts) - 1]) + joiner)
-        self._begun = known.part + (known.inside > 0)
+        self._begun = known.part
         self._marks.clear()  # their findings stand in another order
         self._earlier_end = None
         self._stride = SLICE

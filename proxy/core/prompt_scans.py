@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from proxy.core.check import Check, Resumable, Scan
+from proxy.core.check import Check, Resumable, Scan, skim
 from proxy.core.prompt_memory import Result, State
 from proxy.core.types import Action, Finding, Rule
 
@@ -48,7 +48,7 @@ class Scans:
         """Read on; after a block, the other scans read only up to the end of the blocking finding."""
         end = self.position + len(text)
         for scan in self._scans:
-            for finding in scan.feed(text, final).findings:
+            for finding in (scan.feed(text, final) if final else skim(scan, text)).findings:
                 self._report(finding)
             if self.blocked is not None and self.blocked.end < end:
                 text = text[: max(0, len(text) - (end - self.blocked.end))]

@@ -12,7 +12,7 @@ from html import unescape
 from html.entities import html5
 from typing import Any, NamedTuple, Protocol
 
-from proxy.matching.folding import BREVE, BREVE_LETTERS, FOLDS
+from proxy.matching.folding import BREVE, BREVE_LETTERS, CACHE_LIMIT, FOLDS
 
 JSON_LONGEST = 12  # \ud83d\ude00
 
@@ -233,10 +233,10 @@ class FoldLens:
         if "&" in text or self._references.pending:
             return None
         if not text.isascii():
-            parts = [FOLDS[ord(char)] for char in text]
-            if set(map(len, parts)) != {1}:
+            parts = [_REGULAR[run] for run in _FOREIGN.split(text)]
+            if None in parts:
                 return None
-            view = "".join(parts)
+            view = "".join(part for part in parts if part is not None)
             self._letter = text[-1] in BREVE_LETTERS
         else:
             view = text.lower()
@@ -248,18 +248,43 @@ class FoldLens:
 
     def read(self, text: str, final: bool, seen: int, raw: int) -> tuple[str, list[Piece]]:
         resolved, map_ = self._references.read(text, final, 0, raw)
-        parts = [FOLDS[ord(char)] for char in resolved]
-        self._show_breves(resolved, parts)
-        self._show_floods(resolved, parts)
+        parts: list[str] = []
         pieces: list[Piece] = []
-        for unit, width, late, part in _units(map_, parts):
-            straight = len(part) == width == 1 and not late
-            if not straight and part:
-                pieces.append((seen, unit, width, late))
-            elif straight and not (pieces and continues(pieces[-1], seen, unit)):
+        for unit, width, late, chars in _units(map_, resolved):
+            if width:
+                part = "".join(map(self._seen, chars))
+                straight = len(part) == width == 1 and not late
+            else:
+                part, straight, width = self._run(chars), True, 1
+            if straight and not (pieces and continues(pieces[-1], seen, unit)):
                 pieces.append((seen, unit, 0, 0))
+            elif part and not straight:
+                pieces.append((seen, unit, width, late))
             seen += len(part)
+            parts.append(part)
         return "".join(parts), pieces
+
+    def _run(self, chars: str) -> str:
+        """Characters that are one character of the view each."""
+        part = _REGULAR[chars]
+        assert part is not None
+        self._letter = chars[-1] in BREVE_LETTERS
+        self._unseen = 0
+        return part
+
+    def _seen(self, char: str) -> str:
+        """How a character is seen, after those before it.
+
+        A breve is seen after a letter that it makes another one. Too many characters left out in a row are an error,
+        or, where nothing waits, the others are seen.
+        """
+        part = BREVE if char == BREVE and self._letter else FOLDS[ord(char)]
+        if part:
+            self._letter = char in BREVE_LETTERS
+        self._unseen = 0 if part else self._unseen + 1
+        if self._unseen > UNSEEN_LIMIT and self._strict:
+            raise FloodError(f"more than {UNSEEN_LIMIT} characters in a row that nobody sees")
+        return char if self._unseen > UNSEEN_LIMIT else part
 
     @property
     def memory(self) -> bool:
@@ -276,32 +301,45 @@ class FoldLens:
         self._unseen, self._letter, begun = state
         self._references.restore(begun)
 
-    def _show_breves(self, text: str, parts: list[str]) -> None:
-        """A breve is seen after a letter that it makes another one."""
-        for i, part in enumerate(parts):
-            if text[i] == BREVE and self._letter:
-                parts[i] = part = BREVE
-            if part:
-                self._letter = text[i] in BREVE_LETTERS
 
-    def _show_floods(self, text: str, parts: list[str]) -> None:
-        """Too many characters left out in a row: an error, or, where nothing waits, the others are seen."""
-        for i, part in enumerate(parts):
-            self._unseen = 0 if part else self._unseen + 1
-            if self._unseen > UNSEEN_LIMIT and self._strict:
-                raise FloodError(f"more than {UNSEEN_LIMIT} characters in a row that nobody sees")
-            if self._unseen > UNSEEN_LIMIT:
-                parts[i] = text[i]
+class _Regular(dict[str, "str | None"]):
+    """Runs of characters as they are seen, if each is one character then; else None. A breve never is by itself."""
+
+    def __missing__(self, run: str) -> str | None:
+        if run.isascii():
+            return run.lower()
+        parts = [FOLDS[ord(char)] for char in run]
+        seen = "".join(parts) if set(map(len, parts)) == {1} and BREVE not in run else None
+        if len(run) <= LONGEST_KEPT:
+            if len(self) >= CACHE_LIMIT:
+                self.clear()
+            self[run] = seen
+        return seen
 
 
-def _units(pieces: Sequence[Piece], parts: Sequence[str]) -> Iterator[tuple[int, int, int, str]]:
-    """(raw offset, width, late, view text) of every unit of a map from offset 0 on, `parts` being its characters."""
-    ends = [*(piece[0] for piece in pieces), len(parts)][1:]
+_REGULAR = _Regular()
+_FOREIGN = re.compile("([^\x00-\x7f]+)")
+LONGEST_KEPT = 64
+
+
+def _units(pieces: Sequence[Piece], text: str) -> Iterator[tuple[int, int, int, str]]:
+    """(raw offset, width, late, characters) of every unit of a map from offset 0 on; width 0: each is seen as one."""
+    ends = [*(piece[0] for piece in pieces), len(text)][1:]
     for (start, raw, width, late), end in zip(pieces, ends, strict=True):
         if width:
-            yield raw, width, late, "".join(parts[start:end])
+            yield raw, width, late, text[start:end]
         else:
-            yield from ((raw + i - start, 1, 0, parts[i]) for i in range(start, end))
+            yield from _straight(text[start:end], raw)
+
+
+def _straight(text: str, raw: int) -> Iterator[tuple[int, int, int, str]]:
+    """The units of characters that stand as they are in the raw text."""
+    for run in _FOREIGN.split(text):
+        if run and _REGULAR[run] is not None:
+            yield raw, 0, 0, run
+        else:
+            yield from ((raw + i, 1, 0, char) for i, char in enumerate(run))
+        raw += len(run)
 
 
 def continues(piece: Piece, seen: int, raw: int) -> bool:

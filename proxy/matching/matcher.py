@@ -7,13 +7,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Self
 
-from proxy.core.check import Progress, Waits, longest, waits_of
+from proxy.core.check import Progress, Waits, longest, skim, waits_of
 from proxy.core.failures import Failures
 from proxy.core.types import Action, Finding
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS
+from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.report import in_order
-from proxy.matching.rules import HidingPass, OutsidePass, PassScan, TakenBack, Verdict
+from proxy.matching.rules import HidingPass, OutsidePass, PassScan, Preparable, TakenBack, Verdict
 from proxy.matching.scan import MatchPass
 from proxy.matching.transition_cache import MAX_CACHED, CachingScan, TransitionCache
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
@@ -54,6 +55,12 @@ class Matcher:
         self._beside_view = _view(False, escaped)
         self._may_block = [inner.may_block for _, inner in self._passes]
         self.cache = TransitionCache(self._open().state_key(), max_cached)
+
+    def prepare(self, pause: Pause = no_pause) -> None:
+        """Make the quick looks for long texts; takes up to seconds. Until then every text is read."""
+        for _, inner in self._passes:
+            if isinstance(inner, Preparable):
+                inner.prepare(pause)
 
     @cached_property
     def hold(self) -> int | None:
@@ -136,6 +143,22 @@ class Lockstep:
                 self.verdict = scan.verdict
                 self._take_back(marks, answers, text)
         self._position += len(text)
+        return self._answer(answers)
+
+    def skim(self, text: str) -> Progress:
+        """Read on, as core.check.Skimming does."""
+        if self.verdict is not None:
+            return Progress(self._watermark)
+        marks = [scan.save() for scan in self._scans]
+        answers = [skim(scan, text) for scan in self._scans]
+        if any(scan.verdict is not None for scan in self._scans):
+            for scan, mark in zip(self._scans, marks, strict=True):
+                scan.restore(mark)
+            return self.feed(text)
+        self._position += len(text)
+        return self._answer(answers)
+
+    def _answer(self, answers: Sequence[Progress]) -> Progress:
         self._watermark = min(mark for mark, _ in answers)
         found = [finding for _, findings in answers for finding in findings]
         if not found:

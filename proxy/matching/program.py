@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from proxy.core.types import Action
 from proxy.matching.compiled import CompiledRule, classify
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS, LazyTaggedDfa
+from proxy.matching.look import Look, look_for
+from proxy.matching.pauses import Pause, no_pause
 
 
 class Program:
@@ -18,6 +20,7 @@ class Program:
     hold:           the most characters that a rule can keep waiting
     may_block_late: whether a match that stays open too long can end the text
     may_block:      whether anything can
+    look:           the quick look that tells which parts of a long text have to be read; None: all
     """
 
     def __init__(self, rules: Sequence[CompiledRule], max_transitions: int = MAX_TRANSITIONS) -> None:
@@ -32,6 +35,11 @@ class Program:
         self.dfa = LazyTaggedDfa(searching, max_transitions, frozenset(filter(self._is_plain, range(len(rules)))))
         self.may_block_late = any(c.on_overflow == "block" for c in self.classes)
         self.may_block = any(self.blocks) or self.may_block_late
+        self.look: Look | None = None
+
+    def prepare(self, pause: Pause = no_pause) -> None:
+        """Make the quick look for long texts (look.py). Until then, and where there can be none, every text is read."""
+        self.look = look_for(self.rules, pause)
 
     def _is_plain(self, number: int) -> bool:
         """True when a rule's matches only have to be reported: they end nothing, and nobody has to be asked."""

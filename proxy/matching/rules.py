@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from proxy.core.check import Progress
 from proxy.core.failures import Failures
@@ -12,6 +12,8 @@ from proxy.core.types import Rule
 
 Overflow = Literal["release", "cover", "block"]
 MAX_HOLD = 256
+LONG = 1024
+"""Characters of a text that is looked at before it is read."""
 MOST_OPEN = 64
 """How far back a match may have begun in a state that has a key: farther, and hardly any state comes twice."""
 
@@ -108,6 +110,14 @@ class OutsidePass(HidingPass, Protocol):
 
     def for_exchange(self, failures: Failures) -> Self:
         """The same pass for the texts of one exchange, which notes there what goes wrong."""
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A pass that can make itself quicker with long texts."""
+
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """Takes up to seconds; `pause` is called now and then."""
 
 
 class View(Protocol):

@@ -11,12 +11,14 @@ from proxy.core.types import Finding
 from proxy.matching.lazy_dfa import Accept, Change, State
 from proxy.matching.program import Program
 from proxy.matching.report import Report, Spans, in_order
-from proxy.matching.rules import MOST_OPEN, PassScan, Verdict
+from proxy.matching.rules import LONG, MOST_OPEN, PassScan, Verdict
 
 Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rule number and start
 _progress = Progress._make
 _order = attrgetter("order")
 _NOTHING: tuple[Finding, ...] = ()
+STEP = 32
+"""Characters that are read before it is asked again whether the rest has to be."""
 MOST_REGISTERS = 8
 """Of a state that has a key."""
 
@@ -59,6 +61,7 @@ class MatchScan:
         "_announced",
         "_busy",
         "_latest",
+        "_owed",
         "_program",
         "_registers",
         "_report",
@@ -76,6 +79,7 @@ class MatchScan:
         self._registers: list[int] = []
         self._announced = 0  # the latest watermark
         self._latest: Spans = {}  # the latest findings, as long as they may grow
+        self._owed = ""  # text that `skim` was given and has not read; all else stands where it begins
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
         self._text = ""  # what is being fed
         self._report: Report | None = None  # what this feed found
@@ -85,20 +89,20 @@ class MatchScan:
     def save(self) -> object:
         """The whole state."""
         cursor = (self.position, self._state, tuple(self._registers))
-        return *cursor, self._announced, self._latest, self._tail, self._busy, self.verdict
+        return *cursor, self._announced, self._latest, self._tail, self._busy, self.verdict, self._owed
 
     def restore(self, mark: object) -> None:
         """Go back to a saved state."""
         assert isinstance(mark, tuple)
         self.position, self._state, registers, *rest = mark
         self._registers = list(registers)
-        self._announced, self._latest, self._tail, self._busy, self.verdict = rest
+        self._announced, self._latest, self._tail, self._busy, self.verdict, self._owed = rest
         self._report = None
 
     def state_key(self) -> Hashable | None:
         """The states, and how far back the open matches began."""
         registers, position = self._registers, self.position
-        if self._busy or self.verdict is not None:
+        if self._busy or self._owed or self.verdict is not None:
             return None
         if registers and (len(registers) > MOST_REGISTERS or position - registers[0] > MOST_OPEN):
             return None
@@ -110,6 +114,7 @@ class MatchScan:
         self._state, back = key
         self._registers = [position - n for n in back]
         self.position = position
+        self._owed = ""
         self._announced = Cursor(position, self._state, self._registers).watermark()
         return self._announced
 
@@ -117,27 +122,58 @@ class MatchScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._announced)
-        position, state, registers = self.position, self._state, self._registers
+        if self._owed:
+            self.catch_up()
+        long = len(text) >= LONG and self._program.look is not None
+        return self._read_long(text, final) if long else self._read(text, final)
+
+    def skim(self, text: str) -> Progress:
+        """Read on as `feed` does, for those who do not need to know what waits: the watermark may be too low."""
+        if self.verdict is not None or self._program.look is None or len(self._owed) + len(text) < LONG:
+            return self.feed(text)
+        owed, self._owed = self._owed, ""
+        return self._read_long(owed + text, False, behind=not owed, lazily=True)
+
+    def catch_up(self) -> None:
+        """Read what was left out because nothing can match in it."""
+        owed, self._owed = self._owed, ""
+        self._read(owed, False)
+
+    def _read(self, text: str, final: bool) -> Progress:
         try:
-            for char in text:
-                following, change = state[char]
-                if change is not None:
-                    cut, begins, event = change
-                    if event is not None:
-                        if event.only is not None:
-                            self._one_match(event.only, registers, position)
-                        else:
-                            self._match(Cursor(position, state, registers), text, change, following)
-                    if cut is not None:
-                        del registers[cut]
-                    if begins:
-                        registers.append(position)
-                state = following
-                position += 1
-            if final or self._busy or state.special:
-                return self._settle(Cursor(position, state, registers), text, final)
+            position, state = self._run(text, self.position, self._state, text)
         except _Blocked as blocked:
             return self._end(blocked)
+        return self._stop(text, final, position, state)
+
+    def _run(self, part: str, position: int, state: State, text: str) -> tuple[int, State]:
+        """Read a part of the text; where that leads."""
+        registers = self._registers
+        for char in part:
+            following, change = state[char]
+            if change is not None:
+                cut, begins, event = change
+                if event is not None:
+                    if event.only is not None:
+                        self._one_match(event.only, registers, position)
+                    else:
+                        self._match(Cursor(position, state, registers), text, change, following)
+                if cut is not None:
+                    del registers[cut]
+                if begins:
+                    registers.append(position)
+            state = following
+            position += 1
+        return position, state
+
+    def _stop(self, text: str, final: bool, position: int, state: State) -> Progress:
+        """The end of a feed."""
+        registers = self._registers
+        if final or self._busy or state.special:
+            try:
+                return self._settle(Cursor(position, state, registers), text, final)
+            except _Blocked as blocked:
+                return self._end(blocked)
         self.position, self._state = position, state
         mark = position
         for register, limit in state.held:
@@ -158,6 +194,56 @@ class MatchScan:
             Waits(waiting, min((item.owner.source.rule for item in groups[register].members), key=_order))
             for waiting, register in open_since
         )
+
+    # -- long texts
+
+    def _read_long(self, text: str, final: bool, behind: bool = True, lazily: bool = False) -> Progress:
+        """Read the parts of a text in which something can match.
+
+        behind: what is open may be part of a match; else it is known that nothing is
+        lazily: what has to be read only to know what waits is left for later
+        """
+        look, base = self._program.look, self.position
+        assert look is not None
+        at, state = 0, self._state
+        last = base - 1 if behind else -1  # no match that began behind it contains anything found so far
+        try:
+            for hit in (*look.hits(text), None):
+                first, final_ = (len(text), len(text) - 1) if hit is None else hit
+                target, end = first - look.reach, final_ + 1
+                while at < end:
+                    if target - at >= STEP and not self._open_since(last):
+                        state = self._jump(text, base, target)
+                        at = target
+                        if hit is None and lazily:
+                            return self._owe(text, at, state)
+                    stop = min(end, at + STEP) if target > at else end
+                    _, state = self._run(text[at:stop], base + at, state, text)
+                    at = stop
+                if hit is not None:
+                    last = max(last, base + final_)
+        except _Blocked as blocked:
+            return self._end(blocked)
+        return self._stop(text, final, base + len(text), state)
+
+    def _open_since(self, last: int) -> bool:
+        """Whether a match is open that began so early."""
+        return bool(self._registers) and self._registers[0] <= last
+
+    def _jump(self, text: str, base: int, at: int) -> State:
+        """Go on there as if nothing were open: what is open now is no match, and what begins before cannot be one."""
+        if self._registers:
+            del self._registers[:]
+        return self._program.dfa.beginning(text[at - 1])
+
+    def _owe(self, text: str, at: int, state: State) -> Progress:
+        self._text = text
+        found = self._findings(Cursor(self.position + at, state, self._registers))
+        self._latest, self._tail, self._busy, self._text = {}, "", False, ""
+        self.position, self._state = self.position + at, state
+        self._owed = text[at:]
+        self._announced = self.position
+        return Progress(self.position, found)
 
     # -- matches
 
@@ -349,8 +435,18 @@ class _Rewinding:
         """See proxy.core.check.Waiting."""
         return self._scan.waits()
 
+    def skim(self, text: str) -> Progress:
+        """See PassScan."""
+        mark = self._scan.save()
+        try:
+            return self._scan.skim(text)
+        except TooLate:
+            self._scan.restore(mark)
+            return self.feed(text)
+
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""
+        self._scan.catch_up()
         mark = self._scan.save()
         try:
             return self._scan.feed(text, final)

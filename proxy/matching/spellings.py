@@ -17,7 +17,7 @@ from proxy.matching.foldsymbols import BETWEEN, FORMS, INSIDE, letter_of, symbol
 from proxy.matching.plainwords import MOST_SPACES
 from proxy.matching.words import edge_class
 
-_MARKUP = frozenset("*~`\\[]" + "".join(map(chr, [*range(9), *range(14, 32), 127])))
+MARKUP = frozenset("*~`\\[]" + "".join(map(chr, [*range(9), *range(14, 32), 127])))
 _TAG = frozenset(string.ascii_lowercase + "/")
 _SHORT = frozenset(" .-_*/|~+")
 _JOINT = frozenset("*_~`./|\\-")
@@ -177,7 +177,7 @@ def gaps_after(seen: Seen, before: str, char: str, joints: bool) -> tuple[Seen, 
 def _within_word(gap: str, style: int, char: str, before: str) -> Iterator[str]:
     """What may stand between two letters, after one more character. `before`: the class of the letter before."""
     if gap in ("", "m") and style in (0, 1, 2) and before == "W":
-        if char in _MARKUP:
+        if char in MARKUP:
             yield "m"
         if char == "<":
             yield "t"

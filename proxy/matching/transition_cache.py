@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from proxy.core.check import Progress, Waits, waits_of
-from proxy.matching.rules import PassScan, Verdict
+from proxy.core.check import Progress, Waits, skim, waits_of
+from proxy.matching.rules import LONG, PassScan, Verdict
 
 LONGEST = 32
 """Characters of a text that may be cached: tokens are shorter, and longer texts hardly come twice."""
@@ -118,6 +118,15 @@ class CachingScan:
                 self._behind = True
                 return _tuple(Progress, (position - waiting, _NOTHING))
         return self._read(text, final, state)
+
+    def skim(self, text: str) -> Progress:
+        """Read on, as core.check.Skimming does."""
+        if len(text) < LONG:
+            return self.feed(text)
+        progress = skim(self._caught_up(), text)
+        self._position += len(text)
+        self._state = None
+        return progress
 
     def _read(self, text: str, final: bool, before: CachedState | None) -> Progress:
         scan = self._caught_up()

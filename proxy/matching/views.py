@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from proxy.core.check import Progress, Waits, waits_of
+from proxy.core.check import Progress, Waits, skim, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.lenses import (
     HTML_LONGEST,
@@ -101,8 +101,8 @@ class _Scan:
     """A pass scan over the view, in offsets of the raw text."""
 
     __slots__ = (
-        "_delta", "_fed", "_feed_inner", "_inner", "_last", "_lens", "_map", "_mark", "_plain", "_seen", "_tail",
-        "_waits", "verdict",
+        "_delta", "_fed", "_feed_inner", "_inner", "_last", "_lens", "_map", "_mark", "_plain", "_seen", "_skimmed",
+        "_tail", "_waits", "verdict",
     )  # fmt: skip
 
     def __init__(self, inner: PassScan, lens: Lens, waits: bool) -> None:
@@ -110,6 +110,7 @@ class _Scan:
         self._feed_inner, self._plain = inner.feed, lens.plain
         self._fed = self._seen = 0  # raw and view characters so far; _fed lags behind while _delta is known
         self._mark = 0  # the pass's watermark, a view offset
+        self._skimmed = False  # it may be too low
         self._map = _START
         self._last = 0  # view offset of the last piece
         self._delta: int | None = 0  # raw minus view offset in the last piece, when the next character continues it
@@ -118,10 +119,24 @@ class _Scan:
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""
+        if self._skimmed:
+            self._mark, self._skimmed = self._feed_inner("").watermark, False
         view = self._plain(text)
         if view is None or self._delta is None:
             return self._feed_irregular(text, view, final)
-        progress = self._feed_inner(view, final)
+        return self._read(text, view, self._feed_inner(view, final))
+
+    def skim(self, text: str) -> Progress:
+        """Read on, as core.check.Skimming does."""
+        self._skimmed = True
+        view = self._plain(text)
+        if view is None or self._delta is None:
+            return self._feed_irregular(text, view, False, skims=True)
+        return self._read(text, view, skim(self._inner, view))
+
+    def _read(self, text: str, view: str, progress: Progress) -> Progress:
+        """The answer to a text whose view characters are its characters, once the pass has read the view."""
+        assert self._delta is not None
         self._seen += len(view)
         self._mark, findings = progress
         if self._tail and text:
@@ -148,6 +163,7 @@ class _Scan:
         inner, lens, self._fed, self._seen, self._mark, self._map, self._last, self._delta, self._tail = mark
         self._inner.restore(inner)
         self._lens.restore(lens)
+        self._skimmed = True
         self.verdict = None
 
     def state_key(self) -> Hashable | None:
@@ -175,7 +191,7 @@ class _Scan:
         if self._delta is not None:
             self._fed = self._seen + self._delta + self._lens.pending
 
-    def _feed_irregular(self, text: str, view: str | None, final: bool) -> Progress:
+    def _feed_irregular(self, text: str, view: str | None, final: bool, skims: bool = False) -> Progress:
         if self.verdict is not None:
             return Progress(self._raw_mark())
         self._count()
@@ -190,7 +206,7 @@ class _Scan:
         after = self._go_with_tail(start, raw)
         if not view and not final:
             return Progress(self._raw_mark(), tuple(after))
-        self._mark, findings = self._inner.feed(view, final)
+        self._mark, findings = skim(self._inner, view) if skims else self._inner.feed(view, final)
         return self._located(findings, after)
 
     def _extend_map(self, pieces: list[Piece]) -> None:

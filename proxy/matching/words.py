@@ -70,6 +70,8 @@ class WordList(ABC):
         """runs: the entries, in parts that are sorted."""
         self.entries = tuple(dict.fromkeys(sorted(chain.from_iterable(runs))))
         self.owner: Any = None
+        self.traces: Any = None  # what the quick look searches for (look.py), and its searches; made when first needed
+        self.searches: Any = None
         self._cursors: dict[tuple[str, Hashable], WordCursor] = {}
         self._ranges: dict[str, Range] = {"": (0, len(self.entries))}
         self._ends: dict[CharSet, Item] = {}

@@ -469,7 +469,8 @@ def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str]
     """A text in which the first rule that has one finds something: its own example, a word of it or its detector's."""
     for rule, search_rule in rules:
         spec = rule.spec
-        detector = DETECTORS.get(spec.detector) or MARKER_DETECTORS.get(spec.detector)
+        named = spec.detector
+        detector = (DETECTORS.get(named) or MARKER_DETECTORS.get(named)) if named else None
         texts = (*spec.examples.hits, *spec.examples.becomes, *spec.words, *(detector.hits if detector else ()))
         found = next((text for text in texts if not rule.faulty and _finds(rule, text)), None)
         if found is not None:

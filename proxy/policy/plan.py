@@ -281,11 +281,15 @@ class Plan:
         """What a block in an earlier message does: end the request, or put the notice in that message's place."""
         return "block" if any(p.enforced and p.history == "block" for p in self.policies) else "replace"
 
+    @property
+    def has_plugins(self) -> bool:
+        """Whether a plug-in made one of its checks."""
+        own = any(policy.plugins for policy in self.policies)
+        return own or (self._shadow is not None and self._shadow.has_plugins)
+
     def for_exchange(self, failures: Failures) -> Plan:
         """This plan for the texts of one exchange: checks of plug-ins note there what goes wrong."""
         shadow = self._shadow.for_exchange(failures) if self._shadow is not None else None
-        if shadow is self._shadow and not any(policy.plugins for policy in self.policies):
-            return self
         own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow, self._phrases)
         own.admitted = self.admitted
         own.shared = False

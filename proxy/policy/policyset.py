@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind, Rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause, no_pause, pausing
+from proxy.matching.rules import Preparable
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import MAX_NARROWED, UNKNOWN, ChatTemplate, Plan, PlanQuery, Policy
 from proxy.policy.schema import History
@@ -56,6 +58,7 @@ class PolicySet:
         self.recent_queries: tuple[PlanQuery, ...] = ()  # what plans were last made for
         self._plans: dict[tuple[Direction, tuple[Policy, ...]], Plan] = {}
         self._composed: dict[tuple[tuple[Policy, ...], bool, bool, bool], Check] = {}
+        self._prepared = weakref.WeakSet[Check]()
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -167,6 +170,13 @@ class PolicySet:
                     for char in pausing(text, pause, 1):
                         scan.feed(char)
 
+    def prepare(self, pause: Pause = no_pause) -> None:
+        """Make the checks that there are now quick with long texts. Not on the event loop: it takes up to seconds."""
+        for check in list(self._composed.values()):
+            if check not in self._prepared and isinstance(check, Preparable):
+                check.prepare(pause)
+            self._prepared.add(check)
+
     @property
     def guards_turns(self) -> bool:
         """Whether any rule keeps prompts from forging turns."""
@@ -203,7 +213,7 @@ class PolicySet:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, stops)]
             beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
-            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others), beside=beside)
+            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others) if others else (), beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers, stops] = check
         return check

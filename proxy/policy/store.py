@@ -103,6 +103,10 @@ class PolicyStore:
             if await asyncio.to_thread(self._look) != self._last_digest:
                 await self._attempt()
 
+    async def prepare(self) -> None:
+        """Make the set in force quick with long texts. It takes up to seconds, in a thread that lets the loop run."""
+        await asyncio.to_thread(self.current.prepare, _CooperativeYield(asyncio.get_running_loop()))
+
     def _look(self) -> bytes:
         try:
             return _digest(read_directory(self.directory))
@@ -137,7 +141,8 @@ class PolicyStore:
             registry=self.registry,
         )
         with _short_switch_interval():
-            _collect_old_sets()
+            if self._current is not None:
+                _collect_old_sets()
             compiled = compilation.run()
         self._cache = compilation.cache
         return compiled

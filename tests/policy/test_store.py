@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from proxy.checks.fail_open import FailOpen
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind
 from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
+from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
+from proxy.matching.scan import MatchPass
 from proxy.policy import compile as compile_module
 from proxy.policy import files, policyset
 from proxy.policy import store as store_module
@@ -44,6 +47,22 @@ async def test_the_first_load_is_told_in_the_status(tmp_path: Path) -> None:
     status = store.status
     assert (status.revision, status.loads, status.failures, status.error) == (store.current.revision, 1, 0, "")
     assert abs(status.loaded_at - time.time()) < 60
+
+
+async def test_a_set_in_force_is_made_quick_with_long_texts(tmp_path: Path) -> None:
+    """Every check that there is has its quick look then, whether it fails open or not."""
+    pytest.importorskip("ahocorasick_rs")
+    store = await loaded(tmp_path)
+    (tmp_path / "b.yaml").write_text(policy("tnt", name="open") + "on_error: allow\n")
+    assert await store.reload()
+    plan = store.current.plan(Direction.INPUT, model="m", role="user")
+    checks = plan.checks(Kind.CONTENT)
+    await store.prepare()
+    matchers = [check._check if isinstance(check, FailOpen) else check for check in checks]
+    assert [isinstance(check, FailOpen) for check in checks] == [False, True]
+    passes = [one for check in matchers if isinstance(check, Matcher) for _, one in check._passes]
+    assert len(passes) == 2
+    assert all(isinstance(one, MatchPass) and one.look is not None for one in passes)
 
 
 async def test_a_first_load_that_fails_raises_every_problem(tmp_path: Path) -> None:

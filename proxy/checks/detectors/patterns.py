@@ -281,11 +281,17 @@ def _set(chars: CharSet) -> str:
         return named
     if not chars.ranges:
         return _NEVER
-    if chars & _WORD is _WORD:
-        return r"[\w" + "".join(map(_range, (chars & ~_WORD).ranges)) + "]"
     first, last = chars.ranges[0]
-    one = len(chars.ranges) == 1 and first == last
-    return _code(first) if one else "[" + "".join(map(_range, chars.ranges)) + "]"
+    if len(chars.ranges) == 1 and first == last:
+        return _code(first)
+    inside, outside = _members(chars), _members(~chars)
+    return f"[^{outside}]" if outside and len(outside) < len(inside) else f"[{inside}]"
+
+
+def _members(chars: CharSet) -> str:
+    """What stands between the brackets of a set."""
+    word, rest = (r"\w", chars & ~_WORD) if chars & _WORD is _WORD else ("", chars)
+    return word + "".join(map(_range, rest.ranges))
 
 
 def _range(bounds: tuple[int, int]) -> str:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proxy.core.failures import Failures
 from proxy.core.guard import Guard
-from proxy.core.types import Action, Ending, Finding, Kind
+from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
-from proxy.server.exchange.holds import Hold
 from proxy.server.exchange.refusals import refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
 """Seconds: the buckets for the times between two reads of an answer, of vLLM's for its tokens and some below them."""
+ALL_LOOKED_AT = 4  # waits of an answer: for which rule they are is asked of all of these
+SAMPLE = 16  # and of one of so many later ones, which stands for the others: asking costs more than an event
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 
 log = logging.getLogger("safety_proxy.server")
@@ -36,6 +38,70 @@ class Outcome(StrEnum):
     UPSTREAM_ERROR = "upstream_error"
     PROXY_ERROR = "proxy_error"
     CLIENT_CANCELLED = "client_cancelled"
+
+
+class HoldShare:
+    """What one rule made an answer wait.
+
+    waits:      how often characters waited for it
+    seconds:    how long, in all
+    characters: the most that waited at once, added up over the waits
+    """
+
+    __slots__ = ("characters", "seconds", "waits")
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.seconds = 0.0
+        self.characters = 0
+
+
+class Hold:
+    """The waits of one answer, by rule: which rule makes people wait.
+
+    rule: for which the characters wait that wait now; None: for no rule in particular, as a tool's call waits for its
+          end
+    """
+
+    __slots__ = ("_count", "_looked_at", "_most", "_shares", "rule")
+
+    def __init__(self) -> None:
+        self.rule: Rule | None = None
+        self._shares: dict[Rule | None, HoldShare] | None = None
+        self._count = 0
+        self._looked_at = False
+        self._most = 0
+
+    def begin(self) -> bool:
+        """Characters begin to wait. True: set `rule`, this wait is looked at."""
+        self._count += 1
+        self._most = 0
+        self._looked_at = self._count <= ALL_LOOKED_AT or self._count % SAMPLE == 0
+        return self._looked_at
+
+    def wait(self, characters: int) -> None:
+        """So many wait now."""
+        if characters > self._most:
+            self._most = characters
+
+    def end(self, seconds: float) -> None:
+        """None waits any more; the wait took so long."""
+        if not self._looked_at:
+            return
+        shares = self._shares
+        if shares is None:
+            shares = self._shares = {}
+        share = shares.get(self.rule)
+        if share is None:
+            share = shares[self.rule] = HoldShare()
+        stands_for = 1 if self._count <= ALL_LOOKED_AT else SAMPLE
+        share.waits += stands_for
+        share.seconds += seconds * stands_for
+        share.characters += self._most * stands_for
+
+    def shares(self) -> Iterator[tuple[Rule | None, HoldShare]]:
+        """Each rule for which characters waited, with its share."""
+        return iter((self._shares or {}).items())
 
 
 @dataclass(slots=True)
@@ -61,7 +127,7 @@ class Exchange:
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
-    plugin_failures: what checks of plug-ins did wrong
+    plugin_failures: what checks of plug-ins did wrong; None: no plug-in judged it
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
@@ -102,7 +168,7 @@ class Exchange:
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
-    plugin_failures: Failures = field(default_factory=Failures)
+    plugin_failures: Failures | None = None
     asked: str = ""
     upstream_status: int = 0
     prompt_tokens: int = 0
@@ -176,13 +242,18 @@ class Exchange:
 
 
 class Observer(Protocol):
-    """Counts exchanges, or logs them."""
+    """Counts exchanges that have ended, or logs them."""
+
+    def end(self, exchange: Exchange) -> None:
+        """An exchange has ended and will not change any more."""
+
+
+@runtime_checkable
+class BeginObserver(Observer, Protocol):
+    """An observer that is told of beginnings too."""
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
-
-    def end(self, exchange: Exchange) -> None:
-        """It has ended and will not change any more."""
 
 
 def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:

@@ -17,6 +17,7 @@ from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Request
 from proxy.policy.plan import Plan
 from proxy.server.exchange.prompt_filter import GroupKey, InputPlan, group_key
+from proxy.server.exchange.record import Exchange
 
 MAX_TEXT = 64 * 1024  # characters of a text that are recorded
 MAX_TOTAL = 256 * 1024  # characters of a prompt: of texts behind them only the length is recorded
@@ -96,6 +97,20 @@ class Transcript:
         sets = {_identity(plan, other, escaped): (plan, other) for plan in self.plans for other in Kind}
         sets.pop(_identity(own, kind, escaped), None)
         return tuple(check for plan, other in sets.values() for check in _checks(plan, other, escaped))
+
+
+def record_prompt(
+    exchange: Exchange, request: Request, plan_for: Callable[[str], InputPlan], answer_plan: Plan
+) -> None:
+    """Keep the texts of a prompt before they are judged."""
+    exchange.transcript = transcript = Transcript()
+    transcript.add_prompt(request.texts, request.joiner, plan_for, answer_plan)
+
+
+def recording_guard(plan: Plan, request: Request, exchange: Exchange) -> Guard:
+    """The guard of an answer that is kept beside its prompt."""
+    assert isinstance(exchange.transcript, Transcript)
+    return RecordingGuard(plan, request, exchange.transcript)
 
 
 class RecordingGuard(Guard):

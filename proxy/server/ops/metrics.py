@@ -323,7 +323,7 @@ class Metrics:
         for error in exchange.check_errors:
             if not isinstance(error, CheckFailed):
                 self._check_errors(failed_check(error), failure_reason(error), "block").inc()
-        for on_error, failed in exchange.plugin_failures:
+        for on_error, failed in exchange.plugin_failures or ():
             self._check_errors(failed.check, failed.reason.value, on_error).inc()
         if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()

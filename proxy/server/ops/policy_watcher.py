@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import watchfiles
 
@@ -38,6 +38,7 @@ class PolicyWatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reload_on_request())
             for store in self._stores:
+                group.create_task(self._prepare(store))
                 replaced = asyncio.Event()
                 group.create_task(self._poll_contents(store, replaced))
                 if self._watch:
@@ -76,6 +77,17 @@ class PolicyWatcher:
             if (now := _identity(store)) != watched:
                 watched = now
                 replaced.set()
+
+    async def _prepare(self, store: PolicyStore) -> None:
+        """Prepare every set for long texts once it is in force, and what requests have added to it since."""
+        loaded = asyncio.Event()
+        store.listeners.append(lambda _: loaded.set())
+        while True:
+            loaded.clear()
+            await store.prepare()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll):
+                    await loaded.wait()
 
     async def _watch_directory(self, store: PolicyStore, replaced: asyncio.Event) -> None:
         """Watch the directory; if it is replaced, watch the new one."""

@@ -125,7 +125,7 @@ def _check_errors(exchange: Exchange) -> Iterator[dict[str, str | None]]:
     for error in exchange.check_errors:
         if not isinstance(error, CheckFailed):
             yield _check_error(failed_check(error), failure_reason(error), "block", place_of(error))
-    for on_error, failed in exchange.plugin_failures:
+    for on_error, failed in exchange.plugin_failures or ():
         yield _check_error(failed.check, failed.reason, on_error, failed.detail)
     for _, finding in exchange.findings:
         if isinstance(finding.rule, FailedOpen) and finding.rule.check in CHECKS:
