@@ -19,8 +19,8 @@ from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
-GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10)
-"""Seconds: the buckets for the times between two reads of an answer, vLLM's for its tokens and some below them."""
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
+"""Seconds: the buckets for the times between two reads of an answer, of vLLM's for its tokens and some below them."""
 ALL_LOOKED_AT = 4  # waits of an answer: for which rule they are is asked of all of these
 SAMPLE = 16  # and of one of so many later ones, which stands for the others: asking costs more than an event
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}

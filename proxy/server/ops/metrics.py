@@ -42,16 +42,15 @@ from proxy.server.routing.routes import GUARDED_PATHS
 MAX_MODELS = 20
 MAX_RULES = 200
 
-FIRST_TEXT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160)
-"""Seconds; vLLM's buckets for its time to first token, so that both fit into one graph."""
+FIRST_TEXT = (0.005, 0.02, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
+"""Seconds; of vLLM's buckets for its time to first token, so that both fit into one graph."""
 DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-SUM_OF_DELAYS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+SUM_OF_DELAYS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; all the waiting of a long answer."""
-DURATION = tuple(0.01 * 2**n for n in range(16))
+DURATION = (0.01, 0.08, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84)
+"""Seconds; of the buckets that OpenTelemetry has for it."""
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
-OLD_ACTIONS = {**ACTIONS, Action.REWRITE: "modify"}
-"""Their names in policy_actions_total, the old metric of findings_total. It goes with version 0.2."""
 ALL_DIRECTIONS = ("input", "history", "output", *DIRECTIONS.values())
 OWN_RULES = (CHECK_FAILED, FAILED_OPEN, UNSTABLE)
 STAGES = ("input", "output", "hold")
@@ -115,7 +114,6 @@ class Metrics:
     def _make_findings(self, make: MetricFactory) -> None:
         rule = ("policy", "rule", "direction", "action")
         self._findings = make.counter("findings", "What rules found. history: in a text of an earlier turn.", *rule)
-        self._old_findings = make.counter("policy_actions", "Old name of findings; modify means rewrite.", *rule)
         self._internal_errors = make.counter(
             "internal_errors", "Requests in which the proxy itself, or a check, failed."
         )
@@ -281,9 +279,7 @@ class Metrics:
             times[direction, finding.rule] += 1
         for (direction, rule), number in times.items():
             policy, rule_id = self._rule_name(rule)
-            action = _effect(rule)
-            self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
-            self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
+            self._findings(policy, rule_id, direction, ACTIONS[_effect(rule)]).inc(number)
             if isinstance(rule, FailedOpen) and rule.reason == EXCEPTION:  # else it is a plug-in's
                 self._check_errors(rule.check, rule.reason, "allow").inc(number)
 
