@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -10,8 +11,10 @@ from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
 MAX_RELEASED = 1024  # last characters of the released text that are kept
+MOST_REPORTED = 1000  # findings of a channel that are kept where it is enough to count the others
 MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
 BEGINNING = 200  # first characters of the text that are kept as they came
+NOTHING = Finding(0, 0, Rule("internal", "nothing", Action.FLAG))
 
 
 class Gate:
@@ -37,6 +40,8 @@ class Gate:
         "_width",
         "beginning",
         "blocked",
+        "more",
+        "most_reported",
         "reported",
     )
 
@@ -57,8 +62,10 @@ class Gate:
         self._begins = BEGINNING  # characters that `beginning` lacks
         self.beginning = ""  # the first BEGINNING characters as they came, hidden or not: to be looked at, never sent
         self.blocked: Finding | None = None
-        self.reported: list[Finding] = []  # all findings; a match that grew is one finding with its full length
-        self._latest: dict[Rule, int] = {}  # index in `reported` of each rule's last finding
+        self.most_reported = sys.maxsize
+        self.reported: list[Finding] = []  # the first findings; a match that grew is one finding with its full length
+        self._latest: dict[Rule, tuple[int, Finding]] = {}  # each rule's last finding; its index in `reported`, or -1
+        self.more: dict[Rule, int] = {}  # how many findings there were beside those
 
     @property
     def findings(self) -> list[Finding]:
@@ -96,6 +103,7 @@ class Gate:
         self.reported.clear()
         self._latest.clear()
         self.beginning, self._begins = "", BEGINNING
+        self.more.clear()
 
     def settle(self) -> str:
         """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
@@ -183,17 +191,24 @@ class Gate:
         return text, end
 
     def _report(self, finding: Finding) -> None:
-        last = self._latest.get(finding.rule)
-        if last is not None:
-            known = self.reported[last]
+        rule = finding.rule
+        index, known = self._latest.get(rule, (-1, NOTHING))
+        if known is not NOTHING:
             if finding.extends and finding.start <= known.end:
                 start, end = min(known.start, finding.start), max(known.end, finding.end)
-                self.reported[last] = known._replace(start=start, end=end)
+                grown = known._replace(start=start, end=end)
+                self._latest[rule] = index, grown
+                if index >= 0:
+                    self.reported[index] = grown
                 return
             if known.start <= finding.start and finding.end <= known.end:
                 return  # the same match, found in another view of the text
-        self._latest[finding.rule] = len(self.reported)
-        self.reported.append(finding)
+        kept = len(self.reported) < self.most_reported
+        self._latest[rule] = len(self.reported) if kept else -1, finding
+        if kept:
+            self.reported.append(finding)
+        elif not finding.extends:
+            self.more[rule] = self.more.get(rule, 0) + 1
 
     def _hide(self, finding: Finding) -> None:
         """Add a span; spans that share a character become one, spans that only touch stay two."""

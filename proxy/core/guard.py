@@ -8,7 +8,7 @@ from typing import Protocol
 from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
 from proxy.core.events import Frame, Release, TextDelta
-from proxy.core.gate import Gate
+from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.steps import STEP, Steps, in_one_go
@@ -39,6 +39,7 @@ class AnyGate(Protocol):
     """Gate, WholeGate or ArgumentsGate."""
 
     blocked: Finding | None
+    more: dict[Rule, int]
 
     @property
     def findings(self) -> list[Finding]:
@@ -57,7 +58,8 @@ class Guard:
 
     json_content: the client asked for JSON, so content is judged decoded as well as raw
     prefills:     the beginning of the answer by kind, given by the client: judged together with what follows
-    step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`)
+    step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`); it may
+                  be changed at any time
     preceding_texts: by choice: text that apps show before the content (a prompt to be completed), because a phrase
                   can begin in it
 
@@ -70,7 +72,7 @@ class Guard:
         self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS, step: int = STEP
     ) -> None:
         self._plan = plan
-        self._step = step
+        self.step = step
         self._prefills = prefills
         self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
@@ -188,17 +190,23 @@ class Guard:
         return sum(gate.held for gate in self._gates.values())
 
     def findings(self) -> Iterator[tuple[Channel, Finding]]:
-        """All findings, channel by channel."""
+        """All findings, channel by channel, up to MOST_REPORTED of each."""
         for channel, gate in self._opened:
             for finding in gate.findings:
                 yield channel, finding
         yield from self.failed
 
+    def more_findings(self) -> Iterator[tuple[Channel, Rule, int]]:
+        """How many findings there were beside those: an answer may have a great many, and the first are kept."""
+        for channel, gate in self._opened:
+            for rule, times in gate.more.items():
+                yield channel, rule, times
+
     def _feed_all(self, deltas: Sequence[TextDelta]) -> Steps[tuple[tuple[str, ...], tuple[TextDelta, ...]]]:
         """The text that is released for each delta, and what has to be sent before all of them."""
         texts: list[str] = []
         earlier: list[TextDelta] = []
-        step, fed = self._step, 0
+        fed = 0
         for channel, text in deltas:
             for flushed in self._turn_to(channel) if text else ():
                 own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
@@ -206,11 +214,11 @@ class Guard:
                     texts[own[-1]] += flushed.text
                 else:
                     earlier.append(flushed)
-            if len(text) > step:
+            if len(text) > self.step:
                 texts.append((yield from self._feed_long(channel, text)))
                 continue
             fed += len(text)
-            if fed > step:
+            if fed > self.step:
                 fed = len(text)
                 yield
             texts.append(self._feed(channel, text))
@@ -221,11 +229,13 @@ class Guard:
         gate = self._gates.get(channel)
         held = gate is not None and gate.held
         out: list[str] = []
-        for at in range(0, len(text), self._step):
-            if channel.choice in self.blocked_choices:
-                break
-            out.append(self._feed(channel, text[at : at + self._step]))
+        at = 0
+        while at < len(text) and channel.choice not in self.blocked_choices:
             yield
+            step = self.step
+            out.append(self._feed(channel, text[at : at + step]))
+            at += step
+        yield
         released = "".join(out)
         passed = released == text and not held and not self._gates[channel].held
         return text if passed else released
@@ -303,8 +313,11 @@ class Guard:
 
     def _fresh(self, kind: Kind) -> Gate:
         if self._json_content and kind is Kind.CONTENT:
-            return JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
-        return Gate(self._plan.checks(kind))
+            gate: Gate = JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
+        else:
+            gate = Gate(self._plan.checks(kind))
+        gate.most_reported = MOST_REPORTED
+        return gate
 
     def _open_after_preceding(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text, and go on where the channel was settled."""
@@ -363,7 +376,7 @@ class Guard:
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
                 gate = self._gates[channel]
-                long = isinstance(gate, WholeGate) and gate.held > self._step
+                long = isinstance(gate, WholeGate) and gate.held > self.step
                 text = (yield from self._finish_long(channel)) if long else self._feed(channel, "", final=True)
                 self._closed.add(channel)
                 if text:
@@ -376,7 +389,7 @@ class Guard:
         if channel.choice in self.blocked_choices or not isinstance(gate, WholeGate):
             return ""
         try:
-            out = yield from gate.finish(self._step)
+            out = yield from gate.finish(lambda: self.step)
         except Exception as error:
             out = self._check_failed(channel, gate, error)
         if gate.blocked is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Release, TextDelta
+from proxy.core.events import LARGE, PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
@@ -98,6 +98,8 @@ class ChunkedAnswer(Answer):
 
     def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         for event in events:
+            if len(event.raw) > LARGE:
+                yield PAUSE
             skeleton = self._skeleton
             frame = skeleton.frame(event.raw) if skeleton is not None else None
             if skeleton is None or frame is None or not self._admits_value(skeleton):
@@ -118,6 +120,8 @@ class ChunkedAnswer(Answer):
             if deltas:
                 yield Frame.merged(raw, deltas)
                 deltas.clear()
+            if len(event.raw) > LARGE:
+                yield PAUSE
             frame = self._read(event)
             if frame is not None:
                 yield frame

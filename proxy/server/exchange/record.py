@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -124,6 +125,7 @@ class Exchange:
     events:         frames of model text; most model servers send one for each token
     findings:       every finding, by direction: input, history, output, reasoning, tool_call
     channels:       for each finding the kind of text that it is in
+    more_findings:  of an answer with very many findings how many are not among them, by direction and rule
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
@@ -164,6 +166,7 @@ class Exchange:
     bytes_received: int = 0
     bytes_sent: int = 0
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    more_findings: Counter[tuple[str, Rule]] = field(default_factory=Counter)
     channels: list[Kind] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
@@ -269,6 +272,8 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
         exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding, channel.kind)
+    for channel, rule, times in guard.more_findings():
+        exchange.more_findings[DIRECTIONS.get(channel.kind, "output"), rule] += times
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:

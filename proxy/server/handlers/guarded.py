@@ -354,10 +354,7 @@ class GuardedExchange:
             if unsent:
                 await self._send(unsent)
             await turns.wait()
-            out = [answer.step()]
-            while answer.work is not None and not turns.over:
-                out.append(answer.step())
-            unsent = b"".join(out)
+            unsent = turns.use(answer)
             self.timeouts.last_received = now = perf_counter()
             self._record_timing(answer, now)
         return unsent

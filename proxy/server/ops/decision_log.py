@@ -208,7 +208,8 @@ def _fields(exchange: Exchange) -> dict[str, str]:
 def _rules(exchange: Exchange) -> Counter[str]:
     """Counts by direction and rule. A prompt may have 100,000 matches, so names are made once for each rule."""
     counts: Counter[str] = Counter()
-    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.findings).items():
+    kept = Counter((direction, found.rule) for direction, found in exchange.findings)
+    for (direction, rule), times in (kept + exchange.more_findings).items():
         counts[_describe(direction, rule)] += times
     return counts
 

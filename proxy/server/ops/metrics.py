@@ -255,7 +255,7 @@ class Metrics:
         self._name(endpoint, model, stream)
         self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
-        self._count_findings(exchange.findings)
+        self._count_findings(exchange.findings, exchange.more_findings)
         self._count_times(exchange, model)
         self._count_holds(exchange)
         self._count_tokens(exchange, model)
@@ -273,8 +273,8 @@ class Metrics:
             return self._models.name(model) if model else ""
         return OTHER
 
-    def _count_findings(self, found: Iterable[tuple[str, Finding]]) -> None:
-        times: defaultdict[tuple[str, Rule], int] = defaultdict(int)
+    def _count_findings(self, found: Iterable[tuple[str, Finding]], more: Mapping[tuple[str, Rule], int]) -> None:
+        times: defaultdict[tuple[str, Rule], int] = defaultdict(int, more)
         for direction, finding in found:
             times[direction, finding.rule] += 1
         for (direction, rule), number in times.items():

@@ -36,7 +36,7 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "outcome": exchange.outcome.value,
         "status": exchange.status or None,
         "findings": list(_findings(exchange)),
-        "findings_total": len(exchange.findings),
+        "findings_total": len(exchange.findings) + exchange.more_findings.total(),
         "timings": _timings(exchange),
         "tokens": {"prompt": exchange.prompt_tokens or None, "answer": exchange.answer_tokens or None},
         "events": exchange.events,
