@@ -171,12 +171,10 @@ class Guard:
         """Whether there was text of this kind."""
         return any(channel.kind is kind for channel, _ in self._opened)
 
-    @property
-    def short_content(self) -> str:
-        """The released content, if there is one channel of it and it is short; else ""."""
-        gates = [gate for channel, gate in self._opened if channel.kind is Kind.CONTENT]
-        alone = gates[0] if len(gates) == 1 else None
-        return alone.short if isinstance(alone, Gate) else ""
+    def beginning(self, kind: Kind) -> str:
+        """How the first text of this kind in the first choice begins, as the model wrote it; "": there is none."""
+        gates = (gate for channel, gate in self._opened if channel.kind is kind and channel.choice == 0)
+        return next((gate.beginning for gate in gates if isinstance(gate, Gate) and gate.beginning.strip()), "")
 
     @property
     def waits_for(self) -> Rule | None:
@@ -307,8 +305,7 @@ class Guard:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(lambda escaped: self._plan.checks(kind, escaped))
         prefill = self._prefills.get(kind)
-        goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
-        if prefill is not None and not goes_on:
+        if prefill is not None and not self._goes_on(channel):
             gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
@@ -333,17 +330,22 @@ class Guard:
     def _primed_gate(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
         preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
+        goes_on = self._goes_on(channel)
         while True:
             gate = self._fresh(channel.kind)
             if not preceding:
                 return gate
             if isinstance(gate, JsonGate):
-                gate.prime(preceding, begins=False)
+                gate.prime(preceding, begins=False, goes_on=goes_on)
             else:
-                gate.prime(preceding)
+                gate.prime(preceding, goes_on=goes_on)
             if gate.blocked is None:
                 return gate
             preceding = preceding[max(gate.blocked.end, 1) :]
+
+    def _goes_on(self, channel: Channel) -> bool:
+        """Whether apps have already shown text of the model as one with this channel's."""
+        return any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
 
     def _preceding_text(self, channel: Channel) -> str:
         """The text that a client shows directly before this channel's text."""

@@ -122,8 +122,7 @@ class MatchScan:
         """Read on, as core.check.Scan does."""
         if self.verdict is not None:
             return Progress(self._announced)
-        if self._owed:
-            self.catch_up()
+        self.catch_up()
         long = len(text) >= LONG and self._program.look is not None
         return self._read_long(text, final) if long else self._read(text, final)
 
@@ -135,9 +134,10 @@ class MatchScan:
         return self._read_long(owed + text, False, behind=not owed, lazily=True)
 
     def catch_up(self) -> None:
-        """Read what was left out because nothing can match in it."""
+        """Read what was left out because nothing can match in it, if there is any."""
         owed, self._owed = self._owed, ""
-        self._read(owed, False)
+        if owed:
+            self._read(owed, False)
 
     def _read(self, text: str, final: bool) -> Progress:
         try:

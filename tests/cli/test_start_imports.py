@@ -39,6 +39,7 @@ HEAVY = {
     "proxy.asgi": "for other ASGI servers",
     "proxy.cli.demo": "another command",
     "proxy.cli.init": "another command",
+    "proxy.checks.refusals.languages": "phrases of refusals, which wait for an answer with a word of their language",
     "proxy.demo": "the demo model, and what the command demo shows",
     "proxy.policy.commands": "other commands",
     "proxy.policy.explain": "another command",

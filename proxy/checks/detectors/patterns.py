@@ -131,8 +131,13 @@ def _first(node: Node) -> tuple[CharSet, bool]:
 
 
 def _prefix(root: Node) -> str | None:
-    branches = [_branch_prefix(branch) for branch in _branches(root)]
-    return None if None in branches else "|".join(filter(None, branches))
+    found = []
+    for branch in _branches(root):
+        prefix = _branch_prefix(branch)
+        if prefix is None:
+            return None
+        found.append(prefix)
+    return "|".join(filter(None, found))
 
 
 def _branches(node: Node) -> list[tuple[Node, ...]]:
@@ -275,6 +280,7 @@ def _look(direction: str, chars: CharSet) -> str:
     return f"(?{direction}={_set(chars)})"
 
 
+@lru_cache(maxsize=4096)
 def _set(chars: CharSet) -> str:
     named = _NAMED.get(chars)
     if named:

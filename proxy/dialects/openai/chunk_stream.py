@@ -248,6 +248,7 @@ class ChunkedAnswer(Answer):
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
+        self._count_tokens(clean.get("timings"), "", "predicted_n")  # its prompt_n is without what was in the cache
         self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
         clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean, self.request.choices)]
         for choice in choices:

@@ -16,12 +16,12 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
-from proxy.server.exchange.refusals import refusal_of
+from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
-GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10)
-"""Seconds: the buckets for the times between two reads of an answer, vLLM's for its tokens and some below them."""
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
+"""Seconds: the buckets for the times between two reads of an answer, of vLLM's for its tokens and some below them."""
 ALL_LOOKED_AT = 4  # waits of an answer: for which rule they are is asked of all of these
 SAMPLE = 16  # and of one of so many later ones, which stands for the others: asking costs more than an event
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
@@ -133,7 +133,7 @@ class Exchange:
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
-    refusal:        how the model itself refused: one of REFUSALS; "": it did not
+    refusal:        how the model itself refused, or NO_REFUSAL
     upstream_reason: why the model server failed, as a word for metrics
     trace:          the request's place in a trace; None: the model server was not asked
     transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
@@ -176,7 +176,7 @@ class Exchange:
     upstream_status: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
-    refusal: str = ""
+    refusal: ModelRefusal = NO_REFUSAL
     upstream_reason: str = ""
     transcript: object = None
     trace: Trace | None = None
@@ -226,6 +226,11 @@ class Exchange:
         """What judging and writing the answer took, as far as its sample tells."""
         size, seconds = self.output_sample
         return seconds * self.bytes_received / size if size else 0.0
+
+    @property
+    def model_seconds(self) -> float:
+        """How long the model server was busy with the request, from its being sent to the end of the answer."""
+        return self.ended - self.sent_upstream if self.sent_upstream and self.ended else 0.0
 
     @property
     def action(self) -> str:

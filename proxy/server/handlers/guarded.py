@@ -243,7 +243,8 @@ class GuardedExchange:
         if self._config.record_text != "none":
             from proxy.server.exchange.transcript import record_prompt
 
-            record_prompt(self.exchange, request, self._plan_for)
+            assert self._plan is not None
+            record_prompt(self.exchange, request, self._plan_for, self._plan)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
