@@ -43,6 +43,7 @@ FLOODS = 8
 FLOOD_EVENTS, AGAIN = 100_000, 10_000  # events of an answer, and answers: more than there is time for
 BIG_EVENT, BIG_PROMPT, SCHEMA_KEYS = 4_000_000, 2_000_000, 19_000
 PROBE_SECONDS = 0.05
+LEAST = 5.0  # milliseconds
 FIRST_SECONDS = 0.5  # of a run, before it is disturbed
 QUIET, FLOOD = "nothing", f"{FLOODS} floods"
 
@@ -204,8 +205,8 @@ def watched(upstream_port: int, folder: Path) -> Generator[tuple[Running, Path]]
         yield Running("with the hook", port, (process.pid,), process.admin_url, policies), report
 
 
-def floods(rounds: int, takes_part: tuple[str, ...], notes: list[str]) -> Iterator[Row]:
-    """The slow streams alone and beside floods, contestant by contestant, round by round."""
+def floods(rounds: int, takes_part: tuple[str, ...], notes: list[str], quiet: bool = True) -> Iterator[Row]:
+    """The slow streams beside floods, and alone if `quiet`, contestant by contestant, round by round."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         source = stack.enter_context(upstream())
@@ -218,7 +219,8 @@ def floods(rounds: int, takes_part: tuple[str, ...], notes: list[str]) -> Iterat
                 notes.append(f"{name} did not take part: {why}")
         for _ in range(rounds):
             for contestant in present:
-                yield measure(contestant, QUIET, None)
+                if quiet:
+                    yield measure(contestant, QUIET, None)
                 with flooded(contestant):
                     yield measure(contestant, FLOOD, None)
 
@@ -236,6 +238,12 @@ def inside() -> Iterator[Row]:
             disturb(source)  # it makes a text once
         for what, disturb in (*big_events(), *large_requests(), ("a policy that changes", reload)):
             yield measure(running, what, disturb, report)
+
+
+def lateness(rows: list[Row], name: str) -> list[float]:
+    """How late the events of a contestant's slow streams were beside floods, p99, round by round, but at least LEAST:
+    below it nothing but the machine is measured."""
+    return [max(row.late[2], LEAST) for row in rows if (row.contestant, row.beside) == (name, FLOOD) and row.late]
 
 
 def table(rows: list[Row]) -> Iterator[str]:

@@ -37,14 +37,14 @@ class Turns:
         await turn
 
     def use(self, answer: Answer) -> bytes:
-        """Work on an answer for as long as the turn lasts; bytes for its client."""
-        now = self._clock()
-        until, guard, out = now + QUANTUM, answer.guard, list[bytes]()
-        while answer.work is not None and now < until:
-            began, step = now, guard.step
+        """Work on an answer, at least one step and for as long as the turn lasts; bytes for its client."""
+        guard, out = answer.guard, list[bytes]()
+        began = now = self._clock()
+        while answer.work is not None and (not out or now < began + QUANTUM):
+            before, step = now, guard.step
             out.append(answer.step())
             now = self._clock()
-            guard.step = next_step(step, now - began)
+            guard.step = next_step(step, now - before)
         return b"".join(out)
 
     def _call_next(self) -> None:

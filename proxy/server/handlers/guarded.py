@@ -211,17 +211,20 @@ class GuardedExchange:
         body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abort_upstream)
-        if len(body) > config.offload:
-            request = await asyncio.to_thread(self._dialect.parse, body, config.options)
-        else:
-            request = self._dialect.parse(body, config.options)
+        request = await self._parse(body, config.options)
         options = self._options_for(request.model)
         if options is not config.options:
-            request = self._dialect.parse(body, options)
+            request = await self._parse(body, options)
         self._request = request
         self.exchange.model = request.model
         self.exchange.stream = request.stream
         return request
+
+    async def _parse(self, body: bytes, options: Options) -> Request:
+        """Read the request; a large one in a thread, since that is Python code to which others can come in between."""
+        if len(body) > self._config.offload:
+            return await asyncio.to_thread(self._dialect.parse, body, options)
+        return self._dialect.parse(body, options)
 
     def _options_for(self, model: str) -> Options:
         """The operator's options, less what the policies forbid for this model."""
