@@ -268,9 +268,9 @@ class Answer(ABC):
     def step(self) -> bytes:
         """One more step of `work`; bytes for a streaming client."""
         assert self.work is not None
-        try:
-            next(self.work)
-        except StopIteration:
+        for _ in self.work:
+            break
+        else:
             self.work = None
         out = b"".join(self._out)
         self._out.clear()
