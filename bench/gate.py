@@ -2,8 +2,8 @@
 
     python -m bench.gate [--rounds 3]
 
-It takes about two minutes. The limits are ratios within a round, of CPU time and of how late streams are beside floods,
-and the median over the rounds counts. So a busy machine makes no difference. They leave a margin above what was
+It takes about two minutes. The limits are ratios within a round, of CPU time and of how late streams are beside
+floods, and the median over the rounds counts. So a busy machine makes no difference. They leave a margin above what was
 measured (docs/performance.md). Without nginx only the naive proxy is compared with. Exit code 1: a limit is exceeded.
 """
 

@@ -31,6 +31,7 @@ TESTS = [
     "tests/matching/test_exactness.py",
     "tests/core/test_gate.py",
 ]
+LOOK_TESTS = ["tests/matching/test_look.py"]
 MEMORY_TESTS = [
     "tests/core/test_prompt_memory.py",
     "tests/core/test_prompt_scan.py",
@@ -239,6 +240,49 @@ MEMORY_FAULTS = [
     ("after a block a run is read on", VALUES, "if self._run and not self._over:", "if self._run:"),
 ]
 FAULTS += [Fault(*fault, tests=MEMORY_TESTS) for fault in MEMORY_FAULTS]
+LOOK, FACTORS, SPELLED_LOOK = "matching/look.py", "matching/factors.py", "matching/foldedlook.py"
+FAULTS += [
+    Fault(*fault, LOOK_TESTS)
+    for fault in (
+        ("too little is read before a hit", SCAN, "first - look.reach", "first - look.reach // 2"),
+        ("what is open since a hit is given up", SCAN, "last = max(last, base + final_)", "pass"),
+        ("what was open before a long text is given up", SCAN, "last = base - 1 if behind else -1", "last = -1"),
+        ("the text that is owed is forgotten", SCAN, "self._read_long(owed + text", "self._read_long(text"),
+        ("what was left out is not caught up with", SCAN, "self._read(owed, False)", "pass"),
+        (
+            "what waits too long is not covered when it is left out",
+            LOOK,
+            "return all(search.reach <= rule.source.max_hold",
+            "return True or all(search.reach <= rule.source.max_hold",
+        ),
+        ("what stands before a literal does not count", FACTORS, "reach=before + found.reach", "reach=found.reach"),
+        ("a branch without a literal is forgotten", FACTORS, "or None in found:", "or not any(found):"),
+        (
+            "a digit is only one of ASCII",
+            FACTORS,
+            'if char.isdecimal():\n        return "0"',
+            'if char in "0123456789":\n        return "0"',
+        ),
+        ("the long s is no s", FACTORS, "return _same().get(char, char)", "return char.lower()[0]"),
+        (
+            "a literal that another one overlaps is lost",
+            "matching/literalsearch.py",
+            "yield max(0, last - self._longest + 1), last",
+            "yield last, last",
+        ),
+        ("white space in an entry is one character", LOOK, "(MOST_SPACES - 1) * text.count(SPACE)", "0"),
+        ("signs for letters are not searched for", SPELLED_LOOK, ", *self._with_signs(text)]", "]"),
+        ("markup within words is not searched for", SPELLED_LOOK, "*self._runs(text), ", ""),
+        ("letters apart are not searched for", SPELLED_LOOK, "in self._apart.finditer(spans.squeezed):", "in ():"),
+        ("a digit stands for no letter", SPELLED_LOOK, "SUBSTITUTES.get(char, char) if joins", "char if joins"),
+        (
+            "one word of an entry stands for both",
+            SPELLED_LOOK,
+            "self._with[first].add(others[0] if others else -1)",
+            "self._with[first].add(others[-1] if others else 0)",
+        ),
+    )
+]
 
 
 def copied(folder: Path) -> Path:

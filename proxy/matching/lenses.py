@@ -13,6 +13,7 @@ from html.entities import html5
 from typing import Any, NamedTuple, Protocol
 
 from proxy.matching.folding import BREVE, BREVE_LETTERS, CACHE_LIMIT, FOLDS
+from proxy.matching.writing import ascii_and_others
 
 JSON_LONGEST = 12  # \ud83d\ude00
 
@@ -233,7 +234,7 @@ class FoldLens:
         if "&" in text or self._references.pending:
             return None
         if not text.isascii():
-            parts = [_REGULAR[run] for run in _FOREIGN.split(text)]
+            parts = [_REGULAR[run] for run in ascii_and_others(text)]
             if None in parts:
                 return None
             view = "".join(part for part in parts if part is not None)
@@ -318,7 +319,6 @@ class _Regular(dict[str, "str | None"]):
 
 
 _REGULAR = _Regular()
-_FOREIGN = re.compile("([^\x00-\x7f]+)")
 LONGEST_KEPT = 64
 
 
@@ -334,7 +334,7 @@ def _units(pieces: Sequence[Piece], text: str) -> Iterator[tuple[int, int, int, 
 
 def _straight(text: str, raw: int) -> Iterator[tuple[int, int, int, str]]:
     """The units of characters that stand as they are in the raw text."""
-    for run in _FOREIGN.split(text):
+    for run in ascii_and_others(text):
         if run and _REGULAR[run] is not None:
             yield raw, 0, 0, run
         else:

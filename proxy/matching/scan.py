@@ -17,6 +17,8 @@ Blocks = list[tuple[int, int]]  # of blocking matches that end at one place: rul
 _progress = Progress._make
 _order = attrgetter("order")
 _NOTHING: tuple[Finding, ...] = ()
+LOOKS_OFF = 15
+"""Long texts that are read without a look after one that left out less than a quarter."""
 STEP = 32
 """Characters that are read before it is asked again whether the rest has to be."""
 MOST_REGISTERS = 8
@@ -61,6 +63,7 @@ class MatchScan:
         "_announced",
         "_busy",
         "_latest",
+        "_looks_off",
         "_owed",
         "_program",
         "_registers",
@@ -79,6 +82,7 @@ class MatchScan:
         self._registers: list[int] = []
         self._announced = 0  # the latest watermark
         self._latest: Spans = {}  # the latest findings, as long as they may grow
+        self._looks_off = 0  # so many more long texts are read without a look: the latest look left nothing out
         self._owed = ""  # text that `skim` was given and has not read; all else stands where it begins
         self._tail = ""  # the end of the text read, as far as a validator may want to see it
         self._text = ""  # what is being fed
@@ -123,20 +127,30 @@ class MatchScan:
         if self.verdict is not None:
             return Progress(self._announced)
         self.catch_up()
-        long = len(text) >= LONG and self._program.look is not None
-        return self._read_long(text, final) if long else self._read(text, final)
+        return self._read_long(text, final) if self._is_looked_at(text) else self._read(text, final)
+
+    def _is_looked_at(self, text: str) -> bool:
+        if len(text) < LONG or self._program.look is None:
+            return False
+        if self._looks_off:
+            self._looks_off -= 1
+            return False
+        return True
 
     def skim(self, text: str) -> Progress:
         """Read on as `feed` does, for those who do not need to know what waits: the watermark may be too low."""
-        if self.verdict is not None or self._program.look is None or len(self._owed) + len(text) < LONG:
-            return self.feed(text)
+        if self.verdict is not None:
+            return Progress(self._announced)
+        if not self._is_looked_at(self._owed + text):
+            self.catch_up()
+            return self._read(text, False)
         owed, self._owed = self._owed, ""
         return self._read_long(owed + text, False, behind=not owed, lazily=True)
 
     def catch_up(self) -> None:
         """Read what was left out because nothing can match in it, if there is any."""
-        owed, self._owed = self._owed, ""
-        if owed:
+        if self._owed:
+            owed, self._owed = self._owed, ""
             self._read(owed, False)
 
     def _read(self, text: str, final: bool) -> Progress:
@@ -205,7 +219,7 @@ class MatchScan:
         """
         look, base = self._program.look, self.position
         assert look is not None
-        at, state = 0, self._state
+        at, state, left_out = 0, self._state, 0
         last = base - 1 if behind else -1  # no match that began behind it contains anything found so far
         try:
             for hit in (*look.hits(text), None):
@@ -213,7 +227,8 @@ class MatchScan:
                 target, end = first - look.reach, final_ + 1
                 while at < end:
                     if target - at >= STEP and not self._open_since(last):
-                        state = self._jump(text, base, target)
+                        state = self._jump(text, target)
+                        left_out += target - at
                         at = target
                         if hit is None and lazily:
                             return self._owe(text, at, state)
@@ -224,13 +239,15 @@ class MatchScan:
                     last = max(last, base + final_)
         except _Blocked as blocked:
             return self._end(blocked)
+        if left_out < len(text) // 4:
+            self._looks_off = LOOKS_OFF
         return self._stop(text, final, base + len(text), state)
 
     def _open_since(self, last: int) -> bool:
         """Whether a match is open that began so early."""
         return bool(self._registers) and self._registers[0] <= last
 
-    def _jump(self, text: str, base: int, at: int) -> State:
+    def _jump(self, text: str, at: int) -> State:
         """Go on there as if nothing were open: what is open now is no match, and what begins before cannot be one."""
         if self._registers:
             del self._registers[:]

@@ -47,7 +47,7 @@ class Writing:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._pieces = [text] if text.isascii() else _FOREIGN.split(text)
+        self._pieces = ascii_and_others(text)
         self._written: dict[Images, bytes] = {}
 
     def by(self, images: Images) -> bytes:
@@ -60,6 +60,27 @@ class Writing:
     def offset(self, written: bytes, at: int) -> int:
         """Where a byte's character stands in the text."""
         return at if len(written) == len(self.text) else len(written[:at].decode("utf-8", "surrogatepass"))
+
+
+def ascii_and_others(text: str) -> list[str]:
+    """A text in pieces: ASCII, other characters, ASCII, and so on; the first and the last may be empty.
+
+    Most lines are ASCII, and one call tells that of a line.
+    """
+    if text.isascii():
+        return [text]
+    pieces: list[str] = []
+    plain: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if line.isascii():
+            plain.append(line)
+            continue
+        first, *others = _FOREIGN.split(line)
+        plain.append(first)
+        if others:
+            pieces += ["".join(plain), *others[:-1]]
+            plain = [others[-1]]
+    return [*pieces, "".join(plain)]
 
 
 def encoded(text: str) -> bytes:

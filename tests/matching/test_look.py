@@ -31,6 +31,7 @@ def everything_is_looked_at() -> Iterator[None]:
         patch.setattr(scan, "LONG", 1)
         patch.setattr(transition_cache, "LONG", 1)
         patch.setattr(scan, "STEP", 1)
+        patch.setattr(scan, "LOOKS_OFF", 0)
         patch.setattr(factors, "LEAST_SCORE", -100.0)
         look.traces_of_pattern.cache_clear()
         yield
@@ -157,6 +158,23 @@ def test_without_the_library_every_text_is_read() -> None:
         check = quick([rule])
     (found,) = skim(check.open(), "a bomb " + "and so on " * 400).findings
     assert (found.start, found.end) == (2, 6)
+
+
+def test_a_look_that_leaves_nothing_out_is_not_taken_again_at_once() -> None:
+    """A log of nothing but numbers is read, and every so often it is seen whether that has changed."""
+    looks: list[str] = []
+    check = quick([compile_rule(MatchRule(Rule("p", "d", Action.REWRITE), r"\d{4}-\d{4}"))])
+    (program,) = [inner for _, inner in check._passes]
+    assert isinstance(program, MatchPass)
+    assert program.look is not None
+    hits = program.look.hits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "LOOKS_OFF", 3)
+        patch.setattr(program.look, "hits", lambda text: (looks.append(text), hits(text))[1])  # type: ignore[func-returns-value]
+        reading = check.open()
+        found = [len(skim(reading, f"{n} {n}-{n} " * 99).findings) for n in range(1000, 1010)]
+    assert found == [99] * 10
+    assert [text[:4] for text in looks] == ["1000", "1004", "1008"]
 
 
 def test_a_long_text_is_not_read_where_nothing_can_match() -> None:
