@@ -44,8 +44,9 @@ fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10
 bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and LiteLLM (ARGS=--quick)
 	@$(DEV)/bin/python -m bench $(ARGS)
 	@$(DEV)/bin/python -m bench.prompts $(if $(findstring --quick,$(ARGS)),--quick)
+	@$(DEV)/bin/python -m bench.fairness $(if $(findstring --quick,$(ARGS)),--rounds 1)
 
-bench-gate: $(DEV)/ready ## a minute of it, for CI: fails when the proxy has become slower
+bench-gate: $(DEV)/ready ## two minutes of it, for CI: fails when the proxy has become slower
 	@$(DEV)/bin/python -m bench.gate $(ARGS)
 
 bench-peers:     ## LiteLLM for the bench, into an environment of its own (large; some minutes)

@@ -2,9 +2,9 @@
 
     python -m bench.gate [--rounds 3]
 
-It takes about a minute. The limits are ratios of CPU time within a round, and the median over the rounds counts. So a
-busy machine makes no difference. They leave a margin above what was measured (docs/performance.md). Without nginx only
-the naive proxy is compared with. Exit code 1: a limit is exceeded.
+It takes about two minutes. The limits are ratios within a round, of CPU time and of how late streams are beside
+floods, and the median over the rounds counts. So a busy machine makes no difference. They leave a margin above what was
+measured (docs/performance.md). Without nginx only the naive proxy is compared with. Exit code 1: a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench import contestants as who
-from bench import prompts
+from bench import fairness, prompts
 from bench.runs import Figures, run
 from bench.scenarios import SCENARIOS
 
@@ -82,6 +82,17 @@ def prompt_verdicts(table: prompts.Table) -> Iterator[Verdict]:
         yield Verdict(limit, statistics.median([one / other for one, other in zip(own, base, strict=True)]))
 
 
+FAIR = Limit("events at 20 a second beside floods, how late (p99)", who.NGINX, 8.0)
+"""Where one stream's work is not bounded, they are late by some 100 times as much."""
+
+
+def fairness_verdict(rows: list[fairness.Row]) -> Verdict:
+    """The median over the rounds."""
+    pairs = zip(fairness.lateness(rows, who.HUNDRED), fairness.lateness(rows, who.NGINX), strict=False)
+    ratios = [one / other for one, other in pairs]
+    return Verdict(FAIR, statistics.median(ratios) if ratios else None)
+
+
 def verdicts(figures: Figures) -> Iterator[Verdict]:
     """One for each limit."""
     return (limit.check(figures) for limit in LIMITS)
@@ -96,7 +107,8 @@ def main() -> None:
     figures = run(scenarios, rounds, TAKE_PART)
     again = [case for case in prompts.CASES if case.key == "again"]
     table, _ = prompts.measure(again, (who.NONE, prompts.SHIPPED, who.HUNDRED, prompts.OFF), rounds)
-    found = [*verdicts(figures), *prompt_verdicts(table)]
+    rows = list(fairness.floods(rounds, (who.NGINX, who.HUNDRED), [], quiet=False))
+    found = [*verdicts(figures), *prompt_verdicts(table), fairness_verdict(rows)]
     print("\n".join([*figures.notes, *(verdict.line() for verdict in found)]))
     sys.exit(not all(verdict.passed for verdict in found))
 

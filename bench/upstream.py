@@ -21,7 +21,7 @@ import httptools
 import orjson
 import uvloop
 
-from bench.wire import Pace, tokens
+from bench.wire import Pace, big_text, tokens
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -58,6 +58,9 @@ class Script:
         self._before, self._after = before, after
         self._texts = encoded()
         self.first = HEAD + _chunked(_event(name, _choice(b'"role":"assistant","content":null')))
+        if pace.big:
+            text = orjson.dumps(big_text(pace))[1:-1]
+            self.first += _chunked(_event(name, _choice(b'"content":"%b"' % text)))
         end = _event(name, _choice(b"", b'"stop"'))
         counts = b'{"completion_tokens":%d,"prompt_tokens":12,"total_tokens":%d}' % (pace.n, pace.n + 12)
         if usage:

@@ -34,6 +34,7 @@ class Pace:
     stamp: 1: each event carries its send time, so no two of them begin alike; 0: as model servers do it, where events
            of one second differ only in their text
     wait:  milliseconds from the answer's head to its first event
+    big:   characters in one event that comes first, 0: there is none; BIG_TEXTS[what] is what they are
     """
 
     n: int = 9
@@ -41,6 +42,8 @@ class Pace:
     batch: int = 1
     stamp: int = 1
     wait: int = 0
+    big: int = 0
+    what: int = 0
 
     def model(self) -> str:
         """The model's name."""
@@ -61,6 +64,17 @@ def tokens() -> tuple[str, ...]:
     """
     lines = (line.strip() for name in sorted(topics) for line in topics[name].splitlines())
     return tuple(_TOKEN.findall(" ".join(line for line in lines if _PROSE.fullmatch(line))))
+
+
+BIG_TEXTS = ("prose", "nothing but matches", "nothing but &")
+
+
+def big_text(pace: Pace) -> str:
+    """The text of the event that comes first. Addresses match the detector of e-mail."""
+    if pace.what == 0:
+        return prompt(pace.big)
+    text = ("bob.smith@example.org ", "&")[pace.what - 1]
+    return (text * (pace.big // len(text) + 1))[: pace.big]
 
 
 @cache

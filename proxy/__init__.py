@@ -13,7 +13,7 @@ The nouns, and where they live:
 
 The way of a token, from the model server to the chat app:
 
-    upstream bytes -> Answer.feed -> Frame(deltas, raw) -> Guard.release -> Gate.feed -> what may go out
+    upstream bytes -> Answer.take -> Frame(deltas, raw) -> Guard.release -> Gate.feed -> what may go out
         nothing had to be done:  the frame's raw bytes, as they came
         something is held:       the rest; what was held follows as soon as it is decided
         a rule rewrites:         the text before the match, and a label in place of the match

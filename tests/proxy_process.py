@@ -29,6 +29,7 @@ class ProxyProcess:
     """A running proxy: `with ProxyProcess(upstream=llama.url, policies=folder) as proxy: httpx.get(proxy.url)`.
 
     `arguments` are added to the command, `environment` to this process's (without its SAFETY_PROXY_* variables).
+    `program` takes the same command.
     Leaving the block sends SIGTERM and raises ProxyProcessError if the proxy does not end with exit code 0.
     """
 
@@ -39,10 +40,11 @@ class ProxyProcess:
         policies: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         command = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         command += ["--upstream", upstream, "--policies", str(policies), *arguments]
-        self._command = [*PROGRAM, *command]
+        self._command = [*program, *command]
         self._environment = _clean_environment() | dict(environment or {})
         self._lines: list[str] = []
         self._ready = threading.Event()

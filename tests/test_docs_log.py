@@ -17,6 +17,7 @@ from proxy.core.steps import in_one_go
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.errors import UpstreamUnreachable
 from proxy.server.exchange.record import Exchange, Outcome, log_failure
+from proxy.server.exchange.refusals import ModelRefusal
 from proxy.server.exchange.transcript import Text, Transcript
 from proxy.server.ops.decision_log import DecisionLog, LogSink
 from proxy.server.ops.recorded_texts import recorded_texts
@@ -38,7 +39,7 @@ def eventful() -> Exchange:
         stream=True,
         status=200,
         outcome=Outcome.BLOCKED,
-        refusal="text",
+        refusal=ModelRefusal("text", "safety", "en"),
         asked="POST http://127.0.0.1:11434/v1/chat/completions",
         upstream_status=503,
         upstream_reason="status_5xx",

@@ -14,9 +14,9 @@ from proxy.checks.failures import CHECKS
 from proxy.core.prompt_memory import PromptMemory
 from proxy.errors import UPSTREAM_REASONS
 from proxy.server.exchange.record import Outcome
-from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.drops import SINKS
-from proxy.server.ops.metrics import ALL_DIRECTIONS, OLD_ACTIONS, OWN_RULES, STAGES, Metrics
+from proxy.server.ops.metrics import ACTIONS, ALL_DIRECTIONS, OWN_RULES, STAGES, Metrics
 from proxy.server.ops.series import OTHER, PREFIX, CountedHistogram
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
@@ -69,9 +69,9 @@ def test_every_label_value_is_explained() -> None:
     closed = [
         *UPSTREAM_REASONS,
         *CHECKS,
-        *REFUSALS,
+        *KINDS,
         *ALL_DIRECTIONS,
-        *OLD_ACTIONS.values(),
+        *ACTIONS.values(),
         *STAGES,
         *SINKS,
         *("exception", "block", "allow", "success", "failure", "blocked", "client_cancelled", "true", "false", OTHER),

@@ -59,7 +59,7 @@ APART = {
 
 PURE = ("errors", "core", "matching", "checks", "dialects")
 ALSO_PURE = ("demo.script",)
-DOES_IO = ("policy.store", "policy.files", "policy.commands")  # the rest of policy is pure
+DOES_IO = ("policy.store", "policy.files", "policy.commands", "policy.command_line")  # the rest of policy is pure
 IMPURE = {
     "aiohttp",
     "anyio",

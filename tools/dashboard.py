@@ -75,20 +75,20 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Tokens",
                 "As the model server counts them.",
-                "short",
+                "cps",
                 _rate("safety_proxy_tokens_total", "direction"),
             ),
             Panel(
                 "Wasted events",
                 "Text that the model computed for answers which the client did not get whole.",
-                "short",
+                "cps",
                 _rate("safety_proxy_wasted_events_total", "reason"),
             ),
             Panel(
                 "Refusals of the model",
                 "Answers in which the model itself refused. Not our blocks.",
                 "short",
-                _rate("safety_proxy_model_refusals_total", "signal"),
+                _rate("safety_proxy_model_refusals_total", "kind"),
             ),
         ),
     ),
@@ -98,7 +98,7 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Findings by rule",
                 "What rules found, the ten that find most.",
-                "short",
+                "cps",
                 (
                     (
                         "topk(10, sum by (policy, rule, action) "
@@ -122,7 +122,7 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Checks that fail",
                 "allow: the policy lets the text pass unjudged. There should be none.",
-                "short",
+                "cps",
                 _rate("safety_proxy_check_errors_total", "check", "on_error"),
             ),
         ),
@@ -175,7 +175,7 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Its failures",
                 "By reason; the log has the exact status and the URL.",
-                "short",
+                "cps",
                 _rate("safety_proxy_upstream_errors_total", "reason"),
             ),
             Panel(
@@ -187,7 +187,7 @@ PANELS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Lost log records",
                 "By sink. There should be none.",
-                "short",
+                "cps",
                 _rate("safety_proxy_log_records_dropped_total", "sink"),
             ),
         ),

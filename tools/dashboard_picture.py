@@ -23,7 +23,9 @@ MINUTES = 2.0
 POINTS = 60
 MOST_SERIES = 6
 INTERVAL = "20s"
-WIDTH, HEIGHT, GAP, ROW = 380, 190, 10, 26  # pixels of a panel, between panels, of a row's heading
+WIDTH, HEIGHT, GAP, ROW = 380, 206, 10, 26  # pixels of a panel, between panels, of a row's heading
+LONGEST_LEGEND = 29  # characters
+SUFFIXES = {"reqps": "/s", "cps": "/s"}  # Grafana's units of rates
 COLOURS = ("#2a6fbb", "#d1495b", "#3a9d5d", "#c98a1b", "#7b4ea3", "#4c9aa8")
 FONT = 'font-family="system-ui, sans-serif"'
 
@@ -55,15 +57,26 @@ def _legend(form: str, metric: dict[str, str]) -> str:
     return form
 
 
+def round_up(most: float, unit: str) -> float:
+    """The end of an axis: the next 1, 2, 4, 5 or 8 with zeros, of MiB where they are bytes."""
+    step = 1024 * 1024 if unit == "bytes" else 1
+    if most <= 0:
+        return 1.0
+    ten = 10.0 ** math.floor(math.log10(most / step))
+    return next(n * ten * step for n in (1, 2, 4, 5, 8, 10) if n * ten * step >= most * 0.999)
+
+
 def shown(value: float, unit: str) -> str:
     """A value for people."""
+    if not value and unit in ("s", "bytes"):
+        return "0"
     if unit == "percentunit":
         return f"{value * 100:.3g} %"
     if unit == "bytes":
         return f"{value / 1024 / 1024:.3g} MiB"
     if unit == "s":
         return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
-    return f"{value:.3g}" + ("/s" if unit == "reqps" else "")
+    return f"{value:.3g}{SUFFIXES.get(unit, '')}"
 
 
 def drawn(panel: dict[str, Any], lines: list[Line], x: int, y: int, start: float, end: float) -> Iterator[str]:
@@ -82,8 +95,10 @@ def drawn(panel: dict[str, Any], lines: list[Line], x: int, y: int, start: float
 
 
 def _graph(lines: list[Line], unit: str, start: float, end: float) -> Iterator[str]:
-    left, top, right, bottom = 62, 30, WIDTH - 10, HEIGHT - 44
-    most = max((value for line in lines for _, value in line.points), default=0.0) or 1.0
+    left, top, right, bottom = 66, 34, WIDTH - 14, HEIGHT - 60
+    most = round_up(max((value for line in lines for _, value in line.points), default=0.0), unit)
+    for place, text, anchor in ((left, f"{end - start:.0f} s ago", "start"), (right, "now", "end")):
+        yield f'<text x="{place}" y="{bottom + 13}" font-size="10" fill="#666" text-anchor="{anchor}">{text}</text>'
     for share in (0.0, 0.5, 1.0):
         at = bottom - share * (bottom - top)
         yield f'<line x1="{left}" x2="{right}" y1="{at:.0f}" y2="{at:.0f}" stroke="#eee"/>'
@@ -96,10 +111,10 @@ def _graph(lines: list[Line], unit: str, start: float, end: float) -> Iterator[s
         )
         colour = COLOURS[number % len(COLOURS)]
         yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        place = (10 + number % 3 * 124, HEIGHT - 24 + number // 3 * 14)
-        name = line.name if len(line.name) <= 19 else f"{line.name[:18]}\u2026"
-        yield f'<circle cx="{place[0] + 4}" cy="{place[1] - 3}" r="3" fill="{colour}"/>'
-        yield f'<text x="{place[0] + 11}" y="{place[1]}" font-size="10" fill="#444">{escape(name)}</text>'
+        x, y = 10 + number % 2 * 186, HEIGHT - 34 + number // 2 * 13
+        name = line.name if len(line.name) <= LONGEST_LEGEND else f"{line.name[: LONGEST_LEGEND - 1]}\u2026"
+        yield f'<circle cx="{x + 4}" cy="{y - 3}" r="3" fill="{colour}"/>'
+        yield f'<text x="{x + 11}" y="{y}" font-size="10" fill="#444">{escape(name)}</text>'
 
 
 def picture(server: Prometheus, start: float, end: float) -> str:

@@ -160,6 +160,7 @@ A client gets what the model server sent, byte for byte, as far as no rule minds
 | signatures, `redacted_thinking`, `encrypted_content` | base64 passes if no rule minds it or what it spells |
 | plain text in their place | judged, left out if a rule minds it; Ollama's copy of the thinking is what was shown |
 | `logprobs` | left out while a policy looks at answers; else the setting of that name |
+| Ollama's `context` | left out: token ids of the prompt and the answer, which no rule can read |
 
 * A kind of text is decided and released before another begins: the end of the thinking comes before the answer.
 * Calls are told apart by their id, then by their index. A new id begins a new call; so does a new name after complete

@@ -216,8 +216,15 @@ async def _reload(store: PolicyStore) -> None:
     await asyncio.wait([watching])
 
 
+class _Unprepared(PolicyStore):
+    """Its sets are in force, and not made quick with long texts: that comes later, in a thread beside the walk."""
+
+    async def prepare(self) -> None:
+        """Nothing."""
+
+
 async def _loaded(folder: Path) -> PolicyStore:
     (folder / "house.yaml").write_text(POLICY, "utf-8")
-    store = PolicyStore(folder, hash_key=b"key")
+    store = _Unprepared(folder, hash_key=b"key")
     await store.load()
     return store

@@ -16,9 +16,11 @@ from msgspec import Meta, Struct
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
-from proxy.checks.kinds import CheckKind, Remark
+from proxy.checks.kinds import CheckKind, OptionError, Remark
 from proxy.checks.limits import LengthLimit, RepetitionLimit
 from proxy.checks.markers import BREAK, MarkerKind, MarkerPass
+from proxy.checks.refusals.language import RefusalKind
+from proxy.checks.refusals.rule import REFUSING, RefusalPass
 from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK, SystemPromptPass
 from proxy.core.types import Action, Replacement, Rule
 from proxy.matching.rules import MAX_HOLD, MatchRule, Overflow
@@ -73,6 +75,14 @@ class MarkersOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """Options of `markers`."""
 
     kinds: Annotated[tuple[MarkerKind, ...], Meta(min_length=1, description="which; default: all")] = tuple(MarkerKind)
+
+
+class RefusalOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of `refusal`."""
+
+    kinds: Annotated[
+        tuple[RefusalKind, ...], Meta(min_length=1, description="which; default: safety and capability")
+    ] = REFUSING
 
 
 class LengthOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +152,13 @@ def _markers(rule: Rule, options: MarkersOptions) -> MarkerPass:
     return MarkerPass(rule, frozenset(options.kinds))
 
 
+def _refusal(rule: Rule, options: RefusalOptions) -> RefusalPass:
+    """A block would end an answer that says no by another one that says no."""
+    if rule.action is Action.BLOCK:
+        raise OptionError("a rule of `refusal` cannot block", "write `action: flag`, or `rewrite` with your text")
+    return RefusalPass(rule, frozenset(options.kinds))
+
+
 def _length(rule: Rule, options: LengthOptions) -> LengthLimit:
     return LengthLimit(rule, options.max)
 
@@ -162,6 +179,7 @@ KINDS: tuple[CheckKind, ...] = (
     ),
     CheckKind("markers", "control markers of chat templates; `rewrite` neutralises them", _markers, MarkersOptions),
     CheckKind("system_prompt", SYSTEM_PROMPT_LEAK.about, lambda rule, _: SystemPromptPass(rule)),
+    CheckKind("refusal", "the model's own refusal, at the beginning of an answer", _refusal, RefusalOptions),
     CheckKind("length", "ends an answer at a number of characters", _length, LengthOptions, in_rules=False),
     CheckKind("repetition", "ends an answer that goes round in circles", _repetition, Repetition, in_rules=False),
 )

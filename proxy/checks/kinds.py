@@ -56,11 +56,6 @@ class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of a kind that has none."""
 
 
-def no_remarks(options: Any) -> Iterator[Remark | None]:
-    """For a kind whose schema tells everything."""
-    yield from ()
-
-
 @dataclass(frozen=True, slots=True)
 class CheckKind:
     """A kind of check, as a policy names it: `check: NAME`.
@@ -71,7 +66,7 @@ class CheckKind:
               Raises OptionError
     options:  the schema: a frozen msgspec Struct
     version:  of the plug-in; "": of its package
-    remarks:  what the schema cannot tell of options; None where others may run
+    remarks:  yields what the schema cannot tell of options, and None where others may run
     in_rules: False: it is not for rules (limits, which a policy has of its own)
     """
 
@@ -80,7 +75,7 @@ class CheckKind:
     make: Callable[[Rule, Any], Search]
     options: type[Struct] = NoOptions
     version: str = ""
-    remarks: Callable[[Any], Iterator[Remark | None]] = no_remarks
+    remarks: Callable[[Any], Iterator[Remark | None]] | None = None
     in_rules: bool = True
 
 

@@ -8,6 +8,7 @@ from proxy.checks.detectors.group import DetectorGroup, groupable
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.markers import MarkerPass
 from proxy.checks.outside import OutsideCode, searching_rule
+from proxy.checks.refusals.rule import RefusalPass
 from proxy.checks.rule_pass import Folded
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.types import Rule
@@ -17,7 +18,7 @@ from proxy.matching.scan import MatchPass
 
 Detecting = DetectorPass | FoldedPass
 DetectedPass = Detecting | OutsideCode
-OwnPass = MarkerPass | DetectedPass | SystemPromptPass
+OwnPass = MarkerPass | DetectedPass | SystemPromptPass | RefusalPass
 
 
 def outside_code(rule: Rule, searching: CompiledRule | Detecting) -> OutsideCode:

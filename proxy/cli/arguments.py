@@ -6,16 +6,19 @@ Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, rep
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from proxy import __version__
-from proxy.checks.registry import Registry
 from proxy.errors import PolicyError, SettingsError
-from proxy.policy.commands import add_commands
+from proxy.policy.command_line import add_commands
 from proxy.settings import FILE_NAME, ROWS, flag, nearest
+
+if TYPE_CHECKING:
+    from proxy.checks.registry import Registry
 
 EXAMPLES = """examples:
   safety-proxy serve                              find Ollama or LM Studio and stand in front of it
@@ -160,9 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from proxy.cli.serve import serve
+    gc.disable()  # all that a start loads stays. `settle_memory` of proxy.server.app turns it on again
+    try:
+        from proxy.cli.serve import serve
 
-    return serve(args)
+        return serve(args)
+    finally:
+        gc.enable()
 
 
 def _demo(args: argparse.Namespace) -> int:

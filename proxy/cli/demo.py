@@ -104,9 +104,6 @@ class TrialRecorder:
         """The model has sent a token; called in its thread."""
         self.current.token_sent(token)
 
-    def begin(self, exchange: Exchange) -> None:
-        """An exchange has begun."""
-
     def end(self, exchange: Exchange) -> None:
         """It has ended. Its record says what was held and which rules acted."""
         self.current.exchange = exchange

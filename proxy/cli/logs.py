@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from proxy.server.ops.records import timestamp
 
 OUR_LOGGERS = ("proxy", "safety_proxy")  # of other loggers only warnings and worse are shown
 MAX_WAITING = 10_000  # lines
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal might obey
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -33,7 +35,8 @@ class TextFormatter(logging.Formatter):
         message = record.getMessage() + "".join(f" {key}={value}" for key, value in extra.items())
         if record.exc_info:
             message += "\n" + self.formatException(record.exc_info)
-        return "\n".join(f"{head} {line}" for line in message.splitlines() or [""])
+        lines = [CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in message.splitlines()]
+        return "\n".join(f"{head} {line}" for line in lines or [""])
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False, default=str)
+        return json.dumps(event, default=str)  # in ASCII: a line stays one line, whatever stderr's encoding is
 
 
 class _InProcessHandler(QueueHandler):

@@ -15,8 +15,6 @@ from proxy.cli import banner
 from proxy.cli.config import effective_settings
 from proxy.cli.event_loop import run
 from proxy.cli.logs import logging_to
-from proxy.demo.backend import DemoBackend
-from proxy.demo.script import ANSWERS, MODEL
 from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
@@ -96,6 +94,9 @@ async def _backend(settings: Settings, stack: ExitStack) -> Backend:
 
 
 def _start_demo(settings: Settings, stack: ExitStack, what: str) -> Backend:
+    from proxy.demo.backend import DemoBackend
+    from proxy.demo.script import ANSWERS, MODEL
+
     demo = stack.enter_context(DemoBackend(settings.demo_pace))
     return Backend(what, demo.url, MODEL, prompt=ANSWERS[-1].prompt, is_demo=True)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from proxy.core.check import Check
-from proxy.core.gate import Gate
+from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.steps import Steps, in_one_go
-from proxy.core.types import Finding
+from proxy.core.types import Finding, Rule
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
 
@@ -23,6 +23,7 @@ class WholeGate:
         self._size = 0
         self.blocked: Finding | None = None
         self.findings: list[Finding] = []
+        self.more: dict[Rule, int] = {}
 
     @property
     def held(self) -> int:
@@ -35,22 +36,24 @@ class WholeGate:
             return ""
         self._parts.append(text)
         self._size += len(text)
-        return in_one_go(self.finish(max(self._size, 1))) if final else ""
+        size = self._size
+        return in_one_go(self.finish(lambda: size)) if final else ""
 
-    def finish(self, step: int) -> Steps[str]:
-        """Judge the text, which is complete, `step` characters at a time, and return it."""
+    def finish(self, step: Callable[[], int]) -> Steps[str]:
+        """Judge the text, which is complete, so many characters at a time, and return it."""
         whole = "".join(self._parts)
         self._parts.clear()
         self._size = 0
         gate = self._gate()
+        gate.most_reported = MOST_REPORTED
         out: list[str] = []
         at = 0
-        while at + step < len(whole) and gate.blocked is None:
-            out.append(gate.feed(whole[at : at + step]))
-            at += step
+        while at + (size := step()) < len(whole) and gate.blocked is None:
+            out.append(gate.feed(whole[at : at + size]))
+            at += size
             yield
         out.append(gate.feed(whole[at:], final=True))
-        self.findings, self.blocked = gate.findings, gate.blocked
+        self.findings, self.blocked, self.more = gate.findings, gate.blocked, gate.more
         return "" if self.blocked is not None else "".join(out)
 
     def _gate(self) -> Gate:

@@ -50,6 +50,13 @@ class Frame:
         return cls(raw, tuple(deltas), slot=(0, 0), events=len(deltas))
 
 
+PAUSE = Frame(b"")
+"""No frame: much has been done, and more comes, so that others should run in between."""
+
+LARGE = 256 * 1024
+"""Bytes of an event that is read in a step of its own."""
+
+
 class Release(NamedTuple):
     """What is sent for a frame that cannot pass unchanged.
 

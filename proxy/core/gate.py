@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -10,7 +11,10 @@ from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
 MAX_RELEASED = 1024  # last characters of the released text that are kept
+MOST_REPORTED = 1000  # findings of a channel that are kept where it is enough to count the others
 MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
+BEGINNING = 200  # first characters of the text that are kept as they came
+NOTHING = Finding(0, 0, Rule("internal", "nothing", Action.FLAG))
 
 
 class Gate:
@@ -23,6 +27,7 @@ class Gate:
     __slots__ = (
         "_at",
         "_base",
+        "_begins",
         "_checks",
         "_held",
         "_latest",
@@ -33,7 +38,10 @@ class Gate:
         "_scans",
         "_segments",
         "_width",
+        "beginning",
         "blocked",
+        "more",
+        "most_reported",
         "reported",
     )
 
@@ -51,9 +59,13 @@ class Gate:
         self._primed_held = 0  # characters at the start of _held that came from the client
         self._released: list[str] = []
         self._over = False
+        self._begins = BEGINNING  # characters that `beginning` lacks
+        self.beginning = ""  # the first BEGINNING characters as they came, hidden or not: to be looked at, never sent
         self.blocked: Finding | None = None
-        self.reported: list[Finding] = []  # all findings; a match that grew is one finding with its full length
-        self._latest: dict[Rule, int] = {}  # index in `reported` of each rule's last finding
+        self.most_reported = sys.maxsize
+        self.reported: list[Finding] = []  # the first findings; a match that grew is one finding with its full length
+        self._latest: dict[Rule, tuple[int, Finding]] = {}  # each rule's last finding; its index in `reported`, or -1
+        self.more: dict[Rule, int] = {}  # how many findings there were beside those
 
     @property
     def findings(self) -> list[Finding]:
@@ -65,22 +77,33 @@ class Gate:
         """Characters that wait for a verdict."""
         return len(self._held)
 
-    def prime(self, text: str) -> None:
+    def prime(self, text: str, *, goes_on: bool = False) -> None:
         """Read text that the client already has and the model continues. It is judged with what follows, never sent.
 
         A match that lies wholly in it is ignored: it was judged where it came from. A block is kept.
         What follows is also judged alone: an app may show it alone, and then a word begins at its first letter.
+        A check that has `begins_only` looks at the beginning of answers: it reads what follows alone, or nothing.
+        goes_on: the text is the model's own, so what follows is no beginning
         """
+        self._scans = tuple(
+            _Unread() if _begins_only(check) else scan for check, scan in zip(self._checks, self._scans, strict=True)
+        )
         self.feed(text)
         self._primed_held = len(self._held)
         self._primed = self._base + self._primed_held
-        alone = (_Shifted(check.open(), self._primed) for check in self._checks)
+        unread = (goes_on and _begins_only(check) for check in self._checks)
+        alone = (
+            _Shifted(_Unread() if left_out else check.open(), self._primed)
+            for check, left_out in zip(self._checks, unread, strict=True)
+        )
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
         self._width = 2
         self._released.clear()
         self._segments.clear()
         self.reported.clear()
         self._latest.clear()
+        self.beginning, self._begins = "", BEGINNING
+        self.more.clear()
 
     def settle(self) -> str:
         """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
@@ -107,12 +130,6 @@ class Gate:
         return "".join(self._released)[-MAX_RELEASED:]
 
     @property
-    def short(self) -> str:
-        """The released text, if it is short enough to be kept whole; else ""."""
-        text = "".join(self._released)
-        return text if len(text) < MAX_RELEASED and self._base - self._primed <= MAX_RELEASED else ""
-
-    @property
     def waits_for(self) -> Rule | None:
         """The rule for which the held text waits; None: for no rule in particular."""
         waits = longest([waits_of(scan) for scan in self._scans])
@@ -122,6 +139,9 @@ class Gate:
         """Read on; return the text that is released now. It is the same object if nothing is held or changed."""
         if self._over:
             return ""
+        if self._begins:
+            self.beginning += text[: self._begins]
+            self._begins = BEGINNING - len(self.beginning)
         end = mark = self._base + len(self._held) + len(text)
         for scan in self._scans:
             watermark, findings = scan.feed(text, final)
@@ -171,17 +191,24 @@ class Gate:
         return text, end
 
     def _report(self, finding: Finding) -> None:
-        last = self._latest.get(finding.rule)
-        if last is not None:
-            known = self.reported[last]
+        rule = finding.rule
+        index, known = self._latest.get(rule, (-1, NOTHING))
+        if known is not NOTHING:
             if finding.extends and finding.start <= known.end:
                 start, end = min(known.start, finding.start), max(known.end, finding.end)
-                self.reported[last] = known._replace(start=start, end=end)
+                grown = known._replace(start=start, end=end)
+                self._latest[rule] = index, grown
+                if index >= 0:
+                    self.reported[index] = grown
                 return
             if known.start <= finding.start and finding.end <= known.end:
                 return  # the same match, found in another view of the text
-        self._latest[finding.rule] = len(self.reported)
-        self.reported.append(finding)
+        kept = len(self.reported) < self.most_reported
+        self._latest[rule] = len(self.reported) if kept else -1, finding
+        if kept:
+            self.reported.append(finding)
+        elif not finding.extends:
+            self.more[rule] = self.more.get(rule, 0) + 1
 
     def _hide(self, finding: Finding) -> None:
         """Add a span; spans that share a character become one, spans that only touch stay two."""
@@ -266,6 +293,24 @@ class Gate:
 
 def _holds(check: Check) -> bool:
     return check.hold != 0
+
+
+def _begins_only(check: Check) -> bool:
+    return getattr(check, "begins_only", False)
+
+
+class _Unread:
+    """Stands for a scan of a text that its check does not read."""
+
+    __slots__ = ("_position",)
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Nothing is found, and nothing waits."""
+        self._position += len(text)
+        return Progress(self._position)
 
 
 class _Shifted:

@@ -8,7 +8,7 @@ from typing import Protocol
 from proxy.core.arguments import ArgumentsGate, WholeGate
 from proxy.core.check import Check
 from proxy.core.events import Frame, Release, TextDelta
-from proxy.core.gate import Gate
+from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.steps import STEP, Steps, in_one_go
@@ -39,6 +39,7 @@ class AnyGate(Protocol):
     """Gate, WholeGate or ArgumentsGate."""
 
     blocked: Finding | None
+    more: dict[Rule, int]
 
     @property
     def findings(self) -> list[Finding]:
@@ -57,7 +58,8 @@ class Guard:
 
     json_content: the client asked for JSON, so content is judged decoded as well as raw
     prefills:     the beginning of the answer by kind, given by the client: judged together with what follows
-    step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`)
+    step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`); it may
+                  be changed at any time
     preceding_texts: by choice: text that apps show before the content (a prompt to be completed), because a phrase
                   can begin in it
 
@@ -70,7 +72,7 @@ class Guard:
         self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS, step: int = STEP
     ) -> None:
         self._plan = plan
-        self._step = step
+        self.step = step
         self._prefills = prefills
         self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
@@ -157,6 +159,9 @@ class Guard:
         gates = (g for c, g in self._opened if c.choice == choice and c.kind is Kind.CONTENT)
         return any(isinstance(gate, Gate) and gate.released.strip() for gate in gates)
 
+    def end(self) -> None:
+        """The answer is over. For guards that keep what they have seen."""
+
     def closing(self, choice: int) -> tuple[TextDelta, ...]:
         """What makes the JSON of a choice whole where it ends here; nothing where there is nothing to close."""
         gates = ((c, g) for c, g in self._opened if c.choice == choice and isinstance(g, JsonGate))
@@ -166,12 +171,10 @@ class Guard:
         """Whether there was text of this kind."""
         return any(channel.kind is kind for channel, _ in self._opened)
 
-    @property
-    def short_content(self) -> str:
-        """The released content, if there is one channel of it and it is short; else ""."""
-        gates = [gate for channel, gate in self._opened if channel.kind is Kind.CONTENT]
-        alone = gates[0] if len(gates) == 1 else None
-        return alone.short if isinstance(alone, Gate) else ""
+    def beginning(self, kind: Kind) -> str:
+        """How the first text of this kind in the first choice begins, as the model wrote it; "": there is none."""
+        gates = (gate for channel, gate in self._opened if channel.kind is kind and channel.choice == 0)
+        return next((gate.beginning for gate in gates if isinstance(gate, Gate) and gate.beginning.strip()), "")
 
     @property
     def waits_for(self) -> Rule | None:
@@ -187,17 +190,23 @@ class Guard:
         return sum(gate.held for gate in self._gates.values())
 
     def findings(self) -> Iterator[tuple[Channel, Finding]]:
-        """All findings, channel by channel."""
+        """All findings, channel by channel, up to MOST_REPORTED of each."""
         for channel, gate in self._opened:
             for finding in gate.findings:
                 yield channel, finding
         yield from self.failed
 
+    def more_findings(self) -> Iterator[tuple[Channel, Rule, int]]:
+        """How many findings there were beside those: an answer may have a great many, and the first are kept."""
+        for channel, gate in self._opened:
+            for rule, times in gate.more.items():
+                yield channel, rule, times
+
     def _feed_all(self, deltas: Sequence[TextDelta]) -> Steps[tuple[tuple[str, ...], tuple[TextDelta, ...]]]:
         """The text that is released for each delta, and what has to be sent before all of them."""
         texts: list[str] = []
         earlier: list[TextDelta] = []
-        step, fed = self._step, 0
+        fed = 0
         for channel, text in deltas:
             for flushed in self._turn_to(channel) if text else ():
                 own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
@@ -205,11 +214,11 @@ class Guard:
                     texts[own[-1]] += flushed.text
                 else:
                     earlier.append(flushed)
-            if len(text) > step:
+            if len(text) > self.step:
                 texts.append((yield from self._feed_long(channel, text)))
                 continue
             fed += len(text)
-            if fed > step:
+            if fed > self.step:
                 fed = len(text)
                 yield
             texts.append(self._feed(channel, text))
@@ -220,11 +229,13 @@ class Guard:
         gate = self._gates.get(channel)
         held = gate is not None and gate.held
         out: list[str] = []
-        for at in range(0, len(text), self._step):
-            if channel.choice in self.blocked_choices:
-                break
-            out.append(self._feed(channel, text[at : at + self._step]))
+        at = 0
+        while at < len(text) and channel.choice not in self.blocked_choices:
             yield
+            step = self.step
+            out.append(self._feed(channel, text[at : at + step]))
+            at += step
+        yield
         released = "".join(out)
         passed = released == text and not held and not self._gates[channel].held
         return text if passed else released
@@ -294,8 +305,7 @@ class Guard:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(lambda escaped: self._plan.checks(kind, escaped))
         prefill = self._prefills.get(kind)
-        goes_on = any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
-        if prefill is not None and not goes_on:
+        if prefill is not None and not self._goes_on(channel):
             gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
@@ -303,8 +313,11 @@ class Guard:
 
     def _fresh(self, kind: Kind) -> Gate:
         if self._json_content and kind is Kind.CONTENT:
-            return JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
-        return Gate(self._plan.checks(kind))
+            gate: Gate = JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
+        else:
+            gate = Gate(self._plan.checks(kind))
+        gate.most_reported = MOST_REPORTED
+        return gate
 
     def _open_after_preceding(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text, and go on where the channel was settled."""
@@ -317,17 +330,22 @@ class Guard:
     def _primed_gate(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
         preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
+        goes_on = self._goes_on(channel)
         while True:
             gate = self._fresh(channel.kind)
             if not preceding:
                 return gate
             if isinstance(gate, JsonGate):
-                gate.prime(preceding, begins=False)
+                gate.prime(preceding, begins=False, goes_on=goes_on)
             else:
-                gate.prime(preceding)
+                gate.prime(preceding, goes_on=goes_on)
             if gate.blocked is None:
                 return gate
             preceding = preceding[max(gate.blocked.end, 1) :]
+
+    def _goes_on(self, channel: Channel) -> bool:
+        """Whether apps have already shown text of the model as one with this channel's."""
+        return any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
 
     def _preceding_text(self, channel: Channel) -> str:
         """The text that a client shows directly before this channel's text."""
@@ -358,7 +376,7 @@ class Guard:
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
                 gate = self._gates[channel]
-                long = isinstance(gate, WholeGate) and gate.held > self._step
+                long = isinstance(gate, WholeGate) and gate.held > self.step
                 text = (yield from self._finish_long(channel)) if long else self._feed(channel, "", final=True)
                 self._closed.add(channel)
                 if text:
@@ -371,7 +389,7 @@ class Guard:
         if channel.choice in self.blocked_choices or not isinstance(gate, WholeGate):
             return ""
         try:
-            out = yield from gate.finish(self._step)
+            out = yield from gate.finish(lambda: self.step)
         except Exception as error:
             out = self._check_failed(channel, gate, error)
         if gate.blocked is not None:

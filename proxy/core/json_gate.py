@@ -32,10 +32,10 @@ class JsonGate(Gate):
         """What makes whole what was released, where the text ends here; "" where nothing was, or no JSON."""
         return self._writer.closing
 
-    def prime(self, text: str, begins: bool = True) -> None:
+    def prime(self, text: str, *, begins: bool = True, goes_on: bool = False) -> None:
         """As in Gate. `begins`: the source begins with it; else it only stands before the source where people read."""
         self._sent, self._priming = begins, True
-        super().prime(text)
+        super().prime(text, goes_on=goes_on)
         self._priming = False
 
     def feed(self, text: str, final: bool = False) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from proxy.core.events import Frame, Release, TextDelta
+from proxy.core.events import PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.steps import STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
@@ -268,9 +268,9 @@ class Answer(ABC):
     def step(self) -> bytes:
         """One more step of `work`; bytes for a streaming client."""
         assert self.work is not None
-        try:
-            next(self.work)
-        except StopIteration:
+        for _ in self.work:
+            break
+        else:
             self.work = None
         out = b"".join(self._out)
         self._out.clear()
@@ -366,6 +366,9 @@ class Answer(ABC):
         """Frame by frame; others may run whenever as much has been judged as makes a step."""
         guard, judged = self.guard, 0
         for frame in frames:
+            if frame is PAUSE:
+                yield
+                continue
             deltas = frame.deltas
             if deltas:
                 self.events += frame.events

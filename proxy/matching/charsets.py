@@ -155,11 +155,15 @@ NEWLINE = CharSet.chars("\n")
 _ASCII = {"d": string.digits, "s": " \t\n\r\f\v", "w": string.digits + string.ascii_letters + "_"}
 
 
-@cache
 def category(letter: str, ascii_only: bool = False) -> CharSet:
     """What \\d, \\D, \\s, \\S, \\w or \\W stands for."""
+    return _category(letter, ascii_only)
+
+
+@cache
+def _category(letter: str, ascii_only: bool) -> CharSet:
     if letter.isupper():
-        return (~category(letter.lower(), ascii_only)).inside()
+        return (~_category(letter.lower(), ascii_only)).inside()
     if ascii_only:
         return CharSet.chars(_ASCII[letter])
     found = re.finditer(f"\\{letter}+", _characters())

@@ -147,7 +147,9 @@ def _gap(found: re.Match[str]) -> str:
 def _slowly(word: str) -> list[str]:
     """One word in every form."""
     if any("\ufdd0" <= char <= "\ufdef" for char in word) or BETWEEN in word or INSIDE in word:
-        raise PatternError(f"the word {word!r} has a character that is none (U+FDD0 to U+FDEF, U+0001, U+0002)")
+        raise PatternError(
+            f"the word {word!r} has a code point that is no character (U+FDD0 to U+FDEF, U+0001, U+0002)"
+        )
     spelled = _with_breves(" ".join(word.split()))
     forms = [symbol_forms(char) if char != "\u0306" else (char,) for char in spelled]
     count = 1

@@ -148,7 +148,7 @@ class MatchScan:
         return self._read_long(owed + text, False, behind=not owed, lazily=True)
 
     def catch_up(self) -> None:
-        """Read what was left out because nothing can match in it."""
+        """Read what was left out because nothing can match in it, if there is any."""
         if self._owed:
             owed, self._owed = self._owed, ""
             self._read(owed, False)

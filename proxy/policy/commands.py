@@ -10,12 +10,12 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from proxy.checks.registry import BUILT_IN_ONLY, Registry
-from proxy.core.types import Direction, Kind, Rule
+from proxy.checks.registry import Registry
+from proxy.core.types import Direction, Rule
 from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
@@ -24,36 +24,9 @@ from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, ne
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet
 from proxy.policy.recorded import Difference, Recorded, difference, read_line
-from proxy.policy.schema import Alignment, Role
 
 PROGRESS_TIME = 2.0  # seconds between two lines that say how far a load is
 HASH_KEY = b"policy commands"  # tags that these commands print are not those of a running proxy
-
-
-Find = Callable[[argparse.Namespace], Registry]
-"""Finds the kinds of checks that rules can name, for a parsed command line."""
-
-
-def no_plugins(args: argparse.Namespace) -> Registry:
-    """The kinds that come with the proxy."""
-    return BUILT_IN_ONLY
-
-
-def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plugins) -> None:
-    """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
-    known = set(commands.choices)
-    _add(commands, check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
-    _add(commands, test, "test", "run the examples that the policies carry")
-    _add_explain(commands)
-    replays = _add(commands, replay, "replay", "show what policies would do with recorded texts")
-    replays.add_argument(
-        "--against", metavar="OTHER_DIR", type=Path, help="the policies to compare with (default: what the records say)"
-    )
-    replays.add_argument(
-        "file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, {"text": ...}, or a record'
-    )
-    for name in set(commands.choices) - known:
-        commands.choices[name].set_defaults(find=find)
 
 
 def check(args: argparse.Namespace) -> int:
@@ -160,33 +133,6 @@ def _show_differences(texts: list[tuple[int, Recorded]], policies: PolicySet, as
         _print_difference(one)
     hint = "" if texts else " (records have texts only where record_text is masked or full)"
     print(f"{len(differing)} of {len(found)} texts change{hint}")
-
-
-def _add(
-    commands: argparse._SubParsersAction[Any],
-    run: Callable[[argparse.Namespace], int],
-    name: str,
-    about: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about.capitalize() + ".")
-    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of policies")
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
-    parser.add_argument("--plugins", metavar="DIR", default=argparse.SUPPRESS, help="the setting plugins")
-    parser.add_argument("--config", metavar="FILE", help="settings file, for the setting plugins")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
-    parser = _add(commands, explain, "explain", "show what each rule sees in a text, and what becomes of it")
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="the text; left out: standard input")
-    parser.add_argument("--direction", type=Direction, choices=list(Direction), default=Direction.OUTPUT)
-    parser.add_argument("--channel", type=Kind, choices=list(Kind), default=Kind.CONTENT)
-    parser.add_argument("--role", choices=get_args(Role), help="input: whose text it is")
-    parser.add_argument("--system", default="", metavar="TEXT", help="output: the system text of the request")
-    parser.add_argument("--model", default="", help="name of the model")
-    parser.add_argument("--key", help="name of the API key")
-    parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")
 
 
 def _load(directory: Path, registry: Registry) -> PolicySet:

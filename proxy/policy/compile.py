@@ -26,6 +26,7 @@ from proxy.checks.markers import MARKER_DETECTORS, MarkerKind, MarkerPass
 from proxy.checks.outside import OutsideCode
 from proxy.checks.passes import DetectedPass, OwnPass, outside_code
 from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.refusals.rule import RefusalPass
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.checks.system_prompt import SystemPromptPass
 from proxy.core.check import Check
@@ -56,7 +57,7 @@ SHADOW = "shadow:"
 ORDERS = 1_000_000  # between the first rules of two files, so that a rule more in one does not change the other
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
 
-_HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, PluginRule)  # or look after it themselves
+_HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, RefusalPass, PluginRule)  # or look after it themselves
 
 CacheKey = tuple[object, ...]
 
@@ -299,6 +300,7 @@ class Compilation:
             markers=tuple(rule for rule in search_rules if isinstance(rule, MarkerPass)),
             detectors=tuple(rule for rule in search_rules if isinstance(rule, DetectedPass)),
             leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
+            refusals=tuple(rule for rule in search_rules if isinstance(rule, RefusalPass)),
             plugins=tuple(rule for rule in search_rules if isinstance(rule, PluginRule)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
@@ -469,7 +471,8 @@ def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str]
     """A text in which the first rule that has one finds something: its own example, a word of it or its detector's."""
     for rule, search_rule in rules:
         spec = rule.spec
-        detector = DETECTORS.get(spec.detector) or MARKER_DETECTORS.get(spec.detector)
+        named = spec.detector
+        detector = (DETECTORS.get(named) or MARKER_DETECTORS.get(named)) if named else None
         texts = (*spec.examples.hits, *spec.examples.becomes, *spec.words, *(detector.hits if detector else ()))
         found = next((text for text in texts if not rule.faulty and _finds(rule, text)), None)
         if found is not None:

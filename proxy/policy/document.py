@@ -180,7 +180,7 @@ class Document:
         at = text.find(chr(character))
         line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
         hint = f'write it as an escape in double quotes ("\\u{character:04x}")'
-        return Problem(self.name, line, column, f"the character U+{character:04X} cannot stand in YAML", hint)
+        return Problem(self.name, line, column, f"the character U+{character:04X} is not allowed in YAML", hint)
 
     def _refuse_bombs(self) -> None:
         """Aliases share nodes; walking a small file of aliases of aliases would not end."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from proxy.checks.passes import OwnPass
 from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.refusals.rule import RefusalPass
 from proxy.core.check import Check
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Direction, Rule
@@ -119,8 +120,8 @@ class InsertedTexts:
         self, acting: Sequence[SearchRule], changed: Sequence[SearchRule], clean_before: frozenset[str], pause: Pause
     ):
         """`clean_before`: texts in which no rule finds anything, except perhaps the `changed` ones."""
-        self._acting = acting
-        self._changed = changed
+        self._acting = [rule for rule in acting if not isinstance(rule, RefusalPass)]  # which reads no prompts
+        self._changed = [rule for rule in changed if not isinstance(rule, RefusalPass)]
         self._clean_before = clean_before
         self._pause = pause
         self.clean: set[str] = set()
@@ -136,8 +137,8 @@ class InsertedTexts:
         return False
 
     @cached_property
-    def _all_rules(self) -> Matcher:
-        return matcher_of(self._acting)
+    def _all_rules(self) -> Matcher | None:
+        return matcher_of(self._acting) if self._acting else None
 
     @cached_property
     def _changed_rules(self) -> Matcher | None:

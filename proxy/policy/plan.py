@@ -12,6 +12,7 @@ from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
 from proxy.checks.passes import DetectedPass, OwnPass
 from proxy.checks.plugin_pass import PluginRule
+from proxy.checks.refusals.rule import RefusalPass
 from proxy.checks.system_prompt import NO_PHRASES, Phrases, SystemPromptPass, phrases_of
 from proxy.core.check import Check
 from proxy.core.failures import Failures
@@ -23,6 +24,8 @@ from proxy.policy.schema import AppliesTo, History, Images, SystemPrompt
 
 _ROLES = {"developer": "system", "function": "tool"}
 _KNOWN_ROLES = frozenset(("system", "user", "assistant", "tool"))
+SAID = (Kind.CONTENT, Kind.REFUSAL)
+"""Where a model says that it refuses."""
 MAX_NARROWED = 200  # of one policy; there are as many as roles times models with different templates
 
 
@@ -116,6 +119,7 @@ class Policy:
     markers:  its rules that look for chat templates' markers
     detectors: its rules that look for what another detector finds
     leaks:    its rules that look for the request's own system text
+    refusals: its rules that look for refusals of the model
     plugins:  its rules whose checks plug-ins made
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
@@ -135,6 +139,7 @@ class Policy:
     markers: tuple[MarkerPass, ...] = ()
     detectors: tuple[DetectedPass, ...] = ()
     leaks: tuple[SystemPromptPass, ...] = ()
+    refusals: tuple[RefusalPass, ...] = ()
     plugins: tuple[PluginRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
@@ -145,7 +150,9 @@ class Policy:
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
-        others: tuple[SearchRule, ...] = (*self.markers, *self.detectors, *self.leaks, *self.plugins)
+        others: tuple[SearchRule, ...] = (
+            *(*self.markers, *self.detectors, *self.leaks, *self.refusals, *self.plugins),
+        )
         rules: tuple[SearchRule, ...] = (*self.compiled, *others)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
 
@@ -153,13 +160,14 @@ class Policy:
     def places(self) -> Iterator[tuple[Rule, Direction, Kind]]:
         """Every rule, with each direction and kind of text that it reads."""
         limits = {limit.rule for limit in self.limits} | ({self.stop.rule} if self.stop is not None else set())
+        refusals = {refusal.rule for refusal in self.refusals}
         for rule in self.rules:
             own = self.scopes.get(rule, self.scope)
-            for kind in Kind:
+            for kind in SAID if rule in refusals else Kind:
                 if self.scope.reads(kind) and own.reads(kind):
                     if self.scope.reads_answers and own.reads_answers:
                         yield rule, Direction.OUTPUT, kind
-                    if self.scope.reads_prompts and own.reads_prompts and rule not in limits:
+                    if self.scope.reads_prompts and own.reads_prompts and rule not in limits | refusals:
                         yield rule, Direction.INPUT, kind
 
     @property
@@ -203,6 +211,7 @@ class Policy:
             markers=tuple(m.narrowed(template.markers) for m in self.markers if m.rule not in left_out),
             detectors=tuple(detector for detector in self.detectors if detector.rule not in left_out),
             leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
+            refusals=tuple(refusal for refusal in self.refusals if refusal.rule not in left_out),
             plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
@@ -251,7 +260,7 @@ class Plan:
             policies = tuple(p for p in self.policies if p.scope.reads(kind))
             is_dialogue = kind is not Kind.TOOL_ARGUMENTS
             composed = self._compose(policies, self._direction, escaped, stops=is_dialogue)
-            checks = (*composed, *self._leak_checks(policies, escaped))
+            checks = (*composed, *self._leak_checks(policies, escaped), *self._refusal_checks(policies, kind, escaped))
             if self._shadow is not None:
                 checks += self._shadow.checks(kind, escaped)
             self._checks[kind, escaped] = checks
@@ -281,11 +290,15 @@ class Plan:
         """What a block in an earlier message does: end the request, or put the notice in that message's place."""
         return "block" if any(p.enforced and p.history == "block" for p in self.policies) else "replace"
 
+    @property
+    def has_plugins(self) -> bool:
+        """Whether a plug-in made one of its checks."""
+        own = any(policy.plugins for policy in self.policies)
+        return own or (self._shadow is not None and self._shadow.has_plugins)
+
     def for_exchange(self, failures: Failures) -> Plan:
         """This plan for the texts of one exchange: checks of plug-ins note there what goes wrong."""
         shadow = self._shadow.for_exchange(failures) if self._shadow is not None else None
-        if shadow is self._shadow and not any(policy.plugins for policy in self.policies):
-            return self
         own = Plan(self.policies, self._direction, _OfExchange(self._compose, failures), shadow, self._phrases)
         own.admitted = self.admitted
         own.shared = False
@@ -305,6 +318,13 @@ class Plan:
         """This plan for the answer to a request with this system text. No other exchange shares it."""
         shadow = None if self._shadow is None else self._shadow.about(system_text)
         return Plan(self.policies, self._direction, self._compose, shadow, phrases_of(system_text))
+
+    def _refusal_checks(self, policies: tuple[Policy, ...], kind: Kind, escaped: bool) -> tuple[Check, ...]:
+        """What looks for the model's own refusals: in what it says, not in JSON source."""
+        if self._direction is Direction.INPUT or escaped or kind not in SAID:
+            return ()
+        refusals = [refusal for policy in policies for refusal in policy.refusals]
+        return tuple([one.for_field() if kind is Kind.REFUSAL else one for one in refusals])
 
     def _leak_checks(self, policies: tuple[Policy, ...], escaped: bool) -> tuple[Check, ...]:
         """What looks for the system text. Nothing that it has read means anything to the next exchange."""

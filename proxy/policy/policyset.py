@@ -213,7 +213,7 @@ class PolicySet:
                 others += [detector for policy in policies for detector in policy.detectors]
                 others += [stop for policy in policies for stop in _stops(policy, stops)]
             beside = [] if only_markers else [plugin for policy in policies for plugin in policy.plugins]
-            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others), beside=beside)
+            matcher: Check = Matcher(rules, escaped=escaped, others=grouped(others) if others else (), beside=beside)
             check = FailOpen(matcher) if policies[0].fails_open else matcher
             self._composed[policies, escaped, only_markers, stops] = check
         return check

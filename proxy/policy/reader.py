@@ -151,7 +151,7 @@ class _Reader:
             if name is None:
                 self._note(key, path, "a key has to be one word", "write `key: value`")
             elif name in lines:
-                message = f"`{name}` stands here for the second time (first on line {lines[name]})"
+                message = f"`{name}` is given a second time here (first on line {lines[name]})"
                 self._note(key, path, message, "keep one of the two")
             else:
                 lines[name] = key.start_mark.line + 1

@@ -95,7 +95,7 @@ class RuleReader:
         given = [source for source in SOURCES if self.document.has((*path, source))]
         if len(given) != 1:
             found = " and ".join(given) or "none"
-            self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, here is {found}", "")
+            self._wrong(path, f"exactly one of {', '.join(SOURCES)} is needed, but it has {found}", "")
             return None
         answer, prompt = self._messages(spec, path)
         rule = Rule(policy, spec.id, ACTIONS[spec.action], order, replacement, answer, prompt)
@@ -214,6 +214,8 @@ class RuleReader:
 
     def _remarks(self, written: Written) -> Iterable[Remark | None]:
         kind = written.kind
+        if kind.remarks is None:
+            return ()
         if not self._registry.is_plugin(kind.name):
             return kind.remarks(written.options)
         try:
@@ -291,7 +293,7 @@ class RuleReader:
         if first is None:
             self._ids[spec.id] = self.document.at((*path, "id")).start_mark.line + 1
         else:
-            self._wrong((*path, "id"), f"the id stands here for the second time (first on line {first})", "rename one")
+            self._wrong((*path, "id"), f"the id is given a second time here (first on line {first})", "rename one")
 
     def _check_keys(self, spec: RuleSpec, path: KeyPath) -> None:
         action_is_known = scalar(self.document.at((*path, "action"))) == spec.action
@@ -308,7 +310,7 @@ class RuleReader:
             if bool(given.mask) == given.hash:
                 self._wrong((*path, "replacement"), "exactly one of mask and hash is needed", 'write {mask: "*"}')
             if given.hash and spec.examples.becomes:
-                message = "`becomes` cannot be used with a hash, which is another one after each start"
+                message = "`becomes` cannot be used with a hash, which changes with each start"
                 self._wrong((*path, "examples", "becomes"), message, "use `hits`")
             word = spec.detector or spec.check or spec.id.rpartition(".")[2]
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)

@@ -141,7 +141,8 @@ class PolicyStore:
             registry=self.registry,
         )
         with _short_switch_interval():
-            _collect_old_sets()
+            if self._current is not None:
+                _collect_old_sets()
             compiled = compilation.run()
         self._cache = compilation.cache
         return compiled

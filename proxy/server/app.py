@@ -157,6 +157,7 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 def _report_end(task: asyncio.Task[None]) -> None:

@@ -10,7 +10,6 @@ from proxy.errors import SettingsError
 from proxy.server.config import ServerConfig
 from proxy.server.ops.decision_log import DecisionLog, LogSink, Sink
 from proxy.server.ops.drops import Drops
-from proxy.server.ops.record_file import RecordFile
 from proxy.settings import ROWS, Settings
 
 SURE = "i-know"
@@ -28,6 +27,8 @@ def open_decision_log(settings: Settings, drops: Drops) -> DecisionLog:
     _check_recording(settings)
     sinks: list[Sink] = [LogSink(as_json=settings.log_format == "json")]
     if settings.decision_log is not None:
+        from proxy.server.ops.record_file import RecordFile
+
         size, age, keep = settings.decision_log_size, settings.decision_log_age, settings.decision_log_keep
         sinks.append(RecordFile(settings.decision_log, drops, size=size, age=age, keep=keep))
     if settings.otel_endpoint is not None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import httpx
 import orjson
 
-from proxy.demo.backend import DemoBackend
 from proxy.errors import SettingsError, UpstreamBroken
 from proxy.server.config import ServerConfig
 from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders, create_upstream
@@ -65,6 +64,8 @@ async def upstream_url(settings: Settings, stack: ExitStack) -> str:
     Raises SettingsError when none was named and none is found: an answer nobody asked a model for is no answer.
     """
     if settings.upstream == DEMO:
+        from proxy.demo.backend import DemoBackend
+
         return (await asyncio.to_thread(stack.enter_context, DemoBackend(settings.demo_pace))).url
     if settings.upstream:
         return settings.upstream

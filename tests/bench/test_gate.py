@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench import contestants as who
-from bench import prompts
-from bench.gate import Limit, Verdict, prompt_verdicts
+from bench import fairness, prompts
+from bench.gate import Limit, Verdict, fairness_verdict, prompt_verdicts
 from bench.load import Result
 from bench.report import Reach, spread, worst_by_part
 from bench.runs import Figures
@@ -75,3 +75,20 @@ def test_a_prompt_begins_like_no_other() -> None:
     again = next(case for case in prompts.CASES if case.key == "again")
     assert again.before is not None
     assert again.before(one) == one[:-2]
+
+
+@pytest.mark.parametrize(("late", "passed"), [([9.0, 12.0, 1300.0], True), ([9.0, 1300.0, 1300.0], False)])
+def test_streams_beside_a_flood_are_guarded(late: list[float], passed: bool) -> None:
+    """Against nginx beside the same flood; one bad round of three does not fail the gate, nor does a missing nginx."""
+    rows = [fairness.Row(who.HUNDRED, fairness.FLOOD, [1.0, 2.0, ms, ms]) for ms in late]
+    nginx = [fairness.Row(who.NGINX, fairness.FLOOD, [0.1, 0.2, 8.0, 9.0])] * 3
+    assert fairness_verdict([*rows, *nginx]).passed is passed
+    assert fairness_verdict(rows).passed
+
+
+def test_a_table_has_a_line_for_each_contestant_and_neighbour() -> None:
+    """The median over the rounds, with the range; what was not measured is a dash."""
+    rows = [fairness.Row("one", fairness.FLOOD, [1.0, 2.0, ms, ms], probe=2.0) for ms in (4.0, 5.0, 9.0)]
+    assert list(fairness.table(rows))[2] == (
+        "| one | 8 floods | 1.0 (1.0-1.0) | 5.0 (4.0-9.0) | 5.0 (4.0-9.0) | 2.0 (2.0-2.0) | - | - | - |"
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
-from proxy.cli.arguments import parse
+from proxy.cli.arguments import main, parse
 from proxy.errors import SettingsError
 
 
@@ -20,3 +22,10 @@ def test_a_flag_that_explain_does_not_know_is_still_named() -> None:
     """A wrong flag is not taken for a word of the text."""
     with pytest.raises(SettingsError, match="--jsn is not a flag; did you mean --json"):
         parse(["explain", "policies", "--jsn", "a"])
+
+
+def test_a_start_that_fails_leaves_garbage_collection_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is off only while what the proxy needs is loaded."""
+    assert main(["serve", "--upstream", "127.0.0.1:9", "--listen", "127.0.0.1:8", "--admin", "127.0.0.1:8"]) == 2
+    assert "they need two ports" in capsys.readouterr().err
+    assert gc.isenabled()

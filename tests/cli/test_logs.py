@@ -43,6 +43,14 @@ def test_text_has_a_head_on_every_line() -> None:
     assert "afterwards" not in str(said)
 
 
+def test_text_has_nothing_that_a_terminal_obeys() -> None:
+    """Control characters are shown, not sent."""
+    out = io.StringIO()
+    with logging_to(out, "text"):
+        log.info("red \x1b[31m, back \x08, and \x9b2J")
+    assert out.getvalue()[20:] == "INFO red \\x1b[31m, back \\x08, and \\x9b2J\n"
+
+
 def test_json_has_one_object_a_line() -> None:
     """With what an event carries beside its message."""
     first, second, third, fourth = (json.loads(line) for line in written("json"))
@@ -51,6 +59,21 @@ def test_json_has_one_object_a_line() -> None:
     assert (second["message"], second["policy"]) == ("two\nlines", "starter")
     assert third["message"] == "worth knowing"
     assert "ValueError: wrong" in fourth["exception"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_stays_one_object_a_line_whatever_it_tells(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line ends of every kind, halves of surrogate pairs, and characters that stderr's encoding does not have."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own report cannot be sent with such halves
+    hostile = 'a\nb\r\u2028\u2029\x85\x1b[31m\ud800\u00e9\U0001f600\0"'
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding, errors="backslashreplace")
+    with logging_to(out, "json"):
+        log.info("said %s", hostile, extra={"model": hostile})
+    out.flush()
+    (line,) = raw.getvalue().decode(encoding).splitlines()
+    event = json.loads(line)
+    assert (event["message"], event["model"]) == ("said " + hostile, hostile)
 
 
 @pytest.mark.parametrize(("level", "said"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])

@@ -39,7 +39,17 @@ HEAVY = {
     "proxy.asgi": "for other ASGI servers",
     "proxy.cli.demo": "another command",
     "proxy.cli.init": "another command",
-    "proxy.demo.display": "another command",
+    "proxy.checks.refusals.languages": "phrases of refusals, which wait for an answer with a word of their language",
+    "proxy.demo": "the demo model, and what the command demo shows",
+    "proxy.policy.commands": "other commands",
+    "proxy.policy.explain": "another command",
+    "proxy.policy.recorded": "another command",
+    "proxy.checks.dropped": "for explain",
+    "proxy.server.exchange.transcript": "for record_text",
+    "proxy.server.ops.recorded_texts": "for record_text",
+    "proxy.server.ops.record_file": "for decision_log",
+    "proxy.server.ops.otel": "for otel_endpoint",
+    "opentelemetry": "for otel_endpoint",
 }
 """What a start has no use for, and what it is."""
 

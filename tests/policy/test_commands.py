@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.policy import commands
-from proxy.policy.commands import add_commands
+from proxy.policy.command_line import add_commands
 from tests.policies import SHIPPED
 from tests.policy.stores import policy
 

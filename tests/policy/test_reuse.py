@@ -207,7 +207,7 @@ def test_two_rules_of_one_load_are_never_one() -> None:
 @pytest.mark.parametrize("layout", [None, 1])
 def test_an_id_that_stands_twice_is_refused(layout: int | None) -> None:
     """On whatever line: JSON may stand on a single one."""
-    with pytest.raises(PolicyError, match="the id stands here for the second time"):
+    with pytest.raises(PolicyError, match="the id is given a second time here"):
         Compilation([Source("x.json", json.dumps(house(A, A), indent=layout).encode())], hash_key=b"key").run()
 
 

@@ -42,6 +42,7 @@ class Plan(PhrasePlan):
     """Phrases of one direction."""
 
     any_output_rule = False
+    has_plugins = False
     shared = True
     history = "replace"
     looks_for_system_text = False
@@ -52,8 +53,8 @@ class Plan(PhrasePlan):
         return ()
 
     def for_exchange(self, failures: Failures) -> Self:
-        """This plan: no check of it is a plug-in's."""
-        return self
+        """Never asked: no check of it is a plug-in's."""
+        raise NotImplementedError
 
 
 @dataclass

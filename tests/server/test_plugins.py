@@ -226,7 +226,6 @@ def test_the_log_names_a_failure_once_a_minute(caplog: pytest.LogCaptureFixture)
         (INTERVAL + 1, Exchange("/v1/chat/completions")),
     ]:
         now[0] = at
-        log.begin(exchange)
         log.end(exchange)
     head = "request c0ffee: the check odd raised ValueError in odd:3: "
     assert [record.getMessage() for record in caplog.records] == [

@@ -209,7 +209,7 @@ async def test_sighup_reloads() -> None:
 
 
 def test_serving_settles_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been loaded is frozen, so that full collections are rare and short."""
+    """What has been loaded is frozen, so that full collections are rare and short. Then collection is on again."""
     import gc
 
     from proxy.server import app
@@ -218,8 +218,9 @@ def test_serving_settles_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: dict[str, Callable[..., None]] = {
         "freeze": lambda: called.append("freeze"),
         "set_threshold": lambda *given: called.append(f"threshold {given}"),
+        "enable": lambda: called.append("enable"),
     }
     for name, call in calls.items():
         monkeypatch.setattr(gc, name, call)
     app.settle_memory()
-    assert called == ["freeze", f"threshold {app.GC_THRESHOLDS}"]
+    assert called == ["freeze", f"threshold {app.GC_THRESHOLDS}", "enable"]

@@ -131,8 +131,13 @@ def _first(node: Node) -> tuple[CharSet, bool]:
 
 
 def _prefix(root: Node) -> str | None:
-    branches = [_branch_prefix(branch) for branch in _branches(root)]
-    return None if None in branches else "|".join(filter(None, branches))
+    found = []
+    for branch in _branches(root):
+        prefix = _branch_prefix(branch)
+        if prefix is None:
+            return None
+        found.append(prefix)
+    return "|".join(filter(None, found))
 
 
 def _branches(node: Node) -> list[tuple[Node, ...]]:
@@ -275,17 +280,24 @@ def _look(direction: str, chars: CharSet) -> str:
     return f"(?{direction}={_set(chars)})"
 
 
+@lru_cache(maxsize=4096)
 def _set(chars: CharSet) -> str:
     named = _NAMED.get(chars)
     if named:
         return named
     if not chars.ranges:
         return _NEVER
-    if chars & _WORD is _WORD:
-        return r"[\w" + "".join(map(_range, (chars & ~_WORD).ranges)) + "]"
     first, last = chars.ranges[0]
-    one = len(chars.ranges) == 1 and first == last
-    return _code(first) if one else "[" + "".join(map(_range, chars.ranges)) + "]"
+    if len(chars.ranges) == 1 and first == last:
+        return _code(first)
+    inside, outside = _members(chars), _members(~chars)
+    return f"[^{outside}]" if outside and len(outside) < len(inside) else f"[{inside}]"
+
+
+def _members(chars: CharSet) -> str:
+    """What stands between the brackets of a set."""
+    word, rest = (r"\w", chars & ~_WORD) if chars & _WORD is _WORD else ("", chars)
+    return word + "".join(map(_range, rest.ranges))
 
 
 def _range(bounds: tuple[int, int]) -> str:

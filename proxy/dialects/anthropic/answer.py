@@ -33,6 +33,7 @@ from proxy.errors import UpstreamBroken, UpstreamError
 
 Event = dict[str, Any]
 KINDS = {"text": Kind.CONTENT, "thinking": Kind.REASONING}
+"""What kind of text a field of the stream holds. A new field gets a row here, and one in DELTAS of `message`."""
 CALL = "tool_use"
 REDACTED = "redacted_thinking"
 STOPS = {

@@ -10,6 +10,7 @@ import orjson
 from proxy.errors import UpstreamBroken
 
 DELTAS = {"text": "text_delta", "thinking": "thinking_delta"}
+"""For each field that holds text, the type of the delta in which it comes."""
 
 
 class WholeMessage:
@@ -36,7 +37,7 @@ class WholeMessage:
 
     def _add_delta(self, index: int, delta: dict[str, Any]) -> None:
         block = self._blocks[index]
-        for key in ("text", "thinking"):
+        for key in DELTAS:
             if key in delta:
                 said = self._texts.setdefault(index, {}).setdefault(key, [block[key]])
                 said.append(delta[key])

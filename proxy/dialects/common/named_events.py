@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, TextDelta
+from proxy.core.events import LARGE, PAUSE, Frame, TextDelta
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.wire import sse
@@ -35,6 +35,8 @@ class NamedEventsAnswer(Answer):
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for event in self._sse.feed(data):
+            if len(event.raw) > LARGE:
+                yield PAUSE
             skeleton = self._delta_skeleton
             text = skeleton.text(event.raw) if skeleton is not None else None
             if skeleton is not None and text is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Release, TextDelta
+from proxy.core.events import LARGE, PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
@@ -49,6 +49,8 @@ class OllamaAnswer(Answer):
 
     def _frames(self, data: bytes) -> Iterator[Frame]:
         for raw in self._lines.feed(data):
+            if len(raw) > LARGE:
+                yield PAUSE
             frame = self._skeleton.frame(raw) if self._skeleton is not None else None
             if frame is not None:
                 yield frame

@@ -109,9 +109,10 @@ class ChatAnswer(ChunkedAnswer):
     """One exchange of /v1/chat/completions."""
 
     object_name = "chat.completion.chunk"
+    whole_class = WholeMessage
 
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
-        super().__init__(request, guard, notice, WholeMessage())
+        super().__init__(request, guard, notice)
         self._tool_calls: dict[int, Calls] = {}  # by choice
         self._functions: dict[int, Call] = {}  # older function_call, one a choice
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from proxy.core.events import Frame, Release, TextDelta
+from proxy.core.events import LARGE, PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
@@ -44,7 +44,9 @@ class ChunkedAnswer(Answer):
     object_name: str  # of a chunk
     extras: tuple[str, ...] = EXTRAS  # what may stand beside the choices
 
-    def __init__(self, request: Request, guard: Guard, notice: Notice, whole: Whole) -> None:
+    whole_class: type[Whole]  # puts an answer together for a client that does not stream
+
+    def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._sse = sse.Parser()
         self._unfinished = self._sse.parts
@@ -56,7 +58,7 @@ class ChunkedAnswer(Answer):
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
-        self._whole = whole
+        self._whole = None if request.stream else self.whole_class()
 
     # -- what a choice looks like
 
@@ -96,6 +98,8 @@ class ChunkedAnswer(Answer):
 
     def _one_by_one(self, events: Iterable[sse.Event]) -> Iterator[Frame]:
         for event in events:
+            if len(event.raw) > LARGE:
+                yield PAUSE
             skeleton = self._skeleton
             frame = skeleton.frame(event.raw) if skeleton is not None else None
             if skeleton is None or frame is None or not self._admits_value(skeleton):
@@ -116,6 +120,8 @@ class ChunkedAnswer(Answer):
             if deltas:
                 yield Frame.merged(raw, deltas)
                 deltas.clear()
+            if len(event.raw) > LARGE:
+                yield PAUSE
             frame = self._read(event)
             if frame is not None:
                 yield frame
@@ -183,7 +189,7 @@ class ChunkedAnswer(Answer):
     def _whole_frames(self, body: bytes) -> Iterator[Frame]:
         value = parse_upstream(body)
         self._check_error(value)
-        choices = [self._as_delta(choice) for choice in _choices(value)]
+        choices = [self._as_delta(choice) for choice in _choices(value, self.request.choices)]
         if not choices:
             raise UpstreamBroken("the model server sent an answer without choices", "protocol")
         chunk = self._clean({**value, "object": self.object_name, "choices": choices})
@@ -242,8 +248,9 @@ class ChunkedAnswer(Answer):
             if key in clean:
                 clean[key] = numbers(clean[key])
         self._usage = clean.get("usage") or self._usage
+        self._count_tokens(clean.get("timings"), "", "predicted_n")  # its prompt_n is without what was in the cache
         self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
-        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean)]
+        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean, self.request.choices)]
         for choice in choices:
             if choice.get("finish_reason") is not None:
                 self.refused |= choice["finish_reason"] == "content_filter"
@@ -371,6 +378,7 @@ class ChunkedAnswer(Answer):
 
     def result(self) -> bytes:
         """The whole answer."""
+        assert self._whole is not None
         return orjson.dumps(self._whole.body(self._head))
 
     def _body(self, frame: Frame) -> Any:
@@ -382,9 +390,11 @@ class ChunkedAnswer(Answer):
         return sse.encode(orjson.dumps(body))
 
     def _collect_text(self, delta: TextDelta) -> None:
+        assert self._whole is not None
         self._whole.say(delta.channel.choice, delta.channel.name, delta.text)
 
     def _collect(self, body: Any) -> None:
+        assert self._whole is not None
         if body is not None:
             self._whole.add(body)
 
@@ -397,18 +407,26 @@ def _goes_on(ending: Frame, frame: Frame) -> bool:
     return any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
 
 
-def _choices(chunk: dict[str, Any]) -> list[Any]:
+def _choices(chunk: dict[str, Any], asked: int) -> list[Any]:
     choices = chunk.get("choices") or []
     if not isinstance(choices, list):
         raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
-    return [_numbered(choice, place) for place, choice in enumerate(choices)]
+    return [_numbered(choice, place, asked) for place, choice in enumerate(choices)]
 
 
-def _numbered(choice: Any, place: int) -> Any:
-    """A choice with its index; where that is none, its place among the choices stands for it."""
-    if not isinstance(choice, dict) or is_index(choice.get("index")):
+def _numbered(choice: Any, place: int, asked: int) -> Any:
+    """A choice with its index; where that is none, its place among the choices stands for it.
+
+    Where one choice was asked for, apps show the first of each chunk, whatever its index. So all are one text.
+    """
+    if not isinstance(choice, dict):
         return choice
-    return {**choice, "index": place}
+    own = choice.get("index")
+    index = own if isinstance(own, int) and is_index(own) else place
+    if index >= asked > 1:
+        raise UpstreamBroken("the model server sent a choice that nobody asked for", "protocol")
+    index = index if asked > 1 else 0
+    return choice if own is index else {**choice, "index": index}
 
 
 def _skeleton_of(frame: Frame, before: dict[str, Any], head: dict[str, Any]) -> Skeleton | VaryingSkeleton | None:

@@ -155,9 +155,7 @@ class CompletionsAnswer(ChunkedAnswer):
     """One exchange of /v1/completions."""
 
     object_name = "text_completion"
-
-    def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
-        super().__init__(request, guard, notice, WholeText())
+    whole_class = WholeText
 
     def _clean_choice(self, choice: Any) -> dict[str, Any]:
         clean = clean_choice(choice, logprobs=self.request.logprobs)

@@ -39,7 +39,7 @@ def _check_shape(body: bytes, value: Any) -> None:
         _READER.decode(body.decode())
     except _DuplicateError as error:
         raise BadRequest(
-            f"The key {_quoted(error.key)} stands twice in one object; send it once", error.key, "duplicate_key"
+            f"The key {_quoted(error.key)} is in one object twice; send it once", error.key, "duplicate_key"
         ) from None
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proxy.core.failures import Failures
 from proxy.core.guard import Guard
-from proxy.core.types import Action, Ending, Finding, Kind
+from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
-from proxy.server.exchange.holds import Hold
-from proxy.server.exchange.refusals import refusal_of
+from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
 
-GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10)
-"""Seconds: the buckets for the times between two reads of an answer, vLLM's for its tokens and some below them."""
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
+"""Seconds: the buckets for the times between two reads of an answer, of vLLM's for its tokens and some below them."""
+ALL_LOOKED_AT = 4  # waits of an answer: for which rule they are is asked of all of these
+SAMPLE = 16  # and of one of so many later ones, which stands for the others: asking costs more than an event
 DIRECTIONS = {Kind.REASONING: "reasoning", Kind.TOOL_ARGUMENTS: "tool_call"}
 
 log = logging.getLogger("safety_proxy.server")
@@ -36,6 +39,70 @@ class Outcome(StrEnum):
     UPSTREAM_ERROR = "upstream_error"
     PROXY_ERROR = "proxy_error"
     CLIENT_CANCELLED = "client_cancelled"
+
+
+class HoldShare:
+    """What one rule made an answer wait.
+
+    waits:      how often characters waited for it
+    seconds:    how long, in all
+    characters: the most that waited at once, added up over the waits
+    """
+
+    __slots__ = ("characters", "seconds", "waits")
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.seconds = 0.0
+        self.characters = 0
+
+
+class Hold:
+    """The waits of one answer, by rule: which rule makes people wait.
+
+    rule: for which the characters wait that wait now; None: for no rule in particular, as a tool's call waits for its
+          end
+    """
+
+    __slots__ = ("_count", "_looked_at", "_most", "_shares", "rule")
+
+    def __init__(self) -> None:
+        self.rule: Rule | None = None
+        self._shares: dict[Rule | None, HoldShare] | None = None
+        self._count = 0
+        self._looked_at = False
+        self._most = 0
+
+    def begin(self) -> bool:
+        """Characters begin to wait. True: set `rule`, this wait is looked at."""
+        self._count += 1
+        self._most = 0
+        self._looked_at = self._count <= ALL_LOOKED_AT or self._count % SAMPLE == 0
+        return self._looked_at
+
+    def wait(self, characters: int) -> None:
+        """So many wait now."""
+        if characters > self._most:
+            self._most = characters
+
+    def end(self, seconds: float) -> None:
+        """None waits any more; the wait took so long."""
+        if not self._looked_at:
+            return
+        shares = self._shares
+        if shares is None:
+            shares = self._shares = {}
+        share = shares.get(self.rule)
+        if share is None:
+            share = shares[self.rule] = HoldShare()
+        stands_for = 1 if self._count <= ALL_LOOKED_AT else SAMPLE
+        share.waits += stands_for
+        share.seconds += seconds * stands_for
+        share.characters += self._most * stands_for
+
+    def shares(self) -> Iterator[tuple[Rule | None, HoldShare]]:
+        """Each rule for which characters waited, with its share."""
+        return iter((self._shares or {}).items())
 
 
 @dataclass(slots=True)
@@ -58,14 +125,15 @@ class Exchange:
     events:         frames of model text; most model servers send one for each token
     findings:       every finding, by direction: input, history, output, reasoning, tool_call
     channels:       for each finding the kind of text that it is in
+    more_findings:  of an answer with very many findings how many are not among them, by direction and rule
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
-    plugin_failures: what checks of plug-ins did wrong
+    plugin_failures: what checks of plug-ins did wrong; None: no plug-in judged it
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
-    refusal:        how the model itself refused: one of REFUSALS; "": it did not
+    refusal:        how the model itself refused, or NO_REFUSAL
     upstream_reason: why the model server failed, as a word for metrics
     trace:          the request's place in a trace; None: the model server was not asked
     transcript:     the texts, a proxy.server.exchange.transcript.Transcript; None: they are not recorded
@@ -98,16 +166,17 @@ class Exchange:
     bytes_received: int = 0
     bytes_sent: int = 0
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    more_findings: Counter[tuple[str, Rule]] = field(default_factory=Counter)
     channels: list[Kind] = field(default_factory=list)
     markers: dict[str, int] = field(default_factory=dict)
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
-    plugin_failures: Failures = field(default_factory=Failures)
+    plugin_failures: Failures | None = None
     asked: str = ""
     upstream_status: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
-    refusal: str = ""
+    refusal: ModelRefusal = NO_REFUSAL
     upstream_reason: str = ""
     transcript: object = None
     trace: Trace | None = None
@@ -159,6 +228,11 @@ class Exchange:
         return seconds * self.bytes_received / size if size else 0.0
 
     @property
+    def model_seconds(self) -> float:
+        """How long the model server was busy with the request, from its being sent to the end of the answer."""
+        return self.ended - self.sent_upstream if self.sent_upstream and self.ended else 0.0
+
+    @property
     def action(self) -> str:
         """The strongest action of any rule so far, for a header: allow, flag, rewrite or block."""
         if self.outcome is Outcome.BLOCKED:
@@ -176,13 +250,18 @@ class Exchange:
 
 
 class Observer(Protocol):
-    """Counts exchanges, or logs them."""
+    """Counts exchanges that have ended, or logs them."""
+
+    def end(self, exchange: Exchange) -> None:
+        """An exchange has ended and will not change any more."""
+
+
+@runtime_checkable
+class BeginObserver(Observer, Protocol):
+    """An observer that is told of beginnings too."""
 
     def begin(self, exchange: Exchange) -> None:
         """An exchange has begun."""
-
-    def end(self, exchange: Exchange) -> None:
-        """It has ended and will not change any more."""
 
 
 def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
@@ -193,6 +272,8 @@ def record_outcome(exchange: Exchange, guard: Guard, answer: Answer) -> None:
     exchange.check_errors += guard.errors
     for channel, finding in guard.findings():
         exchange.add_finding(DIRECTIONS.get(channel.kind, "output"), finding, channel.kind)
+    for channel, rule, times in guard.more_findings():
+        exchange.more_findings[DIRECTIONS.get(channel.kind, "output"), rule] += times
     if exchange.outcome not in (Outcome.ALLOWED, Outcome.REWRITTEN):
         return
     if guard.blocked_choices:

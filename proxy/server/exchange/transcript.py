@@ -17,12 +17,12 @@ from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Request
 from proxy.policy.plan import Plan
 from proxy.server.exchange.prompt_filter import GroupKey, InputPlan, group_key
+from proxy.server.exchange.record import Exchange
 
 MAX_TEXT = 64 * 1024  # characters of a text that are recorded
 MAX_TOTAL = 256 * 1024  # characters of a prompt: of texts behind them only the length is recorded
 MARGIN = 8 * 1024  # characters behind them that are read too, so that a match which reaches beyond is found whole
-
-
+ROLES = ("user", "system", "assistant", "tool")
 AnswerKey = tuple[int, Kind, str]
 """Equal for the channels of an answer that people read as one text."""
 
@@ -35,6 +35,7 @@ class Text:
     parts:    what the model reads as one text, or the pieces in which an answer came
     joiner:   what stands between the parts; they are also read without it
     checks:   of the policies in force when the exchange began
+    others:   their checks for other roles, channels and the other direction, which mask this text too
     complete: nothing is missing at its end
     length:   of the whole text, with what was not kept
     escaped:  it is JSON source
@@ -47,6 +48,7 @@ class Text:
     parts: list[str] = field(default_factory=list)
     joiner: str = ""
     checks: tuple[Check, ...] = ()
+    others: tuple[Check, ...] = ()
     complete: bool = True
     length: int = 0
     escaped: bool = False
@@ -62,24 +64,53 @@ class Text:
 
 @dataclass(slots=True)
 class Transcript:
-    """What was asked and what the model said."""
+    """What was asked and what the model said.
+
+    plans: of the exchange, for its prompt and its answer
+    """
 
     prompt: list[Text] = field(default_factory=list)
     answer: dict[AnswerKey, Text] = field(default_factory=dict)
+    plans: tuple[InputPlan | Plan, ...] = ()
 
-    def add_prompt(self, texts: Iterable[InputText], joiner: str, plan_for: Callable[[str], InputPlan]) -> None:
+    def add_prompt(
+        self, texts: Iterable[InputText], joiner: str, plan_for: Callable[[str], InputPlan], answer_plan: Plan
+    ) -> None:
         """The texts of a prompt, before they are judged."""
+        self.plans = (answer_plan, *map(plan_for, ROLES))
         groups: dict[GroupKey, list[InputText]] = {}
         for one in texts:
             groups.setdefault(group_key(one), []).append(one)
         kept = 0
         for (role, _, kind, _, _), group in groups.items():
             escaped = group[0].escaped
-            text = Text(role, kind, joiner=joiner, checks=_checks(plan_for(role), kind, escaped), escaped=escaped)
+            plan = plan_for(role)
+            text = Text(role, kind, joiner=joiner, checks=_checks(plan, kind, escaped), escaped=escaped)
+            text.others = self.other_checks(plan, kind, escaped)
             for part in group:
                 text.add(part.text if kept < MAX_TOTAL else "", len(part.text))
                 kept += len(part.text)
             self.prompt.append(text)
+
+    def other_checks(self, own: InputPlan | Plan, kind: Kind, escaped: bool) -> tuple[Check, ...]:
+        """The checks of all plans and channels but these, each set once."""
+        sets = {_identity(plan, other, escaped): (plan, other) for plan in self.plans for other in Kind}
+        sets.pop(_identity(own, kind, escaped), None)
+        return tuple(check for plan, other in sets.values() for check in _checks(plan, other, escaped))
+
+
+def record_prompt(
+    exchange: Exchange, request: Request, plan_for: Callable[[str], InputPlan], answer_plan: Plan
+) -> None:
+    """Keep the texts of a prompt before they are judged."""
+    exchange.transcript = transcript = Transcript()
+    transcript.add_prompt(request.texts, request.joiner, plan_for, answer_plan)
+
+
+def recording_guard(plan: Plan, request: Request, exchange: Exchange) -> Guard:
+    """The guard of an answer that is kept beside its prompt."""
+    assert isinstance(exchange.transcript, Transcript)
+    return RecordingGuard(plan, request, exchange.transcript)
 
 
 class RecordingGuard(Guard):
@@ -123,6 +154,7 @@ class RecordingGuard(Guard):
         is_call = kind is Kind.TOOL_ARGUMENTS and not name.endswith(PLAIN_TEXT_PARTS)
         escaped = is_call or (self._json and kind is Kind.CONTENT)
         text = Text("assistant", kind, choice, checks=_checks(self._answer_plan, kind, escaped), escaped=escaped)
+        text.others = self._transcript.other_checks(self._answer_plan, kind, escaped)
         begun = self.preceding_texts.get(choice, "") if kind is Kind.CONTENT else ""
         text.before = self._prefills.get(kind, begun)[-MAX_PRECEDING:]
         return text
@@ -131,6 +163,10 @@ class RecordingGuard(Guard):
 def _key(channel: Channel) -> AnswerKey:
     """Each part of a tool call is a text of its own; apps show all other channels of one kind as one text."""
     return channel.choice, channel.kind, channel.name if channel.kind is Kind.TOOL_ARGUMENTS else ""
+
+
+def _identity(plan: InputPlan | Plan, kind: Kind, escaped: bool) -> tuple[int, ...]:
+    return tuple(map(id, plan.checks(kind, escaped)))
 
 
 def _checks(plan: InputPlan | Plan, kind: Kind, escaped: bool) -> tuple[Check, ...]:

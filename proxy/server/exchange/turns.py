@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
+from proxy.core.steps import next_step
+from proxy.dialects.base import Answer
+
 QUANTUM = 0.004
 """Seconds of work in one turn. A step that has begun is not interrupted; see `proxy.core.steps`."""
 
@@ -22,10 +25,9 @@ class Turns:
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._calling = False
-        self._until = 0.0
 
     async def wait(self) -> None:
-        """Returns when it is the caller's turn. It lasts until the caller awaits, which it does when `over` says so."""
+        """Returns when it is the caller's turn, which lasts until the caller awaits something."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append(turn)
@@ -33,12 +35,17 @@ class Turns:
             self._calling = True
             loop.call_soon(self._call_next)
         await turn
-        self._until = self._clock() + QUANTUM
 
-    @property
-    def over(self) -> bool:
-        """Whether the turn has been used up."""
-        return self._clock() >= self._until
+    def use(self, answer: Answer) -> bytes:
+        """Work on an answer, at least one step and for as long as the turn lasts; bytes for its client."""
+        guard, out = answer.guard, list[bytes]()
+        began = now = self._clock()
+        while answer.work is not None and (not out or now < began + QUANTUM):
+            before, step = now, guard.step
+            out.append(answer.step())
+            now = self._clock()
+            guard.step = next_step(step, now - before)
+        return b"".join(out)
 
     def _call_next(self) -> None:
         """Wake the first; the next one is woken in the loop's next turn, after that one has worked."""

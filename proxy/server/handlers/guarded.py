@@ -15,6 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
+from proxy.core.failures import Failures
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding, Rule
 from proxy.dialects.base import Answer, Dialect, Options, Request
@@ -25,10 +26,9 @@ from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
-from proxy.server.exchange.record import Exchange, Observer, Outcome, log_failure, record_outcome
+from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
 from proxy.server.exchange.tracing import trace_of, traced
-from proxy.server.exchange.transcript import RecordingGuard, Transcript
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
@@ -82,6 +82,7 @@ class GuardedHandler:
         self.upstream = upstream
         self.watchdog = watchdog
         self.observers = observers
+        self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
         self.models = models
         self.turns = Turns()
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
@@ -104,6 +105,7 @@ class GuardedExchange:
         "_guard",
         "_handler",
         "_input_plans",
+        "_is_recorded",
         "_plan",
         "_policies",
         "_prompt_characters",
@@ -128,6 +130,7 @@ class GuardedExchange:
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
+        self._is_recorded = False  # what the guard saw is in `exchange`
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
         self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
@@ -135,7 +138,7 @@ class GuardedExchange:
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
         exchange = self.exchange
-        for observer in self._handler.observers:
+        for observer in self._handler.begin_observers:
             observer.begin(exchange)
         try:
             await self._serve()
@@ -162,7 +165,8 @@ class GuardedExchange:
         self.timeouts.close()
         self._abort_upstream()
         self.exchange.ended = perf_counter()
-        self._record_outcome()
+        if not self._is_recorded:
+            self._record_outcome()
         self._answer = None  # it refers back to this object: so both are freed without the garbage collector
         for observer in self._handler.observers:
             observer.end(self.exchange)
@@ -195,9 +199,11 @@ class GuardedExchange:
             await self._reply_whole(answer)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
-        if isinstance(self.exchange.transcript, Transcript):
-            return RecordingGuard(plan, request, self.exchange.transcript)
-        return Guard(plan, request.json_content, request.prefills())
+        if self._config.record_text == "none":
+            return Guard(plan, request.json_content, request.prefills())
+        from proxy.server.exchange.transcript import recording_guard
+
+        return recording_guard(plan, request, self.exchange)
 
     async def _read(self) -> Request:
         """Read and parse the request."""
@@ -205,17 +211,20 @@ class GuardedExchange:
         body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abort_upstream)
-        if len(body) > config.offload:
-            request = await asyncio.to_thread(self._dialect.parse, body, config.options)
-        else:
-            request = self._dialect.parse(body, config.options)
+        request = await self._parse(body, config.options)
         options = self._options_for(request.model)
         if options is not config.options:
-            request = self._dialect.parse(body, options)
+            request = await self._parse(body, options)
         self._request = request
         self.exchange.model = request.model
         self.exchange.stream = request.stream
         return request
+
+    async def _parse(self, body: bytes, options: Options) -> Request:
+        """Read the request; a large one in a thread, since that is Python code to which others can come in between."""
+        if len(body) > self._config.offload:
+            return await asyncio.to_thread(self._dialect.parse, body, options)
+        return self._dialect.parse(body, options)
 
     def _options_for(self, model: str) -> Options:
         """The operator's options, less what the policies forbid for this model."""
@@ -223,7 +232,7 @@ class GuardedExchange:
         if policies.looks_at_templates:
             self._template = self._handler.models.templates.get(model)
         plan = policies.plan(Direction.OUTPUT, model, template=self._template)
-        self._plan = plan.for_exchange(self.exchange.plugin_failures)
+        self._plan = self._for_exchange(plan)
         if options.logprobs and self._plan.any_output_rule:
             options = replace(options, logprobs=False)
         if options.allow_images and policies.plan(Direction.INPUT, model, "user").refuses_images:
@@ -232,8 +241,10 @@ class GuardedExchange:
 
     async def _judge(self, request: Request) -> None:
         if self._config.record_text != "none":
-            self.exchange.transcript = transcript = Transcript()
-            transcript.add_prompt(request.texts, request.joiner, self._plan_for)
+            from proxy.server.exchange.transcript import record_prompt
+
+            assert self._plan is not None
+            record_prompt(self.exchange, request, self._plan_for, self._plan)
         strict = self._config.history == "block"
         await judge_request(
             request.texts,
@@ -261,8 +272,16 @@ class GuardedExchange:
         plan = self._input_plans.get(role)
         if plan is None:
             shared = self._policies.plan(Direction.INPUT, self._request.model, role, self._template)
-            plan = self._input_plans[role] = shared.for_exchange(self.exchange.plugin_failures)
+            plan = self._input_plans[role] = self._for_exchange(shared)
         return plan
+
+    def _for_exchange(self, plan: Plan) -> Plan:
+        """The plan for the texts of this exchange: checks of plug-ins, if it has any, note there what goes wrong."""
+        if not plan.has_plugins:
+            return plan
+        if self.exchange.plugin_failures is None:
+            self.exchange.plugin_failures = Failures()
+        return plan.for_exchange(self.exchange.plugin_failures)
 
     def _notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""
@@ -312,8 +331,9 @@ class GuardedExchange:
         """Forward events until the answer is complete; returns the bytes that end it. `_on_data` does the work of each
         read. Here is what has to be awaited."""
         error: UpstreamError | None = None
+        on_data = partial(self._on_data, answer)
         try:
-            while (unsent := await response.pump(self._on_data)) is not None:
+            while (unsent := await response.pump(on_data)) is not None:
                 unsent = await self._work_off(answer, unsent)
                 if answer.done:
                     return unsent
@@ -337,10 +357,7 @@ class GuardedExchange:
             if unsent:
                 await self._send(unsent)
             await turns.wait()
-            out = [answer.step()]
-            while answer.work is not None and not turns.over:
-                out.append(answer.step())
-            unsent = b"".join(out)
+            unsent = turns.use(answer)
             self.timeouts.last_received = now = perf_counter()
             self._record_timing(answer, now)
         return unsent
@@ -348,11 +365,10 @@ class GuardedExchange:
     def _is_finished(self) -> bool:
         return self._answer is not None and self._answer.work is None and self._answer.finished
 
-    def _on_data(self, data: bytes) -> bytes | None:
-        """Judge what was read and write it to the client. Returns bytes that end the answer or have to be awaited, and
-        what there is so far when judging takes longer than others should wait."""
-        answer, exchange = self._answer, self.exchange
-        assert answer is not None
+    def _on_data(self, answer: Answer, data: bytes) -> bytes | None:
+        """Let the answer judge what was read, and write it to the client. Returns bytes that end the answer (it is done
+        then) or have to be awaited, and what there is so far when judging takes longer than others should wait."""
+        exchange = self.exchange
         now = perf_counter()
         is_sample = not answer.events & SAMPLE
         if is_sample and exchange.upstream_text:
@@ -495,12 +511,11 @@ class GuardedExchange:
             response.abort()
 
     def _record_outcome(self) -> None:
-        """Record what the guard saw, once."""
-        guard, self._guard = self._guard, None
-        answer, exchange = self._answer, self.exchange
+        """Record what the guard saw, if the exchange has come so far. Once: a whole answer's head already tells it."""
+        self._is_recorded = True
+        guard, answer, exchange = self._guard, self._answer, self.exchange
         if guard is not None and answer is not None:
             contexts = self._handler.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
-            if isinstance(guard, RecordingGuard):
-                guard.end()
+            guard.end()

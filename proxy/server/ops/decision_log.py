@@ -19,9 +19,7 @@ from proxy.core.failures import CheckFailed
 from proxy.core.steps import Steps, in_one_go
 from proxy.core.types import Rule
 from proxy.server.exchange.record import Exchange
-from proxy.server.exchange.transcript import Transcript
 from proxy.server.ops.drops import DECISIONS, Drops
-from proxy.server.ops.recorded_texts import recorded_texts
 from proxy.server.ops.records import other_machine, place_of, record_of
 
 MAX_WAITING = 1_000  # finished exchanges
@@ -96,15 +94,12 @@ class DecisionLog:
         self._queue: queue.Queue[Finished | None] = queue.Queue(most)
         self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
 
-    def begin(self, exchange: Exchange) -> None:
-        """An exchange has begun."""
-
     def end(self, exchange: Exchange) -> None:
         """It has ended; its record will be written, if a sink wants it."""
         if not any(sink.wants(exchange) for sink in self._sinks):
             return
-        if isinstance(exchange.transcript, Transcript) and self._record_text != "none":
-            self._start_masking(exchange, exchange.transcript)
+        if exchange.transcript is not None and self._record_text != "none":
+            self._start_masking(exchange)
         else:
             self._put(Finished(exchange, None))
 
@@ -121,11 +116,15 @@ class DecisionLog:
         for sink in self._sinks:
             sink.close()
 
-    def _start_masking(self, exchange: Exchange, transcript: Transcript) -> None:
+    def _start_masking(self, exchange: Exchange) -> None:
         if len(self._masking) >= self._most:
             self._drops.add(DECISIONS)
             return
-        work = Masking(exchange, recorded_texts(transcript, self._record_text))
+        from proxy.server.exchange.transcript import Transcript
+        from proxy.server.ops.recorded_texts import recorded_texts
+
+        assert isinstance(exchange.transcript, Transcript)
+        work = Masking(exchange, recorded_texts(exchange.transcript, self._record_text))
         task = asyncio.get_running_loop().create_task(self._mask(work))
         self._masking[work] = task
 
@@ -209,7 +208,8 @@ def _fields(exchange: Exchange) -> dict[str, str]:
 def _rules(exchange: Exchange) -> Counter[str]:
     """Counts by direction and rule. A prompt may have 100,000 matches, so names are made once for each rule."""
     counts: Counter[str] = Counter()
-    for (direction, rule), times in Counter((direction, found.rule) for direction, found in exchange.findings).items():
+    kept = Counter((direction, found.rule) for direction, found in exchange.findings)
+    for (direction, rule), times in (kept + exchange.more_findings).items():
         counts[_describe(direction, rule)] += times
     return counts
 

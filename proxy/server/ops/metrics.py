@@ -34,7 +34,7 @@ from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
-from proxy.server.exchange.refusals import REFUSALS
+from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
@@ -42,16 +42,15 @@ from proxy.server.routing.routes import GUARDED_PATHS
 MAX_MODELS = 20
 MAX_RULES = 200
 
-FIRST_TEXT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160)
-"""Seconds; vLLM's buckets for its time to first token, so that both fit into one graph."""
+FIRST_TEXT = (0.005, 0.02, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
+"""Seconds; of vLLM's buckets for its time to first token, so that both fit into one graph."""
 DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-SUM_OF_DELAYS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
+SUM_OF_DELAYS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; all the waiting of a long answer."""
-DURATION = tuple(0.01 * 2**n for n in range(16))
+DURATION = (0.01, 0.08, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84)
+"""Seconds; of the buckets that OpenTelemetry has for it."""
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}
-OLD_ACTIONS = {**ACTIONS, Action.REWRITE: "modify"}
-"""Their names in policy_actions_total, the old metric of findings_total. It goes with version 0.2."""
 ALL_DIRECTIONS = ("input", "history", "output", *DIRECTIONS.values())
 OWN_RULES = (CHECK_FAILED, FAILED_OPEN, UNSTABLE)
 STAGES = ("input", "output", "hold")
@@ -107,12 +106,14 @@ class Metrics:
         self._wasted = make.counter(
             "wasted_events", "Text events of answers that the client did not get whole.", "reason"
         )
-        self._refusals = make.counter("model_refusals", "Answers in which the model itself refused.", "model", "signal")
+        refusal = ("model", "kind")
+        self._refusals = make.counter("model_refusals", "Answers in which the model itself refused.", *refusal)
+        self._refused_tokens = make.counter("refused_tokens", "Tokens of these answers.", *refusal)
+        self._refused_seconds = make.counter("refused_seconds", "Seconds that the model took for them.", *refusal)
 
     def _make_findings(self, make: MetricFactory) -> None:
         rule = ("policy", "rule", "direction", "action")
         self._findings = make.counter("findings", "What rules found. history: in a text of an earlier turn.", *rule)
-        self._old_findings = make.counter("policy_actions", "Old name of findings; modify means rewrite.", *rule)
         self._internal_errors = make.counter(
             "internal_errors", "Requests in which the proxy itself, or a check, failed."
         )
@@ -217,8 +218,9 @@ class Metrics:
             self._tokens(model, direction)
         for outcome in CUT_SHORT:
             self._wasted_tokens(model, outcome.value)
-        for signal in REFUSALS:
-            self._refusals(model, signal)
+        for kind in KINDS:
+            for children in (self._refusals, self._refused_tokens, self._refused_seconds):
+                children(model, kind)
 
     # -- exchanges
 
@@ -253,7 +255,7 @@ class Metrics:
         self._name(endpoint, model, stream)
         self._requests(endpoint, model, outcome.value, stream).inc()
         self._duration(endpoint, outcome.value).observe(exchange.ended - exchange.began)
-        self._count_findings(exchange.findings)
+        self._count_findings(exchange.findings, exchange.more_findings)
         self._count_times(exchange, model)
         self._count_holds(exchange)
         self._count_tokens(exchange, model)
@@ -262,8 +264,7 @@ class Metrics:
             self._markers(family).inc(count)
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
-        if exchange.refusal:
-            self._refusals(model, exchange.refusal).inc()
+        self._count_refusal(exchange, model)
 
     def _model_name(self, exchange: Exchange) -> str:
         """The model as a label. Before the model server has answered for it a name is one of the others."""
@@ -272,15 +273,13 @@ class Metrics:
             return self._models.name(model) if model else ""
         return OTHER
 
-    def _count_findings(self, found: Iterable[tuple[str, Finding]]) -> None:
-        times: defaultdict[tuple[str, Rule], int] = defaultdict(int)
+    def _count_findings(self, found: Iterable[tuple[str, Finding]], more: Mapping[tuple[str, Rule], int]) -> None:
+        times: defaultdict[tuple[str, Rule], int] = defaultdict(int, more)
         for direction, finding in found:
             times[direction, finding.rule] += 1
         for (direction, rule), number in times.items():
             policy, rule_id = self._rule_name(rule)
-            action = _effect(rule)
-            self._findings(policy, rule_id, direction, ACTIONS[action]).inc(number)
-            self._old_findings(policy, rule_id, direction, OLD_ACTIONS[action]).inc(number)
+            self._findings(policy, rule_id, direction, ACTIONS[_effect(rule)]).inc(number)
             if isinstance(rule, FailedOpen) and rule.reason == EXCEPTION:  # else it is a plug-in's
                 self._check_errors(rule.check, rule.reason, "allow").inc(number)
 
@@ -321,13 +320,21 @@ class Metrics:
             self._wasted_tokens(model, exchange.outcome.value).inc(exchange.answer_tokens)
             self._wasted(exchange.outcome.value).inc(exchange.events)
 
+    def _count_refusal(self, exchange: Exchange, model: str) -> None:
+        """What the model refused, and what that cost. An answer whose tokens nobody counted has its events for them."""
+        kind = exchange.refusal.kind
+        if kind:
+            self._refusals(model, kind).inc()
+            self._refused_tokens(model, kind).inc(exchange.answer_tokens or exchange.events)
+            self._refused_seconds(model, kind).inc(exchange.model_seconds)
+
     def _count_failures(self, exchange: Exchange) -> None:
         if exchange.check_errors or exchange.outcome is Outcome.PROXY_ERROR:
             self._internal_errors().inc()
         for error in exchange.check_errors:
             if not isinstance(error, CheckFailed):
                 self._check_errors(failed_check(error), failure_reason(error), "block").inc()
-        for on_error, failed in exchange.plugin_failures:
+        for on_error, failed in exchange.plugin_failures or ():
             self._check_errors(failed.check, failed.reason.value, on_error).inc()
         if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
             self._upstream_errors(exchange.upstream_reason).inc()

@@ -28,12 +28,9 @@ class PluginLog:
         self._clock = clock
         self._told: dict[tuple[str, Reason, str], _Told] = {}
 
-    def begin(self, exchange: Exchange) -> None:
-        """An exchange has begun."""
-
     def end(self, exchange: Exchange) -> None:
         """Log what failed in it, unless that was logged within the last minute."""
-        for on_error, failed in exchange.plugin_failures:
+        for on_error, failed in exchange.plugin_failures or ():
             self._tell(exchange, on_error, failed)
 
     def _tell(self, exchange: Exchange, on_error: str, failed: CheckFailed) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class RecordFile:
         try:
             self._handler = _Handler(path, size, age, keep, clock, lambda: self._fail(path, drops))
         except OSError as error:
-            raise SettingsError(f"decision_log: {path} cannot be written ({error.strerror})") from None
+            fix = "name a file in a directory that is there, and in which the proxy may write"
+            raise SettingsError(f"decision_log: {path} cannot be written ({error.strerror}): {fix}") from None
         self._failed = False  # the latest record could not be written
         self._told = False
 
@@ -61,8 +63,9 @@ class RecordFile:
             log.warning("decision_log: it can be written again")
 
     def close(self) -> None:
-        """See Sink."""
-        self._handler.close()
+        """See Sink. What a full disk has not taken is lost, and counted already."""
+        with suppress(OSError):
+            self._handler.close()
 
     def _fail(self, path: Path, drops: Drops) -> None:
         drops.add(FILE)
@@ -81,10 +84,12 @@ class _Handler(RotatingFileHandler):
         self._age = age
         self._failed = failed
         self._began = _began(path) or clock()
+        self._opened = (0, 0)  # device and inode
         super().__init__(path, maxBytes=size, backupCount=keep, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> io.TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWNER_ONLY)
+        self._opened = _identity(os.fstat(descriptor))
         file = io.FileIO(descriptor, "r+")
         if _ends_within_a_line(file):
             file.write(b"\n")
@@ -92,6 +97,7 @@ class _Handler(RotatingFileHandler):
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - logging's name
         """Called by logging."""
+        self._follow_path()
         too_old = self._clock() - self._began >= self._age and os.path.getsize(self.baseFilename) > 0
         return int(too_old or super().shouldRollover(record))
 
@@ -100,8 +106,20 @@ class _Handler(RotatingFileHandler):
         try:
             super().doRollover()
         except OSError:
-            if self.stream is None:
+            if self.stream is None or self.stream.closed:  # on a full disk closing fails, and closes
                 self.stream = self._open()
+        self._began = self._clock()
+
+    def _follow_path(self) -> None:
+        """Begin a new file if somebody else has moved or deleted this one. Raises OSError if that cannot be done."""
+        with suppress(FileNotFoundError):
+            if self.stream is not None and _identity(os.stat(self.baseFilename)) == self._opened:
+                return
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+        self.stream = self._open()
         self._began = self._clock()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
@@ -109,16 +127,22 @@ class _Handler(RotatingFileHandler):
         self._failed()
 
 
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
 def _ends_within_a_line(file: io.FileIO) -> bool:
-    """Whether the program ended while it wrote: a record must not begin on that line."""
-    if not file.seek(0, os.SEEK_END):
+    """Whether the program ended while it wrote: a record must not begin on that line. A pipe does not tell."""
+    if not file.seekable() or not file.seek(0, os.SEEK_END):
         return False
     file.seek(-1, os.SEEK_END)
     return file.read(1) != b"\n"
 
 
 def _began(path: Path) -> float:
-    """When the first record of a file that is there was written; 0.0: nobody knows."""
+    """When the first record of a file that is there was written; 0.0: nobody knows. A pipe or a device would block."""
+    if not path.is_file():
+        return 0.0
     try:
         with path.open(encoding="utf-8") as lines:
             stamp = json.loads(lines.readline())["time"]

@@ -1,8 +1,8 @@
 """What of a text may be recorded: all of it, or all but what a rule finds, whatever the rule does.
 
 The rules read the text once more, in steps between which others run. So a rule that only flags, or that a policy only
-watches, masks too. What nobody has judged is left out: what follows a block, and the undecided end of an answer that
-broke off.
+watches, masks too, and one for answers masks prompts: a user may have written what no answer may show. What nobody has
+judged is left out: what follows a block, and the undecided end of an answer that broke off.
 """
 
 from __future__ import annotations
@@ -55,12 +55,13 @@ def recorded(text: Text, mode: str) -> Steps[dict[str, Any]]:
     whole = text.joiner.join(text.parts)
     length = text.length + len(text.joiner) * (len(text.parts) - 1)
     try:
-        judged = yield from _judge(text, whole)
+        judged = yield from _judge(text, whole, text.checks if mode == "full" else (*text.checks, *text.others))
     except Exception:  # what cannot be judged is not recorded, unless everything is
         shown = whole[:MAX_TEXT] if mode == "full" else None
         return {**record, "text": shown, "findings": [], "left_out": length - len(shown or "")}
     end = min(judged.end, MAX_TEXT) if mode == "masked" else min(len(whole), MAX_TEXT)
-    spans = [span for span in judged.spans if span.start < end]
+    found = dict.fromkeys(span for span in judged.spans if span.start < end)  # several checks may have a rule
+    spans = sorted(found, key=lambda one: (one.start, one.end))
     shown = masked(whole[:end], spans) if mode == "masked" else whole[:end]
     return {**record, "text": shown, "findings": [_finding(span) for span in spans], "left_out": length - end}
 
@@ -93,17 +94,17 @@ def _merged(spans: Sequence[Span]) -> Iterator[Span]:
         yield known
 
 
-def _judge(text: Text, whole: str) -> Steps[Judged]:
+def _judge(text: Text, whole: str, checks: Sequence[Check]) -> Steps[Judged]:
     """As the model may read it: the parts with the joiner between them, and without."""
     final = text.complete and len(whole) == text.length + len(text.joiner) * (len(text.parts) - 1)
     if text.before:
-        both = yield from _read(text.before + whole, text.checks, final)
-        alone = yield from _read(whole, text.checks, final)
+        both = yield from _read(text.before + whole, checks, final)
+        alone = yield from _read(whole, checks, final)
         return _behind(len(text.before), both, alone)
-    judged = yield from _read(whole, text.checks, final)
+    judged = yield from _read(whole, checks, final)
     if not text.joiner or len(text.parts) < 2:
         return judged
-    bare = yield from _read("".join(text.parts), text.checks, final)
+    bare = yield from _read("".join(text.parts), checks, final)
     ends = list(accumulate(map(len, text.parts)))
     step = len(text.joiner)
 

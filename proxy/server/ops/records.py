@@ -36,12 +36,14 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "outcome": exchange.outcome.value,
         "status": exchange.status or None,
         "findings": list(_findings(exchange)),
-        "findings_total": len(exchange.findings),
+        "findings_total": len(exchange.findings) + exchange.more_findings.total(),
         "timings": _timings(exchange),
         "tokens": {"prompt": exchange.prompt_tokens or None, "answer": exchange.answer_tokens or None},
         "events": exchange.events,
         "held": _held(exchange),
-        "refusal": exchange.refusal or None,
+        "refusal": exchange.refusal.signal or None,
+        "refusal_kind": exchange.refusal.kind or None,
+        "refusal_language": exchange.refusal.language or None,
         "upstream": _upstream(exchange),
         "check_errors": list(islice(_check_errors(exchange), MAX_FINDINGS)),
         "markers": dict(exchange.markers),
@@ -125,7 +127,7 @@ def _check_errors(exchange: Exchange) -> Iterator[dict[str, str | None]]:
     for error in exchange.check_errors:
         if not isinstance(error, CheckFailed):
             yield _check_error(failed_check(error), failure_reason(error), "block", place_of(error))
-    for on_error, failed in exchange.plugin_failures:
+    for on_error, failed in exchange.plugin_failures or ():
         yield _check_error(failed.check, failed.reason, on_error, failed.detail)
     for _, finding in exchange.findings:
         if isinstance(finding.rule, FailedOpen) and finding.rule.check in CHECKS:

@@ -27,9 +27,6 @@ class UpstreamProbe:
         self._report = report
         self._seen = False  # traffic has told since the last look
 
-    def begin(self, exchange: Exchange) -> None:
-        """Tells nothing."""
-
     def end(self, exchange: Exchange) -> None:
         """An exchange tells whether the model server answered, if it was asked."""
         if exchange.upstream_status:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.core.events import Frame, TextDelta
 from proxy.core.types import Channel, Kind
-from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
+from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton, find_string
 from proxy.dialects.wire.slots import saying
 
 CHANNEL = Channel(0, Kind.CONTENT, "content")
@@ -116,3 +116,21 @@ def test_an_event_with_two_texts_or_an_end_has_no_skeleton() -> None:
     assert Skeleton.of(Frame(raw, (TextDelta(CHANNEL, "first"), TextDelta(CHANNEL, "x"))), "content") is None
     assert Skeleton.of(Frame(raw, (TextDelta(CHANNEL, "first"),), finishes=(0,)), "content") is None
     assert Skeleton.of(frame(raw.replace(b'"fp"', b'"content"'), "first"), "content") is None
+
+
+@given(st.text('a"\\\n\u00e9', max_size=12), st.text('b"\\', max_size=6))
+def test_where_a_string_ends(text: str, other: str) -> None:
+    """The place of a text ends with its own closing quote, whatever quotes and backslashes stand there."""
+    raw = orjson.dumps({"content": text, "other": other})
+    place = find_string(raw, "content")
+    assert place is not None
+    assert orjson.loads(b'"%b"' % raw[place[0] : place[1]]) == text
+    assert find_string(raw[: place[1]], "content") is None
+
+
+def test_a_text_of_nothing_but_quotes() -> None:
+    """Its end is found in one pass: with one look back for each quote this would take longer than anybody waits."""
+    text = '"' * 1_000_000
+    raw = orjson.dumps({"content": text})
+    place = find_string(raw, "content")
+    assert place == (len(b'{"content":"'), len(raw) - 2)

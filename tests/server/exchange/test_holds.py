@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.core.types import Action, Rule
-from proxy.server.exchange.holds import ALL_LOOKED_AT, SAMPLE, Hold
+from proxy.server.exchange.record import ALL_LOOKED_AT, SAMPLE, Hold
 
 RULE = Rule("p", "r", Action.BLOCK)
 

@@ -29,9 +29,9 @@ rules:
 """
 
 
-async def exchange(folder: Path, mode: str, answer: Answer, **body: Any) -> Exchange:
-    """What happened in an exchange under RULES."""
-    (folder / "p.yaml").write_text(RULES, "utf-8")
+async def exchange(folder: Path, mode: str, answer: Answer, rules: str = RULES, **body: Any) -> Exchange:
+    """What happened in an exchange under these rules."""
+    (folder / "p.yaml").write_text(rules, "utf-8")
     policies = cast(Policies, compile_policies(read_directory(folder), hash_key=b"key"))
     async with FakeUpstream(answer) as upstream, running(upstream, policies, record_text=mode) as proxy:
         await proxy.chat(**body)
@@ -57,6 +57,49 @@ async def test_none_is_the_default(tmp_path: Path) -> None:
     done = await exchange(tmp_path, "none", reply(sse(*said("Hello"))))
     assert done.transcript is None
     assert "texts" not in written(tmp_path, "none", done)
+
+
+async def test_a_rule_masks_texts_in_which_it_does_not_look(tmp_path: Path) -> None:
+    """A rule for answers masks prompts, one for prompts masks answers, and one for some roles masks all: what is
+    recorded does not depend on who has said it. With full texts the record has what the rules found there."""
+    (tmp_path / "p.yaml").write_text(
+        """version: 1
+policy: p
+rules:
+- {id: out, words: [apricot], action: rewrite, directions: [output]}
+- {id: in, words: [banana], action: flag, directions: [input]}
+- {id: tool, words: [cherry], action: flag, directions: [input], roles: [tool]}
+""",
+        "utf-8",
+    )
+    policies = cast(Policies, compile_policies(read_directory(tmp_path), hash_key=b"key"))
+    all_three = "An apricot, a banana, a cherry."
+    messages = [{"role": "system", "content": all_three}, {"role": "user", "content": all_three}]
+    answer = reply(sse(*said("An apri", "cot, a ban", "ana, a cherry.")))
+    for mode, shown, found in (
+        ("masked", "An [p/out], a [p/in], a [p/tool].", [["out", "in", "tool"]] * 3),
+        ("full", all_three, [["in"], ["in"], ["out"]]),
+    ):
+        async with FakeUpstream(answer) as upstream, running(upstream, policies, record_text=mode) as proxy:
+            await proxy.chat(messages=messages)
+            (tmp_path / "log.jsonl").unlink(missing_ok=True)
+            record = written(tmp_path, mode, await proxy.exchange())
+        recorded = [*record["texts"]["prompt"], *record["texts"]["answer"]]
+        assert [text["text"] for text in recorded] == [shown] * 3
+        assert [[one["rule"] for one in text["findings"]] for text in recorded] == found
+
+
+async def test_a_rule_masks_channels_in_which_it_does_not_look(tmp_path: Path) -> None:
+    """A rule that leaves the arguments of calls alone masks them in the record."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"to": "amy@example.com"}'}}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "done"},
+    ]
+    rules = RULES.replace("policy: p\n", "policy: p\napplies_to: {channels: [content]}\n")
+    done = await exchange(tmp_path, "masked", reply(sse(*said("Hello"))), rules, messages=messages)
+    assert ("tool_arguments", '{"to": "[p/mail]"}') in texts(written(tmp_path, "masked", done), "prompt")
 
 
 @pytest.mark.parametrize("stream", [True, False])

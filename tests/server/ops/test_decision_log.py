@@ -24,7 +24,6 @@ def told(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> list[str]:
     """The lines that are logged for it, as the text log has them, without the time."""
     caplog.set_level(logging.INFO, "safety_proxy.decisions")
     with DecisionLog([LogSink()]) as decisions:
-        decisions.begin(exchange)
         decisions.end(exchange)
     return [TextFormatter().format(record).partition(f" {record.levelname} ")[2] for record in caplog.records]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +19,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
+from proxy.server.exchange.refusals import ModelRefusal
 from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, Metrics
 from proxy.server.ops.series import OTHER
 from proxy.server.runtime import directions, process_registry
@@ -26,6 +29,7 @@ from tests.server.running import Policies, chunk, running, said
 
 CHAT = "/v1/chat/completions"
 POLICIES = Path(__file__).parent.parent.parent / "data" / "policies"
+SHIPPED = Path(__file__).parent.parent.parent.parent / "policies"
 
 
 def counted(exchanges: list[Exchange]) -> CollectorRegistry:
@@ -72,17 +76,24 @@ def test_names_that_nobody_answers_for_use_up_nothing() -> None:
     assert registry.get_sample_value("safety_proxy_metrics_label_overflow_total", {"label": "model"}) == 0
 
 
-def test_the_shipped_policies_make_fewer_than_a_thousand_series() -> None:
-    """With the metrics of the process, three models on two paths, streaming and not, and every outcome of each."""
+def test_the_shipped_policies_make_fewer_than_a_thousand_series(tmp_path: Path) -> None:
+    """With all policies that come with the proxy, each rule of which has found something, the metrics of the process,
+    three models on two paths, streaming and not, and every outcome of each."""
     registry = process_registry()
     metrics = Metrics(registry)
-    policies = compile_policies(read_directory(POLICIES), hash_key=b"key")
-    metrics.policies_loaded(Status("one"), [p.name for p in policies.policies], directions(policies.places))
+    for file in (*SHIPPED.glob("*.yaml"), *SHIPPED.glob("more/*.yaml")):
+        shutil.copy(file, tmp_path)
+    policies = compile_policies(read_directory(tmp_path), hash_key=b"key")
+    places = list(directions(policies.places))
+    metrics.policies_loaded(Status("one"), [p.name for p in policies.policies], places)
+    metrics.self_tested(dict.fromkeys([p.name for p in policies.policies], True), 1.0)
     kinds = itertools.product(("llama3:8b", "qwen3:4b", "mistral"), (CHAT, "/api/chat"), Outcome, (True, False))
     for model, endpoint, outcome, stream in kinds:
         exchange = answered(model)
         exchange.endpoint, exchange.outcome, exchange.stream = endpoint, outcome, stream
         exchange.client_text, exchange.gaps[3] = 3.0, 7
+        for rule, direction in places:
+            exchange.add_finding(direction, Finding(0, 1, rule))
         metrics.end(exchange)
     assert 500 < series(registry) < 1_000
 
@@ -194,13 +205,26 @@ def test_failed_checks_by_name_and_what_was_done() -> None:
 
 
 def test_refusals_of_the_model() -> None:
-    """They are counted by how the model said it, and are none of our blocks."""
+    """They are counted by their kind, with their tokens and seconds, and are none of our blocks."""
     exchange = answered("m")
-    exchange.refusal = "text"
+    exchange.refusal = ModelRefusal("text", "safety", "en")
+    exchange.answer_tokens = 12
+    exchange.sent_upstream, exchange.ended = 100.0, 102.5
     registry = counted([exchange])
-    for signal, times in (("text", 1), ("refusal_field", 0), ("stop_reason", 0)):
-        labels = {"model": "m", "signal": signal}
+    for kind, times in (("safety", 1), ("capability", 0), ("partial", 0)):
+        labels = {"model": "m", "kind": kind}
         assert registry.get_sample_value("safety_proxy_model_refusals_total", labels) == times
+        assert registry.get_sample_value("safety_proxy_refused_tokens_total", labels) == 12 * times
+        assert registry.get_sample_value("safety_proxy_refused_seconds_total", labels) == 2.5 * times
+
+
+def test_a_refusal_without_a_count_of_tokens_has_its_events() -> None:
+    """A model server that counts no tokens sends an event for each, most often."""
+    exchange = answered("m")
+    exchange.refusal = ModelRefusal("text", "capability", "en")
+    exchange.answer_tokens, exchange.events = 0, 7
+    labels = {"model": "m", "kind": "capability"}
+    assert counted([exchange]).get_sample_value("safety_proxy_refused_tokens_total", labels) == 7
 
 
 def test_many_rules_are_capped_too() -> None:
@@ -219,18 +243,6 @@ def test_an_observed_rule_counts_as_a_flag() -> None:
     labels = {"policy": "p", "rule": "r", "direction": "output", "action": "flag"}
     assert exchange.outcome is Outcome.ALLOWED
     assert counted([exchange]).get_sample_value("safety_proxy_findings_total", labels) == 1
-
-
-def test_the_old_metric_says_modify() -> None:
-    """policy_actions_total counts the same as findings_total until 0.2, with its old word for a rewrite."""
-    exchange = Exchange(CHAT)
-    for action in Action:
-        exchange.add_finding("output", Finding(0, 1, Rule("p", action.name, action)))
-    registry = counted([exchange])
-    for rule, old, new in (("FLAG", "flag", "flag"), ("REWRITE", "modify", "rewrite"), ("BLOCK", "block", "block")):
-        labels = {"policy": "p", "rule": rule, "direction": "output"}
-        assert registry.get_sample_value("safety_proxy_policy_actions_total", {**labels, "action": old}) == 1
-        assert registry.get_sample_value("safety_proxy_findings_total", {**labels, "action": new}) == 1
 
 
 def test_a_scrape_sees_what_has_just_ended() -> None:
@@ -354,6 +366,30 @@ async def test_times_and_waits_of_a_real_answer() -> None:
         assert proxy.metric("rule_holds_total", **mail) >= 1
         assert proxy.metric("rule_held_characters_total", **mail) >= len("bob.miller@example")
         assert proxy.metric("rule_hold_seconds_total", **mail) > 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("form", ["timings", "usage"])
+async def test_tokens_of_a_cut_answer_whose_server_counts_as_it_goes(form: str) -> None:
+    """llama.cpp with timings_per_token and vLLM with continuous_usage_stats count in each chunk. What they had counted
+    when a rule ended the answer is wasted. What was in llama.cpp's cache is no cut prompt."""
+
+    def count(number: int) -> dict[str, object]:
+        counts = {"prompt_n": 1, "predicted_n": number} if form == "timings" else {"completion_tokens": number}
+        return {form: counts}
+
+    words = ["One", " two", " three", " FOR", "BIDDEN", " six"]
+    events = [json.dumps({**chunk(word), **count(number)}) for number, word in enumerate(words, 1)]
+    policies = Policies(output=[block("FORBIDDEN")])
+    async with FakeUpstream(reply(sse(*events, "[DONE]"))) as upstream, running(upstream, policies) as proxy:
+        await proxy.chat()
+        exchange = await proxy.exchange()
+        assert exchange.outcome is Outcome.BLOCKED
+        assert 4 <= exchange.answer_tokens <= 6
+        assert proxy.metric("tokens_total", model="tiny", direction="output") == exchange.answer_tokens
+        assert proxy.metric("wasted_tokens_total", model="tiny", reason="blocked") == exchange.answer_tokens
+        assert not exchange.prompt_cut
+        assert exchange.prompt_tokens == 0
 
 
 @pytest.mark.anyio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,9 @@ def test_a_file_that_cannot_be_put_aside_is_written_on(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
-    """With the setting's name and the reason."""
-    with pytest.raises(SettingsError, match=r"decision_log: .*none.decisions\.jsonl cannot be written"):
+    """With the setting's name, the reason and the fix."""
+    place = r"decision_log: .*none.decisions\.jsonl cannot be written \(No such file or directory\): name a file"
+    with pytest.raises(SettingsError, match=place):
         sink(tmp_path / "none" / "decisions.jsonl")
 
 
@@ -131,3 +133,77 @@ def test_a_full_disk_loses_records_and_says_so_once(tmp_path: Path, caplog: pyte
         "cannot be written, and records are lost",
         "can be written again",
     ]
+
+
+def test_a_file_that_is_too_old_on_a_full_disk_is_written_on(tmp_path: Path) -> None:
+    """Closing a file fails on a full disk, and closes it: the records that come once there is room are written."""
+    path, clock, drops = tmp_path / "decisions.jsonl", Clock(), Drops()
+    file = sink(path, drops=drops, age=3600, clock=clock)
+    file.write({"n": 1}, EXCHANGE)
+    assert file._handler.stream is not None
+    file._handler.stream.close()
+    file._handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - the rotation closes it
+    file.write({"n": 2}, EXCHANGE)
+    clock.now += 3600
+    file.write({"n": 3}, EXCHANGE)
+    file.close()
+    assert drops.take() == {"file": 1}
+    assert records(path) == [{"n": 1}, {"n": 3}]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_file_that_somebody_moves_or_deletes_begins_anew(tmp_path: Path, moved: bool) -> None:
+    """The next record is in a file of the name that was set, also where the age was over."""
+    path, clock, drops = tmp_path / "decisions.jsonl", Clock(), Drops()
+    file = sink(path, drops=drops, age=3600, clock=clock)
+    file.write({"n": 1}, EXCHANGE)
+    clock.now += 3600
+    if moved:
+        path.rename(tmp_path / "elsewhere")
+    else:
+        path.unlink()
+    file.write({"n": 2}, EXCHANGE)
+    file.close()
+    assert records(path) == [{"n": 2}]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert drops.take() == {}
+    assert not (tmp_path / "decisions.jsonl.1").exists()
+
+
+def test_a_folder_that_is_gone_loses_records_until_it_is_back(tmp_path: Path) -> None:
+    """Each is counted."""
+    folder, drops = tmp_path / "log", Drops()
+    folder.mkdir()
+    file = sink(folder / "decisions.jsonl", drops=drops)
+    (folder / "decisions.jsonl").unlink()
+    folder.rmdir()
+    for number in range(2):
+        file.write({"n": number}, EXCHANGE)
+    folder.mkdir()
+    file.write({"n": 2}, EXCHANGE)
+    file.close()
+    assert drops.take() == {"file": 2}
+    assert records(folder / "decisions.jsonl") == [{"n": 2}]
+
+
+def test_the_end_on_a_full_disk_is_no_failure() -> None:
+    """What could not be written is counted once, and the program ends as ever."""
+    drops = Drops()
+    file = sink(Path("/dev/full"), drops=drops)
+    file.write({"n": 1}, EXCHANGE)
+    file.close()
+    assert drops.take() == {"file": 1}
+
+
+def test_a_pipe_takes_records_too(tmp_path: Path) -> None:
+    """As /dev/stdout in a container may be one: it is never put aside."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = sink(path, size=1, age=0)
+    for number in range(2):
+        file.write({"n": number}, EXCHANGE)
+    file.close()
+    assert os.read(reader, 100) == b'{"n":0}\n{"n":1}\n'
+    os.close(reader)
+    assert list(tmp_path.iterdir()) == [path]

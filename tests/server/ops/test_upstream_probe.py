@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.server.ops import upstream_probe
 from tests.fakes import Answer, FakeUpstream, Request, reply, sse
 from tests.server.running import running, said
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late a busy machine lets an answer be, it is one."""
+    monkeypatch.setattr(upstream_probe, "TIMEOUT", PATIENCE)
 
 
 async def test_a_model_server_that_answers_is_up() -> None:
