@@ -5,6 +5,6 @@ Read in this order: rules (what goes in), charsets, syntax (pattern -> tree), nf
 lazily built states), edges, words, plainwords, foldsymbols, spellings and foldedwords (lists of words as
 items of the same automaton), program
 (all for one pass), scan (at work on one text), matcher (the check that a policy uses), transition_cache (why most
-tokens cost one look-up).
+tokens cost one look-up), look (why most of a long text is not read).
 Rules with `fold`, and text that is JSON source, are read through views.
 """

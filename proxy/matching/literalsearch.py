@@ -51,17 +51,15 @@ class LiteralSearch:
 
     def __init__(self, literals: Iterable[str], images: Images, reach: int, pause: Pause = no_pause) -> None:
         self.reach = reach
-        literals = sorted(literals)
-        self._longest = max(map(len, literals))
-        self._literals = Literals(literals, pause)
+        self._literals = Literals(sorted(literals), pause)
         self._images = images
 
     def hits(self, writing: Writing) -> Iterator[tuple[int, int]]:
-        """Where one ends first. Others may overlap it, so each stands for all that begin near it."""
+        """The last character of one that ends first. It stands for the others that overlap it: they have it too."""
         written = writing.by(self._images)
         for _, _, end in self._literals.find(written, overlapping=False):
             last = writing.offset(written, end) - 1
-            yield max(0, last - self._longest + 1), last
+            yield last, last
 
 
 class TokenSearch:

@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"\S+")
 
 
 Hit = tuple[int, int]
-"""Something that a match contains begins at one of these offsets, the first to the last."""
+"""What a match contains has one of these offsets, the first to the last."""
 
 
 class Search(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,33 @@ def test_long_lists_are_found_alike(seed: int, cuts: int, skims: int, fold: bool
         patch.setattr(literalsearch, "MOST_AT_ONCE", 1 if split else 4)
         agree([rule], laws.cut(text, cuts << rng.randint(0, 60)), skims)
     assert len(rule.words.searches) > 0 if rule.words is not None else False
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"pattern": r"[^\s@]{20}@"}, "ab" * 10 + "@"),
+        ({"pattern": "[ab]{20}@[ab]{3,}!"}, "ab" * 10 + "@" + "a" * 90 + "!"),
+        ({"pattern": r"\d{4}-\d{4}"}, "\u0663" * 4 + "-" + "\u096a" * 4),
+        ({"pattern": r"(?i)assassin\s{3}"}, "A\u017f\u017faSsin\u00a0\u3000 "),
+        ({"pattern": "abcdefgh|[x]{40}fghij"}, "x" * 40 + "fghij"),
+        ({"words": ("a b c d e f g h",)}, (" " * 8).join("abcdefgh")),
+        ({"words": ("bassist",), "fold": True}, "b a $ s i s t"),
+        ({"words": ("bassist",), "fold": True}, "b.@.$.s.1.s.t"),
+        ({"words": ("bassist",), "fold": True}, "ba<b>s</b>*" + "*" * 90 + "si$t"),
+        ({"words": ("bassist at work",), "fold": True}, "b4ssist <b>at work"),
+    ],
+)
+def test_a_match_is_read_from_its_beginning(options: dict[str, Any], match: str) -> None:
+    """However far before it what was found, and however it is written."""
+    rule = compile_rule(MatchRule(Rule("p", "w", Action.REWRITE), **options))
+    assert look.look_for([rule]) is not None
+    for before in (". " * 200, "é. " * 200, "z" * 300 + " "):
+        for skims in (0, 1):
+            agree([rule], [before + match + " ." * 200], skims)
+            agree([rule], [before + match[:-1], match[-1:] + " ." * 200], skims)
+        (found,) = quick([rule]).open().feed(before + match + " ." * 200, final=True).findings[:1]
+        assert (found.start, found.end) == (len(before), len(before + match))
 
 
 def test_without_the_library_every_text_is_read() -> None:
