@@ -55,7 +55,7 @@ class Row:
     late:  of an event of the slow streams, from its stamp to its arrival: p50, p90, p99, most
     probe: longest time for /healthz on a connection of its own
     took:  what stood beside them, from the request to the end of the answer
-    turn:  longest turn of the loop; `long`: how many were longer than 20 ms
+    turn:  longest turn of the loop; `cpu`: the same in CPU time; `long`: how many took more than 20 ms of that
     """
 
     contestant: str
@@ -64,6 +64,7 @@ class Row:
     probe: float | None = None
     took: float | None = None
     turn: float | None = None
+    cpu: float | None = None
     long: int | None = None
 
 
@@ -90,6 +91,7 @@ def measure(running: Running, beside: str, disturb: Disturb | None, report: Path
         max(probes, default=None),
         took,
         turns.get("worst_ms"),
+        turns.get("worst_cpu_ms"),
         turns.get("long"),
     )
 
@@ -248,12 +250,12 @@ def lateness(rows: list[Row], name: str) -> list[float]:
 
 def table(rows: list[Row]) -> Iterator[str]:
     """A line for each contestant and what stood beside it: the median over the rounds, and the most."""
-    yield "| | beside | late p50 ms | p99 | most | /healthz | in all | turn | over 20 ms |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| | beside | late p50 ms | p99 | most | /healthz | in all | turn | CPU of a turn | over 20 ms |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for contestant, beside in dict.fromkeys((row.contestant, row.beside) for row in rows):
         own = [row for row in rows if (row.contestant, row.beside) == (contestant, beside)]
         late = [[row.late[at] for row in own if row.late] for at in (0, 2, 3)]
-        cells = [*late, *([getattr(row, name) for row in own] for name in ("probe", "took", "turn", "long"))]
+        cells = [*late, *([getattr(row, name) for row in own] for name in ("probe", "took", "turn", "cpu", "long"))]
         yield " | ".join([f"| {contestant}", beside, *map(_cell, cells)]) + " |"
 
 

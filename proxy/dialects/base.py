@@ -27,8 +27,8 @@ from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
-SHARE = 16 * 1024
-"""Bytes of the upstream's that are read in one step."""
+FIRST_SHARE, SHARE = 16 * 1024, 64 * 1024
+"""Bytes of the upstream's that are read in one step. The first step does not wait for a turn, so it is a short one."""
 
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
@@ -332,8 +332,8 @@ class Answer(ABC):
 
     def _read_steps(self, data: bytes) -> Steps[None]:
         """Bytes of a stream, a share in each step."""
-        yield from self._guarded_steps(self._frames, data[:SHARE])
-        for at in range(SHARE, len(data), SHARE):
+        yield from self._guarded_steps(self._frames, data[:FIRST_SHARE])
+        for at in range(FIRST_SHARE, len(data), SHARE):
             if self.done:
                 return
             yield

@@ -90,5 +90,5 @@ def test_a_table_has_a_line_for_each_contestant_and_neighbour() -> None:
     """The median over the rounds, with the range; what was not measured is a dash."""
     rows = [fairness.Row("one", fairness.FLOOD, [1.0, 2.0, ms, ms], probe=2.0) for ms in (4.0, 5.0, 9.0)]
     assert list(fairness.table(rows))[2] == (
-        "| one | 8 floods | 1.0 (1.0-1.0) | 5.0 (4.0-9.0) | 5.0 (4.0-9.0) | 2.0 (2.0-2.0) | - | - | - |"
+        "| one | 8 floods | 1.0 (1.0-1.0) | 5.0 (4.0-9.0) | 5.0 (4.0-9.0) | 2.0 (2.0-2.0) | - | - | - | - |"
     )

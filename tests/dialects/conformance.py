@@ -366,7 +366,8 @@ class Conformance:
         for checks in ((), (rewrite("e"), rewrite("he v")), (block("ai"),), (Late(),)):
             expected = self._through(body, checks, streams_to_client)
             with monkeypatch.context() as patched:
-                patched.setattr(base, "SHARE", 10 * step)
+                patched.setattr(base, "FIRST_SHARE", 10 * step)
+                patched.setattr(base, "SHARE", 20 * step)
                 patched.setattr(base, "STEP", step)
                 for module in (chunk_stream, named_events, ollama_answer):
                     patched.setattr(module, "LARGE", 0)
