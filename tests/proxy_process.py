@@ -29,7 +29,7 @@ class ProxyProcess:
     """A running proxy: `with ProxyProcess(upstream=llama.url, policies=folder) as proxy: httpx.get(proxy.url)`.
 
     `arguments` are added to the command, `environment` to this process's (without its SAFETY_PROXY_* variables).
-    `program` takes the same command.
+    `program` takes the same command in the place of the proxy.
     Leaving the block sends SIGTERM and raises ProxyProcessError if the proxy does not end with exit code 0.
     """
 
@@ -40,11 +40,11 @@ class ProxyProcess:
         policies: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        program: Sequence[str] = PROGRAM,
+        program: Sequence[str] = (),
     ) -> None:
         command = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         command += ["--upstream", upstream, "--policies", str(policies), *arguments]
-        self._command = [*program, *command]
+        self._command = [*(program or PROGRAM), *command]
         self._environment = _clean_environment() | dict(environment or {})
         self._lines: list[str] = []
         self._ready = threading.Event()

@@ -139,6 +139,9 @@ class Store:
             listener(self.status)
         return not self.status.error
 
+    async def prepare(self) -> None:
+        """These policies have nothing to prepare."""
+
 
 class Answer(NamedTuple):
     """An HTTP answer. `complete`: it came to its proper end."""

@@ -84,7 +84,10 @@ class PolicyWatcher:
         store.listeners.append(lambda _: loaded.set())
         while True:
             loaded.clear()
-            await store.prepare()
+            try:
+                await store.prepare()
+            except Exception:  # edits have to be followed whatever fails here
+                log.exception("the policies of %s are not prepared: long texts are read whole", store.directory)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):
                     await loaded.wait()
