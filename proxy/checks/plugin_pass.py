@@ -10,10 +10,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import Self
 
 from proxy.checks.fail_open import FailOpenScan
 from proxy.checks.outside import OutsideCode, searching_rule
-from proxy.checks.rule_pass import Folded
+from proxy.checks.rule_pass import Folded, RulePass
 from proxy.core.check import Check, Progress, Resumable, Scan, Waits
 from proxy.core.failures import CheckFailed, Failures, Reason
 from proxy.core.types import Action, Finding, Rule
@@ -42,7 +43,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class PluginRule:
+class PluginRule(RulePass):
     """A rule whose check a plug-in made.
 
     name:       of the check's kind
@@ -54,7 +55,6 @@ class PluginRule:
     failures:   of the exchange whose texts it reads; None: they belong to none
     """
 
-    rule: Rule
     name: str
     check: Check
     waits: int | None
@@ -63,16 +63,6 @@ class PluginRule:
     fold: bool = False
     outside: bool = False
     failures: Failures | None = None
-
-    @property
-    def hides(self) -> bool:
-        """Whether text has to wait for it."""
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        """Whether it can end a text."""
-        return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
     def hold(self) -> int | None:
@@ -84,7 +74,7 @@ class PluginRule:
         """What its policy says when it fails."""
         return "allow" if self.fails_open else "block"
 
-    def enforced(self, enforced: bool) -> PluginRule:
+    def enforced(self, enforced: bool) -> Self:
         """The same rule, for a policy that is enforced or one that only watches: that must not block, not even when
         the check fails."""
         rule = replace(self.rule, enforced=enforced)
@@ -116,17 +106,8 @@ class PluginRule:
 
 
 @dataclass(frozen=True, slots=True)
-class _WatchedPass:
-    rule: Rule
+class _WatchedPass(RulePass):
     plugin: PluginRule
-
-    @property
-    def hides(self) -> bool:
-        return self.rule.holds
-
-    @property
-    def may_block(self) -> bool:
-        return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
     def hold(self) -> int | None:
