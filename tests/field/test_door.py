@@ -82,11 +82,11 @@ async def scraped(proxy: Proxy, name: str, **labels: str) -> float | None:
 async def test_n04_a_model_server_that_is_down_raises_the_alert() -> None:
     """`increase(safety_proxy_upstream_errors_total{reason="connect"}[5m]) > 0` fires: the series was there at 0."""
     async with running(NOWHERE) as proxy:
-        assert await scraped(proxy, "upstream_errors_total", reason="connect") == 0
+        assert await scraped(proxy, "upstream_errors_total", upstream=NOWHERE, reason="connect") == 0
         for _ in range(3):
             assert (await proxy.chat()).status == 502
         await proxy.exchange(2)
-        assert await scraped(proxy, "upstream_errors_total", reason="connect") == 3
+        assert await scraped(proxy, "upstream_errors_total", upstream=NOWHERE, reason="connect") == 3
 
 
 @pytest.mark.anyio
