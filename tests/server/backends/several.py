@@ -24,20 +24,22 @@ class Scripted:
     models: digests by names; the names stand in its lists
     kind:  ollama, llamacpp, lmstudio or openai
     chat:  in place of its answer
+    told:  in place of all that it tells of itself
     """
 
     name: str
     models: dict[str, str] = field(default_factory=dict)
     kind: str = "ollama"
     chat: Answer | Callable[[Request], Answer] | None = None
+    told: Answer | None = None
     paths: list[str] = field(default_factory=list)
     tells_models = True
 
     def __call__(self, request: Request) -> Answer:
         """The answer to one request."""
         self.paths.append(f"{request.method} {request.path}")
-        if request.method == "GET":
-            return self._told(request.path)
+        if request.method == "GET" or request.path == "/api/show":
+            return self.told or self._told(request.path)
         if callable(self.chat):
             return self.chat(request)
         return self.chat or reply(sse(*said(self.name)))
@@ -53,6 +55,8 @@ class Scripted:
         if path == "/api/tags" and self.kind == "ollama":
             listed = [{"name": name, "model": name, "digest": digest} for name, digest in self.models.items()]
             return reply_json({"models": listed})
+        if path == "/api/show" and self.kind == "ollama":
+            return reply_json({"capabilities": ["completion"]})
         return MISSING
 
 
@@ -79,9 +83,9 @@ async def die(proxy: Proxy, upstream: FakeUpstream) -> None:
     """A model server ends, and the proxy has noticed that its idle connections have."""
     await upstream.__aexit__(None, None, None)
     (client,) = [one.upstream for one in proxy.server.runtime.backends.all if one.url == upstream.url]
-    assert isinstance(client, DirectUpstream)
-    origin = client._origin
-    await until(lambda: not origin.open_connections)
+    if isinstance(client, DirectUpstream):
+        origin = client._origin
+        await until(lambda: not origin.open_connections)
 
 
 async def who(proxy: Proxy, model: str, **body: Any) -> str:
