@@ -35,6 +35,7 @@ class ExchangePlans:
     def for_model(self, model: str, options: Options) -> Options:
         """The exchange is with this model from now on. The operator's options, less what the policies forbid for it."""
         policies = self.policies
+        self._prompt.clear()  # another backend may have another template for it, and so other policies
         if policies.looks_at_templates:
             self._template = self._template_of(model)
         self._answer = self._for_exchange(policies.plan(Direction.OUTPUT, model, template=self._template))

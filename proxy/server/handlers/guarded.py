@@ -11,13 +11,15 @@ import logging
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamError
 from proxy.policy.plan import Plan
+from proxy.server.backends.backend import Backend
+from proxy.server.backends.chain import BackendChain
+from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.plans import ExchangePlans
@@ -32,18 +34,13 @@ from proxy.server.handlers.relay import Relay
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
-from proxy.server.models.chat_templates import ChatTemplates
-from proxy.server.models.cloud_models import CloudModels
-from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
+from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
-    Upstream,
-    UpstreamHeaders,
     UpstreamResponse,
     plain_query,
-    shown_url,
     to_upstream_error,
 )
 
@@ -53,14 +50,6 @@ CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that 
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
-class Models(NamedTuple):
-    """What is known of the model server's models."""
-
-    templates: ChatTemplates
-    contexts: ContextLengths
-    cloud: CloudModels
-
-
 class GuardedHandler:
     """Serves guarded paths. Holds what all exchanges share."""
 
@@ -68,21 +57,17 @@ class GuardedHandler:
         self,
         config: ServerConfig,
         policies: ActivePolicies,
-        upstream: Upstream,
+        backends: Backends,
         watchdog: Watchdog,
         observers: Sequence[Observer],
-        models: Models,
     ) -> None:
         self.config = config
         self.policies = policies
-        self.upstream = upstream
+        self.backends = backends
         self.watchdog = watchdog
         self.observers = observers
         self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
-        self.models = models
         self.turns = Turns()
-        self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
-        self.where = shown_url(config.upstream)
 
     def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
         """Serve one exchange."""
@@ -95,6 +80,7 @@ class GuardedExchange:
 
     __slots__ = (
         "_answer",
+        "_backends",
         "_config",
         "_context",
         "_dialect",
@@ -117,6 +103,7 @@ class GuardedExchange:
         self._dialect: Dialect = route.dialect
         self._context = context
         policies = handler.policies.snapshot()
+        self._backends = BackendChain(handler.backends)
         self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
@@ -126,7 +113,7 @@ class GuardedExchange:
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
         self.exchange = Exchange(route.path, policies.revision, context.id, context.client)
         self._sender = Sender(context, route.dialect, self.exchange)
-        self._plans = ExchangePlans(policies, self.exchange, handler.models.templates.get)
+        self._plans = ExchangePlans(policies, self.exchange, self._backends.template_of)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
@@ -157,6 +144,7 @@ class GuardedExchange:
     def _close(self) -> None:
         self.timeouts.close()
         self._abort_upstream()
+        self._backends.close()
         self.exchange.ended = perf_counter()
         if not self._is_recorded:
             self._record_outcome()
@@ -167,20 +155,21 @@ class GuardedExchange:
     # The request
 
     async def _serve(self) -> None:
-        request = await self._read()
-        await self._judge(request)
-        self._prompt_characters = sum([len(text.text) for text in request.texts])
-        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
-            await self._handler.models.contexts.check(request.model, self._prompt_characters)
-        self.exchange.asked = f"POST {self._handler.where}{request.path}"
-        if not self._config.options.allow_cloud_models:
-            await self._handler.models.cloud.refuse_remote(request.model)
-        self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
-        self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
-        handler = self._handler
-        self._relay = relay = Relay(answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns)
-        response = await self._ask(request, relay)
+        await self._receive()
+        while True:
+            try:
+                request = await self._read()
+                relay, response = await self._judge_and_ask(request)
+                break
+            except UpstreamError as error:
+                if self._context.started or not self._backends.move(self.exchange, error):
+                    raise
+                self.timeouts.forget_upstream()
+        self._backends.sent()
         self._drop_request(request)
+        guard, answer = self._guard, self._answer
+        assert guard is not None
+        assert answer is not None
         shape = await upstream_response.check(response, self._dialect, guard)
         if shape is upstream_response.Shape.WHOLE:
             await relay.send_whole(response)
@@ -189,6 +178,21 @@ class GuardedExchange:
         if not request.stream:
             await self._reply_whole(answer)
 
+    async def _judge_and_ask(self, request: Request) -> tuple[Relay, UpstreamResponse]:
+        """Judge the prompt for the backend that is asked, and ask it."""
+        backend, handler = self._backends.current, self._handler
+        await self._judge(request)
+        self._prompt_characters = sum([len(text.text) for text in request.texts])
+        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await backend.models.contexts.check(request.model, self._prompt_characters)
+        self.exchange.asked = f"POST {backend.url}{request.path}"
+        if not self._config.options.allow_cloud_models:
+            await backend.models.cloud.refuse_remote(request.model)
+        self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
+        self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
+        self._relay = relay = Relay(answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns)
+        return relay, await self._ask(request, relay, backend)
+
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
         if self._config.record_text == "none":
             return Guard(plan, request.json_content, request.prefills())
@@ -196,18 +200,24 @@ class GuardedExchange:
 
         return recording_guard(plan, request, self.exchange)
 
-    async def _read(self) -> Request:
-        """Read and parse the request."""
+    async def _receive(self) -> None:
+        """Read the request's body."""
         config = self._config
-        body = await self._context.read(config.max_body, config.body_timeout)
+        self._backends.body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abort_upstream)
+
+    async def _read(self) -> Request:
+        """Parse the request, and choose the backend for its model."""
+        config, body = self._config, self._backends.body
         request = await self._parse(body, config.options)
+        self.exchange.model = request.model
+        await self._backends.choose(self.exchange, request.path)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)
+        self._backends.parsed()
         self._request = self._sender.request = request
-        self.exchange.model = request.model
         self.exchange.stream = request.stream
         return request
 
@@ -245,18 +255,18 @@ class GuardedExchange:
         request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
         self._context.forget_headers()
 
-    async def _ask(self, request: Request, relay: Relay) -> UpstreamResponse:
+    async def _ask(self, request: Request, relay: Relay, backend: Backend) -> UpstreamResponse:
         context = self._context
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
-        headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        headers = backend.headers.build(context.headers, self._dialect.stream_type.encode())
         self.exchange.trace = trace = trace_of(context.headers)
         headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._sender.heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
-            relay.response = response = await self._handler.upstream.open(b"POST", path, headers, body)
+            relay.response = response = await backend.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
         self.exchange.upstream_status = response.status
@@ -316,7 +326,7 @@ class GuardedExchange:
         self._is_recorded = True
         guard, answer, exchange = self._guard, self._answer, self.exchange
         if guard is not None and answer is not None:
-            contexts = self._handler.models.contexts
+            contexts = self._backends.current.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
             guard.end()
