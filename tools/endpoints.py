@@ -171,7 +171,7 @@ A client gets what the model server sent, byte for byte, as far as no rule minds
   if no rule minds `key: value`. An object passes if it holds nothing else; in statistics its numbers pass. Left out:
   texts, lists, whole numbers under keys whose last word is `id`, `token`, `char`, `code`, `byte` or the like, and keys
   that mean something to a client in another case. A key may have 4 values in an answer, and one more with its end; an
-  answer may have 64. A value that is the same as the last counts once. After one too many a key stays out until the end.
+  answer may have 64. A value that is the same as the last counts once. After one too many a key stays out to the end.
 * A number that is written with other digits than its value has, and a key that stands twice, are written anew.
 * After every choice has ended nothing but a count is waited for. A `[DONE]` without an end is an error.
 * A block is the end of an answer. The notice is a paragraph of its own where text was shown before it. What is
