@@ -111,6 +111,8 @@ class Relay:
     def _on_data(self, data: bytes) -> bytes | None:
         """Let the answer judge what was read, and write it to the client. Returns bytes that end the answer (it is done
         then) or have to be awaited, and what there is so far when judging takes longer than others should wait."""
+        if self._timeouts.reason is not None:
+            return None  # the exchange is interrupted, though its task has not run yet: nobody would send this
         exchange, answer = self._exchange, self._answer
         now = perf_counter()
         is_sample = not answer.events & SAMPLE
