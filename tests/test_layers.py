@@ -60,7 +60,13 @@ APART = {
 
 PURE = ("errors", "core", "matching", "checks", "dialects", "alignment")
 ALSO_PURE = ("demo.script",)
-DOES_IO = ("policy.store", "policy.files", "policy.commands", "policy.command_line")  # the rest of policy is pure
+DOES_IO = (
+    "policy.store",
+    "policy.models_store",
+    "policy.files",
+    "policy.commands",
+    "policy.command_line",
+)  # the rest of policy is pure
 IMPURE = {
     "aiohttp",
     "anyio",

@@ -1,4 +1,4 @@
-"""A file of a policy: its bytes, its text, and its tree of nodes that know their line and column.
+"""A file of an operator: its bytes, its text, and its tree of nodes that know their line and column.
 
 The tree is YAML 1.1 as PyYAML's C parser composes it. The caller reads the bytes from the disk.
 
@@ -26,6 +26,8 @@ PLAIN = "tag:yaml.org,2002:"
 KeyPath = tuple[str | int, ...]
 Node = yaml.Node
 
+_ENTRIES: dict[str | int, tuple[str, str]] = {"rules": ("rule", "id"), "models": ("model", "model")}
+"""Lists at the root of a file: what an entry is, and the key that names it."""
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"#x([0-9a-f]+)")
 
@@ -45,6 +47,21 @@ class Source(NamedTuple):
     def is_policy(self) -> bool:
         """True for a policy, False for a list of words."""
         return self.base.lower().endswith(POLICY_SUFFIXES)
+
+
+class FileKind(NamedTuple):
+    """What errors call a file.
+
+    noun:  `a policy`
+    start: how one begins
+    """
+
+    noun: str
+    start: str
+
+
+POLICY = FileKind("a policy", "start with `version: 1` and `policy: NAME`")
+MODELS = FileKind("a list of models", "start with `version: 1` and `models:`")
 
 
 class Problem(NamedTuple):
@@ -76,7 +93,7 @@ class Unreadable(Exception):
         self.problem = problem
 
 
-def decode(source: Source) -> str:
+def decode(source: Source, kind: FileKind = POLICY) -> str:
     """The file's text; raises Unreadable when it is too big, not UTF-8, or holds a byte order mark or nothing."""
     data = source.data
     if len(data) > MAX_BYTES:
@@ -91,21 +108,22 @@ def decode(source: Source) -> str:
         message = f"byte 0x{data[error.start]:02x} is not UTF-8"
         raise Unreadable(Problem(source.name, line, column, message, "save the file as UTF-8")) from None
     if not text.strip():
-        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", "write a policy into it or remove it"))
+        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", f"write {kind.noun} into it or remove it"))
     return text
 
 
 class Document:
-    """One policy file, composed."""
+    """One file, composed: a policy, or another `kind` of file."""
 
-    def __init__(self, source: Source, pause: Pause = no_pause) -> None:
+    def __init__(self, source: Source, pause: Pause = no_pause, kind: FileKind = POLICY) -> None:
         """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping.
 
         `pause` is called for every node.
         """
         self.name = source.name
         self._pause = pause
-        text = decode(source)
+        self._kind = kind
+        text = decode(source, kind)
         if source.base.lower().endswith(".json"):
             text = self._json(text)
         self.root = self._compose(text)
@@ -131,13 +149,14 @@ class Document:
         return _child(self.at(path[:-1]), path[-1]) is not None
 
     def where(self, path: KeyPath) -> str:
-        """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id."""
-        if len(path) < 2 or path[0] != "rules":
+        """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id; `model llama3`."""
+        if len(path) < 2 or path[0] not in _ENTRIES:
             return ""
-        name = _child(self.at(path[:2]), "id")
+        noun, key = _ENTRIES[path[0]]
+        name = _child(self.at(path[:2]), key)
         if isinstance(name, yaml.ScalarNode) and 0 < len(name.value) <= 64:
-            return f"rule {name.value}"
-        return f"rule {int(path[1]) + 1}"
+            return f"{noun} {name.value}"
+        return f"{noun} {int(path[1]) + 1}"
 
     def _json(self, text: str) -> str:
         """Check that the text is JSON, and rewrite its escapes so that the YAML parser can read it."""
@@ -157,10 +176,10 @@ class Document:
         except yaml.reader.ReaderError as error:
             raise Unreadable(self._unprintable(text, error)) from None
         if root is None:
-            raise Unreadable(Problem(self.name, 0, 0, "the file holds comments only", "write a policy or remove it"))
+            hint = f"write {self._kind.noun} or remove it"
+            raise Unreadable(Problem(self.name, 0, 0, "the file holds comments only", hint))
         if not isinstance(root, yaml.MappingNode):
-            hint = "start with `version: 1` and `policy: NAME`"
-            raise Unreadable(self.problem(root, "a policy is a mapping of keys", hint))
+            raise Unreadable(self.problem(root, f"{self._kind.noun} is a mapping of keys", self._kind.start))
         return root
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
@@ -170,7 +189,8 @@ class Document:
         if error.problem == "found character that cannot start any token":
             hint = "a tab cannot indent, and text that starts with %, @, ` or a tab has to be quoted"
         elif error.problem == "but found another document":
-            message, hint = "more than one document in the file", "remove the line `---`: one policy a file"
+            one = self._kind.noun.removeprefix("a ")
+            message, hint = "more than one document in the file", f"remove the line `---`: one {one} a file"
         elif "escape" in (error.problem or ""):
             hint = "a pattern is best written in single quotes, where a backslash is a backslash"
         return Problem(self.name, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, message, hint)
