@@ -1,4 +1,4 @@
-"""A file of an operator: its bytes, its text, and its tree of nodes that know their line and column.
+"""A file of a policy: its bytes, its text, and its tree of nodes that know their line and column.
 
 The tree is YAML 1.1 as PyYAML's C parser composes it. The caller reads the bytes from the disk.
 
@@ -26,8 +26,6 @@ PLAIN = "tag:yaml.org,2002:"
 KeyPath = tuple[str | int, ...]
 Node = yaml.Node
 
-_ENTRIES: dict[str | int, tuple[str, str]] = {"rules": ("rule", "id"), "models": ("model", "model")}
-"""Lists at the root of a file: what an entry is, and the key that names it."""
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"#x([0-9a-f]+)")
 
@@ -47,21 +45,6 @@ class Source(NamedTuple):
     def is_policy(self) -> bool:
         """True for a policy, False for a list of words."""
         return self.base.lower().endswith(POLICY_SUFFIXES)
-
-
-class FileKind(NamedTuple):
-    """What errors call a file.
-
-    noun:  `a policy`
-    start: how one begins
-    """
-
-    noun: str
-    start: str
-
-
-POLICY = FileKind("a policy", "start with `version: 1` and `policy: NAME`")
-MODELS = FileKind("a list of models", "start with `version: 1` and `models:`")
 
 
 class Problem(NamedTuple):
@@ -93,8 +76,9 @@ class Unreadable(Exception):
         self.problem = problem
 
 
-def decode(source: Source, kind: FileKind = POLICY) -> str:
-    """The file's text; raises Unreadable when it is too big, not UTF-8, or holds a byte order mark or nothing."""
+def decode(source: Source, noun: str = "policy") -> str:
+    """The file's text; raises Unreadable when it is too big, not UTF-8, or holds a byte order mark or nothing. `noun`:
+    what the file is."""
     data = source.data
     if len(data) > MAX_BYTES:
         raise Unreadable(Problem(source.name, 0, 0, "larger than 16 MiB", "split it into several files"))
@@ -108,22 +92,30 @@ def decode(source: Source, kind: FileKind = POLICY) -> str:
         message = f"byte 0x{data[error.start]:02x} is not UTF-8"
         raise Unreadable(Problem(source.name, line, column, message, "save the file as UTF-8")) from None
     if not text.strip():
-        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", f"write {kind.noun} into it or remove it"))
+        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", f"write a {noun} into it or remove it"))
     return text
 
 
 class Document:
-    """One file, composed: a policy, or another `kind` of file."""
+    """One policy file, composed.
 
-    def __init__(self, source: Source, pause: Pause = no_pause, kind: FileKind = POLICY) -> None:
+    noun:    what the file is, for messages
+    begins:  how to begin one
+    entries: the key of its list, what an entry of the list is called, and the entry's key with its name
+    """
+
+    noun = "policy"
+    begins = "start with `version: 1` and `policy: NAME`"
+    entries = ("rules", "rule", "id")
+
+    def __init__(self, source: Source, pause: Pause = no_pause) -> None:
         """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping.
 
         `pause` is called for every node.
         """
         self.name = source.name
         self._pause = pause
-        self._kind = kind
-        text = decode(source, kind)
+        text = decode(source, self.noun)
         if source.base.lower().endswith(".json"):
             text = self._json(text)
         self.root = self._compose(text)
@@ -149,10 +141,10 @@ class Document:
         return _child(self.at(path[:-1]), path[-1]) is not None
 
     def where(self, path: KeyPath) -> str:
-        """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id; `model llama3`."""
-        if len(path) < 2 or path[0] not in _ENTRIES:
+        """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id."""
+        listed, noun, key = self.entries
+        if len(path) < 2 or path[0] != listed:
             return ""
-        noun, key = _ENTRIES[path[0]]
         name = _child(self.at(path[:2]), key)
         if isinstance(name, yaml.ScalarNode) and 0 < len(name.value) <= 64:
             return f"{noun} {name.value}"
@@ -176,10 +168,11 @@ class Document:
         except yaml.reader.ReaderError as error:
             raise Unreadable(self._unprintable(text, error)) from None
         if root is None:
-            hint = f"write {self._kind.noun} or remove it"
-            raise Unreadable(Problem(self.name, 0, 0, "the file holds comments only", hint))
+            raise Unreadable(
+                Problem(self.name, 0, 0, "the file holds comments only", f"write a {self.noun} or remove it")
+            )
         if not isinstance(root, yaml.MappingNode):
-            raise Unreadable(self.problem(root, f"{self._kind.noun} is a mapping of keys", self._kind.start))
+            raise Unreadable(self.problem(root, f"a {self.noun} is a mapping of keys", self.begins))
         return root
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
@@ -189,8 +182,7 @@ class Document:
         if error.problem == "found character that cannot start any token":
             hint = "a tab cannot indent, and text that starts with %, @, ` or a tab has to be quoted"
         elif error.problem == "but found another document":
-            one = self._kind.noun.removeprefix("a ")
-            message, hint = "more than one document in the file", f"remove the line `---`: one {one} a file"
+            message, hint = "more than one document in the file", f"remove the line `---`: one {self.noun} a file"
         elif "escape" in (error.problem or ""):
             hint = "a pattern is best written in single quotes, where a backslash is a backslash"
         return Problem(self.name, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, message, hint)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 from proxy.errors import PolicyError
-from proxy.policy.document import MODELS, Document, KeyPath, Problem, Source, Unreadable, lines_of
+from proxy.policy.document import Document, KeyPath, Problem, Source, Unreadable, lines_of
 from proxy.policy.names import normalise_model
 from proxy.policy.reader import read_struct
 from proxy.policy.schema import DATE, DIGEST, Alignment
@@ -87,10 +87,18 @@ class Reviews:
 NO_REVIEWS = Reviews()
 
 
+class ModelsDocument(Document):
+    """The file, composed."""
+
+    noun = "list of models"
+    begins = "start with `version: 1` and `models:`"
+    entries = ("models", "model", "model")
+
+
 def read_models_file(source: Source) -> Reviews:
     """Raises PolicyError with every problem, each with file, line and column."""
     try:
-        document = Document(source, kind=MODELS)
+        document = ModelsDocument(source)
     except Unreadable as error:
         raise PolicyError([str(error.problem)]) from None
     if document.has(("policy",)):
