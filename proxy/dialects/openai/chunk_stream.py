@@ -145,7 +145,8 @@ class ChunkedAnswer(Answer):
         try:
             for frame in frames:
                 if not self._waiting or frame.deltas or frame.finishes:
-                    yield from self._take_waiting(frame)
+                    if self._waiting or frame is LAST:
+                        yield from self._take_waiting(frame)
                     self._over = frame is LAST
                     if not frame.finishes or frame is LAST:
                         yield frame
