@@ -148,7 +148,8 @@ class ChunkedAnswer(Answer):
         try:
             for frame in frames:
                 if not self._waiting or frame.finishes or _says(frame):
-                    yield from self._take_waiting(frame)
+                    if self._waiting or frame is LAST:
+                        yield from self._take_waiting(frame)
                     self._over = frame is LAST
                     if not frame.finishes or frame is LAST:
                         yield frame
