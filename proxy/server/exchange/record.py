@@ -16,6 +16,7 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
+from proxy.policy.schema import Alignment
 from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
@@ -110,6 +111,7 @@ class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
+    alignment:      what the model is known to be, as the policies for this exchange take it
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -146,6 +148,7 @@ class Exchange:
     id: str = field(default_factory=new_id)
     client: str = ""
     model: str = ""
+    alignment: Alignment = "unknown"
     stream: bool = False
     status: int = 0
     outcome: Outcome = Outcome.ALLOWED

@@ -35,6 +35,7 @@ from proxy.policy.store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
+from proxy.server.ops.alignment_metrics import AlignmentMetrics
 from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
@@ -85,6 +86,7 @@ class Metrics:
         self._make_times(make)
         self._make_upstream(make)
         self._make_state(make)
+        self.alignment = AlignmentMetrics(make, overflow)
         self._last_status = Status()
         self._named: set[tuple[str, str, str]] = set()
         self._begin_at_zero(endpoints)
@@ -278,6 +280,7 @@ class Metrics:
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
         self._count_refusal(exchange, model)
+        self.alignment.count(exchange)
 
     def _model_name(self, exchange: Exchange) -> str:
         """The model as a label. Before the model server has answered for it a name is one of the others."""

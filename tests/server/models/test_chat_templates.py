@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.alignment.templates import LLAMA_CPP_DEFAULT
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.config import ServerConfig
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import (
     EXPIRES_AFTER,
-    LLAMA_CPP_DEFAULT,
     MAX_MODELS,
     REFRESH_AFTER,
     ChatTemplates,
