@@ -822,15 +822,16 @@ def _thinking(signature: str, redacted: str) -> list[bytes]:
 
 
 @both
-def test_n08_blobs_of_messages(stream: bool) -> None:
-    """Anthropic: what has the form of a blob passes as it came, in both fields."""
-    sent = _thinking(BLOB, BLOB)
+@pytest.mark.parametrize("value", [BLOB, "Plain thinking."])
+def test_n08_blobs_of_messages(value: str, stream: bool) -> None:
+    """Anthropic: a blob passes as it came, and plain text that no rule minds, in both fields."""
+    sent = _thinking(value, value)
     got = carried(AnthropicMessages(), {**MESSAGES, "stream": stream}, sent, [STOP])
     if stream:
         assert told(got.out) == told(b"".join(sent))
     else:
         first, second = json.loads(got.out)["content"]
-        assert (first["signature"], second) == (BLOB, {"type": "redacted_thinking", "data": BLOB})
+        assert (first["signature"], second) == (value, {"type": "redacted_thinking", "data": value})
 
 
 @both
