@@ -54,6 +54,7 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
+        self._beside: set[int] = set()  # those whose last end came beside text
         self._waiting: list[Frame] = []  # the end of a choice, until what follows shows that it is one
         self._late: dict[int, str] = {}  # reasons for ends that were none, by choice
         self._over = False  # the upstream has said [DONE]
@@ -146,8 +147,9 @@ class ChunkedAnswer(Answer):
         every chunk, and an end that more of its choice follows is none."""
         try:
             for frame in frames:
-                if not self._waiting or frame.deltas or frame.finishes:
-                    yield from self._take_waiting(frame)
+                if not self._waiting or frame.finishes or _says(frame):
+                    if self._waiting or frame is LAST:
+                        yield from self._take_waiting(frame)
                     self._over = frame is LAST
                     if not frame.finishes or frame is LAST:
                         yield frame
@@ -162,23 +164,32 @@ class ChunkedAnswer(Answer):
             raise
 
     def _take_waiting(self, following: Frame | None = None) -> Iterator[Frame]:
-        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on."""
+        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on, and wait for
+        the last one where it may go on later."""
         frames = self._waiting[:]
         self._waiting.clear()
+        if following is LAST:
+            yield from self._late_ends(frames)
         for frame in frames:
-            if following is not None and _goes_on(frame, following):
+            if following is not None and (_goes_on(frame, following) or self._may_go_on(frame, following)):
                 yield self._without_end(frame)
             else:
                 for index in frame.finishes:
                     self._late.pop(index, None)
                 yield frame
-        if following is LAST:
-            yield from self._late_ends()
 
-    def _late_ends(self) -> Iterator[Frame]:
-        """The ends of choices that said more after them, and did not end once more."""
+    def _may_go_on(self, ending: Frame, following: Frame) -> bool:
+        """Whether a choice may say more although another one speaks now: its end came beside text, and a server that
+        says one with every chunk does so too."""
+        return following is not LAST and self.request.choices > 1 and not self._beside.isdisjoint(ending.finishes)
+
+    def _late_ends(self, frames: Iterable[Frame] = ()) -> Iterator[Frame]:
+        """The ends of choices that said more after them, and did not end once more in these frames."""
+        told = {index for frame in frames for index in frame.finishes}
         reasons, self._late = self._late, {}
         for index, reason in reasons.items():
+            if index in told:
+                continue
             body = self._chunk([self._end(index, reason)])
             yield Frame(self._encode(body), finishes=(index,), body=body)
 
@@ -289,6 +300,7 @@ class ChunkedAnswer(Answer):
             if choice.get("finish_reason") is not None:
                 finishes.append(index)
                 self._finished.add(index)
+                (self._beside.add if any(text for _, text in own) else self._beside.discard)(index)
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and (finishes or not chunk["choices"]):
             self._usage_sent = True
@@ -360,17 +372,24 @@ class ChunkedAnswer(Answer):
     @property
     def finished(self) -> bool:
         """See Answer. A server that was asked for several choices may not have begun all of them."""
-        ended = self._finished | set(self.guard.blocked_choices)
-        return super().finished and len(ended) >= self.request.choices
+        ended = self._surely_finished | set(self.guard.blocked_choices)
+        return super().finished and self._seen <= ended and len(ended) >= self.request.choices
+
+    @property
+    def _surely_finished(self) -> set[int]:
+        """Choices that will say no more: no end of theirs was none, and the last one did not come beside text."""
+        return self._finished - self._beside - self._late.keys()
 
     def _settle(self, out: list[bytes]) -> None:
         blocked_choices = self.guard.blocked_choices
         if self._over:
             self._put_done(out)
-        elif (
-            set(blocked_choices) - self._finished and len(self._finished | set(blocked_choices)) >= self.request.choices
-        ):
-            self._put_terminal(out)  # the model is still at work on what was cut, and on nothing else
+        elif self._is_for_nothing(set(blocked_choices), self._surely_finished):
+            self._put_terminal(out)
+
+    def _is_for_nothing(self, blocked: set[int], finished: set[int]) -> bool:
+        """Whether the model is still at work on what was cut, and on nothing else."""
+        return bool(blocked - finished) and len(finished | blocked) >= self.request.choices
 
     def _put_terminal(self, out: list[bytes]) -> None:
         if self._usage_wanted and not self._usage_sent:
@@ -417,9 +436,14 @@ class ChunkedAnswer(Answer):
         return sse.encode(orjson.dumps(openai_errors.event(error)))
 
 
+def _says(frame: Frame) -> bool:
+    return any(text for _, text in frame.deltas)
+
+
 def _goes_on(ending: Frame, frame: Frame) -> bool:
-    """Whether a frame says more of a choice that has ended."""
-    return any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
+    """Whether a frame says more of a choice that has ended, or ends it once more."""
+    again = any(index in ending.finishes for index in frame.finishes)
+    return again or any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
 
 
 def _is_last(chunk: dict[str, Any]) -> bool:
