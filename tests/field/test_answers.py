@@ -851,6 +851,42 @@ def test_l02_done_without_a_finish_is_an_error(stream: bool) -> None:
     assert got.answer.failed.reason == "truncated"
 
 
+# -- texts that come in another shape, or alone
+
+
+@both
+def test_responses_text_that_no_item_came_before(stream: bool) -> None:
+    """Some servers send the deltas of a text and no item: they reach the client, judged, and the whole has the text."""
+    pieces = ["mail bob@", "example.com", " or so"]
+    at = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    deltas = [{"type": "response.output_text.delta", **at, "delta": piece} for piece in pieces]
+    for rules, shown in (([QUIET], "mail bob@example.com or so"), ([EMAIL], "mail [email] or so")):
+        sent = _response_events(deltas, output=[])
+        got = carried(OpenAIResponses(), {**RESPONSES, "stream": stream}, sent, rules)
+        assert got.answer.failed is None
+        if stream:
+            assert "".join(event.get("delta", "") for event in told(got.out)) == shown
+        else:
+            (item,) = json.loads(got.out)["output"]
+            assert item["content"][0]["text"] == shown
+
+
+@both
+def test_a_part_that_stands_alone(stream: bool) -> None:
+    """An object in the place of a text is a part; one without text says nothing, and the answer goes on."""
+    deltas: list[dict[str, Any]] = [
+        {"reasoning": {"text": "well "}},
+        {"reasoning": {"effort": 1}},
+        {"content": {"type": "text", "text": "hi"}},
+    ]
+    body = events(*(chunk(delta) for delta in deltas), chunk({}, "stop"), "[DONE]")
+    got = carried(OpenAIChat(), {**CHAT, "stream": stream}, body)
+    assert got.answer.failed is None
+    said = [c.get("delta") or c.get("message") or {} for value in told(got.out) for c in value["choices"]]
+    assert "".join(part.get("reasoning") or "" for part in said) == "well "
+    assert "".join(part.get("content") or "" for part in said) == "hi"
+
+
 # -- n08: blobs that nobody here can read, and plain text in their place
 
 BLOB = "EqoBCkgIARABGAIiQL4Zx9vT3mJr8wPq" * 4
