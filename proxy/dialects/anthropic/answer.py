@@ -25,7 +25,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
-from proxy.dialects.common.opaque import is_blob, may_be_shown
+from proxy.dialects.common.opaque import may_be_shown
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton
@@ -196,17 +196,17 @@ class MessagesAnswer(NamedEventsAnswer):
             clean = self._with_numbers(value, block.begun({"type": kind, kind: text, **signature}))
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
-        elif kind == REDACTED and is_blob(content.get("data", "")) and self._shows_opaque(content["data"]):
+        elif kind == REDACTED and self._shows_opaque(content.get("data")):
             block = Block(REDACTED, Channel(0, Kind.REASONING, str(number)), self._next_place())
             self._blocks.append(block)
-            clean = block.begun({"type": kind, "data": content["data"]})
+            clean = self._with_numbers(value, block.begun({"type": kind, "data": content["data"]}))
             yield Frame(self._raw(event, value, clean), body=clean)
         else:
             self._blocks.append(None)
 
-    def _shows_opaque(self, value: str) -> bool:
-        """Whether a signature, or thinking that nobody here can read, may pass."""
-        return may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
+    def _shows_opaque(self, value: Any) -> bool:
+        """Whether a signature, or thinking that nobody here can read, may pass; plain text there is judged alike."""
+        return isinstance(value, str) and may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
 
     def _end_before(self, index: int) -> Iterator[Frame]:
         """The block of an index ends, if it has not, when another begins under it."""
