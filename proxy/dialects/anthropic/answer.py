@@ -99,6 +99,7 @@ class MessagesAnswer(NamedEventsAnswer):
         self._ended = False  # the upstream has said why it stopped
         self._counted = False  # it has told counts at least
         self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
+        self._calls: dict[Channel, Block] = {}  # those of the blocks that are open
         self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
         self._places = 0  # indexes given to the client
         self._whole = WholeMessage()
@@ -186,7 +187,8 @@ class MessagesAnswer(NamedEventsAnswer):
         if kind == CALL:
             channel = Channel(0, Kind.TOOL_ARGUMENTS, str(number))
             source = _source(content["input"]) if content.get("input") else ""
-            self._blocks.append(Block(CALL, channel, input=source))
+            block = self._calls[channel] = Block(CALL, channel, input=source)
+            self._blocks.append(block)
             yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
             block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place())
@@ -248,12 +250,13 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _end_call(self, block: Block) -> Frame:
         block.open = False
+        self._calls.pop(block.channel, None)
         name = block.channel.name
         parts = tuple(block.channel._replace(name=name + part) for part in (".id", ".name", ""))
         return Frame(b"", (TextDelta(block.channel, block.input),), closes=parts)
 
     def _open_calls(self) -> list[Block]:
-        return [block for block in self._blocks if block is not None and block.kind == CALL and block.open]
+        return list(self._calls.values())
 
     def _next_place(self) -> int:
         self._places += 1
