@@ -15,6 +15,7 @@ from proxy.core.check import Progress, Waits, skim, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.lenses import (
     HTML_LONGEST,
+    JSON_ESCAPES,
     JSON_LONGEST,
     UNSEEN_LIMIT,
     EscapeLens,
@@ -22,7 +23,6 @@ from proxy.matching.lenses import (
     Lens,
     Piece,
     continues,
-    json_escape,
 )
 from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
 
@@ -53,7 +53,7 @@ class JsonUnescapeView:
 
     def open(self, inner: Pass, waits: bool = True) -> PassScan:
         """`waits`: False when no rule of the pass can hide anything; then half an escape is not held back."""
-        return _Scan(inner.open(), EscapeLens("\\", json_escape), waits)
+        return _Scan(inner.open(), EscapeLens(JSON_ESCAPES), waits)
 
 
 class _AnyView(Protocol):
@@ -210,10 +210,11 @@ class _Scan:
         return self._located(findings, after)
 
     def _extend_map(self, pieces: list[Piece]) -> None:
-        """Add to the map; a straight piece that continues the last one is part of it."""
+        """Add to the map; a piece of characters as they are that continues the last one is part of it."""
         if pieces:
-            seen, raw, width, _ = pieces[0]
-            if width == 0 and self._delta == raw - seen:
+            seen, raw, width, late = pieces[0]
+            last_seen, last_raw, last_width, last_late = self._map[-1]
+            if not (width or last_width) and late == last_late and raw - seen == last_raw - last_seen:
                 del pieces[0]
             self._map += tuple(pieces)
         self._last = self._map[-1][0]
