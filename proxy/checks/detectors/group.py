@@ -64,14 +64,14 @@ class Member:
         if search.first_char.search(text) is None:
             return None
         held, at = before + text, len(before)
-        partial = search.partial.search(held, max(at, len(held) - search.longest))
-        limit = len(held) if partial is None else partial.start()
+        begun = search.begun(held, at)
+        limit = len(held) if begun is None else begun
         candidate = search.find.search(held, at)
         if candidate is not None and candidate.start() < limit:
             scan = self.open()
             scan.begin(before, 0)
             return _after(scan, text)
-        if partial is None:
+        if begun is None:
             return None
         kept = max(0, limit - 1)
         key = *self.recognition.key(held[kept:], limit - kept), 0
