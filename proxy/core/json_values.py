@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from json import JSONDecoder
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.check import Check, Progress, Scan, suspects
 from proxy.core.json_lexer import ESCAPES, Lexer, Token, Value
 from proxy.core.json_writer import decoded
 from proxy.core.types import Action, Finding
 
 MOST_DIGITS = 400  # of a number written out; a float has no more
+FEW = 8  # values that are read one by one
 MOST_KNOWN = 4096  # strings in which nothing was found that one scan remembers
 _DECODER = JSONDecoder()
 
@@ -86,11 +87,13 @@ class _ValuesScan:
 
     def _judge_run(self) -> None:
         """Whole values, which stand in the piece of structure that has just come."""
-        for at, literal, is_scalar in self._run:
+        suspected = self._suspects()
+        for one in self._run:
+            at, literal, is_scalar = one
             if is_scalar and literal[0] in "tfn":
                 continue
-            text = written_out(literal) if is_scalar else read(literal)
-            if text in self._clean or self._is_clean(text):
+            text = _said(one)
+            if text in self._clean or self._is_clean(text, suspected):
                 continue
             value = _String(self._checks, self._at + at)
             if is_scalar:
@@ -102,11 +105,19 @@ class _ValuesScan:
                 break
         self._run.clear()
 
-    def _is_clean(self, text: str) -> bool:
+    def _suspects(self) -> set[str] | None:
+        """The values in which something may be found; None: nobody has looked."""
+        if len(self._run) < FEW:
+            return None
+        texts = list({_said(value) for value in self._run} - self._clean)
+        return {text for check in self._checks for text in suspects(check, texts)} if texts else set()
+
+    def _is_clean(self, text: str, suspected: set[str] | None) -> bool:
         """Whether nothing is found in a value."""
-        for check in self._checks:
-            if check.open().feed(text, True).findings:
-                return False
+        if suspected is None or text in suspected:
+            for check in self._checks:
+                if check.open().feed(text, True).findings:
+                    return False
         if len(self._clean) < MOST_KNOWN:
             self._clean.add(text)
         return True
@@ -253,6 +264,10 @@ class _String:
         """Where the character before an offset ends."""
         first, raw, width = self._map[bisect_right(self._map, offset - 1, key=_first) - 1]
         return raw + (width or offset - first)
+
+
+def _said(value: Value) -> str:
+    return written_out(value.text) if value.is_scalar else read(value.text)
 
 
 def read(source: str) -> str:

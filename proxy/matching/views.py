@@ -19,12 +19,13 @@ from proxy.matching.lenses import (
     JSON_LONGEST,
     UNSEEN_LIMIT,
     EscapeLens,
+    FloodError,
     FoldLens,
     Lens,
     Piece,
     continues,
 )
-from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
+from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Quick, Verdict
 
 HISTORY = 8
 """How many irregular pieces back from its end a finding that only flags is located to the character."""
@@ -38,6 +39,17 @@ class FoldView:
     def hold(self, inner: int | None) -> int | None:
         """The most raw characters that wait when the rules keep at most `inner` view characters waiting."""
         return None if inner is None else (inner * (1 + UNSEEN_LIMIT) + 1) * HTML_LONGEST
+
+    def finds_nothing(self, inner: object, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        if not isinstance(inner, Quick):
+            return False
+        lens = FoldLens(strict=True)
+        try:
+            view = lens.plain(text)
+            return inner.finds_nothing(lens.read(text, True, 0, 0)[0] if view is None else view)
+        except FloodError:
+            return False
 
     def open(self, inner: Pass, waits: bool = True) -> PassScan:
         """`waits`: False when no rule of the pass can hide anything; then half a reference is not held back."""

@@ -80,6 +80,7 @@ class Search:
     longest:    characters of the longest candidate
     lookbehind: the sets that are asked about the character before a candidate
     before:     which character stands for another one before a candidate
+    ends_at_breaks: what can stand at the end of a text can stand at a line break
     """
 
     find: re.Pattern[str]
@@ -90,6 +91,7 @@ class Search:
     longest: int
     lookbehind: tuple[CharSet, ...]
     before: Before
+    ends_at_breaks: bool
 
     def begun(self, text: str, at: int) -> int | None:
         """Where the first candidate begins, from an offset on, that the next text may complete, or change."""
@@ -190,7 +192,8 @@ def search_for(pattern: str) -> Search:
         raise PatternError(f"a detector's pattern has a longest match of at most {MAX_LENGTH} characters")
     first, behind = re.compile(_set(_first(root)[0])), tuple(_behind(root))
     find, partials = re.compile(pattern), tuple(_beginnings(root))
-    return Search(find, partials, first, _prefix(root), _trace(root), longest, behind, Before(behind))
+    ends = all(look.set.has(ord("\n")) for look in _looks(root) if look.set.edge)
+    return Search(find, partials, first, _prefix(root), _trace(root), longest, behind, Before(behind), ends)
 
 
 def _beginnings(root: Node) -> Iterator[Beginnings]:
@@ -380,14 +383,19 @@ def _total(lengths: Iterable[int | None]) -> int | None:
     return None if None in known else sum(length or 0 for length in known)
 
 
-def _behind(node: Node) -> list[CharSet]:
-    if isinstance(node, Behind):
-        return [node.set]
-    if isinstance(node, Sequence):
-        return [chars for part in node.parts for chars in _behind(part)]
-    if isinstance(node, Choice):
-        return [chars for branch in node.branches for chars in _behind(branch)]
-    return _behind(node.body) if isinstance(node, Repeat) else []
+def _behind(node: Node) -> Iterator[CharSet]:
+    return (look.set for look in _looks(node) if isinstance(look, Behind))
+
+
+def _looks(node: Node) -> Iterator[Behind | Ahead]:
+    """The look-around in a node."""
+    if isinstance(node, Behind | Ahead):
+        yield node
+    elif isinstance(node, Repeat):
+        yield from _looks(node.body)
+    elif isinstance(node, Sequence | Choice):
+        for part in node.parts if isinstance(node, Sequence) else node.branches:
+            yield from _looks(part)
 
 
 # -- what the expressions are written with

@@ -49,6 +49,15 @@ class Recognition:
     nth: int = 1
     canonical: Callable[[str], str] = str
 
+    def finds_nothing(self, text: str) -> bool:
+        """Whether there is no candidate in a text, nor in any of the parts between which APART stands."""
+        search = self.search
+        return search.ends_at_breaks and search.finder(text)(text, 0) is None
+
+    def finds(self, text: str) -> bool:
+        """Whether anything in a whole text counts."""
+        return any(candidate.validation.spans for candidate in self.candidates(text))
+
     def key(self, held: str, at: int) -> tuple[str, int]:
         """What is undecided, and what the pattern can tell of the character before it."""
         if at:
@@ -83,6 +92,10 @@ class DetectorPass(RulePass):
     def hold(self) -> int:
         """A whole candidate waits for the character behind it."""
         return self.recognition.search.longest if self.rule.holds else 0
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return self.recognition.finds_nothing(text)
 
     def open(self) -> DetectorScan:
         """A fresh scan."""
