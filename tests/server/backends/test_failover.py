@@ -197,7 +197,13 @@ class ByTemplate(Policies):
     base: Policies = field(default_factory=Policies)
 
     def plan(
-        self, direction: Direction, *, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN
+        self,
+        direction: Direction,
+        *,
+        model: str,
+        role: str | None = None,
+        template: ChatTemplate = UNKNOWN,
+        alignment: str = "unknown",
     ) -> Plan:
         """By the template."""
         if template.exists is False:

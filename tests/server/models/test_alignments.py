@@ -67,7 +67,7 @@ class Known:
 
     def __init__(self, url: str) -> None:
         self.http = create_upstream(ServerConfig(upstream=url))
-        self.api = ModelServerApi(ServerConfig(upstream=url), self.http)
+        self.api = ModelServerApi(self.http)
         self.clock = Clock()
         self.models = Alignments(self.api, self.clock)
         self.reports: list[list[Row]] = []
