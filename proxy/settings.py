@@ -346,6 +346,8 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
+        if key == "upstream" and isinstance(value, dict):
+            raise SettingsError(f"{path}: [upstream] is a section; write [[upstream]] before each model server")
         if key not in ROWS and isinstance(value, dict):
             raise SettingsError(
                 f"{path}: [{key}] is a section; the file has none but [[upstream]], write its settings at the top"

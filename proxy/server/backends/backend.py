@@ -40,7 +40,7 @@ class Backend:
     known:   what the latest look at it has shown
     up:      whether it answered when last asked; None: it has not been asked
     heard:   the traffic, or a look, has told since the latest look that was due whether it answers
-    report:  is told each time
+    report:  is told when `up` changes
     running: requests that it has now
     looked_at: when the latest look ended (time.monotonic())
     """
@@ -115,8 +115,10 @@ class Backend:
 
     def tell(self, is_up: bool) -> None:
         """It has answered just now, or could not be reached."""
-        self.up, self.heard = is_up, True
-        self.report(is_up)
+        self.heard = True
+        if is_up is not self.up:
+            self.up = is_up
+            self.report(is_up)
 
     async def aclose(self) -> None:
         """Close its connections. Once is enough."""

@@ -62,7 +62,7 @@ class BackendChain:
             *(exchange.id, exchange.asked, error.for_log, error.__cause__ or error.reason, self._left[0].name),
             extra={"request_id": exchange.id, "reason": error.reason, "in_message": True},
         )
-        exchange.moved_from.append((current.name, error.reason))
+        exchange.moved_from += ((current.name, error.reason),)
         exchange.begin_again()
         current.running -= 1
         self._take(self._left.pop(0), exchange)
