@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("config",),
         ("upstream", "exchange"),
         ("models", "routing"),
+        ("backends",),
         ("handlers", "ops"),
         ("runtime",),
         ("app",),

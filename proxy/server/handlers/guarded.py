@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
 
 from proxy.core.failures import Failures
 from proxy.core.guard import Guard
@@ -21,6 +20,9 @@ from proxy.core.types import Direction, Finding, Rule
 from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 from proxy.policy.plan import UNKNOWN, Plan
+from proxy.server.backends.backend import Backend
+from proxy.server.backends.chain import BackendChain
+from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.places import told_place
@@ -33,19 +35,15 @@ from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
-from proxy.server.models.chat_templates import ChatTemplates
-from proxy.server.models.cloud_models import CloudModels
-from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
+from proxy.server.models.alignments import WITHOUT_TEXT
+from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
-    Upstream,
-    UpstreamHeaders,
     UpstreamResponse,
     keep_or_abort,
     plain_query,
-    shown_url,
     to_upstream_error,
 )
 
@@ -57,14 +55,6 @@ SAMPLE = 7  # of an answer's reads one in eight is timed: where its number of ev
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
 
 
-class Models(NamedTuple):
-    """What is known of the model server's models."""
-
-    templates: ChatTemplates
-    contexts: ContextLengths
-    cloud: CloudModels
-
-
 class GuardedHandler:
     """Serves guarded paths. Holds what all exchanges share."""
 
@@ -72,21 +62,17 @@ class GuardedHandler:
         self,
         config: ServerConfig,
         policies: ActivePolicies,
-        upstream: Upstream,
+        backends: Backends,
         watchdog: Watchdog,
         observers: Sequence[Observer],
-        models: Models,
     ) -> None:
         self.config = config
         self.policies = policies
-        self.upstream = upstream
+        self.backends = backends
         self.watchdog = watchdog
         self.observers = observers
         self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
-        self.models = models
         self.turns = Turns()
-        self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
-        self.where = shown_url(config.upstream)
 
     def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
         """Serve one exchange."""
@@ -99,6 +85,7 @@ class GuardedExchange:
 
     __slots__ = (
         "_answer",
+        "_backends",
         "_config",
         "_context",
         "_dialect",
@@ -123,6 +110,7 @@ class GuardedExchange:
         self._dialect: Dialect = route.dialect
         self._context = context
         self._policies = handler.policies.snapshot()
+        self._backends = BackendChain(handler.backends)
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
         self._input_plans: dict[str, InputPlan] = {}  # by role
@@ -164,6 +152,7 @@ class GuardedExchange:
     def _close(self) -> None:
         self.timeouts.close()
         self._abort_upstream()
+        self._backends.close()
         self.exchange.ended = perf_counter()
         if not self._is_recorded:
             self._record_outcome()
@@ -174,22 +163,22 @@ class GuardedExchange:
     # The request
 
     async def _serve(self) -> None:
-        request = await self._read()
-        await self._judge(request)
-        self._prompt_characters = sum([len(text.text) for text in request.texts])
-        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
-            await self._handler.models.contexts.check(request.model, self._prompt_characters)
-        self.exchange.asked = f"POST {self._handler.where}{request.path}"
-        if not self._config.options.allow_cloud_models:
-            await self._handler.models.cloud.refuse_remote(request.model)
-        assert self._plan is not None
-        if self._plan.looks_for_system_text:
-            own = self._policies.system_prompt(request.model)
-            self._plan = self._plan.about(system_text(request.texts, own))
-        self._guard = guard = self._new_guard(self._plan, request)
-        self._answer = answer = self._dialect.answer(request, guard, self._notice)
-        response = await self._ask(request)
+        await self._receive()
+        while True:
+            try:
+                request = await self._read()
+                response = await self._judge_and_ask(request)
+                break
+            except UpstreamError as error:
+                if self._context.started or not self._backends.move(self.exchange, error):
+                    raise
+                self.timeouts.forget_upstream()
+                self._input_plans.clear()  # the next one's template, and so its policies, may be others
+        self._backends.sent()
         self._drop_request(request)
+        guard, answer = self._guard, self._answer
+        assert guard is not None
+        assert answer is not None
         shape = await upstream_response.check(response, self._dialect, guard)
         if shape is upstream_response.Shape.WHOLE:
             await self._send_whole(response, answer)
@@ -198,6 +187,24 @@ class GuardedExchange:
         if not request.stream:
             await self._reply_whole(answer)
 
+    async def _judge_and_ask(self, request: Request) -> UpstreamResponse:
+        """Judge the prompt for the backend that is asked, and ask it."""
+        backend = self._backends.current
+        await self._judge(request)
+        self._prompt_characters = sum([len(text.text) for text in request.texts])
+        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await backend.models.contexts.check(request.model, self._prompt_characters)
+        self.exchange.asked = f"POST {backend.url}{request.path}"
+        if not self._config.options.allow_cloud_models:
+            await backend.models.cloud.refuse_remote(request.model)
+        assert self._plan is not None
+        if self._plan.looks_for_system_text:
+            own = self._policies.system_prompt(request.model)
+            self._plan = self._plan.about(system_text(request.texts, own))
+        self._guard = guard = self._new_guard(self._plan, request)
+        self._answer = self._dialect.answer(request, guard, self._notice)
+        return await self._ask(request, backend)
+
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
         if self._config.record_text == "none":
             return Guard(plan, request.json_content, request.prefills())
@@ -205,18 +212,25 @@ class GuardedExchange:
 
         return recording_guard(plan, request, self.exchange)
 
-    async def _read(self) -> Request:
-        """Read and parse the request."""
+    async def _receive(self) -> None:
+        """Read the request's body."""
         config = self._config
-        body = await self._context.read(config.max_body, config.body_timeout)
+        self._backends.body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abort_upstream)
+
+    async def _read(self) -> Request:
+        """Parse the request, and choose the backend for its model."""
+        config, body = self._config, self._backends.body
         request = await self._parse(body, config.options)
+        self.exchange.model = request.model
+        await self._backends.choose(self.exchange, request.path)
+        await self._look_at_model(request.model)
         options = self._options_for(request.model)
         if options is not config.options:
             request = await self._parse(body, options)
+        self._backends.parsed()
         self._request = request
-        self.exchange.model = request.model
         self.exchange.stream = request.stream
         return request
 
@@ -226,11 +240,20 @@ class GuardedExchange:
             return await asyncio.to_thread(self._dialect.parse, body, options)
         return self._dialect.parse(body, options)
 
+    async def _look_at_model(self, model: str) -> None:
+        """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""
+        alignments, policies, exchange = self._backends.current.models.alignments, self._policies, self.exchange
+        required = self._config.require_alignment if self._dialect.name not in WITHOUT_TEXT else None
+        exchange.alignment = alignments.known(model).status
+        claim = await alignments.for_request(model, required, is_needed=policies.looks_at_alignment)
+        exchange.alignment = claim.status
+        self._policies = policies.for_alignment(claim.status)
+
     def _options_for(self, model: str) -> Options:
         """The operator's options, less what the policies forbid for this model."""
         options, policies = self._config.options, self._policies
         if policies.looks_at_templates:
-            self._template = self._handler.models.templates.get(model)
+            self._template = self._backends.current.models.templates.get(model)
         plan = policies.plan(Direction.OUTPUT, model, template=self._template)
         self._plan = self._for_exchange(plan)
         if options.logprobs and self._plan.any_output_rule:
@@ -255,6 +278,7 @@ class GuardedExchange:
             strict,
             answer_notice=partial(self._earlier_notice, direction=Direction.OUTPUT),
             memory=self._policies.memory,
+            apart=self._policies.apart,
         )
         before, after = self._policies.system_prompt(request.model)
         if before or after:
@@ -300,18 +324,18 @@ class GuardedExchange:
         message = self._policies.message_for(rule, direction)
         return f"{message} (policy {rule.policy}, request {self.exchange.id})"
 
-    async def _ask(self, request: Request) -> UpstreamResponse:
+    async def _ask(self, request: Request, backend: Backend) -> UpstreamResponse:
         context = self._context
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
-        headers = self._handler.headers.build(context.headers, self._dialect.stream_type.encode())
+        headers = backend.headers.build(context.headers, self._dialect.stream_type.encode())
         self.exchange.trace = trace = trace_of(context.headers)
         headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
         self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
         try:
-            self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
+            self._response = response = await backend.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
             raise to_upstream_error(error) from error
         self.exchange.upstream_status = response.status
@@ -515,7 +539,7 @@ class GuardedExchange:
         self._is_recorded = True
         guard, answer, exchange = self._guard, self._answer, self.exchange
         if guard is not None and answer is not None:
-            contexts = self._handler.models.contexts
+            contexts = self._backends.current.models.contexts
             exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
             guard.end()
