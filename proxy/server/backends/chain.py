@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from proxy.errors import UpstreamError, UpstreamUnreachable
+from proxy.policy.plan import ChatTemplate
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
@@ -31,6 +32,10 @@ class BackendChain:
         """The one that is asked. For an exchange that has chosen."""
         assert self._current is not None
         return self._current
+
+    def template_of(self, model: str) -> ChatTemplate:
+        """What is known of a model's chat template there."""
+        return self.current.models.templates.get(model)
 
     async def choose(self, exchange: Exchange, path: str) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""

@@ -186,8 +186,10 @@ class ExchangeTimeouts:
             request.last_sent = now
 
     def _finished_for(self, now: float) -> float:
-        """Seconds since the model was first seen to have ended its answer; -1.0: it has not."""
+        """Seconds since the model was first seen to have ended its answer, as far as it has not gone on; -1.0: it has
+        not ended it."""
         if self._is_finished is None or not self._is_finished():
+            self._finished_since = 0.0
             return -1.0
         self._finished_since = self._finished_since or now
         return now - self._finished_since
