@@ -233,10 +233,11 @@ class GuardedExchange:
         """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""
         alignments, plans, exchange = self._backends.current.models.alignments, self._plans, self.exchange
         required = self._config.require_alignment if self._dialect.name not in WITHOUT_TEXT else None
-        exchange.alignment = alignments.known(model).status
-        claim = await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
-        exchange.alignment = claim.status
-        plans.policies = plans.policies.for_alignment(claim.status)
+        try:
+            await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
+        finally:
+            exchange.alignment = alignments.known(model).status
+        plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
         plans = self._plans

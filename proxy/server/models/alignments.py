@@ -120,12 +120,16 @@ class Alignments:
             return None
         return {"alignment": claim.status, "evidence": [one.as_json() for one in claim.evidence]}
 
-    async def for_request(self, name: str, required: Alignment | None, *, is_needed: bool) -> Claim:
-        """For one request. `required`: the status that its model has to have; raises as `require`. `is_needed`: some
-        policy depends on it, so a look starts when one is due."""
+    async def for_request(self, name: str, required: Alignment | None, *, is_needed: bool) -> None:
+        """Before what is `known` counts for one request.
+
+        required:  the status that its model has to have; raises as `require`
+        is_needed: some policy depends on it, so a look starts when one is due
+        """
         if required is not None:
-            return await self.require(name, required)
-        return self.get(name) if is_needed else self.known(name)
+            await self.require(name, required)
+        elif is_needed:
+            self.get(name)
 
     async def require(self, name: str, status: Alignment) -> Claim:
         """What is known of a model that has to have a status. Waits for a look where nothing is known.
