@@ -24,7 +24,6 @@ from proxy.server.models.alignments import (
     MAX_MODELS,
     REFRESH_AFTER,
     Alignments,
-    ReviewSource,
     Row,
 )
 from proxy.server.models.api import ModelServerApi
@@ -50,7 +49,7 @@ class Clock:
         return self.now
 
 
-class Given(ReviewSource):
+class Given:
     """Reviews that a test gives."""
 
     def __init__(self, text: str = "version: 1") -> None:
@@ -380,7 +379,7 @@ async def test_a_review_goes_before_what_a_model_claims() -> None:
         )
         named, pinned = one.models.known("tiny"), one.models.known("tiny:base")
         assert (named.status, pinned.status) == ("unaligned", "instruct")
-        assert named.why.startswith("models.yaml: the operator says so, reviewed on 2026-11-30 (but metadata says")
+        assert named.why.startswith("models.yaml: the operator says so, reviewed on 2026-11-30 (but metadata, for")
         assert pinned.evidence[0].reason == "the operator says so, for this digest"
         assert len(pinned.evidence) > 1
         assert not one.lapsed
