@@ -98,6 +98,16 @@ class Settings:
         "a blocked text in an earlier turn: replace it and go on, or block",
         shown="what the policies say",
     )
+    models_file: Path | None = _setting(
+        None,
+        values.folder,
+        "FILE",
+        "what you have found out of your models (docs/alignment.md)",
+        shown="models.yaml beside the policies, if it is there",
+    )
+    require_alignment: str | None = _setting(
+        None, values.one_of("instruct"), "WORD", "instruct: no other models are served; docs/alignment.md", shown="none"
+    )
     context_margin: float = _setting(
         "1.5",
         values.margin,

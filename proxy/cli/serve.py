@@ -25,7 +25,7 @@ from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -56,6 +56,8 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
+    reviews = await load_reviews(settings, store.directory)
+
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
         if admin and not admin.is_local:
@@ -69,7 +71,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))
-    await run_server(config, store, shadow, observers=[decisions], drops=drops, ready=ready)
+    await run_server(config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, ready=ready)
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from proxy.core.check import Check
+from proxy.core.check import Check, Progress, Scan
 from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.steps import Steps, in_one_go
-from proxy.core.types import Finding, Rule
+from proxy.core.types import Action, Finding, Rule
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
 
@@ -44,20 +44,25 @@ class WholeGate:
         whole = "".join(self._parts)
         self._parts.clear()
         self._size = 0
-        gate = self._gate()
+        return (yield from self._judge(whole, step))
+
+    def _judge(self, whole: str, step: Callable[[], int]) -> Steps[str]:
+        """What is released of it."""
+        gate = Gate(self._checks(False))
+        return (yield from self._pass(gate, pieces(whole, step)))
+
+    def _pass(self, gate: Gate, cut: Iterable[str]) -> Steps[str]:
+        """Feed a gate; what comes out, if it does not block."""
         gate.most_reported = MOST_REPORTED
         out: list[str] = []
-        at = 0
-        while at + (size := step()) < len(whole) and gate.blocked is None:
-            out.append(gate.feed(whole[at : at + size]))
-            at += size
+        for piece in cut:
+            if gate.blocked is not None:
+                break
+            out.append(gate.feed(piece))
             yield
-        out.append(gate.feed(whole[at:], final=True))
+        out.append(gate.feed("", final=True))
         self.findings, self.blocked, self.more = gate.findings, gate.blocked, gate.more
         return "" if self.blocked is not None else "".join(out)
-
-    def _gate(self) -> Gate:
-        return Gate(self._checks(False))
 
 
 class ArgumentsGate(WholeGate):
@@ -66,5 +71,59 @@ class ArgumentsGate(WholeGate):
     A block ends the call: half an argument must not be executed. A rewrite leaves JSON.
     """
 
-    def _gate(self) -> Gate:
-        return JsonGate(json_checks(self._checks))
+    def _judge(self, whole: str, step: Callable[[], int]) -> Steps[str]:
+        """Where nothing is found, which is most often so, nothing has to be written."""
+        told = Told()
+        for check in json_checks(self._checks):  # there is one, or none
+            yield from told.listen(check.open(), pieces(whole, step))
+        if not told.found:
+            return whole
+        return (yield from self._pass(JsonGate([told]), told.pieces))
+
+
+class Told:
+    """What a scan has told of a text, as a check that tells it again: the scan's pieces have to be fed to it."""
+
+    hold = None
+
+    def __init__(self) -> None:
+        self.found = False
+        self.pieces: list[str] = []
+        self._answers: list[Progress] = []
+
+    def listen(self, scan: Scan, cut: Iterable[str]) -> Steps[None]:
+        """Let a scan read a text up to a block."""
+        for piece in cut:
+            self.pieces.append(piece)
+            self._note(scan.feed(piece))
+            if any(blocks(finding) for finding in self._answers[-1].findings):
+                return
+            yield
+        self._note(scan.feed("", final=True))
+
+    def _note(self, answer: Progress) -> None:
+        self.found = self.found or bool(answer.findings)
+        self._answers.append(answer)
+
+    def open(self) -> Told:
+        """This object: it is used once."""
+        self._answers.reverse()
+        return self
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """The next answer; of the end there is one too."""
+        return self._answers.pop()
+
+
+def pieces(text: str, step: Callable[[], int]) -> Iterator[str]:
+    """A text, so many characters at a time."""
+    at = 0
+    while at < len(text):
+        size = step()
+        yield text[at : at + size]
+        at += size
+
+
+def blocks(finding: Finding) -> bool:
+    """Whether it ends the text."""
+    return finding.rule.holds and finding.rule.action is Action.BLOCK

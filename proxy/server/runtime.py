@@ -17,7 +17,9 @@ from prometheus_client import (
 
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
@@ -59,7 +61,9 @@ class Runtime:
         drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
+        reviews: ModelsStore | None = None,
     ) -> None:
+        """`reviews`: None: the operator has not reviewed any model. It must have been loaded."""
         self.config = config
         self.store = store
         self.shadow = shadow
@@ -74,6 +78,7 @@ class Runtime:
         self.backends = Backends(config, self._names.admits)
         for backend in self.backends.all:
             backend.report = partial(self.metrics.upstream_seen, backend.name)
+            self._watch_models(backend, reviews)
         self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
         self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
@@ -86,13 +91,18 @@ class Runtime:
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
+        if reviews is not None:
+            reviews.listeners.append(self.metrics.alignment.models_file_read)
+            self.metrics.alignment.models_file_read(reviews.status)
         if shadow is not None:
             shadow.listeners.append(self._shadow_loaded)
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model server and the policies, until cancelled: the probe and the self-test."""
+        """Look after the model servers, their models and the policies, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            for backend in self.backends.all:
+                group.create_task(backend.models.alignments.run())
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
 
@@ -121,6 +131,15 @@ class Runtime:
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
         return Router(RouteTable(), web, handlers, local_only)
+
+    def _watch_models(self, backend: Backend, reviews: ModelsStore | None) -> None:
+        """What is found out of a backend's models goes into the metrics; the operator's reviews go before it."""
+        alignments, metrics = backend.models.alignments, self.metrics.alignment
+        alignments.report = partial(metrics.models_seen, backend.name)
+        alignments.lapsed = metrics.review_lapsed
+        if reviews is not None:
+            alignments.reviews = reviews
+            reviews.listeners.append(lambda _: alignments.reviews_changed())
 
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current

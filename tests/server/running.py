@@ -47,6 +47,7 @@ class Plan(PhrasePlan):
     history = "replace"
     looks_for_system_text = False
     refuses_images = False
+    __hash__ = object.__hash__
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""

@@ -11,6 +11,7 @@ from proxy.policy.names import model_globs, normalise_model
 from proxy.server.backends.kinds import speaks
 from proxy.server.backends.look import NOT_LOOKED_AT, Look, look_at
 from proxy.server.config import ServerConfig, UpstreamConfig
+from proxy.server.models.alignments import Alignments
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
@@ -26,6 +27,7 @@ class Models(NamedTuple):
     templates: ChatTemplates
     contexts: ContextLengths
     cloud: CloudModels
+    alignments: Alignments
 
 
 class Backend:
@@ -57,6 +59,7 @@ class Backend:
             ChatTemplates(self.api),
             ContextLengths(self.api, config.context_margin),
             CloudModels(self.api, config.first_byte_timeout),
+            Alignments(self.api),
         )
         self.known: Look = NOT_LOOKED_AT
         self.up: bool | None = None

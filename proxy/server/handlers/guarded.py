@@ -34,6 +34,7 @@ from proxy.server.handlers.relay import Relay
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
+from proxy.server.models.alignments import WITHOUT_TEXT
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
@@ -213,6 +214,7 @@ class GuardedExchange:
         request = await self._parse(body, config.options)
         self.exchange.model = request.model
         await self._backends.choose(self.exchange, request.path)
+        await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)
@@ -226,6 +228,16 @@ class GuardedExchange:
         if len(body) > self._config.offload:
             return await asyncio.to_thread(self._dialect.parse, body, options)
         return self._dialect.parse(body, options)
+
+    async def _look_at_model(self, model: str) -> None:
+        """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""
+        alignments, plans, exchange = self._backends.current.models.alignments, self._plans, self.exchange
+        required = self._config.require_alignment if self._dialect.name not in WITHOUT_TEXT else None
+        try:
+            await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
+        finally:
+            exchange.alignment = alignments.known(model).status
+        plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
         plans = self._plans
@@ -243,6 +255,7 @@ class GuardedExchange:
             strict,
             answer_notice=partial(plans.earlier_notice, direction=Direction.OUTPUT),
             memory=plans.policies.memory,
+            apart=plans.policies.apart,
         )
         before, after = plans.policies.system_prompt(request.model)
         if before or after:

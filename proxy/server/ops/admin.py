@@ -22,7 +22,9 @@ from proxy.policy.store import PolicyStore, Status
 from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
+from proxy.server.models.overview import overview
 
+LOOK = 10.0  # seconds that a request for the models waits for the model servers
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -58,6 +60,7 @@ class Admin:
                 Route("/healthz", self._refuse_web_pages(self._liveness)),
                 Route("/readyz", self._refuse_web_pages(self._readiness)),
                 Route("/admin/status", self._refuse_web_pages(self._status)),
+                Route("/admin/models", self._refuse_web_pages(self._models)),
                 Route("/admin/reload", self._refuse_web_pages(self._reload), methods=["POST"]),
             ]
         )
@@ -109,6 +112,17 @@ class Admin:
         if self._shadow is not None:
             status["shadow"] = _policy_fields(self._shadow)
         return JSONResponse(status)
+
+    async def _models(self, _: Request) -> Response:
+        """What each model claims to be. The model servers are asked anew, for as long as LOOK."""
+        looks = [asyncio.ensure_future(one.models.alignments.look_at_all()) for one in self._backends]
+        done = await asyncio.wait(looks, timeout=LOOK)
+        for late in done[1]:
+            late.cancel()
+        rows = [(one.name, one.models.alignments) for one in self._backends]
+        policies = self._store.current
+        found = [line for name, known in rows for line in overview(name, known.rows(), policies)]
+        return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
 
     async def _reload(self, _: Request) -> Response:
         """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""

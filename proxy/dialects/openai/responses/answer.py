@@ -55,6 +55,7 @@ LAST = {
     Ending.STOP: ("completed", None),
     Ending.LENGTH: ("incomplete", "max_output_tokens"),
 }
+COUNTED = ("timings", "prompt_progress")
 Reader = Callable[[Event, sse.Event | None], Frame | None]
 
 
@@ -131,8 +132,12 @@ class ResponsesAnswer(NamedEventsAnswer):
             yield frame
 
     def _stamped(self, event: sse.Event | None, value: Event, clean: Event) -> bytes:
-        stamped = self._numbers.stamp(clean)
+        stamped = self._numbers.stamp(self._counted(value) | clean)
         return self._raw(event, value, self._unknown.beside(value, stamped, value["type"]))
+
+    def _counted(self, value: Event) -> Event:
+        """What llama.cpp tells beside an event: how long it took, and how far the prompt is read."""
+        return {key: self._unknown.statistics(value[key], key) for key in COUNTED if key in value}
 
     def _beginning(self, value: Event, event: sse.Event | None) -> Frame:
         response = as_dict(value.get("response"))
@@ -262,10 +267,10 @@ class ResponsesAnswer(NamedEventsAnswer):
         self._over = self._unknown.ending = True
         self._count_tokens(response.get("usage"), "input_tokens", "output_tokens")
         head = clean_response(response, self.request, self._word, self._unknown)
-        timings = {"timings": self._unknown.statistics(value["timings"], "timings")} if "timings" in value else {}
+        counted = self._counted(value)
 
         def told() -> Event:
-            return {"type": value["type"], "response": {**head, "output": in_order(repeats)}, **timings}
+            return {"type": value["type"], "response": {**head, "output": in_order(repeats)}, **counted}
 
         def anew() -> Iterator[Event]:
             for item, _ in repeats:
