@@ -22,8 +22,10 @@ SPELLED = sorted(
     | {"<|eot_id|>", "<|im_end|>", "<|im_start|>", "<|end_of_text|>", "</s>", "[/INST]", "{conversation}", "{user}"}
 )
 PIECES = st.sampled_from([*SPELLED, *"<>|[]{}:\n\r \u2028\x85", "a word", "user", "END", "<|", "|>", BREAK, "é", "中"])
-HOSTILE = st.lists(PIECES, max_size=25).map("".join)
-LONG = st.lists(st.sampled_from(["word ", "中文", "x" * 30, "<|eot_id|>", "\n", "User: "]), max_size=300).map("".join)
+LINES = st.sampled_from([f"\n{line}" for guard in FORMATS.values() for line in guard.marks.lines])
+HOSTILE = st.lists(PIECES | LINES, max_size=25).map("".join)
+PARTS = st.lists(st.sampled_from(["word ", "中文", "x" * 30, "<|eot_id|>", "\n", "User: "]), max_size=9).map("".join)
+LONG = st.builds(lambda part, times: (part * times)[:9_000], PARTS, st.integers(1, 900))
 
 
 def marks_in(name: str, text: str) -> dict[str, int]:
