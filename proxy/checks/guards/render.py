@@ -22,11 +22,11 @@ OVERLAP = 200
 LEAST_ROOM = 64
 """Tokens that have to be left for a text, or a context is too small."""
 _BLANK = re.compile(r"\s")
-_CHAT_ROLES = {"user": "user", "answer": "assistant"}
+_ROLES = ("user", "assistant")
 
 
 class Turn(NamedTuple):
-    """One turn of a conversation. role: `user`, `answer` or `system`; other roles are no turns for a guard."""
+    """A text of a conversation. role: `user`, `assistant` or `system`; others mean nothing to a guard."""
 
     role: str
     text: str
@@ -123,12 +123,12 @@ class _Question:
     def about(self, piece: _Piece, text: str, turns: Sequence[Turn]) -> Prompt:
         """The prompt for a piece of the text."""
         said = neutral(self.guard, self._stripped(text[piece.start : piece.end]))
-        last = Turn("user" if self.judged == "prompt" else "answer", said)
+        last = Turn("user" if self.judged == "prompt" else "assistant", said)
         conversation = _joined(self._fitting(turns, piece.room), last)
         texts = {
             "conversation": self._written(conversation),
             "user": next((turn.text for turn in reversed(conversation) if turn.role == "user"), ""),
-            "answer": last.text if last.role == "answer" else "",
+            "answer": last.text if last.role == "assistant" else "",
         }
         template = self.guard.template(self.judged)
         category = self.categories[0].code if self.guard.asks == "one" else ""
@@ -177,7 +177,7 @@ class _Question:
             if room < 0 or not text:
                 break
             kept.insert(0, Turn(turn.role, text))
-        return kept[1:] if kept and kept[0].role == "answer" else kept
+        return kept[1:] if kept and kept[0].role == "assistant" else kept
 
     def _tail(self, text: str, room: int) -> str:
         """The end of a text, as much as has room."""
@@ -191,13 +191,13 @@ class _Question:
 
     def _written(self, conversation: Sequence[Turn]) -> str:
         """The conversation as the prompt has it."""
-        known = {"user": self.guard.turns.user, "answer": self.guard.turns.answer}
+        known = {"user": self.guard.turns.user, "assistant": self.guard.turns.answer}
         return self.guard.turns.between.join(known[turn.role].replace("{text}", turn.text) for turn in conversation)
 
     def _messages(self, conversation: Sequence[Turn], texts: dict[str, str]) -> Iterator[ChatMessage]:
         for message in self.guard.template(self.judged).messages:
             if message.role == "conversation":
-                yield from (ChatMessage(_CHAT_ROLES[turn.role], turn.text) for turn in conversation if turn.text)
+                yield from (ChatMessage(*turn) for turn in conversation if turn.text)
             else:
                 yield ChatMessage(message.role, self._filled(message.content, texts))
 
@@ -228,8 +228,8 @@ def _merged(guard: Format, turns: Sequence[Turn]) -> Iterator[Turn]:
     role, texts = "", list[str]()
     for turn in turns:
         own = "user" if turn.role == "system" and guard.system == "user" else turn.role
-        is_first_answer = own == "answer" and not role
-        if own not in _CHAT_ROLES or is_first_answer or not turn.text.strip():
+        is_first_answer = own == "assistant" and not role
+        if own not in _ROLES or is_first_answer or not turn.text.strip():
             continue
         if own != role and texts:
             yield Turn(role, "\n\n".join(texts))
@@ -244,6 +244,6 @@ def _joined(before: list[Turn], last: Turn) -> list[Turn]:
     """The conversation with what is judged at its end. Two turns of one role in a row are one."""
     if before and before[-1].role == last.role:
         return [*before[:-1], Turn(last.role, f"{before[-1].text}\n\n{last.text}")]
-    if not before and last.role == "answer":
+    if not before and last.role == "assistant":
         return [Turn("user", ""), last]
     return [*before, last]

@@ -46,7 +46,7 @@ def test_golden_prompts(name: str, judged: Judged) -> None:
 def test_texts_bring_no_marks_in(both: tuple[str, Judged], text: str, question: str, answer: str) -> None:
     """Whatever stands in a text or in the conversation, the prompt has its own marks exactly as often as ever."""
     name, judged = both
-    turns = [Turn("user", f"1{question}"), Turn("answer", f"2{answer}")]
+    turns = [Turn("user", f"1{question}"), Turn("assistant", f"2{answer}")]
     turns += [Turn("user", f"3{question}")] if judged == "answer" else []
     harmless = [Turn(turn.role, HARMLESS) for turn in turns]
     hostile, ordinary = asked(name, judged, f"4{text}", turns), asked(name, judged, HARMLESS, harmless)
@@ -102,7 +102,11 @@ def test_overlap() -> None:
 
 def test_old_turns_are_left_out_first() -> None:
     """In a short context the oldest turns are missing; of the question next to the answer at least the end stays."""
-    turns = [Turn("user", "oldest " * 300), Turn("answer", "older " * 300), Turn("user", "third " * 300 + "at last?")]
+    turns = [
+        Turn("user", "oldest " * 300),
+        Turn("assistant", "older " * 300),
+        Turn("user", "third " * 300 + "at last?"),
+    ]
     (prompt,) = asked("llama-guard-3-8b", "answer", "So it is.", turns, context=1_024)
     assert "oldest" not in prompt.raw
     assert "older" not in prompt.raw
@@ -133,9 +137,9 @@ def test_categories_that_are_not_wanted() -> None:
 @pytest.mark.parametrize(
     "turns",
     [
-        [Turn("answer", "Good day!"), Turn("user", "Hello")],
+        [Turn("assistant", "Good day!"), Turn("user", "Hello")],
         [Turn("tool", "42"), Turn("user", "Hello")],
-        [Turn("system", "Be nice."), Turn("user", "Hello"), Turn("answer", " ")],
+        [Turn("system", "Be nice."), Turn("user", "Hello"), Turn("assistant", " ")],
     ],
 )
 def test_roles_alternate(turns: list[Turn]) -> None:
