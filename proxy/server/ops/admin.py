@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -19,9 +19,9 @@ from starlette.routing import Route
 from proxy import __version__
 from proxy.checks.registry import Entry
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
-from proxy.server.upstream.client import shown_url
 
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -42,12 +42,14 @@ class Admin:
         registry: CollectorRegistry,
         ready: Callable[[], bool],
         host: str | None,
+        backends: Sequence[Backend],
     ) -> None:
         self._config = config
         self._store = store
         self._shadow = shadow
         self._registry = registry
         self._ready = ready
+        self._backends = backends
         self._started = time.time()
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
@@ -99,7 +101,8 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
-            "upstream": shown_url(self._config.upstream),
+            "upstream": self._backends[0].url,
+            "upstreams": [_backend_fields(backend) for backend in self._backends],
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
@@ -144,6 +147,20 @@ def _name(store: PolicyStore) -> str:
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _backend_fields(backend: Backend) -> dict[str, Any]:
+    known = backend.known
+    return {
+        "name": backend.name,
+        "url": backend.url,
+        "kind": known.kind,
+        "up": backend.up,
+        "trouble": known.trouble or None,
+        "models": None if known.models is None else len(known.models),
+        "running": backend.running,
+        "weight": backend.weight,
+    }
 
 
 def _plugin_fields(entry: Entry) -> dict[str, str]:
