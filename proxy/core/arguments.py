@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from proxy.core.check import Check
+from proxy.core.askers import Asked
+from proxy.core.check import NO_TURN, Check, Turn
 from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
-from proxy.core.steps import Steps, in_one_go
+from proxy.core.steps import STALLED, Steps, in_one_go
 from proxy.core.types import Finding, Rule
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
@@ -17,8 +18,11 @@ Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
 class WholeGate:
     """A gate that releases nothing before the text is complete, for a tool's name or a call's id."""
 
-    def __init__(self, checks: Checks) -> None:
+    def __init__(self, checks: Checks, turn: Turn = NO_TURN) -> None:
         self._checks = checks
+        self._turn = turn
+        self._judging: Gate | None = None  # what reads the whole text, once it is there
+        self._out: list[str] = []
         self._parts: list[str] = []
         self._size = 0
         self.blocked: Finding | None = None
@@ -31,7 +35,7 @@ class WholeGate:
         return self._size
 
     def feed(self, text: str, final: bool = False) -> str:
-        """Collect the text; at the end judge it and return it."""
+        """Collect the text; at the end judge it and return it. Of checks that ask: see `finish`."""
         if self.blocked is not None:
             return ""
         self._parts.append(text)
@@ -43,21 +47,41 @@ class WholeGate:
         """Judge the text, which is complete, so many characters at a time, and return it."""
         whole = "".join(self._parts)
         self._parts.clear()
-        self._size = 0
-        gate = self._gate()
+        self._judging = gate = self._gate()
         gate.most_reported = MOST_REPORTED
-        out: list[str] = []
         at = 0
         while at + (size := step()) < len(whole) and gate.blocked is None:
-            out.append(gate.feed(whole[at : at + size]))
+            self._out.append(gate.feed(whole[at : at + size]))
             at += size
-            yield
-        out.append(gate.feed(whole[at:], final=True))
-        self.findings, self.blocked, self.more = gate.findings, gate.blocked, gate.more
-        return "" if self.blocked is not None else "".join(out)
+            yield None
+        self._out.append(gate.feed(whole[at:], final=True))
+        while gate.undecided and self.blocked is None:
+            yield STALLED
+        self._size = 0
+        self.findings, self.blocked, self.more = gate.findings, self.blocked or gate.blocked, gate.more
+        return "" if self.blocked is not None else "".join(self._out)
+
+    def take_asks(self) -> list[Asked]:
+        """See Gate."""
+        return self._judging.take_asks() if self._judging is not None else []
+
+    def take_dropped(self) -> list[int]:
+        """See Gate."""
+        return self._judging.take_dropped() if self._judging is not None else []
+
+    def answer(self, key: int, reply: object) -> str:
+        """A question is answered. The text is returned by `finish`, when all are."""
+        if self._judging is not None:
+            self._out.append(self._judging.answer(key, reply))
+        return ""
+
+    def give_up(self) -> None:
+        """See Gate."""
+        if self._judging is not None:
+            self._judging.give_up()
 
     def _gate(self) -> Gate:
-        return Gate(self._checks(False))
+        return Gate(self._checks(False), self._turn)
 
 
 class ArgumentsGate(WholeGate):
@@ -67,4 +91,4 @@ class ArgumentsGate(WholeGate):
     """
 
     def _gate(self) -> Gate:
-        return JsonGate(json_checks(self._checks))
+        return JsonGate(json_checks(self._checks), self._turn)

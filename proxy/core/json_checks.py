@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.check import Check, Progress, Scan, asking, without_asking
 from proxy.core.json_values import JsonValues
 from proxy.core.types import Action, Finding, Rule
 
@@ -14,9 +14,11 @@ Checks = Callable[[bool], Iterable[Check]]
 
 
 def json_checks(checks: Checks) -> tuple[Check, ...]:
-    """The check of a JSON source; none if there is nothing to look for."""
-    values, source = tuple(checks(False)), tuple(checks(True))
-    return (JsonSource(source, values),) if source or values else ()
+    """The check of a JSON source, none if there is nothing to look for; and those that ask, which read the source."""
+    values, every = without_asking(checks(False)), tuple(checks(True))
+    source = without_asking(every)
+    own: tuple[Check, ...] = (JsonSource(source, values),) if source or values else ()
+    return (*own, *asking(every))
 
 
 class JsonSource:
@@ -55,7 +57,7 @@ class _SourceScan:
         found: list[Finding] = []
         block: Finding | None = None
         for scan in self._scans:
-            watermark, findings = scan.feed(text, final)
+            watermark, findings, _ = scan.feed(text, final)
             if watermark < mark:
                 mark = watermark
             if findings:
