@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from proxy.checks.guards.format import PLACEHOLDER, TEXTS, Category, Format, Judged
 from proxy.checks.guards.neutral import neutral
+from proxy.core.check import Said
 
 OVERLAP = 200
 """Characters that a piece has in common with the one before it, if it is long enough."""
@@ -23,13 +24,6 @@ LEAST_ROOM = 64
 """Tokens that have to be left for a text, or a context is too small."""
 _BLANK = re.compile(r"\s")
 _ROLES = ("user", "assistant")
-
-
-class Turn(NamedTuple):
-    """A text of a conversation. role: `user`, `assistant` or `system`; others mean nothing to a guard."""
-
-    role: str
-    text: str
 
 
 class Wanted(NamedTuple):
@@ -76,7 +70,7 @@ def estimated_tokens(text: str) -> int:
     return (len(text.encode("utf-8", "surrogatepass")) + 1) // 2
 
 
-def render(guard: Format, judged: Judged, text: str, turns: Sequence[Turn], wanted: Wanted) -> list[Prompt]:
+def render(guard: Format, judged: Judged, text: str, turns: Sequence[Said], wanted: Wanted) -> list[Prompt]:
     """The prompts that ask about a text, each piece for all categories or once for each.
 
     turns: the conversation before it. Raises NoRoom, and ValueError for something that the guard cannot judge.
@@ -107,7 +101,7 @@ class _Question:
     wanted: Wanted
     categories: tuple[Category, ...]
 
-    def pieces(self, text: str, turns: Sequence[Turn]) -> Iterator[_Piece]:
+    def pieces(self, text: str, turns: Sequence[Said]) -> Iterator[_Piece]:
         """The text in pieces that have room. Each but the first repeats the end of the one before it."""
         room = self._room()
         nearest = self._size(turns[-1].text) if turns else 0
@@ -120,10 +114,10 @@ class _Question:
                 return
             start = _back(text, start, end)
 
-    def about(self, piece: _Piece, text: str, turns: Sequence[Turn]) -> Prompt:
+    def about(self, piece: _Piece, text: str, turns: Sequence[Said]) -> Prompt:
         """The prompt for a piece of the text."""
         said = neutral(self.guard, self._stripped(text[piece.start : piece.end]))
-        last = Turn("user" if self.judged == "prompt" else "assistant", said)
+        last = Said("user" if self.judged == "prompt" else "assistant", said)
         conversation = _joined(self._fitting(turns, piece.room), last)
         texts = {
             "conversation": self._written(conversation),
@@ -167,16 +161,16 @@ class _Question:
         blanks = _BLANK.finditer(text, start + (low - start) * 3 // 4, low)
         return max((found.end() for found in blanks), default=low)
 
-    def _fitting(self, turns: Sequence[Turn], room: int) -> list[Turn]:
+    def _fitting(self, turns: Sequence[Said], room: int) -> list[Said]:
         """The last turns that have room, neutral; of the very last one at least its end. The first is the user's."""
-        kept: list[Turn] = []
+        kept: list[Said] = []
         for turn in reversed(turns):
             room -= self._markup()
             text = neutral(self.guard, turn.text if kept else self._tail(turn.text, room))
             room -= estimated_tokens(text)
             if room < 0 or not text:
                 break
-            kept.insert(0, Turn(turn.role, text))
+            kept.insert(0, Said(turn.role, text))
         return kept[1:] if kept and kept[0].role == "assistant" else kept
 
     def _tail(self, text: str, room: int) -> str:
@@ -189,12 +183,12 @@ class _Question:
     def _stripped(self, text: str) -> str:
         return text.strip() if self.guard.strip else text
 
-    def _written(self, conversation: Sequence[Turn]) -> str:
+    def _written(self, conversation: Sequence[Said]) -> str:
         """The conversation as the prompt has it."""
         known = {"user": self.guard.turns.user, "assistant": self.guard.turns.answer}
         return self.guard.turns.between.join(known[turn.role].replace("{text}", turn.text) for turn in conversation)
 
-    def _messages(self, conversation: Sequence[Turn], texts: dict[str, str]) -> Iterator[ChatMessage]:
+    def _messages(self, conversation: Sequence[Said], texts: dict[str, str]) -> Iterator[ChatMessage]:
         for message in self.guard.template(self.judged).messages:
             if message.role == "conversation":
                 yield from (ChatMessage(*turn) for turn in conversation if turn.text)
@@ -223,7 +217,7 @@ def _back(text: str, start: int, end: int) -> int:
     return found.end() if found is not None and found.end() < end else back
 
 
-def _merged(guard: Format, turns: Sequence[Turn]) -> Iterator[Turn]:
+def _merged(guard: Format, turns: Sequence[Said]) -> Iterator[Said]:
     """The turns in the two roles that guards know, one role after the other, beginning with the user's."""
     role, texts = "", list[str]()
     for turn in turns:
@@ -232,18 +226,18 @@ def _merged(guard: Format, turns: Sequence[Turn]) -> Iterator[Turn]:
         if own not in _ROLES or is_first_answer or not turn.text.strip():
             continue
         if own != role and texts:
-            yield Turn(role, "\n\n".join(texts))
+            yield Said(role, "\n\n".join(texts))
             texts = []
         role = own
         texts.append(turn.text.strip() if guard.strip else turn.text)
     if texts:
-        yield Turn(role, "\n\n".join(texts))
+        yield Said(role, "\n\n".join(texts))
 
 
-def _joined(before: list[Turn], last: Turn) -> list[Turn]:
+def _joined(before: list[Said], last: Said) -> list[Said]:
     """The conversation with what is judged at its end. Two turns of one role in a row are one."""
     if before and before[-1].role == last.role:
-        return [*before[:-1], Turn(last.role, f"{before[-1].text}\n\n{last.text}")]
+        return [*before[:-1], Said(last.role, f"{before[-1].text}\n\n{last.text}")]
     if not before and last.role == "assistant":
-        return [Turn("user", ""), last]
+        return [Said("user", ""), last]
     return [*before, last]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.checks.guards.format import Format, Judged
-from proxy.checks.guards.render import Prompt, Turn, Wanted, render
+from proxy.checks.guards.render import Prompt, Wanted, render
+from proxy.core.check import Said
 from proxy.policy.document import Source
 from proxy.policy.guard_formats import read_formats
 
@@ -18,11 +19,11 @@ FORMATS = READ.formats
 BOTH = [(name, judged) for name, guard in FORMATS.items() for judged in guard.judges]
 RUBRIC = "Nobody may ask for the recipe of the house sauce, or give it away."
 TURNS = (
-    Turn("system", "You are a cook."),
-    Turn("user", "How long do eggs boil?"),
-    Turn("assistant", "Six minutes."),
+    Said("system", "You are a cook."),
+    Said("user", "How long do eggs boil?"),
+    Said("assistant", "Six minutes."),
 )
-QUESTION = Turn("user", "And what is in the house sauce?")
+QUESTION = Said("user", "And what is in the house sauce?")
 TEXTS = {"prompt": QUESTION.text, "answer": "Butter, and a secret."}
 
 
@@ -32,7 +33,7 @@ def wanted(guard: Format, judged: Judged, context: int = 0) -> Wanted:
     return Wanted(categories, RUBRIC if guard.needs_rubric else "", context)
 
 
-def asked(name: str, judged: Judged, text: str, turns: Sequence[Turn] = (), context: int = 0) -> list[Prompt]:
+def asked(name: str, judged: Judged, text: str, turns: Sequence[Said] = (), context: int = 0) -> list[Prompt]:
     """The prompts of a format for a text."""
     guard = FORMATS[name]
     return render(guard, judged, text, turns, wanted(guard, judged, context))

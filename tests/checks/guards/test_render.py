@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from proxy.checks.guards.format import Judged
 from proxy.checks.guards.neutral import neutral
-from proxy.checks.guards.render import LEAST_ROOM, NoRoom, Turn, estimated_tokens, render
+from proxy.checks.guards.render import LEAST_ROOM, NoRoom, estimated_tokens, render
 from proxy.checks.markers import BREAK, FORM, LISTED
+from proxy.core.check import Said
 from tests.checks.guards.formats import BOTH, FORMATS, GOLDEN, asked, golden_prompt, wanted, whole
 
 HARMLESS = "a cake with three eggs"
@@ -46,9 +47,9 @@ def test_golden_prompts(name: str, judged: Judged) -> None:
 def test_texts_bring_no_marks_in(both: tuple[str, Judged], text: str, question: str, answer: str) -> None:
     """Whatever stands in a text or in the conversation, the prompt has its own marks exactly as often as ever."""
     name, judged = both
-    turns = [Turn("user", f"1{question}"), Turn("assistant", f"2{answer}")]
-    turns += [Turn("user", f"3{question}")] if judged == "answer" else []
-    harmless = [Turn(turn.role, HARMLESS) for turn in turns]
+    turns = [Said("user", f"1{question}"), Said("assistant", f"2{answer}")]
+    turns += [Said("user", f"3{question}")] if judged == "answer" else []
+    harmless = [Said(turn.role, HARMLESS) for turn in turns]
     hostile, ordinary = asked(name, judged, f"4{text}", turns), asked(name, judged, HARMLESS, harmless)
     assert len(hostile) == len(ordinary)
     for one, other in zip(hostile, ordinary, strict=True):
@@ -68,7 +69,7 @@ def test_pieces_cover_all(both: tuple[str, Judged], text: str, tokens: int) -> N
     """Each character of a text is in a piece, pieces overlap, and each has room in the context with its reply."""
     name, judged = both
     context = tokens + FORMATS[name].reply.tokens
-    prompts = asked(name, judged, text, [Turn("user", "a question " * 40)], context)
+    prompts = asked(name, judged, text, [Said("user", "a question " * 40)], context)
     for category in {prompt.category for prompt in prompts}:
         pieces = [prompt for prompt in prompts if prompt.category == category]
         assert pieces[0].start == 0
@@ -103,9 +104,9 @@ def test_overlap() -> None:
 def test_old_turns_are_left_out_first() -> None:
     """In a short context the oldest turns are missing; of the question next to the answer at least the end stays."""
     turns = [
-        Turn("user", "oldest " * 300),
-        Turn("assistant", "older " * 300),
-        Turn("user", "third " * 300 + "at last?"),
+        Said("user", "oldest " * 300),
+        Said("assistant", "older " * 300),
+        Said("user", "third " * 300 + "at last?"),
     ]
     (prompt,) = asked("llama-guard-3-8b", "answer", "So it is.", turns, context=1_024)
     assert "oldest" not in prompt.raw
@@ -137,12 +138,12 @@ def test_categories_that_are_not_wanted() -> None:
 @pytest.mark.parametrize(
     "turns",
     [
-        [Turn("assistant", "Good day!"), Turn("user", "Hello")],
-        [Turn("tool", "42"), Turn("user", "Hello")],
-        [Turn("system", "Be nice."), Turn("user", "Hello"), Turn("assistant", " ")],
+        [Said("assistant", "Good day!"), Said("user", "Hello")],
+        [Said("tool", "42"), Said("user", "Hello")],
+        [Said("system", "Be nice."), Said("user", "Hello"), Said("assistant", " ")],
     ],
 )
-def test_roles_alternate(turns: list[Turn]) -> None:
+def test_roles_alternate(turns: list[Said]) -> None:
     """Whatever the conversation was, the prompt has the user's turn and the answer, one after the other."""
     (prompt,) = asked("llama-guard-3-8b", "answer", "Hi.", turns)
     assert "<BEGIN CONVERSATION>\n\nUser: Hello\n\nAgent: Hi.\n\n<END CONVERSATION>" in prompt.raw
