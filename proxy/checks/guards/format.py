@@ -114,11 +114,16 @@ class Marks(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reply(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked for. `choices`: the whole answer is one of these; servers that can, see to it."""
+    """What is asked for.
+
+    tokens: the longest reply; thinking counts too
+    stop:   texts that end it
+    effort: how much it may think, for a model that cannot do without
+    """
 
     tokens: Annotated[int, Meta(ge=1, le=8_192)] = 32
     stop: tuple[Text, ...] = ()
-    choices: tuple[Text, ...] = ()
+    effort: Literal["", "low", "medium", "high"] = ""
 
 
 class Line(Struct, frozen=True, forbid_unknown_fields=True):
