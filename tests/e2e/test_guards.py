@@ -46,7 +46,7 @@ def answered(server: LlamaServer, made: Call) -> Generated:
 def test_a_verdict(guard: LlamaServer, api: Api) -> None:
     """The raw prompt is answered with a verdict, at both endpoints that take one."""
     (prompt,) = asked("llama-guard-3-8b", "answer", "Butter.", (*TURNS, QUESTION))
-    said = answered(guard, call(api, LLAMA, prompt, Options("guard.gguf")))
+    said = answered(guard, call(api, LLAMA.reply, prompt, Options("guard.gguf")))
     assert said == Generated("unsafe\nS1,S9", True)
     assert parse_verdict(LLAMA, said.text, "answer", finished=said.finished) == Verdict(Level.UNSAFE, ("S1", "S9"))
 
@@ -54,7 +54,7 @@ def test_a_verdict(guard: LlamaServer, api: Api) -> None:
 def test_a_reply_that_is_too_long(guard: LlamaServer) -> None:
     """A reply that had to be cut is told as such."""
     (prompt,) = asked("shieldgemma", "prompt", "Butter.")[:1]
-    said = answered(guard, call("llama.cpp", FORMATS["shieldgemma"], prompt, Options("guard.gguf")))
+    said = answered(guard, call("llama.cpp", FORMATS["shieldgemma"].reply, prompt, Options("guard.gguf")))
     assert not said.finished
 
 
@@ -63,5 +63,5 @@ def test_a_prompt_that_is_too_long(guard: LlamaServer, api: Api) -> None:
     """A prompt over the context is refused, never cut: the failure says what to do."""
     (prompt,) = asked("llama-guard-3-8b", "prompt", "x" * 5_000, context=8_192)
     with pytest.raises(CallFailed, match="too long for the model") as caught:
-        answered(guard, call(api, LLAMA, prompt, Options("guard.gguf")))
+        answered(guard, call(api, LLAMA.reply, prompt, Options("guard.gguf")))
     assert caught.value.fault == "context"

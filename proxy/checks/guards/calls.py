@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from proxy.checks.guards.format import Format
+from proxy.checks.guards.format import Reply
 from proxy.checks.guards.render import Prompt
 
 Api = Literal["ollama", "llama.cpp", "openai"]
@@ -59,15 +59,15 @@ class CallFailed(ValueError):
         self.fault: Fault = fault
 
 
-def call(api: Api, guard: Format, prompt: Prompt, options: Options) -> Call:
+def call(api: Api, reply: Reply, prompt: Prompt, options: Options) -> Call:
     """The request for one prompt."""
     if api == "ollama":
-        return _ollama(guard, prompt, options)
+        return _ollama(reply, prompt, options)
     if prompt.messages:
-        return Call("/v1/chat/completions", _openai(guard, options) | {"messages": _chat(prompt)} | _effort(guard))
+        return Call("/v1/chat/completions", _openai(reply, options) | {"messages": _chat(prompt)} | _effort(reply))
     if api == "llama.cpp":
-        return Call("/completion", _llama_cpp(guard, prompt))
-    return Call("/v1/completions", _openai(guard, options) | {"prompt": prompt.raw})
+        return Call("/completion", _llama_cpp(reply, prompt))
+    return Call("/v1/completions", _openai(reply, options) | {"prompt": prompt.raw})
 
 
 def generated(path: str, status: int, data: object) -> Generated:
@@ -89,39 +89,39 @@ def generated(path: str, status: int, data: object) -> Generated:
     return _said(text, choice.get("finish_reason") != "length", bool(choice.get("finish_reason")))
 
 
-def _ollama(guard: Format, prompt: Prompt, options: Options) -> Call:
-    own: dict[str, Any] = {"temperature": 0, "num_predict": guard.reply.tokens}
-    if guard.reply.stop:
-        own["stop"] = list(guard.reply.stop)
+def _ollama(reply: Reply, prompt: Prompt, options: Options) -> Call:
+    own: dict[str, Any] = {"temperature": 0, "num_predict": reply.tokens}
+    if reply.stop:
+        own["stop"] = list(reply.stop)
     if options.context:
         own["num_ctx"] = options.context
     body: dict[str, Any] = {"model": options.model, "stream": False, "truncate": False, "options": own}
     if options.keep_alive:
         body["keep_alive"] = options.keep_alive
     if prompt.messages:
-        effort = {"think": guard.reply.effort} if guard.reply.effort else {}
+        effort = {"think": reply.effort} if reply.effort else {}
         return Call("/api/chat", body | {"messages": _chat(prompt)} | effort)
     return Call("/api/generate", body | {"prompt": prompt.raw, "raw": True})
 
 
-def _llama_cpp(guard: Format, prompt: Prompt) -> dict[str, Any]:
+def _llama_cpp(reply: Reply, prompt: Prompt) -> dict[str, Any]:
     return {
         "prompt": prompt.raw,
-        "n_predict": guard.reply.tokens,
+        "n_predict": reply.tokens,
         "temperature": 0,
-        "stop": list(guard.reply.stop),
+        "stop": list(reply.stop),
         "cache_prompt": True,
         "stream": False,
     }
 
 
-def _openai(guard: Format, options: Options) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": options.model, "max_tokens": guard.reply.tokens, "temperature": 0, "stream": False}
-    return body | ({"stop": list(guard.reply.stop)} if guard.reply.stop else {})
+def _openai(reply: Reply, options: Options) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": options.model, "max_tokens": reply.tokens, "temperature": 0, "stream": False}
+    return body | ({"stop": list(reply.stop)} if reply.stop else {})
 
 
-def _effort(guard: Format) -> dict[str, Any]:
-    return {"reasoning_effort": guard.reply.effort} if guard.reply.effort else {}
+def _effort(reply: Reply) -> dict[str, Any]:
+    return {"reasoning_effort": reply.effort} if reply.effort else {}
 
 
 def _chat(prompt: Prompt) -> list[dict[str, str]]:

@@ -305,5 +305,5 @@ def _category_faults(guard: Format) -> Iterator[Remark]:
                 yield Remark(("categories", i), f"its `text` is missing for the {judged}", "write what the prompt says")
     if guard.asks == "one" and "criterion" not in guard.placeholders:
         yield Remark(("prompts",), "a prompt for each category has to name it", "write {criterion} into the prompts")
-    if guard.asks == "one" and not guard.categories:
-        yield Remark(("categories",), "there is nothing to ask about", "write a category")
+    if not guard.categories:
+        yield Remark(("categories",), "there is nothing that a rule could name", "write a category")

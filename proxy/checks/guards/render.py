@@ -104,7 +104,7 @@ class _Question:
     def pieces(self, text: str, turns: Sequence[Said]) -> Iterator[_Piece]:
         """The text in pieces that have room. Each but the first repeats the end of the one before it."""
         room = self._room()
-        nearest = self._size(turns[-1].text) if turns else 0
+        nearest = self._size(turns[-1].text[-room:]) if turns else 0  # no more of it is needed
         most = room - min(nearest, room // 4)
         start = 0
         while True:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from proxy.checks.guards.gates import Gate
 from proxy.checks.kinds import Remark
+from proxy.checks.segments import LONGEST, SHORTEST
 
 LEAST = 3
 """Examples on each side: with fewer nothing can be measured, as one is always held against the others."""
@@ -16,8 +18,9 @@ Examples = tuple[Example, ...]
 
 
 class TopicOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a rule says of a subject."""
+    """Options of `topic`."""
 
+    model: Annotated[str, Meta(min_length=1, max_length=300, description="the embedding model's name on its server")]
     examples: Annotated[Examples, Meta(min_length=1, description="texts about the subject")]
     counter_examples: Annotated[
         Examples, Meta(description="texts near it that are not about it, and everyday ones")
@@ -25,6 +28,12 @@ class TopicOptions(Struct, frozen=True, forbid_unknown_fields=True):
     finds: Annotated[Literal["subject", "others"], Meta(description="text about it, or text that is not")] = "subject"
     margin: Annotated[float, Meta(ge=-1, le=1, description="instead of the measured one")] | None = None
     prefix: Annotated[str, Meta(max_length=500, description="before each text, instead of the known one")] | None = None
+    gate: Annotated[Gate, Meta(description="what is judged at a time, and whether text waits")] = "segment"
+    shortest: Annotated[int, Meta(ge=1, le=10_000, description="a segment has so many characters at least")] = SHORTEST
+    longest: Annotated[int, Meta(ge=32, le=8_000, description="and so many at most")] = LONGEST
+    keep_alive: Annotated[str, Meta(max_length=20, description="how long Ollama keeps the model loaded")] = "30m"
+    timeout: Annotated[float, Meta(gt=0, le=600, description="seconds for an answer")] = 5.0
+    at_once: Annotated[int, Meta(ge=1, le=64, description="questions to this model at a time")] = 1
 
 
 class Sides(NamedTuple):
@@ -50,6 +59,8 @@ def topic_remarks(options: TopicOptions) -> Iterator[Remark]:
         if 0 < len(given) < LEAST:
             yield Remark((key,), f"{len(given)} are too few to measure anything", f"write at least {LEAST}")
         yield from _repeated(key, given)
+    if options.shortest > options.longest:
+        yield Remark(("shortest",), "it is more than `longest`", f"write at most {options.longest}")
     known = {_spelled(text) for text in options.examples}
     for i, text in enumerate(options.counter_examples):
         if _spelled(text) in known:

@@ -18,7 +18,7 @@ OPTIONS = Options("guard:8b", 8_192, "30m")
 
 def test_ollama_raw() -> None:
     """Ollama gets a raw prompt on its own endpoint, may not cut it, and the same options each time."""
-    assert call("ollama", LLAMA, RAW, OPTIONS) == Call(
+    assert call("ollama", LLAMA.reply, RAW, OPTIONS) == Call(
         "/api/generate",
         {
             "model": "guard:8b",
@@ -34,7 +34,7 @@ def test_ollama_raw() -> None:
 
 def test_the_chat_model_itself() -> None:
     """Where the guard is the chat model, nothing is said that would make Ollama load it anew."""
-    body = call("ollama", LLAMA, RAW, Options("llama3")).body
+    body = call("ollama", LLAMA.reply, RAW, Options("llama3")).body
     assert "num_ctx" not in body["options"]
     assert "keep_alive" not in body
     assert "shift" not in body
@@ -42,30 +42,30 @@ def test_the_chat_model_itself() -> None:
 
 def test_ollama_chat() -> None:
     """A format for chats goes to the native chat endpoint, which does not cut either; it says how much to think."""
-    made = call("ollama", FORMATS["gpt-oss-safeguard"], CHAT, OPTIONS)
+    made = call("ollama", FORMATS["gpt-oss-safeguard"].reply, CHAT, OPTIONS)
     assert made.path == "/api/chat"
     assert made.body["messages"][-1] == {"role": "user", "content": "Hello"}
     assert made.body["truncate"] is False
     assert made.body["think"] == "low"
-    assert "think" not in call("ollama", FORMATS["rubric"], CHAT, OPTIONS).body
+    assert "think" not in call("ollama", FORMATS["rubric"].reply, CHAT, OPTIONS).body
 
 
 def test_llama_cpp() -> None:
     """llama.cpp gets a raw prompt at /completion, and a chat at /v1/chat/completions."""
-    made = call("llama.cpp", LLAMA, RAW, OPTIONS)
+    made = call("llama.cpp", LLAMA.reply, RAW, OPTIONS)
     assert (made.path, made.body["prompt"], made.body["n_predict"], made.body["temperature"]) == (
         "/completion",
         RAW.raw,
         24,
         0,
     )
-    chat = call("llama.cpp", FORMATS["gpt-oss-safeguard"], CHAT, OPTIONS)
+    chat = call("llama.cpp", FORMATS["gpt-oss-safeguard"].reply, CHAT, OPTIONS)
     assert (chat.path, chat.body["reasoning_effort"]) == ("/v1/chat/completions", "low")
 
 
 def test_openai() -> None:
     """LM Studio gets a raw prompt at /v1/completions."""
-    made = call("openai", LLAMA, RAW, OPTIONS)
+    made = call("openai", LLAMA.reply, RAW, OPTIONS)
     assert (made.path, made.body["prompt"], made.body["max_tokens"]) == ("/v1/completions", RAW.raw, 24)
     assert "messages" not in made.body
 

@@ -31,7 +31,7 @@ def named(found: int, spared: int) -> Sides:
 
 def remarks_on(**options: object) -> list[tuple[tuple[str | int, ...], str, str]]:
     """What is wrong in the options of a topic."""
-    topic = convert({"examples": ABOUT, "counter_examples": OTHERS} | options, TopicOptions)
+    topic = convert({"model": "all-minilm", "examples": ABOUT, "counter_examples": OTHERS} | options, TopicOptions)
     return [(remark.path, remark.message, remark.hint) for remark in topic_remarks(topic)]
 
 
@@ -56,6 +56,7 @@ def test_counter_examples_are_needed() -> None:
         ({"examples": (*ABOUT, " boil  THE eggs.")}, ("examples", 3), "it is there already"),
         ({"examples": (*ABOUT, " \n")}, ("examples", 3), "there is nothing in it"),
         ({"counter_examples": (*OTHERS, ABOUT[1])}, ("counter_examples", 3), "this is one of `examples` too"),
+        ({"shortest": 700}, ("shortest",), "it is more than `longest`"),
     ],
 )
 def test_wrong_examples(options: dict[str, object], path: tuple[str | int, ...], message: str) -> None:
@@ -67,9 +68,9 @@ def test_wrong_examples(options: dict[str, object], path: tuple[str | int, ...],
 
 def test_sides() -> None:
     """A refused subject is what is looked for; of allowed ones it is what the counter-examples are like."""
-    topic = TopicOptions(ABOUT, OTHERS)
+    topic = TopicOptions("m", ABOUT, OTHERS)
     assert sides(topic) == Sides(ABOUT, OTHERS)
-    assert sides(TopicOptions(ABOUT, OTHERS, finds="others")) == Sides(OTHERS, ABOUT)
+    assert sides(TopicOptions("m", ABOUT, OTHERS, finds="others")) == Sides(OTHERS, ABOUT)
 
 
 @pytest.mark.parametrize(
