@@ -165,8 +165,8 @@ class Grammar(Struct, frozen=True, forbid_unknown_fields=True):
     rest: bool = False
 
 
-class Format(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """All that is known of a guard.
+class Format(Struct, frozen=True, forbid_unknown_fields=True, dict=True, eq=False):
+    """All that is known of a guard. Compared by identity.
 
     verified:   its prompt has been seen whole. One that has not is listed, and no policy can use it
     remark:     what to know about it, for people: what is missing where it is not verified

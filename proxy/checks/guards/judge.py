@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from proxy.checks.asking import AskingRule, Splitter, Spot
 from proxy.checks.guards.calls import Generated, Options
-from proxy.checks.guards.format import Category, Format, Judged, Level, Name, Reply
+from proxy.checks.guards.format import Category, Format, Judged, Level, Name
 from proxy.checks.guards.gates import Gate, gate_hold, splitter
 from proxy.checks.guards.render import NoRoom, Prompt, Wanted, render
 from proxy.checks.guards.verdict import UNKNOWN, Verdict, VerdictError, parse_verdict
@@ -55,15 +55,16 @@ class JudgeOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class GuardQuestion(NamedTuple):
     """A question to a guard: all prompts about one segment. It is answered with a GuardReply.
 
+    guard:   how it is asked
     judged:  what it is about
-    reply, options: for `calls.call`
+    options: what its server is told
     timeout: seconds for all of it
     at_once: questions to this model at a time
     """
 
+    guard: Format
     judged: Judged
     prompts: tuple[Prompt, ...]
-    reply: Reply
     options: Options
     timeout: float
     at_once: int
@@ -109,35 +110,20 @@ class JudgeQuestions:
             return None
         context = 0 if self.options.is_chat_model else (self.wanted.context or self.guard.context)
         options = Options(self.options.model, context, "" if self.options.is_chat_model else self.options.keep_alive)
-        return GuardQuestion(
-            judged, tuple(prompts), self.guard.reply, options, self.options.timeout, self.options.at_once
-        )
+        timeout, at_once = self.options.timeout, self.options.at_once
+        return GuardQuestion(self.guard, judged, tuple(prompts), options, timeout, at_once)
 
     def spots(self, text: str, reply: object) -> Iterable[Spot]:
         """See Questions. A verdict that hides counts, also beside one that could not be read."""
         if not isinstance(reply, GuardReply):
             raise ValueError("it is no reply of a guard")
-        verdicts, errors = self.verdicts(reply)
+        verdicts, errors = read(reply)
         action = max([self.action(verdict) for verdict in verdicts], default=None, key=_strength)
         if errors and action is not self.most:
             raise errors[0]
         if action is None:
             return ()
         return (Spot(0, len(text), None if action is self.most else action),)
-
-    def verdicts(self, reply: GuardReply) -> tuple[list[Verdict], list[VerdictError]]:
-        """What the guard says to each prompt, and what cannot be read."""
-        verdicts: list[Verdict] = []
-        errors: list[VerdictError] = []
-        question = reply.question
-        if len(reply.said) != len(question.prompts):
-            errors.append(VerdictError("empty", "the guard did not answer everything"))
-        for prompt, said in zip(question.prompts, reply.said, strict=False):
-            try:
-                verdicts.append(parse_verdict(self.guard, said.text, question.judged, prompt.category, said.finished))
-            except VerdictError as error:
-                errors.append(error)
-        return verdicts, errors
 
     def action(self, verdict: Verdict) -> Action | None:
         """What the rule does for a verdict; None: nothing. One without a known category may be any of them."""
@@ -150,6 +136,21 @@ class JudgeQuestions:
         if action is not None and verdict.level is Level.CONTROVERSIAL and not self.options.strict:
             return Action.FLAG
         return action
+
+
+def read(reply: GuardReply) -> tuple[list[Verdict], list[VerdictError]]:
+    """What the guard says to each prompt, and what cannot be read."""
+    verdicts: list[Verdict] = []
+    errors: list[VerdictError] = []
+    question = reply.question
+    if len(reply.said) != len(question.prompts):
+        errors.append(VerdictError("empty", "the guard did not answer everything"))
+    for prompt, said in zip(question.prompts, reply.said, strict=False):
+        try:
+            verdicts.append(parse_verdict(question.guard, said.text, question.judged, prompt.category, said.finished))
+        except VerdictError as error:
+            errors.append(error)
+    return verdicts, errors
 
 
 def _strength(action: Action | None) -> int:
