@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.checks.guards.format import JUDGED, Level
+from proxy.checks.guards.format import JUDGED, Format, Level
 from proxy.policy.document import Source
 from proxy.policy.guard_formats import read_formats
-from tests.checks.guards.formats import FOLDER, FORMATS, READ
+from tests.checks.guards.formats import FOLDER, FORMATS, READ, ROOT
 
+DOCUMENT = (ROOT / "docs" / "guard-models.md").read_text("utf-8")
 UNVERIFIED = {"llama-guard-4", "granite-guardian-3.2", "granite-guardian-3.3"}
 BLOCKED = {"S1", "S2", "S3", "S4", "S9", "S10", "S11"}
 RUBRIC = (FOLDER / "rubric.yaml").read_text(encoding="utf-8")
@@ -131,3 +132,16 @@ def test_a_format_twice() -> None:
     read = read_formats([source, other])
     (problem,) = read.problems
     assert str(problem).startswith("more/rubric.yaml:1:1: there is a second format `rubric`: rename one of the two")
+
+
+def test_the_table_in_the_docs() -> None:
+    """docs/guard-models.md has a row for each format, as its file says."""
+    rows = [line for line in DOCUMENT.splitlines() if line.startswith("| `")]
+    assert rows == [row_of(guard) for guard in FORMATS.values()]
+
+
+def row_of(guard: Format) -> str:
+    """A format's row."""
+    languages = "119" if guard.format == "qwen3guard-gen" else ", ".join(guard.languages) or "not told"
+    cells = [f"`{guard.format}`", guard.about, ", ".join(guard.judges), guard.transport, languages, guard.licence]
+    return f"| {' | '.join(cells)} | {'yes' if guard.verified else 'no'} |"
