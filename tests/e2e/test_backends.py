@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,12 +46,11 @@ class House(NamedTuple):
 
     def post(self, path: str, model: str, said: str = "Hello", **more: Any) -> Any:
         """What a chat gets."""
-        body = {"model": model, "messages": [{"role": "user", "content": said}], **more}
-        return plain_http.post(self.proxy.url + path, json=body)
+        return plain_http.post(self.proxy.url + path, json=asking(model, said, **more))
 
     def chat(self, model: str, said: str = "Hello") -> str:
         """What a streamed chat of OpenAI's dialect says."""
-        return text(events(self.post("/v1/chat/completions", model, said, stream=True).content))
+        return chat(self.proxy, model, said)
 
     def chats(self) -> tuple[int, int]:
         """How many chats each Ollama has got."""
@@ -61,9 +62,25 @@ class House(NamedTuple):
 
     def metric(self, name: str, upstream: str) -> float:
         """A value of one backend, all reasons together."""
-        lines = plain_http.get(self.proxy.admin_url + "/metrics").text.splitlines()
-        found = [line for line in lines if line.startswith(f"safety_proxy_{name}{{") and f'"{upstream}"' in line]
-        return sum(float(line.rpartition(" ")[2]) for line in found)
+        return metric(self.proxy, name, upstream)
+
+
+def asking(model: str, said: str, **more: Any) -> dict[str, Any]:
+    """A chat's request."""
+    return {"model": model, "messages": [{"role": "user", "content": said}], **more}
+
+
+def chat(proxy: ProxyProcess, model: str, said: str = "Hello") -> str:
+    """What a streamed chat of OpenAI's dialect says."""
+    answer = plain_http.post(proxy.base_url + "/chat/completions", json=asking(model, said, stream=True))
+    return text(events(answer.content))
+
+
+def metric(proxy: ProxyProcess, name: str, upstream: str) -> float:
+    """A value of one backend, all reasons together."""
+    lines = plain_http.get(proxy.admin_url + "/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith(f"safety_proxy_{name}{{") and f'"{upstream}"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def having(*models: str) -> Ollama:
@@ -82,6 +99,13 @@ def scripted(tmp_path_factory: pytest.TempPathFactory, xllamacpp_installed: None
         yield server
 
 
+def settings_file(folder: Path, *rows: tuple[str, str], more: str = "") -> tuple[str, str]:
+    """Flags for a file with these names and URLs; `more` stands in each table."""
+    path = folder / "safety-proxy.toml"
+    path.write_text("".join(f'[[upstream]]\nname = "{name}"\nurl = "{url}"\n{more}\n' for name, url in rows), "utf-8")
+    return "--config", str(path)
+
+
 @pytest.fixture
 def house(scripted: LlamaServer, tmp_path: Path) -> Iterator[House]:
     """All of them, by a settings file."""
@@ -91,11 +115,7 @@ def house(scripted: LlamaServer, tmp_path: Path) -> Iterator[House]:
         FakeUpstreamThread(having("tiny:latest", "go-think:latest")) as first,
         FakeUpstreamThread(having("tiny:latest", "tiny:base")) as second,
     ):
-        rows = [("first", first.url), ("second", second.url), ("llama", scripted.url)]
-        tables = "".join(f'[[upstream]]\nname = "{name}"\nurl = "{url}"\n' for name, url in rows)
-        settings = tmp_path / "safety-proxy.toml"
-        settings.write_text(tables, "utf-8")
-        arguments = ("--config", str(settings))
+        arguments = settings_file(tmp_path, ("first", first.url), ("second", second.url), ("llama", scripted.url))
         with ProxyProcess(upstream=None, policies=tmp_path / "policies", arguments=arguments) as proxy:
             yield House(proxy, first, second, scripted)
 
@@ -151,3 +171,25 @@ def test_one_of_them_ends(house: House) -> None:
     assert house.metric("upstream_errors_total", "first") >= 1
     listed = [entry["id"] for entry in house.get("/v1/models")["data"]]
     assert listed == ["tiny:latest", "tiny:base", "scripted"]
+
+
+def test_a_llama_cpp_is_killed_in_the_middle_of_an_answer(scripted: LlamaServer, tmp_path: Path) -> None:
+    """The client gets what came and an error, and nobody else is asked for the rest; the next request goes to the other
+    llama.cpp, which has the same model because the operator says so."""
+    (tmp_path / "house.yaml").write_text(POLICY, "utf-8")
+    with LlamaServer(scripted.model) as doomed:
+        arguments = settings_file(
+            *(tmp_path, ("doomed", doomed.url), ("other", scripted.url)), more='models = ["scripted"]'
+        )
+        with ProxyProcess(upstream=None, policies=tmp_path, arguments=arguments) as proxy:
+            body, url = asking("scripted", "Speak. [[loop]]", stream=True), proxy.base_url + "/chat/completions"
+            with plain_http.client() as client, client.stream("POST", url, json=body) as got:
+                pieces = got.iter_bytes()
+                answer = next(pieces)
+                os.kill(doomed.pid, signal.SIGKILL)
+                answer += b"".join(pieces)
+            assert b"upstream_truncated" in answer
+            assert b"[DONE]" not in answer
+            assert scripted.slots_busy() == 0
+            assert chat(proxy, "scripted") == LLAMA_SAYS
+            assert metric(proxy, "upstream_requests_total", "other") == 1

@@ -114,7 +114,9 @@ class Backend:
     async def _look(self) -> None:
         self.known = await look_at(self.api, self.known)
         self.looked_at = monotonic()
-        self.tell(self.known.answers)
+        is_busy = self.known.silent and self.running and self.up
+        if not is_busy:  # llama.cpp answers nobody while all of its threads are at work
+            self.tell(self.known.answers)
 
     def tell(self, is_up: bool) -> None:
         """It has answered just now, or could not be reached."""

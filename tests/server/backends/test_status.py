@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.fakes import FakeUpstream, reply
+from proxy.server.backends import look
+from tests.fakes import Answer, FakeUpstream, Stall, Wait, reply, sse
 from tests.server.backends.several import Scripted, die, several
-from tests.server.running import running
+from tests.server.running import chunk, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +50,25 @@ async def test_one_model_server_is_told_the_same_way() -> None:
         (only,) = status["upstreams"]
         assert only["name"] == only["url"] == upstream.url
         assert only["trouble"] == "answers, but is none of Ollama, LM Studio, llama.cpp: GET /v1/models gave 404"
+
+
+async def test_one_that_is_at_work_and_says_nothing_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model server whose threads are all busy with answers; one that has no request is down when it says nothing."""
+    monkeypatch.setattr(look, "TIMEOUT", 0.1)
+    go_on = asyncio.Event()
+    chat = reply([*sse(chunk("slow")), Wait(go_on), *sse(chunk(finish="stop"), "[DONE]")])
+    busy, idle = (Scripted(name, {name: "a"}, chat=chat) for name in ("busy", "idle"))
+    async with several(busy, idle) as (proxy, _):
+        chatting = asyncio.ensure_future(proxy.chat(model="busy"))
+        await until(lambda: "POST /v1/chat/completions" in busy.paths)
+        busy.told = idle.told = Answer((Stall(),))
+        await proxy.server.runtime.probe.look()
+        assert [backend.up for backend in proxy.server.runtime.backends.all] == [True, False]
+        go_on.set()
+        assert (await chatting).status == 200
+        await proxy.exchange()
+        await proxy.server.runtime.probe.look()
+        assert proxy.server.runtime.backends.all[0].up is False
 
 
 async def test_one_that_answers_is_enough_to_be_ready() -> None:
