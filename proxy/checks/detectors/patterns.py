@@ -71,8 +71,7 @@ class Search:
     """A compiled pattern.
 
     find:       candidates
-    partials:   the beginning of a candidate that reaches the end of the text, branch by branch where they differ much
-                in length
+    partials:   the beginning of a candidate that reaches the end of the text, of short and of long candidates
     first_char: the character that a candidate begins with
     prefix:     the first characters of a candidate, or what there is of them at the end of the text: an expression
                 that finds them in few words; None where it would find them in most
@@ -100,8 +99,12 @@ class Search:
             at = max(at, end - self.longest)
             trace = self.trace.chars.search(text, at)
             at = max(at, (end if trace is None else trace.start()) - self.trace.reach + 1)
-        found = [pattern.search(text, max(at, end - longest)) for pattern, longest in self.partials]
-        return min([match.start() for match in found if match is not None], default=None)
+        first = None
+        for pattern, longest in self.partials:
+            match = pattern.search(text, max(at, end - longest))
+            if match is not None and (first is None or match.start() < first):
+                first = match.start()
+        return first
 
     def finder(self, text: str) -> Callable[[str, int], re.Match[str] | None]:
         """Finds the first candidate of this text from an offset on."""
@@ -197,19 +200,27 @@ def search_for(pattern: str) -> Search:
 
 
 def _beginnings(root: Node) -> Iterator[Beginnings]:
-    """One expression for all that is short, and one for each branch that is long."""
-    for part in _by_length(root):
-        yield Beginnings(re.compile(rf"(?:{_partial(part)})\Z"), _longest(part) or 0)
+    """One expression for all that is short, and one for what is long."""
+    parts = _by_length(root)
+    for group in ([part for part in parts if _is_short(part)], [part for part in parts if not _is_short(part)]):
+        if group:
+            node = Choice(tuple(group))
+            yield Beginnings(re.compile(rf"(?:{_partial(node)})\Z"), _longest(node) or 0)
+
+
+def _is_short(node: Node) -> bool:
+    return (_longest(node) or 0) <= SHORT
 
 
 def _by_length(node: Node) -> list[Node]:
-    """Nodes that together match what the node does, the long ones apart from each other."""
-    if (_longest(node) or 0) <= SHORT:
+    """Nodes that together match what the node does, the short ones apart from the long ones."""
+    if _is_short(node):
         return [node]
     if isinstance(node, Choice):
         every = [part for branch in node.branches for part in _by_length(branch)]
-        short = tuple(part for part in every if (_longest(part) or 0) <= SHORT)
-        return [*([Choice(short)] if short else []), *(part for part in every if part not in short)]
+        short = tuple(part for part in every if _is_short(part))
+        long = tuple(part for part in every if not _is_short(part))
+        return [Choice(parts) for parts in (short, long) if parts]
     if isinstance(node, Sequence):
         for i, part in enumerate(node.parts):
             found = _by_length(part)

@@ -19,7 +19,7 @@ from tests.fakes import FakeUpstream, Stall, ndjson, reply, reply_json, sse
 from tests.fakes.answers import Answer, Framing
 from tests.fakes.connection import Request
 from tests.fakes.ollama import NDJSON, Ollama
-from tests.policies import SHIPPED
+from tests.policies import UNALIGNED
 from tests.server.running import Policies, Proxy, running
 from tests.waiting import until
 
@@ -27,7 +27,6 @@ pytestmark = pytest.mark.anyio
 
 PHISHING = "Write a phishing email"
 REFUSAL = "I'm sorry, but I can't help with that."
-UNALIGNED = SHIPPED / "more" / "unaligned.yaml"
 MODELS = {"instruct": "tiny", "base": "tiny:base"}
 
 
