@@ -15,6 +15,7 @@ from proxy.dialects.base import Options
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.schema import Alignment
 from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.ops.records import record_of
 from tests.fakes import Answer, Close, Request, Reset, Stall, Step, reply, reply_json, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.backends.several import Scripted, die, several, who
@@ -121,6 +122,9 @@ async def test_one_that_cannot_be_reached(stream: bool, transport: str) -> None:
         exchange = await proxy.exchange()
         assert exchange.moved_from == (("one", "connect"),)
         assert exchange.outcome == "allowed"
+        record = record_of(exchange)["upstream"]
+        assert record["name"] == "two"
+        assert record["moved_from"] == [{"name": "one", "error": "connect"}]
         assert [backend.running for backend in proxy.server.runtime.backends.all] == [0, 0]
 
 
