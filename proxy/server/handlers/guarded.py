@@ -245,7 +245,7 @@ class GuardedExchange:
         try:
             await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
         finally:
-            exchange.alignment = alignments.known(model).status
+            exchange.alignment = self._backends.alignment_of(model, exchange.alignment)
         plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
