@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from proxy.core.arguments import ArgumentsGate, WholeGate
-from proxy.core.check import Check
+from proxy.core.askers import Asked
+from proxy.core.check import NO_TURN, Check, Turn, asks, without_asking
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
 from proxy.core.preceding import Preceding
-from proxy.core.steps import STEP, Steps, in_one_go
+from proxy.core.steps import STALLED, STEP, Steps, in_one_go
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text
@@ -52,6 +54,31 @@ class AnyGate(Protocol):
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return what may go out now."""
 
+    def take_asks(self) -> list[Asked]:
+        """The questions that have arisen since the last call."""
+
+    def take_dropped(self) -> list[int]:
+        """The keys of questions that need no answer any more, since the last call."""
+
+    def answer(self, key: int, reply: object) -> str:
+        """A question is answered; return what may go out now."""
+
+    def give_up(self) -> None:
+        """Nothing of the text will be sent any more: no answer is needed."""
+
+
+class Question(NamedTuple):
+    """A question of an answer's checks, and the gate that has asked it."""
+
+    channel: Channel
+    gate: AnyGate
+    asked: Asked
+
+    @property
+    def name(self) -> tuple[int, int]:
+        """Tells it from all others of the guard."""
+        return id(self.gate), self.asked.key
+
 
 class Guard:
     """Feeds each channel's text to its gate and decides what is released of a frame.
@@ -68,12 +95,28 @@ class Guard:
     Apps show text of one kind in several channels (content blocks) as one text. So the checks of a channel first read
     the end of the channel before it. What a channel still holds when another kind of text follows (the answer after the
     thinking) is decided and released first. A check that raises blocks the choice: fail closed.
+
+    Checks may ask. Then `take_questions` has what they want to know, `answer` takes what is said to that, and steps
+    stand still (STALLED) where what follows depends on an answer: at the end of a channel, and before another kind of
+    text. So the order in which answers come changes nothing.
+
+    turn:   what is told to checks that ask
+    asking: one of the checks asks
     """
 
     def __init__(
-        self, plan: Plan, json_content: bool = False, prefills: Mapping[Kind, str] = NO_PREFILLS, step: int = STEP
+        self,
+        plan: Plan,
+        json_content: bool = False,
+        prefills: Mapping[Kind, str] = NO_PREFILLS,
+        step: int = STEP,
+        turn: Turn = NO_TURN,
     ) -> None:
         self._plan = plan
+        self.turn = turn
+        self.asking = False
+        self._unwritten = False  # a frame's texts are being decided: what answers release is sent with them
+        self._late: list[TextDelta] = []  # what they have released meanwhile
         self.step = step
         self.reread = 0
         self._prefills = prefills
@@ -103,8 +146,12 @@ class Guard:
     def release_steps(self, frame: Frame) -> Steps[Release | None]:
         """The same in steps: a frame may have much text, and may end a call that is judged as a whole."""
         deltas = frame.deltas
+        self._unwritten = any(text for _, text in deltas)
         texts, earlier = yield from self._feed_all(deltas)
         flushed = tuple((yield from self._close(frame)))
+        if self._late:
+            flushed, self._late = (*flushed, *self._late), []
+        self._unwritten = False
         blocked_choices = self._take_newly_blocked()
         texts_unchanged = all(
             out is text and channel.kind is not Kind.TOOL_ARGUMENTS  # a call is not released before it is complete
@@ -124,7 +171,7 @@ class Guard:
             out = self._feed_gate(channel, gate, text, False)
             earlier: tuple[TextDelta, ...] = ()
         else:
-            earlier = self._turn_to(channel) if text else ()
+            earlier = in_one_go(self._turn_to(channel)) if text else ()
             out = self._feed(channel, text)
         held_whole = channel.kind is Kind.TOOL_ARGUMENTS
         unchanged = out is text and not held_whole and channel.choice not in self.blocked_choices
@@ -132,13 +179,52 @@ class Guard:
             return None
         return Release((out,), (), self._take_newly_blocked(), earlier, unchanged)
 
+    def stalls(self, channel: Channel) -> bool:
+        """Whether text of this channel has to wait for an answer about other text: `release_steps` can wait."""
+        if not self.asking or self._speaking.get(channel.choice) is channel.kind:
+            return False
+        return any(gate.held for other, gate in self._gates.items() if other.choice == channel.choice)
+
+    def take_questions(self) -> list[Question]:
+        """What checks want to know, since the last call."""
+        return [
+            Question(channel, gate, asked)
+            for channel, gate in self._opened
+            if channel.choice not in self.blocked_choices
+            for asked in gate.take_asks()
+        ]
+
+    def take_dropped(self) -> list[tuple[int, int]]:
+        """The names of questions that need no answer any more, since the last call."""
+        return [(id(gate), key) for _, gate in self._opened for key in gate.take_dropped()]
+
+    def answer(self, question: Question, reply: object) -> Release | None:
+        """A question is answered: what is sent for that. None: nothing, or it is sent with the frame that waits."""
+        channel, gate, asked = question
+        if channel.choice in self.blocked_choices:
+            return None
+        try:
+            out = gate.answer(asked.key, reply)
+        except Exception as error:
+            out = self._check_failed(channel, gate, error)
+        if gate.blocked is not None:
+            self._block(channel.choice, gate.blocked)
+        flushed = (TextDelta(channel, out),) if out else ()
+        if self._unwritten:
+            self._late += flushed
+            return None
+        blocked_choices = self._take_newly_blocked()
+        return Release((), flushed, blocked_choices) if flushed or blocked_choices else None
+
     def finish(self) -> tuple[tuple[TextDelta, ...], tuple[int, ...]]:
         """The upstream has ended: the flushed text, and the choices that are blocked by that."""
         return in_one_go(self.finish_steps())
 
     def finish_steps(self) -> Steps[tuple[tuple[TextDelta, ...], tuple[int, ...]]]:
         """The same in steps."""
+        self._unwritten, self._late = False, []  # of a frame that was given up nothing is sent
         flushed = yield from self._flush(list(self._unclosed))
+        self._unwritten = False
         return tuple(flushed), self._take_newly_blocked()
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
@@ -147,7 +233,7 @@ class Guard:
         if (kind, text) in admitted:
             return True
         try:
-            scans = [check.open().feed(text, final=True) for check in self._plan.checks(kind)]
+            scans = [check.open().feed(text, final=True) for check in without_asking(self._plan.checks(kind))]
         except Exception as error:
             self.errors.append(error)
             return False
@@ -219,7 +305,7 @@ class Guard:
         earlier: list[TextDelta] = []
         fed = 0
         for channel, text in deltas:
-            for flushed in self._turn_to(channel) if text else ():
+            for flushed in (yield from self._turn_to(channel)) if text else ():
                 own = [i for i in range(len(texts)) if deltas[i].channel == flushed.channel]
                 if own:
                     texts[own[-1]] += flushed.text
@@ -231,7 +317,7 @@ class Guard:
             fed += len(text)
             if fed > self.step:
                 fed = len(text)
-                yield
+                yield None
             before = self.reread
             texts.append(self._feed(channel, text))
             fed += self.reread - before
@@ -244,16 +330,16 @@ class Guard:
         out: list[str] = []
         at = 0
         while at < len(text) and channel.choice not in self.blocked_choices:
-            yield
+            yield None
             step = self.step
             out.append(self._feed(channel, text[at : at + step]))
             at += step
-        yield
+        yield None
         released = "".join(out)
         passed = released == text and not held and not self._gates[channel].held
         return text if passed else released
 
-    def _turn_to(self, channel: Channel) -> tuple[TextDelta, ...]:
+    def _turn_to(self, channel: Channel) -> Steps[tuple[TextDelta, ...]]:
         """What other kinds of text in the choice still hold, decided: this channel's text follows them."""
         choice, kind, _ = channel
         if self._speaking.get(choice) is kind:
@@ -267,12 +353,16 @@ class Guard:
             if type(gate) is Gate and gate.held
         ]
         flushed = [TextDelta(other, self._settle(other, gate)) for other, gate in waiting]
+        while any(self._is_undecided(other, gate) for other, gate in waiting):
+            yield STALLED
         for other, _ in waiting:
-            del (
-                self._gates[other],
-                self._unclosed[other],
-            )  # if it goes on, then in a gate that has read the end of this one
+            del self._gates[other], self._unclosed[other]  # if it goes on, then in a gate that has read this one's end
+        if self._late:
+            flushed, self._late = [*flushed, *self._late], []
         return tuple(delta for delta in flushed if delta.text)
+
+    def _is_undecided(self, channel: Channel, gate: AnyGate) -> bool:
+        return isinstance(gate, Gate) and gate.undecided and channel.choice not in self.blocked_choices
 
     def _feed(self, channel: Channel, text: str, final: bool = False) -> str:
         gate = self._gates.get(channel)
@@ -323,12 +413,15 @@ class Guard:
     def _block(self, choice: int, finding: Finding) -> None:
         self.blocked_choices[choice] = finding
         self._newly_blocked.append(choice)
+        for channel, gate in self._opened if self.asking else ():
+            if channel.choice == choice:
+                gate.give_up()
 
     def _open(self, channel: Channel) -> AnyGate:
         kind = channel.kind
         if kind is Kind.TOOL_ARGUMENTS:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
-            return call(lambda escaped: self._plan.checks(kind, escaped))
+            return call(partial(self._checks, kind), self._turn_of(kind))
         prefill = self._prefills.get(kind)
         if prefill is not None and not self._preceding.goes_on(channel):
             gate = self._fresh(kind)
@@ -338,11 +431,19 @@ class Guard:
 
     def _fresh(self, kind: Kind) -> Gate:
         if self._json_content and kind is Kind.CONTENT:
-            gate: Gate = JsonGate(json_checks(lambda escaped: self._plan.checks(kind, escaped)))
+            gate: Gate = JsonGate(json_checks(partial(self._checks, kind)), self._turn_of(kind))
         else:
-            gate = Gate(self._plan.checks(kind))
+            gate = Gate(self._checks(kind), self._turn_of(kind))
         gate.most_reported = MOST_REPORTED
         return gate
+
+    def _checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
+        checks = tuple(self._plan.checks(kind, escaped) if escaped else self._plan.checks(kind))
+        self.asking = self.asking or any(map(asks, checks))
+        return checks
+
+    def _turn_of(self, kind: Kind) -> Turn:
+        return self.turn if kind is self.turn.kind else self.turn._replace(kind=kind)
 
     def _open_after_preceding(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text, and go on where the channel was settled."""
@@ -390,16 +491,22 @@ class Guard:
                 judged += gate.held + ENDING
                 if judged > self.step:
                     judged = 0
-                    yield
-                long = isinstance(gate, WholeGate) and gate.held > self.step
-                text = (yield from self._finish_long(channel)) if long else self._feed(channel, "", final=True)
+                    yield None
+                early, self._late = self._late, []  # released before, by answers
+                whole = isinstance(gate, WholeGate)
+                text = (yield from self._finish_whole(channel)) if whole else self._feed(channel, "", final=True)
+                flushed += [*early, *([TextDelta(channel, text)] if text else ())]
+                if not self._unwritten and flushed and self._is_undecided(channel, gate):
+                    self._unwritten = True  # what is to come has to be sent behind what is here already
+                while self._is_undecided(channel, gate):
+                    yield STALLED
+                flushed += self._late
+                self._late = []
                 self._closed.add(channel)
                 del self._unclosed[channel]
-                if text:
-                    flushed.append(TextDelta(channel, text))
         return flushed
 
-    def _finish_long(self, channel: Channel) -> Steps[str]:
+    def _finish_whole(self, channel: Channel) -> Steps[str]:
         """The end of a text that is judged as a whole."""
         gate = self._gates[channel]
         if channel.choice in self.blocked_choices or not isinstance(gate, WholeGate):
@@ -408,9 +515,9 @@ class Guard:
             out = yield from gate.finish(lambda: self.step)
         except Exception as error:
             out = self._check_failed(channel, gate, error)
-        if gate.blocked is not None:
+        if gate.blocked is not None and channel.choice not in self.blocked_choices:
             self._block(channel.choice, gate.blocked)
-        return out
+        return "" if channel.choice in self.blocked_choices else out
 
     def _take_newly_blocked(self) -> tuple[int, ...]:
         if not self._newly_blocked:

@@ -13,6 +13,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _CONTENT = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 _ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
+_ONE_ESCAPE = r'\\(?:["\\/bfnrt]|u(?![dD][89abAB])[0-9a-fA-F]{4})'
+"""One that stands for a character by itself, whatever follows."""
+ESCAPES = re.compile(_ONE_ESCAPE)
+_SOURCE = rf'(?:[^"\\\x00-\x1f]++|{_ONE_ESCAPE})*+'
+_WRITTEN = re.compile(_SOURCE)
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LOW_BEGUN = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?")
@@ -23,6 +28,7 @@ class Token(Enum):
 
     STRUCTURE: brackets, commas, colons and blanks; OPEN and CLOSE: the quotes around a string
     TEXT:      characters of a string; ESCAPE: one escape in a string, both halves of a pair together
+    WRITTEN:   characters of a string and escapes (`skim` only)
     SCALAR:    a piece of a number or of true, false, null
     PLAIN:     from here on it is no JSON
     """
@@ -32,6 +38,7 @@ class Token(Enum):
     CLOSE = auto()
     TEXT = auto()
     ESCAPE = auto()
+    WRITTEN = auto()
     SCALAR = auto()
     PLAIN = auto()
 
@@ -54,7 +61,8 @@ class Value(NamedTuple):
     """A value or a key in a run of whole ones.
 
     at:        where its text begins, counted from the beginning of the run
-    is_scalar: a number or a word; else a string without escapes
+    text:      as it is written
+    is_scalar: a number or a word; else a string
     """
 
     at: int
@@ -72,7 +80,7 @@ _BETWEEN = frozenset(State) - {State.STRING, State.SCALAR, State.PLAIN}
 SHORTEST_RUN = 16  # characters; in fewer there are hardly any whole values
 _LONGEST_PLAIN = 400  # characters of a number
 _WS = r"[ \t\r\n]*"
-_TEXT = r'"([^"\\\x00-\x1f]*)"'
+_TEXT = f'"({_SOURCE})"'
 _WORD = (
     rf"(-?(?:0|[1-9][0-9]{{0,{_LONGEST_PLAIN}}})(?:\.[0-9]{{1,{_LONGEST_PLAIN}}})?"
     rf"(?:[eE][+-]?[0-9]{{1,{_LONGEST_PLAIN}}})?|true|false|null)"
@@ -171,7 +179,10 @@ class Lexer:
                     yield Token.STRUCTURE, text[at:after]
                     at = after
                     continue
-            token, after = self._next(text, at)
+            if values is not None and self.state is State.STRING:
+                token, after = self._in_written(text, at)
+            else:
+                token, after = self._next(text, at)
             if after > at:
                 yield token, text[at:after]
             elif self.pending:
@@ -281,6 +292,12 @@ class Lexer:
         if text[at] != "\\":
             return self._no_json(text)
         return self._escape(text, at)
+
+    def _in_written(self, text: str, at: int) -> tuple[Token, int]:
+        found = _WRITTEN.match(text, at)
+        if found is None or found.end() == at:
+            return self._in_string(text, at)
+        return Token.TEXT if text.find("\\", at, found.end()) < 0 else Token.WRITTEN, found.end()
 
     def _escape(self, text: str, at: int) -> tuple[Token, int]:
         found = _ESCAPE.match(text, at)

@@ -341,7 +341,7 @@ class Answer(ABC):
         for at in range(FIRST_SHARE, len(data), SHARE):
             if self.done:
                 return
-            yield
+            yield None
             yield from self._guarded_steps(self._frames, data[at : at + SHARE])
 
     def _whole_steps(self, body: bytes) -> Steps[None]:
@@ -374,7 +374,7 @@ class Answer(ABC):
         guard, judged = self.guard, 0
         for frame in frames:
             if frame is PAUSE:
-                yield
+                yield None
                 continue
             deltas = frame.deltas
             if deltas:
@@ -383,7 +383,7 @@ class Answer(ABC):
             judged += len(deltas[0].text) if is_short else _work(frame)
             if judged > STEP:
                 judged = 0
-                yield
+                yield None
             before = guard.reread
             if is_short:
                 release = guard.release_delta(*deltas[0])

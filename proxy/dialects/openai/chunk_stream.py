@@ -15,13 +15,14 @@ from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.counts import is_index, numbers
+from proxy.dialects.common.counts import is_index
 from proxy.dialects.common.ends import end_reason
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import FINISH_REASONS
 from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
-from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
+from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
@@ -61,6 +62,7 @@ class ChunkedAnswer(Answer):
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
+        self._unknown = UnknownNumbers(guard.admits)
         self._whole = None if request.stream else self.whole_class()
 
     # -- what a choice looks like
@@ -148,7 +150,8 @@ class ChunkedAnswer(Answer):
         try:
             for frame in frames:
                 if not self._waiting or frame.finishes or _says(frame):
-                    yield from self._take_waiting(frame)
+                    if self._waiting or frame is LAST:
+                        yield from self._take_waiting(frame)
                     self._over = frame is LAST
                     if not frame.finishes or frame is LAST:
                         yield frame
@@ -232,15 +235,16 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        if not (clean["choices"] or any(map(clean.get, self.extras))):
+        if not (clean["choices"] or any(map(clean.get, self.extras)) or not clean.keys() <= _CHUNK_KEYS):
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
         if self.request.stream or frame.is_one_delta:
-            unchanged = event.plain and clean == chunk and not has_duplicates(data, chunk)
+            unchanged = event.plain and clean == chunk and not says_more(data, chunk)
             frame.raw = event.raw if unchanged else self._encode(clean)
             one_text = unchanged and frame.is_one_delta and frame.deltas[0].channel.kind is not Kind.TOOL_ARGUMENTS
             if one_text and not self.request.logprobs:  # each token has probabilities of its own
                 self._skeleton = _skeleton_of(frame, before, self._head) or self._skeleton
+        self._skeleton = self._skeleton if self._unknown.steady else None
         return frame
 
     def _check_error(self, value: dict[str, Any]) -> None:
@@ -256,18 +260,28 @@ class ChunkedAnswer(Answer):
                 self._admit(clean, key)
         if "object" in clean:
             clean["object"] = self.object_name
+        self._unknown.ending = _is_last(chunk)
         for key in EXTRAS:
             if key in clean:
-                clean[key] = numbers(clean[key])
+                clean[key] = self._unknown.statistics(clean[key], key)
         self._usage = clean.get("usage") or self._usage
         self._count_tokens(clean.get("timings"), "", "predicted_n")  # its prompt_n is without what was in the cache
         self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
-        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean, self.request.choices)]
+        given = _choices(clean, self.request.choices)
+        clean["choices"] = choices = [self._with_numbers(choice, self._clean_choice(choice)) for choice in given]
         for choice in choices:
             if choice.get("finish_reason") is not None:
                 self.refused |= choice["finish_reason"] == "content_filter"
                 choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
-        return clean
+        return self._unknown.beside(chunk, clean)
+
+    def _with_numbers(self, given: dict[str, Any], clean: dict[str, Any]) -> dict[str, Any]:
+        """A clean choice, and the numbers that it and its delta have under unknown keys."""
+        place = f"choices.{clean['index']}"
+        delta, said = given.get("delta"), clean.get("delta")
+        if isinstance(delta, dict) and said is not None:
+            clean["delta"] = self._unknown.beside(delta, said, f"{place}.delta")
+        return self._unknown.beside(given, clean, place)
 
     def _admit(self, clean: dict[str, Any], key: str) -> None:
         """An id or a model's name may pass when no rule minds it."""
@@ -304,6 +318,8 @@ class ChunkedAnswer(Answer):
         if extras and not choices:  # what was counted comes where it came, though the text beside it waits
             open_ones = (c["index"] for c in chunk["choices"] if c["index"] not in self.guard.blocked_choices)
             choices = [self._text_choice(index, "") for index in open_ones]
+        if not release.blocked_choices:
+            extras |= {key: part for key, part in chunk.items() if key not in _CHUNK_KEYS and key not in self.extras}
         for place, choice in enumerate(choices, start=1):
             yield self._chunk([choice], **(extras if place == len(choices) else {}))
 
@@ -430,6 +446,14 @@ def _goes_on(ending: Frame, frame: Frame) -> bool:
     """Whether a frame says more of a choice that has ended, or ends it once more."""
     again = any(index in ending.finishes for index in frame.finishes)
     return again or any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
+
+
+def _is_last(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk ends a choice, or comes when all have ended."""
+    choices = chunk.get("choices")
+    if not choices or not isinstance(choices, list):
+        return True
+    return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
 
 
 def _choices(chunk: dict[str, Any], asked: int) -> list[Any]:

@@ -118,6 +118,12 @@ class ExchangeTimeouts:
         self.last_received = perf_counter()
         self._heartbeat = heartbeat
 
+    def forget_upstream(self) -> None:
+        """It will not answer; another one is asked. Until then the client is sent nothing."""
+        self.last_received, self._heartbeat = 0.0, None
+        if self._heartbeat_task is not None:
+            self._heartbeat_task.cancel()
+
     def watch_end(self, is_finished: Callable[[], bool]) -> None:
         """Watch from now on whether the model has ended its answer. Only counts follow, and the exchange waits for them
         `end_grace` seconds: a model server that sends comments for ever would keep it open."""
