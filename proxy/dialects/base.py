@@ -33,6 +33,8 @@ FIRST_SHARE, SHARE = 16 * 1024, 64 * 1024
 MOST_CHANNELS = 12_288
 """Texts of an answer, and ids, names and arguments of its calls: what ends with one event goes out in one step."""
 
+SILENT = 16  # a frame without text, such as a comment, takes as long as so many characters
+
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
 
@@ -530,7 +532,7 @@ class Answer(ABC):
 
 def _work(frame: Frame) -> int:
     """How much there is to judge in a frame, in characters."""
-    texts = sum([len(text) for _, text in frame.deltas])
+    texts = sum([len(text) for _, text in frame.deltas]) if frame.deltas else SILENT
     return texts + ENDING * (len(frame.closes) + len(frame.finishes))
 
 
