@@ -28,7 +28,7 @@ from proxy.settings import Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
 
@@ -105,12 +105,14 @@ class SharedRuntime:
         shadow = None
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
-        stores = [one for one in (store, shadow) if one is not None]
+        reviews = await load_reviews(settings, folder)
+        stores = [one for one in (store, shadow, reviews) if one is not None]
         drops = Drops()
         decisions = self._stack.enter_context(open_decision_log(settings, drops))
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
+        config = server_config(settings, url)
+        runtime = Runtime(config, store, shadow, observers=[decisions], drops=drops, reviews=reviews)
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

@@ -92,7 +92,7 @@ def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
     Path("safety-proxy.toml").write_text('[server]\nlisten = ":1"\n', "utf-8")
     assert (
         message({}, {})
-        == "safety-proxy.toml: [server] is a section; the file has no sections, write its settings at the top"
+        == "safety-proxy.toml: [server] is a section; the file has none but [[upstream]], write its settings at the top"
     )
 
 
@@ -115,6 +115,7 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
             "log_level": "debug",
             "record_text": "masked",
             "otel_endpoint": "http://x:1",
+            "require_alignment": "instruct",
         }.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")
         ways = (

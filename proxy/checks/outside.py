@@ -89,7 +89,7 @@ class OutsideScan:
         return self._stop(before, text, progress.findings[0]) if progress.findings else progress
 
     def _read(self, text: str, final: bool) -> Progress:
-        mark, findings = self._one_by_one(text, final) if self._blocks else self._inner.feed(text, final)
+        mark, findings, _ = self._one_by_one(text, final) if self._blocks else self._inner.feed(text, final)
         self._position += len(text)
         self._found += findings
         known = self._code.feed(text, final)

@@ -34,8 +34,9 @@ def lines(
     scheme: str = "http",
     plugins: Sequence[str] = (),
     recording: str = "",
+    more: Sequence[Backend] = (),
 ) -> Iterator[tuple[str, str]]:
-    """Label and text of each line; a line without a label continues the one before."""
+    """Label and text of each line; a line without a label continues the one before. more: the other backends."""
     base = f"{dialled(listen, scheme)}/v1"
     yield "base_url", base
     if listen.is_socket:
@@ -45,9 +46,10 @@ def lines(
     yield "admin", _admin(admin, scheme)
     if admin and not admin.is_local:
         yield "", open_admin(admin)
-    yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
-    if backend.trouble:
-        yield "", backend.trouble
+    for number, one in enumerate((backend, *more)):
+        yield "" if number else "upstream", _backend(one)
+        if one.trouble:
+            yield "", one.trouble
     yield "policies", _names(loaded) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
@@ -56,7 +58,8 @@ def lines(
         yield "" if number else "plug-ins", told
     if recording:
         yield "record", recording
-    yield "try", curl(base, backend, listen)
+    asked = next((one for one in (backend, *more) if one.model), backend)
+    yield "try", curl(base, asked, listen)
 
 
 def recording(record_text: str, file: Path | None) -> str:
@@ -72,6 +75,11 @@ def recording(record_text: str, file: Path | None) -> str:
 def plugin(entry: Entry) -> str:
     """A plug-in's kind, its version, and where it came from."""
     return f"{entry.kind.name} {entry.version or '(no version)'} ({entry.what}, {entry.origin})"
+
+
+def _backend(backend: Backend) -> str:
+    label = f"{backend.label} at " if backend.label else ""
+    return f"{label}{backend.url}{f' ({backend.name})' if backend.name else ''}"
 
 
 def _admin(address: Address | None, scheme: str) -> str:

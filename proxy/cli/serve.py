@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import sys
@@ -24,7 +25,7 @@ from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -50,10 +51,12 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     shadow = None
     if settings.shadow:
         shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
-    backend = await _backend(settings, stack)
+    backend, *more = await _backends(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
+
+    reviews = await load_reviews(settings, store.directory)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -63,18 +66,25 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         scheme = "https" if settings.tls_certificate else "http"
         plugins = [banner.plugin(entry) for entry in registry.plugins]
         recording = banner.recording(settings.record_text, settings.decision_log)
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more)
         banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))
-    await run_server(config, store, shadow, observers=[decisions], drops=drops, ready=ready)
+    await run_server(config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, ready=ready)
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:
     current = store.current
     names = [(policy.name, len(policy.rules)) for policy in current.policies]
     return banner.Loaded(names, str(store.directory), current.revision)
+
+
+async def _backends(settings: Settings, stack: ExitStack) -> list[Backend]:
+    """The model servers of the file's `[[upstream]]`, else the one that there is."""
+    if settings.upstreams:
+        return await asyncio.gather(*(named(one.url, one.key, one.name) for one in settings.upstreams))
+    return [await _backend(settings, stack)]
 
 
 async def _backend(settings: Settings, stack: ExitStack) -> Backend:
@@ -120,9 +130,8 @@ def _refuse_loops(settings: Settings) -> None:
     listen, admin = settings.listen, settings.admin
     if admin == listen and listen.port:
         raise SettingsError(f"listen and admin are both {listen}; they need two ports")
-    if settings.upstream in (None, DEMO):
-        return
-    url = urlsplit(settings.upstream)
     own = (*LOOPBACK, listen.host) if listen.host in (*LOOPBACK, *banner.EVERYWHERE) else (listen.host,)
-    if url.port == listen.port and url.hostname in own:
-        raise SettingsError(f"upstream is {settings.upstream}, which is where the proxy itself listens")
+    for upstream in (settings.upstream, *(one.url for one in settings.upstreams)):
+        url = urlsplit("" if upstream in (None, DEMO) else upstream)
+        if url.hostname in own and url.port == listen.port:
+            raise SettingsError(f"upstream is {upstream}, which is where the proxy itself listens")

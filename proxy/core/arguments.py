@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from proxy.core.check import Check, Progress, Scan
+from proxy.core.askers import Asked
+from proxy.core.check import NO_TURN, Check, Progress, Scan, Turn, asking
 from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
-from proxy.core.steps import Steps, in_one_go
+from proxy.core.steps import STALLED, Steps, in_one_go
 from proxy.core.types import Action, Finding, Rule
 
 Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
@@ -17,8 +18,11 @@ Checks = Callable[[bool], Iterable[Check]]  # True: for text that is JSON source
 class WholeGate:
     """A gate that releases nothing before the text is complete, for a tool's name or a call's id."""
 
-    def __init__(self, checks: Checks) -> None:
+    def __init__(self, checks: Checks, turn: Turn = NO_TURN) -> None:
         self._checks = checks
+        self._turn = turn
+        self._judging: Gate | None = None  # what reads the whole text, once it is there
+        self._out: list[str] = []
         self._parts: list[str] = []
         self._size = 0
         self.blocked: Finding | None = None
@@ -31,7 +35,7 @@ class WholeGate:
         return self._size
 
     def feed(self, text: str, final: bool = False) -> str:
-        """Collect the text; at the end judge it and return it."""
+        """Collect the text; at the end judge it and return it. Of checks that ask: see `finish`."""
         if self.blocked is not None:
             return ""
         self._parts.append(text)
@@ -43,26 +47,47 @@ class WholeGate:
         """Judge the text, which is complete, so many characters at a time, and return it."""
         whole = "".join(self._parts)
         self._parts.clear()
+        out = yield from self._judge(whole, step)
         self._size = 0
-        return (yield from self._judge(whole, step))
+        return out
+
+    def take_asks(self) -> list[Asked]:
+        """See Gate."""
+        return self._judging.take_asks() if self._judging is not None else []
+
+    def take_dropped(self) -> list[int]:
+        """See Gate."""
+        return self._judging.take_dropped() if self._judging is not None else []
+
+    def answer(self, key: int, reply: object) -> str:
+        """A question is answered. The text is returned by `finish`, when all are."""
+        if self._judging is not None:
+            self._out.append(self._judging.answer(key, reply))
+        return ""
+
+    def give_up(self) -> None:
+        """See Gate."""
+        if self._judging is not None:
+            self._judging.give_up()
 
     def _judge(self, whole: str, step: Callable[[], int]) -> Steps[str]:
         """What is released of it."""
-        gate = Gate(self._checks(False))
-        return (yield from self._pass(gate, pieces(whole, step)))
+        return (yield from self._pass(Gate(self._checks(False), self._turn), pieces(whole, step)))
 
     def _pass(self, gate: Gate, cut: Iterable[str]) -> Steps[str]:
         """Feed a gate; what comes out, if it does not block."""
+        self._judging = gate
         gate.most_reported = MOST_REPORTED
-        out: list[str] = []
         for piece in cut:
             if gate.blocked is not None:
                 break
-            out.append(gate.feed(piece))
-            yield
-        out.append(gate.feed("", final=True))
-        self.findings, self.blocked, self.more = gate.findings, gate.blocked, gate.more
-        return "" if self.blocked is not None else "".join(out)
+            self._out.append(gate.feed(piece))
+            yield None
+        self._out.append(gate.feed("", final=True))
+        while gate.undecided and self.blocked is None:
+            yield STALLED
+        self.findings, self.blocked, self.more = gate.findings, self.blocked or gate.blocked, gate.more
+        return "" if self.blocked is not None else "".join(self._out)
 
 
 class ArgumentsGate(WholeGate):
@@ -73,8 +98,11 @@ class ArgumentsGate(WholeGate):
 
     def _judge(self, whole: str, step: Callable[[], int]) -> Steps[str]:
         """Where nothing is found, which is most often so, nothing has to be written."""
+        checks = json_checks(self._checks)
+        if asking(checks):
+            return (yield from self._pass(JsonGate(checks, self._turn), pieces(whole, step)))
         told = Told()
-        for check in json_checks(self._checks):  # there is one, or none
+        for check in checks:  # there is one, or none
             yield from told.listen(check.open(), pieces(whole, step))
         if not told.found:
             return whole
@@ -98,7 +126,7 @@ class Told:
             self._note(scan.feed(piece))
             if any(blocks(finding) for finding in self._answers[-1].findings):
                 return
-            yield
+            yield None
         self._note(scan.feed("", final=True))
 
     def _note(self, answer: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from proxy.core.check import Check, Progress, Scan, skim
+from proxy.core.check import Check, Progress, Scan, asking, skim, without_asking
 from proxy.core.json_values import JsonValues
 from proxy.core.types import Action, Finding, Rule
 
@@ -14,9 +14,11 @@ Checks = Callable[[bool], Iterable[Check]]
 
 
 def json_checks(checks: Checks) -> tuple[Check, ...]:
-    """The check of a JSON source; none if there is nothing to look for."""
-    values, source = tuple(checks(False)), tuple(checks(True))
-    return (JsonSource(source, values),) if source or values else ()
+    """The check of a JSON source, none if there is nothing to look for; and those that ask, which read the source."""
+    values, every = without_asking(checks(False)), tuple(checks(True))
+    source = without_asking(every)
+    own: tuple[Check, ...] = (JsonSource(source, values),) if source or values else ()
+    return (*own, *asking(every))
 
 
 class JsonSource:
@@ -60,7 +62,7 @@ class _SourceScan:
         found: list[Finding] = []
         block: Finding | None = None
         for scan in self._scans:
-            watermark, findings = read(scan, text)
+            watermark, findings, _ = read(scan, text)
             if watermark < mark:
                 mark = watermark
             if findings:

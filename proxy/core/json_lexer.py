@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 LONGEST_SCALAR = 4400  # characters; Python's own reader takes integers of at most 4300 digits
 
@@ -111,27 +111,37 @@ _NEXT[""] = {**_NUMBER[""], "t": "t", "f": "f", "n": "n"}
 _ENDS = frozenset(("0", "1", ".1", "e1", "true", "false", "null"))
 
 
+Nesting: TypeAlias = "tuple[str, Nesting] | None"
+"""The innermost bracket that is open, and those around it. A place may keep it: nobody changes it, or copies it."""
+
+
 class Place(NamedTuple):
     """Where a JSON text stands: the open brackets, what may come next, and whether an open string is a key."""
 
-    stack: tuple[str, ...]
+    stack: Nesting
     state: State
     is_key: bool
 
     def closing(self) -> str:
         """The least that makes the text whole."""
-        brackets = "".join("}" if bracket == "{" else "]" for bracket in reversed(self.stack))
+        brackets = "".join(["}" if bracket == "{" else "]" for bracket in _outwards(self.stack)])
         if self.state is State.STRING:
             return f'":null{brackets}' if self.is_key else f'"{brackets}'
-        if self.state is State.PLAIN or (self.state is State.VALUE and not self.stack):
+        if self.state is State.PLAIN or (self.state is State.VALUE and self.stack is None):
             return ""
         return _MISSING.get(self.state, "") + brackets
+
+
+def _outwards(nesting: Nesting) -> Iterator[str]:
+    while nesting is not None:
+        bracket, nesting = nesting
+        yield bracket
 
 
 class Lexer:
     """Pieces of a JSON text in, tokens out: joined they are what was read, but for `pending`.
 
-    stack:   the brackets that are open, `{` or `[`
+    stack:   the brackets that are open
     pending: half an escape at the end of what was read
     is_key:  the string that was read last is a key
     """
@@ -139,7 +149,7 @@ class Lexer:
     __slots__ = ("_before_scalar", "_scalar", "_scalar_size", "is_key", "pending", "stack", "state")
 
     def __init__(self) -> None:
-        self.stack: list[str] = []
+        self.stack: Nesting = None
         self.state = State.VALUE
         self.pending = ""
         self.is_key = False
@@ -192,7 +202,7 @@ class Lexer:
 
     def _run(self, text: str, start: int, values: list[Value]) -> int:
         """Read on as long as whole values come; where that ends. What is left is read token by token."""
-        at, stack = start, self.stack
+        at = start
         while True:
             if self.state in _WANT_KEY:
                 found = _MEMBER(text, at)
@@ -200,7 +210,7 @@ class Lexer:
                     self._member(found, start, values)
                     at = found.end()
                     continue
-            elif self.state in _WANT_VALUE and stack and stack[-1] == "[":
+            elif self.state in _WANT_VALUE and self._is_in("["):
                 found = _ITEM(text, at)
                 if found is not None:
                     values.append(_value(found, 1, start))
@@ -219,7 +229,7 @@ class Lexer:
         self.is_key = True
         opened = found[5]
         if opened is not None:
-            self.stack.append(opened)
+            self.stack = (opened, self.stack)
             self.state = State.FIRST_KEY if opened == "{" else State.FIRST_ITEM
             return
         values.append(_value(found, 2, start))
@@ -229,10 +239,19 @@ class Lexer:
     def _after_value(self, char: str) -> None:
         """Behind a value stands a comma, or the bracket that closes what it stands in."""
         if char == ",":
-            self.state = State.KEY if self.stack[-1] == "{" else State.VALUE
+            self.state = State.KEY if self._is_in("{") else State.VALUE
         else:
-            self.stack.pop()
-            self.state = State.AFTER
+            self._leave()
+
+    def _is_in(self, bracket: str) -> bool:
+        """Whether the innermost open bracket is this one."""
+        return self.stack is not None and self.stack[0] == bracket
+
+    def _leave(self) -> None:
+        """The innermost bracket is closed."""
+        assert self.stack is not None
+        self.stack = self.stack[1]
+        self.state = State.AFTER
 
     @property
     def ends_scalar(self) -> bool:
@@ -258,7 +277,7 @@ class Lexer:
         return self._place(State.AFTER)
 
     def _place(self, state: State) -> Place:
-        return Place(tuple(self.stack), state, self.is_key)
+        return Place(self.stack, state, self.is_key)
 
     # -- one token each: which, and where it ends
 
@@ -347,23 +366,22 @@ class Lexer:
 
     def _takes(self, char: str) -> bool:
         """Go on past a bracket, a comma or a colon, if it may stand here."""
-        state, stack = self.state, self.stack
+        state = self.state
         if char in "{[" and state in _WANT_VALUE:
-            stack.append(char)
+            self.stack = (char, self.stack)
             self.state = State.FIRST_KEY if char == "{" else State.FIRST_ITEM
         elif char == ":" and state is State.COLON:
             self.state = State.VALUE
-        elif char == "," and state is State.AFTER and stack:
-            self.state = State.KEY if stack[-1] == "{" else State.VALUE
+        elif char == "," and state is State.AFTER and self.stack is not None:
+            self.state = State.KEY if self._is_in("{") else State.VALUE
         elif char in "}]" and self._may_close(char):
-            stack.pop()
-            self.state = State.AFTER
+            self._leave()
         else:
             return False
         return True
 
     def _may_close(self, char: str) -> bool:
-        if not self.stack or self.stack[-1] != ("{" if char == "}" else "["):
+        if not self._is_in("{" if char == "}" else "["):
             return False
         return self.state in (State.AFTER, State.FIRST_KEY if char == "}" else State.FIRST_ITEM)
 

@@ -244,7 +244,7 @@ class _String:
         self._fresh.clear()
         mark, found = self._end, list[Finding]()
         for scan in self._scans:
-            watermark, findings = scan.feed(text, final)
+            watermark, findings, _ = scan.feed(text, final)
             mark = min(mark, watermark)
             found += findings
         self.watermark = self._raw_start(mark)

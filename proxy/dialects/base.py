@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.core.events import PAUSE, Frame, Release, TextDelta
-from proxy.core.guard import Guard
+from proxy.core.guard import ENDING, Guard
 from proxy.core.steps import STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
@@ -29,6 +29,9 @@ from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 FIRST_SHARE, SHARE = 16 * 1024, 64 * 1024
 """Bytes of the upstream's that are read in one step. The first step does not wait for a turn, so it is a short one."""
+
+MOST_CHANNELS = 12_288
+"""Texts of an answer, and ids, names and arguments of its calls: what ends with one event goes out in one step."""
 
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
@@ -336,7 +339,7 @@ class Answer(ABC):
         for at in range(FIRST_SHARE, len(data), SHARE):
             if self.done:
                 return
-            yield
+            yield None
             yield from self._guarded_steps(self._frames, data[at : at + SHARE])
 
     def _whole_steps(self, body: bytes) -> Steps[None]:
@@ -358,6 +361,8 @@ class Answer(ABC):
         if self.done:
             return
         try:
+            if self.guard.channels > MOST_CHANNELS:
+                raise UpstreamBroken(f"the model server's answer has more than {MOST_CHANNELS} parts", "protocol")
             yield from self._judge_steps(read(data))
         except UpstreamBroken as error:
             yield from self._fail(error)
@@ -367,19 +372,22 @@ class Answer(ABC):
         guard, judged = self.guard, 0
         for frame in frames:
             if frame is PAUSE:
-                yield
+                yield None
                 continue
             deltas = frame.deltas
             if deltas:
                 self.events += frame.events
-            if len(deltas) == 1 and not frame.closes and not frame.finishes and len(deltas[0].text) <= STEP:
-                judged += len(deltas[0].text)
-                if judged > STEP:
-                    judged = 0
-                    yield
+            is_short = len(deltas) == 1 and not frame.closes and not frame.finishes and len(deltas[0].text) <= STEP
+            judged += len(deltas[0].text) if is_short else _work(frame)
+            if judged > STEP:
+                judged = 0
+                yield None
+            before = guard.reread
+            if is_short:
                 release = guard.release_delta(*deltas[0])
             else:
                 release = yield from guard.release_steps(frame)
+            judged += guard.reread - before
             self._forward(frame, release, self._out)
             if self.done:
                 return
@@ -491,6 +499,12 @@ class Answer(ABC):
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:
         """An error in mid-stream, in the shape that this dialect's clients understand."""
+
+
+def _work(frame: Frame) -> int:
+    """How much there is to judge in a frame, in characters."""
+    texts = sum([len(text) for _, text in frame.deltas])
+    return texts + ENDING * (len(frame.closes) + len(frame.finishes))
 
 
 def _count(value: Any) -> int:

@@ -201,8 +201,8 @@ class Lockstep:
         return self._answer(answers)
 
     def _answer(self, answers: Sequence[Progress]) -> Progress:
-        self._watermark = min(mark for mark, _ in answers)
-        found = [finding for _, findings in answers for finding in findings]
+        self._watermark = min(mark for mark, _, _ in answers)
+        found = [finding for _, findings, _ in answers for finding in findings]
         if not found:
             return Progress(self._watermark)
         return Progress(self._watermark, in_order(found if self.verdict is None else _one_block(found)))

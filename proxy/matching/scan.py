@@ -197,7 +197,7 @@ class MatchScan:
             if start < mark:
                 mark = start
         self._announced = mark
-        return _progress((mark, _NOTHING))
+        return _progress((mark, _NOTHING, ()))
 
     def waits(self) -> Waits | None:
         """See proxy.core.check.Waiting."""

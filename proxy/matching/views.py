@@ -150,7 +150,7 @@ class _Scan:
         """The answer to a text whose view characters are its characters, once the pass has read the view."""
         assert self._delta is not None
         self._seen += len(view)
-        self._mark, findings = progress
+        self._mark, findings, _ = progress
         if self._tail and text:
             self._tail = ()
         if findings or self._mark < self._last:
@@ -218,7 +218,7 @@ class _Scan:
         after = self._go_with_tail(start, raw)
         if not view and not final:
             return Progress(self._raw_mark(), tuple(after))
-        self._mark, findings = skim(self._inner, view) if skims else self._inner.feed(view, final)
+        self._mark, findings, _ = skim(self._inner, view) if skims else self._inner.feed(view, final)
         return self._located(findings, after)
 
     def _extend_map(self, pieces: list[Piece]) -> None:

@@ -492,8 +492,6 @@ def _unmet_conditions(file: LoadedFile) -> list[Problem]:
     unmet: list[tuple[str, str]] = []
     if conditions.keys:
         unmet.append(("keys", "no request has the name of a key yet, so the policy applies to none"))
-    if conditions.alignment and "unknown" not in conditions.alignment:
-        unmet.append(("alignment", "every model counts as `unknown` yet, so the policy applies to none"))
     paths: list[tuple[KeyPath, str]] = [(("applies_to", key), message) for key, message in unmet]
     return [document.problem(document.at(path), message, "leave it out", path) for path, message in paths]
 

@@ -88,6 +88,11 @@ class Scope:
         return not self._channels or kind in self._channels
 
     @property
+    def looks_at_alignment(self) -> bool:
+        """Whether it depends on what the model is known to be."""
+        return bool(self._alignment)
+
+    @property
     def reads_answers(self) -> bool:
         """Whether it holds for what the model says."""
         return not self._directions or Direction.OUTPUT in self._directions
@@ -303,6 +308,10 @@ class Plan:
         own.admitted = self.admitted
         own.shared = False
         return own
+
+    def apart(self) -> Plan:
+        """This plan for some of the requests: what it remembers of texts, it has seen in these."""
+        return Plan(self.policies, self._direction, self._compose, self._shadow, self._phrases)
 
     def beside(self, shadow: Plan) -> Plan:
         """This plan with the checks of a shadow set's plan added: they report, and change nothing."""

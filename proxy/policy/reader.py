@@ -15,7 +15,7 @@ from msgspec import Struct, inspect
 
 from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, Problem, is_quoted, items, pairs, scalar
-from proxy.policy.schema import SOURCES, PolicyFile
+from proxy.policy.schema import DATE, DIGEST, SOURCES, PolicyFile
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _REAL_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,2})?")
@@ -23,7 +23,13 @@ MAX_DIGITS = 18  # of a number, its sign included
 MAX_REASON = 160  # characters of what a schema says is wrong
 _ANY = inspect.AnyType()
 _NAME_HINT = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
-_PATTERN_HINTS = {r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$": _NAME_HINT, "^[A-Z]{2}$": "write two capital letters"}
+_PATTERN_HINTS = {
+    r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$": _NAME_HINT,
+    "^[A-Z]{2}$": "write two capital letters",
+    DATE: "write it as 2026-11-30",
+    DIGEST: "write 12 to 64 of its hexadecimal digits, as `ollama list` shows them",
+}
+_TIMESTAMP = f"{PLAIN}timestamp"
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
@@ -48,6 +54,12 @@ def read_policy(document: Document, pause: Pause = no_pause) -> ParsedPolicy:
     return ParsedPolicy(policy, reader.problems, reader.incomplete_rules, reader.faulty_rules)
 
 
+def read_struct(document: Document, schema: type[Struct]) -> tuple[Any, list[Problem]]:
+    """A whole document of another schema, and what is wrong in it. With problems it is never used."""
+    reader = _Reader(document, no_pause)
+    return reader.read(document.root, inspect.type_info(schema), ()), reader.problems
+
+
 def read_options(
     document: Document, path: KeyPath, schema: type[Struct], pause: Pause = no_pause
 ) -> tuple[Any, list[Problem]]:
@@ -65,6 +77,12 @@ def read_options(
     return reader.read(node, inspect.type_info(schema), path), reader.problems
 
 
+def read_as(document: Document, schema: type[Struct], pause: Pause = no_pause) -> tuple[Any, list[Problem]]:
+    """A whole document as its schema says, and what is wrong in it. It is whole only when nothing is."""
+    reader = _Reader(document, pause)
+    return reader.read(document.root, inspect.type_info(schema), ()), reader.problems
+
+
 class _Reader:
     def __init__(self, document: Document, pause: Pause) -> None:
         self._document = document
@@ -80,7 +98,7 @@ class _Reader:
         if isinstance(kind, inspect.UnionType):
             kind = _fitting(kind, node)
         if node.tag.removeprefix(PLAIN) not in _TAGS:
-            return self._wrong(node, path, kind, f"the tag {node.tag} is not used in policies", "remove it")
+            return self._wrong(node, path, kind, f"the tag {node.tag} is not used here", "remove it")
         match kind:
             case inspect.StructType():
                 return self._struct(node, kind, path)
@@ -182,7 +200,7 @@ class _Reader:
         text = scalar(node)
         if text is None:
             return self._wrong(node, path, kind, f"{_last(path)} has to be text", "")
-        if node.tag != STR:
+        if node.tag != STR and not (kind.pattern == DATE and node.tag == _TIMESTAMP):
             read_as = _READ_AS.get(node.tag.removeprefix(PLAIN), "something else")
             if not text:
                 return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave the key out")
@@ -306,7 +324,7 @@ def _keys_hint(kind: inspect.StructType) -> str:
 def _last(path: KeyPath) -> str:
     """How an error calls the value at a path."""
     if not path:
-        return "a policy"
+        return "the file"
     if isinstance(path[-1], str):
         return f"`{path[-1]}`"
     return "a rule" if path[:-1] == ("rules",) else f"an entry of `{path[-2]}`"

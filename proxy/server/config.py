@@ -13,11 +13,30 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConfig:
+    """One of the model servers.
+
+    url:    base URL; its path is put before every requested path
+    name:   for logs and metrics; "": its URL
+    key:    bearer token for this model server, in place of the client's
+    models: names of the models that it gets, with `*` and `?`; none: those that it lists
+    weight: how much it takes beside others that have the same model
+    """
+
+    url: str
+    name: str = ""
+    key: str | None = field(default=None, repr=False)
+    models: tuple[str, ...] = ()
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Times in seconds, sizes in bytes. Port 0 means any free port.
 
     upstream:           base URL of the model server; its path is put before every requested path
     upstream_key:       bearer token for the model server, in place of the client's
+    upstreams:          the model servers, where there are several; none: the one that `upstream` names
     transport:          `own` (https goes through httpx all the same), or `httpx`
     header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
     body_timeout:       for a request's body; every BODY_RATE bytes give one second more
@@ -29,6 +48,7 @@ class ServerConfig:
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
     context_margin:     a prompt of so many times the model's context is refused if it would be cut; 0: never
+    require_alignment:  only models that are known to be such are served; None: all
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
@@ -47,6 +67,7 @@ class ServerConfig:
 
     upstream: str
     upstream_key: str | None = field(default=None, repr=False)
+    upstreams: tuple[UpstreamConfig, ...] = ()
     listen: Address = ("127.0.0.1", 11435)
     admin: Address | None = ("127.0.0.1", 9435)
     transport: Literal["own", "httpx"] = "own"
@@ -76,5 +97,11 @@ class ServerConfig:
     prompt_memory: int = 64 * MIB
     show_prompts: bool = False
     context_margin: float = 1.5
+    require_alignment: Literal["instruct"] | None = None
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
+
+    @property
+    def backends(self) -> tuple[UpstreamConfig, ...]:
+        """The model servers, at least one."""
+        return self.upstreams or (UpstreamConfig(url=self.upstream, key=self.upstream_key),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from secrets import token_bytes
 
 from prometheus_client import (
@@ -16,20 +17,19 @@ from prometheus_client import (
 
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.backend import Backend
+from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
-from proxy.server.handlers.guarded import GuardedHandler, Models
+from proxy.server.handlers.guarded import GuardedHandler
 from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
-from proxy.server.models.api import ModelServerApi
-from proxy.server.models.chat_templates import ChatTemplates
-from proxy.server.models.cloud_models import CloudModels
-from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.admin import Admin
 from proxy.server.ops.drops import Drops
@@ -39,7 +39,6 @@ from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
-from proxy.server.upstream.client import UpstreamHeaders, create_upstream, shown_url
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -62,7 +61,9 @@ class Runtime:
         drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
+        reviews: ModelsStore | None = None,
     ) -> None:
+        """`reviews`: None: the operator has not reviewed any model. It must have been loaded."""
         self.config = config
         self.store = store
         self.shadow = shadow
@@ -71,31 +72,37 @@ class Runtime:
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
         if self._memory is not None:
             self.metrics.watch(self._memory)
-        upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
-        self._upstream = create_upstream(config)
-        self._model_server = ModelServerApi(config, self._upstream)
-        self.probe = UpstreamProbe(
-            self._upstream,
-            UpstreamHeaders(config.upstream_key, False),
-            lambda is_up: self.metrics.upstream_seen(upstream_name, is_up),
-        )
+        self._policies = ActivePolicies(store, shadow, self._memory)
+        self._names = ShownNames(self._policies)
+        self.backends = Backends(config, self._names.admits)
+        for backend in self.backends.all:
+            backend.report = partial(self.metrics.upstream_seen, backend.name)
+            self._watch_models(backend, reviews)
+        self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
+        self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
         self.metrics.plugins_found(store.registry.plugins)
         self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
-        admin = Admin(config, store, shadow, self.metrics.registry, self._is_ready, admin_host)
+        registry = self.metrics.registry
+        admin = Admin(config, store, shadow, registry, self._is_ready, admin_host, self.backends.all)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
+        if reviews is not None:
+            reviews.listeners.append(self.metrics.alignment.models_file_read)
+            self.metrics.alignment.models_file_read(reviews.status)
         if shadow is not None:
             shadow.listeners.append(self._shadow_loaded)
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model server and the policies, until cancelled: the probe and the self-test."""
+        """Look after the model servers, their models and the policies, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            for backend in self.backends.all:
+                group.create_task(backend.models.alignments.run())
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
 
@@ -106,29 +113,33 @@ class Runtime:
     async def aclose(self) -> None:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
-        await self._model_server.aclose()
-        await self._upstream.aclose()
+        await self.backends.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
 
     def _is_ready(self) -> bool:
-        return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up is True)
+        return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up)
 
     def _router(self, listen_host: str | None) -> Router:
-        config, upstream, watchdog = self.config, self._upstream, self._watchdog
-        policies = ActivePolicies(self.store, self.shadow, self._memory)
-        api = self._model_server
-        contexts, cloud = ContextLengths(api, config.context_margin), CloudModels(api, config.first_byte_timeout)
-        models = Models(ChatTemplates(api), contexts, cloud)
-        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
-        read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
+        config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers)
+        read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
         return Router(RouteTable(), web, handlers, local_only)
+
+    def _watch_models(self, backend: Backend, reviews: ModelsStore | None) -> None:
+        """What is found out of a backend's models goes into the metrics; the operator's reviews go before it."""
+        alignments, metrics = backend.models.alignments, self.metrics.alignment
+        alignments.report = partial(metrics.models_seen, backend.name)
+        alignments.lapsed = metrics.review_lapsed
+        if reviews is not None:
+            alignments.reviews = reviews
+            reviews.listeners.append(lambda _: alignments.reviews_changed())
 
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current

@@ -114,6 +114,15 @@ def _custom_calls(at: JSON) -> Iterator[Field]:
     yield guarded("custom.input", _event(f"{stem}.delta", **at, delta=HOLE), _response(whole), lead=lead)
     yield guarded("custom.input done alone", _event(f"{stem}.done", **at, input=HOLE), None, lead=lead, joins=False)
     yield guarded("custom.input in its item", _item_event("done", whole), None, joins=False)
+    last = _event("completed", response=_response(whole))
+    yield guarded("custom.input in the response alone", last, None, joins=False)
+    for name, inside in (("in JSON", IN_JSON), ("key", AS_KEY)):
+        delta = _event(f"{stem}.delta", **at, delta=HOLE)
+        yield guarded(f"custom.input {name}", delta, _response(whole), lead=lead, inside=inside)
+    given = {**item, "input": {"patch": [HOLE]}}
+    yield guarded("custom.input as an object", _item_event("done", given), _response(given), joins=False)
+    odd = {**item, "input": "x", "type": "custom_tool_call", "x_more": HOLE, "status": HOLE, "namespace": HOLE}
+    yield left_out("custom's others", _item_event("done", odd), _response(odd))
     for key in ("name", "call_id"):
         called = {**item, key: HOLE}
         yield guarded(f"custom.{key}", _item_event("done", called), _response(called), joins=False)
@@ -274,7 +283,6 @@ def _block_rest() -> Iterator[Field]:
     for block in (
         {"type": "server_tool_use", "id": HOLE, "name": HOLE, "input": {"query": HOLE}},
         {"type": "web_search_tool_result", "tool_use_id": "t", "content": [{"title": HOLE, "url": HOLE}]},
-        {"type": "redacted_thinking", "data": HOLE},
         {"type": "tool_result", "content": HOLE},
         {"type": "text", "text": "x", "citations": [{"cited_text": HOLE}]},
         {"type": "odd", "text": HOLE},
@@ -294,7 +302,9 @@ def _block_rest() -> Iterator[Field]:
 
 
 def _signed() -> Iterator[Field]:
-    """Thinking has a signature: an opaque word that clients send back."""
+    """Thinking has a signature, or is redacted: opaque words that clients send back."""
+    hidden = {"type": "redacted_thinking", "data": HOLE}
+    yield Field("redacted_thinking", Fate.ADMITTED, _block(**hidden), _whole(hidden), tail=(_STOP,))
     sign = _delta(type="signature_delta", signature=HOLE)
     whole = _whole({"type": "thinking", "thinking": "x", "signature": HOLE})
     lead = (*_THINKING, _delta(type="thinking_delta", thinking="x"))

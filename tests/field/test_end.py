@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from proxy.server.exchange.timeouts import Interrupt
+from proxy.server.handlers.relay import Relay
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.server.running import chat_body, chunk, running
 
@@ -59,3 +63,23 @@ async def test_l02_done_without_a_finish_stays_an_error() -> None:
     async with FakeUpstream(reply(events)) as upstream, running(upstream, end_grace=0.05) as proxy:
         answer = await proxy.chat()
         assert answer.events()[-1] != "[DONE]" or "error" in str(answer.events())
+
+
+async def test_what_comes_when_the_wait_ends_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last event may come when the wait for it has ended and its task has not run yet: the answer is sent whole."""
+    original = Relay._on_data
+
+    def read(self: Relay, data: bytes) -> bytes | None:
+        if b"[DONE]" in data:
+            now = asyncio.get_running_loop().time()
+            self._timeouts.check(now)
+            self._timeouts.check(now + 1000.0)
+            assert self._timeouts.reason is Interrupt.ANSWER_FINISHED
+        return original(self, data)
+
+    monkeypatch.setattr(Relay, "_on_data", read)
+    async with FakeUpstream(reply(sse(*FINISHED, COUNTS, "[DONE]"))) as upstream, running(upstream) as proxy:
+        answer = await proxy.chat()
+    assert answer.complete
+    assert answer.text() == "Hello"
+    assert answer.events()[-1] == "[DONE]"

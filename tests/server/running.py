@@ -47,10 +47,15 @@ class Plan(PhrasePlan):
     history = "replace"
     looks_for_system_text = False
     refuses_images = False
+    __hash__ = object.__hash__
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
         return ()
+
+    def apart(self) -> Self:
+        """It remembers nothing."""
+        return self
 
     def for_exchange(self, failures: Failures) -> Self:
         """Never asked: no check of it is a plug-in's."""
@@ -68,6 +73,7 @@ class Policies:
     prompt: tuple[str, str] = ("", "")
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
+    looks_at_alignment: bool = False
     refuses_images: bool = False
 
     @property
@@ -91,7 +97,13 @@ class Policies:
         return [check.rule for check in (*self.input, *self.output)]
 
     def plan(
-        self, direction: Direction, *, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN
+        self,
+        direction: Direction,
+        *,
+        model: str,
+        role: str | None = None,
+        template: ChatTemplate = UNKNOWN,
+        alignment: str = "unknown",
     ) -> Plan:
         """The same for all models and roles."""
         plan = Plan(self.input if direction is Direction.INPUT else self.output)
@@ -100,7 +112,7 @@ class Policies:
         object.__setattr__(plan, "refuses_images", self.refuses_images)
         return plan
 
-    def system_prompt(self, model: str) -> tuple[str, str]:
+    def system_prompt(self, model: str, alignment: str = "unknown") -> tuple[str, str]:
         """Before and after."""
         return self.prompt
 

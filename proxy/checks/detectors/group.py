@@ -187,7 +187,7 @@ class GroupScan:
             return self._read(text, final)
         self._open, self._before = following, begun.before
         self._position += len(text)
-        return _progress((self._mark(), _NOTHING))
+        return _progress((self._mark(), _NOTHING, ()))
 
     def waits(self) -> Waits | None:
         """See proxy.core.check.Waiting."""
@@ -276,7 +276,7 @@ class GroupScan:
         mark = min([progress.watermark for progress in answers])
         found = [finding for progress in answers for finding in progress.findings]
         found.sort(key=_start)
-        return _progress((mark, tuple(found)))
+        return _progress((mark, tuple(found), ()))
 
     def _scan(self, number: int) -> DetectorScan:
         """A member's scan, where it stands."""

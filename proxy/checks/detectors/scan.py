@@ -177,7 +177,7 @@ class DetectorScan:
         if text:
             self._held, self._at = text[-1], 1
             self._position += len(text)
-        return _progress((self._position, _NOTHING))
+        return _progress((self._position, _NOTHING, ()))
 
     def _read(self, text: str, final: bool) -> Progress:
         held = self._held + text if self._held else text
@@ -199,7 +199,7 @@ class DetectorScan:
         kept = max(0, at - 1)
         self._held, self._at = held[kept:], at - kept
         mark = base + at if self._holds else self._position
-        return Progress(mark, tuple(found)) if found else _progress((mark, _NOTHING))
+        return Progress(mark, tuple(found)) if found else _progress((mark, _NOTHING, ()))
 
     def _counts(self) -> bool:
         """Whether one more find counts."""

@@ -25,7 +25,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
-from proxy.dialects.common.opaque import is_blob, may_be_shown
+from proxy.dialects.common.opaque import may_be_shown
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton
@@ -99,6 +99,7 @@ class MessagesAnswer(NamedEventsAnswer):
         self._ended = False  # the upstream has said why it stopped
         self._counted = False  # it has told counts at least
         self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
+        self._calls: dict[Channel, Block] = {}  # those of the blocks that are open
         self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
         self._places = 0  # indexes given to the client
         self._whole = WholeMessage()
@@ -131,7 +132,9 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _read_part(self, kind: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         if kind == "message_delta":
-            clean = self._last_delta(value)
+            delta = _dict(value, "delta")
+            self._unknown.ending = bool(delta.get("stop_reason"))
+            clean = self._last_delta(value, delta)
             self._counted = True
             if clean["delta"].get("stop_reason") is None:  # counts on the way
                 yield self._plain(event, value, clean)
@@ -149,7 +152,16 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield from self._delta(block, _dict(value, "delta"), value, event)
 
     def _plain(self, event: sse.Event | None, value: Event, clean: Event, **ends: Any) -> Frame:
+        clean = self._with_numbers(value, clean)
         return Frame(self._raw(event, value, clean), body=clean, **ends)
+
+    def _with_numbers(self, value: Event, clean: Event) -> Event:
+        """An event, and the numbers that it and the object in it have under unknown keys."""
+        kind = clean["type"]
+        for key in ("message", "content_block", "delta"):
+            if isinstance(value.get(key), dict) and key in clean:
+                clean[key] = self._unknown.beside(value[key], clean[key], f"{kind}.{key}")
+        return self._unknown.beside(value, clean, kind)
 
     def _stop(self, event: sse.Event | None, value: Event) -> Frame:
         if not (self._ended or self._counted):
@@ -175,27 +187,28 @@ class MessagesAnswer(NamedEventsAnswer):
         if kind == CALL:
             channel = Channel(0, Kind.TOOL_ARGUMENTS, str(number))
             source = _source(content["input"]) if content.get("input") else ""
-            self._blocks.append(Block(CALL, channel, input=source))
+            block = self._calls[channel] = Block(CALL, channel, input=source)
+            self._blocks.append(block)
             yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
             block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place())
             self._blocks.append(block)
             text = _text(content.get(kind, ""))
             signature = {"signature": ""} if "signature" in content else {}
-            clean = block.begun({"type": kind, kind: text, **signature})
+            clean = self._with_numbers(value, block.begun({"type": kind, kind: text, **signature}))
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
-        elif kind == REDACTED and is_blob(content.get("data", "")) and self._shows_opaque(content["data"]):
+        elif kind == REDACTED and self._shows_opaque(content.get("data")):
             block = Block(REDACTED, Channel(0, Kind.REASONING, str(number)), self._next_place())
             self._blocks.append(block)
-            clean = block.begun({"type": kind, "data": content["data"]})
+            clean = self._with_numbers(value, block.begun({"type": kind, "data": content["data"]}))
             yield Frame(self._raw(event, value, clean), body=clean)
         else:
             self._blocks.append(None)
 
-    def _shows_opaque(self, value: str) -> bool:
-        """Whether a signature, or thinking that nobody here can read, may pass."""
-        return may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
+    def _shows_opaque(self, value: Any) -> bool:
+        """Whether a signature, or thinking that nobody here can read, may pass; plain text there is judged alike."""
+        return isinstance(value, str) and may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
 
     def _end_before(self, index: int) -> Iterator[Frame]:
         """The block of an index ends, if it has not, when another begins under it."""
@@ -212,7 +225,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield Frame(b"", (TextDelta(block.channel, source),))
         elif kind == DELTAS.get(block.kind):
             text = _text(delta.get(block.kind))
-            clean = block.text(text)
+            clean = self._with_numbers(value, block.text(text))
             frame = Frame(self._raw(event, value, clean), (TextDelta(block.channel, text),), body=clean)
             if event is not None and frame.raw is event.raw:
                 self._delta_skeleton = Skeleton.of(frame, block.kind) or self._delta_skeleton
@@ -237,12 +250,13 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _end_call(self, block: Block) -> Frame:
         block.open = False
+        self._calls.pop(block.channel, None)
         name = block.channel.name
         parts = tuple(block.channel._replace(name=name + part) for part in (".id", ".name", ""))
         return Frame(b"", (TextDelta(block.channel, block.input),), closes=parts)
 
     def _open_calls(self) -> list[Block]:
-        return [block for block in self._blocks if block is not None and block.kind == CALL and block.open]
+        return list(self._calls.values())
 
     def _next_place(self) -> int:
         self._places += 1
@@ -260,8 +274,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 clean[key] = None
         return {**clean, "type": "message", "role": "assistant", "content": []}
 
-    def _last_delta(self, value: Event) -> Event:
-        delta = _dict(value, "delta")
+    def _last_delta(self, value: Event, delta: dict[str, Any]) -> Event:
         clean: dict[str, Any] = {}
         if "stop_reason" in delta and not delta["stop_reason"]:
             clean["stop_reason"] = None
@@ -273,13 +286,15 @@ class MessagesAnswer(NamedEventsAnswer):
         usage = {"usage": self._usage(value["usage"])} if "usage" in value else {}
         return {"type": "message_delta", "delta": clean, **usage}
 
-    def _usage(self, value: Any) -> dict[str, int]:
-        """The known counts. A prompt's tokens are told apart by whether they were cached."""
-        known = {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}
-        if "input_tokens" in known:
-            self.prompt_tokens = known["input_tokens"] + known.get("cache_read_input_tokens", 0)
-        self.answer_tokens = max(known.get("output_tokens", 0), self.answer_tokens)
-        return known
+    def _usage(self, value: Any) -> Event:
+        """What was counted. A prompt's tokens are told apart by whether they were cached."""
+        if not isinstance(value, dict):
+            return {}
+        counted = {key: count for key, count in value.items() if key in COUNTS and type(count) is int}
+        if "input_tokens" in counted:
+            self.prompt_tokens = counted["input_tokens"] + counted.get("cache_read_input_tokens", 0)
+        self.answer_tokens = max(counted.get("output_tokens", 0), self.answer_tokens)
+        return {**counted, **self._unknown.statistics(value, "usage", ())}
 
     def _stop_sequence(self, value: Any) -> str | None:
         """One of the client's own."""

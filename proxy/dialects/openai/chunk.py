@@ -23,14 +23,14 @@ GIVEN = {"function": "arguments", "custom": "input"}
 """By the kind of a call, where it has what the model gives to the tool."""
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 ROLES = ("assistant", "tool")
-_CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
+CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
 
 
 def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
     """A choice without what is not understood. Raises UpstreamBroken for what cannot be read."""
     if not isinstance(choice, dict):
         raise UpstreamBroken("the model server sent a choice that is not an object", "protocol")
-    clean = {k: v for k, v in choice.items() if k in _CHOICE_KEYS}
+    clean = {k: v for k, v in choice.items() if k in CHOICE_KEYS}
     clean["index"] = index_of(choice)
     if "finish_reason" in clean and not clean["finish_reason"]:
         clean["finish_reason"] = None  # some servers say "" or false while the answer goes on
@@ -45,8 +45,8 @@ def clean_delta(delta: Any) -> dict[str, Any]:
     """A delta (or a whole message) without what is not understood."""
     clean: dict[str, Any] = {}
     for key, value in _items(delta):
-        if key in TEXT_KINDS and isinstance(value, list):
-            clean |= _said_in(value, key)
+        if key in TEXT_KINDS and isinstance(value, list | dict):
+            clean |= _said_in(value if isinstance(value, list) else [value], key)
         elif key in TEXT_KINDS:
             clean[key] = _text(value)
         elif key == "role":
@@ -59,10 +59,10 @@ def clean_delta(delta: Any) -> dict[str, Any]:
 
 
 def _said_in(parts: list[Any], key: str) -> dict[str, str]:
-    """What an array of parts says in the place of a text, as one; thinking among them stands under its own key."""
+    """What an array of parts (one may stand alone) says in the place of a text; thinking in it has its own key."""
     said = {key: ""}
     for part in parts:
-        fields = {"text": part} if isinstance(part, str) else dict(_items(part))
+        fields = {"text": part} if isinstance(part, str) else part if isinstance(part, dict) else {}
         if isinstance(fields.get("text"), str):
             said[key] += fields["text"]
         elif "thinking" in fields:

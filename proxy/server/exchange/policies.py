@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Rule
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
+from proxy.policy.schema import Alignment
 
 MAX_CACHED = 1000  # plans; names of models come from clients, so there may be any number of them
 
@@ -24,19 +25,44 @@ class Snapshot:
     """Both sets as one. A plan is made once, so all exchanges share its compiled checks.
 
     memory: what was found in prompts; None: nothing is remembered, or these sets are no longer in force
+    apart:  what keeps texts in that memory apart: what the model is known to be
     """
 
     def __init__(
-        self, policies: PolicySet, shadow: PolicySet | None = None, memory: PromptMemory | None = None
+        self,
+        policies: PolicySet,
+        shadow: PolicySet | None = None,
+        memory: PromptMemory | None = None,
+        alignment: Alignment = "unknown",
     ) -> None:
+        """`alignment`: of the models whose requests it is for."""
         self.policies = policies
         self.shadow = shadow
         self.memory = memory
         self.revision = policies.revision
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
+        self.looks_at_alignment = policies.looks_at_alignment or (shadow is not None and shadow.looks_at_alignment)
+        self.apart = "" if alignment == "unknown" else alignment
+        self._who: dict[str, Any] = {} if alignment == "unknown" else {"alignment": alignment}
+        self._of_alignments: dict[Alignment, Snapshot] = {alignment: self}  # shared by all of them
         self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
         self._prompts: dict[str, tuple[str, str]] = {}
         self._combined: dict[tuple[Plan, Plan], Plan] = {}
+        self._own: dict[Plan, Plan] = {}
+
+    def for_alignment(self, alignment: Alignment) -> Snapshot:
+        """These sets for the requests of models that are known to be such, which share nothing that is remembered with
+        those of others."""
+        own = self._of_alignments.get(alignment)
+        if own is None:
+            own = self._of_alignments[alignment] = Snapshot(self.policies, self.shadow, self.memory, alignment)
+            own._of_alignments = self._of_alignments
+        return own
+
+    def forget(self) -> None:
+        """The sets are no longer in force: nothing more is remembered of prompts."""
+        for one in self._of_alignments.values():
+            one.memory = None
 
     def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
         """The checks for a text. `template`: what is known of the model's chat template."""
@@ -52,16 +78,27 @@ class Snapshot:
         """The operator's texts before and after the client's system text. Both may be empty."""
         cached = self._prompts.get(model)
         if cached is None:
-            cached = self.policies.system_prompt(model)
+            cached = self.policies.system_prompt(model, **self._who)
             if len(self._prompts) < MAX_CACHED:
                 self._prompts[model] = cached
         return cached
 
     def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
-        plan = self.policies.plan(direction, model=model, role=role, template=template)
+        plan = self._find_both(direction, model, role, template)
+        if not self.apart:
+            return plan
+        own = self._own.get(plan)
+        if own is None:
+            if len(self._own) >= MAX_CACHED:
+                self._own.clear()
+            own = self._own[plan] = plan.apart()
+        return own
+
+    def _find_both(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
+        plan = self.policies.plan(direction, model=model, role=role, template=template, **self._who)
         if self.shadow is None:
             return plan
-        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template))
+        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template, **self._who))
         cached = self._combined.get(both)
         if cached is None:
             if len(self._combined) >= MAX_CACHED:
@@ -95,7 +132,7 @@ class ActivePolicies:
     def _replace(self, old: Snapshot | None, new: Snapshot) -> Snapshot:
         self._latest = new
         if old is not None and self._memory is not None:
-            old.memory = None
+            old.forget()
             shadow = () if new.shadow is None else new.shadow.checks
             self._memory.keep_only((*new.policies.checks, *shadow))
         return new

@@ -16,6 +16,7 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
+from proxy.policy.schema import Alignment
 from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
@@ -110,6 +111,7 @@ class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
+    alignment:      what the model is known to be, as the policies for this exchange take it
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -130,6 +132,8 @@ class Exchange:
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
     plugin_failures: what checks of plug-ins did wrong; None: no plug-in judged it
+    upstream:       the name of the model server that gets the request; "": it was not chosen yet
+    moved_from:     names of model servers that could not be asked, so that the next one was, with the reason of each
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
@@ -144,6 +148,7 @@ class Exchange:
     id: str = field(default_factory=new_id)
     client: str = ""
     model: str = ""
+    alignment: Alignment = "unknown"
     stream: bool = False
     status: int = 0
     outcome: Outcome = Outcome.ALLOWED
@@ -172,6 +177,8 @@ class Exchange:
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
     plugin_failures: Failures | None = None
+    upstream: str = ""
+    moved_from: tuple[tuple[str, str], ...] = ()
     asked: str = ""
     upstream_status: int = 0
     prompt_tokens: int = 0
@@ -180,6 +187,14 @@ class Exchange:
     upstream_reason: str = ""
     transcript: object = None
     trace: Trace | None = None
+
+    def begin_again(self) -> None:
+        """The next model server is asked: the prompt will be judged anew, for that one."""
+        self.outcome = Outcome.ALLOWED
+        for found in (self.findings, self.channels, self.more_findings, self.markers, self.check_errors):
+            found.clear()
+        self.plugin_failures = self.transcript = None
+        self.sent_upstream = 0.0
 
     def add_finding(self, direction: str, finding: Finding, channel: Kind = Kind.CONTENT) -> None:
         """Add a finding in a text of this kind. A rewrite makes this a rewritten exchange."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -19,10 +19,12 @@ from starlette.routing import Route
 from proxy import __version__
 from proxy.checks.registry import Entry
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
-from proxy.server.upstream.client import shown_url
+from proxy.server.models.overview import overview
 
+LOOK = 10.0  # seconds that a request for the models waits for the model servers
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -42,12 +44,14 @@ class Admin:
         registry: CollectorRegistry,
         ready: Callable[[], bool],
         host: str | None,
+        backends: Sequence[Backend],
     ) -> None:
         self._config = config
         self._store = store
         self._shadow = shadow
         self._registry = registry
         self._ready = ready
+        self._backends = backends
         self._started = time.time()
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
@@ -56,6 +60,7 @@ class Admin:
                 Route("/healthz", self._refuse_web_pages(self._liveness)),
                 Route("/readyz", self._refuse_web_pages(self._readiness)),
                 Route("/admin/status", self._refuse_web_pages(self._status)),
+                Route("/admin/models", self._refuse_web_pages(self._models)),
                 Route("/admin/reload", self._refuse_web_pages(self._reload), methods=["POST"]),
             ]
         )
@@ -99,13 +104,25 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
-            "upstream": shown_url(self._config.upstream),
+            "upstream": self._backends[0].url,
+            "upstreams": [_backend_fields(backend) for backend in self._backends],
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
         if self._shadow is not None:
             status["shadow"] = _policy_fields(self._shadow)
         return JSONResponse(status)
+
+    async def _models(self, _: Request) -> Response:
+        """What each model claims to be. The model servers are asked anew, for as long as LOOK."""
+        looks = [asyncio.ensure_future(one.models.alignments.look_at_all()) for one in self._backends]
+        done = await asyncio.wait(looks, timeout=LOOK)
+        for late in done[1]:
+            late.cancel()
+        rows = [(one.name, one.models.alignments) for one in self._backends]
+        policies = self._store.current
+        found = [line for name, known in rows for line in overview(name, known.rows(), policies)]
+        return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
 
     async def _reload(self, _: Request) -> Response:
         """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""
@@ -144,6 +161,20 @@ def _name(store: PolicyStore) -> str:
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _backend_fields(backend: Backend) -> dict[str, Any]:
+    known = backend.known
+    return {
+        "name": backend.name,
+        "url": backend.url,
+        "kind": known.kind,
+        "up": backend.up,
+        "trouble": known.trouble or None,
+        "models": None if known.models is None else len(known.models),
+        "running": backend.running,
+        "weight": backend.weight,
+    }
 
 
 def _plugin_fields(entry: Entry) -> dict[str, str]:

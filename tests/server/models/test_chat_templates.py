@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.alignment.templates import LLAMA_CPP_DEFAULT
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.server.config import ServerConfig
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import (
     EXPIRES_AFTER,
-    LLAMA_CPP_DEFAULT,
     MAX_MODELS,
     REFRESH_AFTER,
     ChatTemplates,
@@ -45,7 +45,7 @@ class Asking:
     def __init__(self, upstream: FakeUpstream) -> None:
         config = ServerConfig(upstream=upstream.url)
         self.upstream = create_upstream(config)
-        self.api = ModelServerApi(config, self.upstream)
+        self.api = ModelServerApi(self.upstream)
         self.clock = Clock()
         self.templates = ChatTemplates(self.api, self.clock)
 
@@ -134,7 +134,7 @@ def test_an_answer_without_template_teaches_nothing(shown: dict[str, Any]) -> No
 
 async def test_a_request_never_waits_for_the_answer() -> None:
     """What is not known yet is unknown, even while the model server does not answer at all."""
-    async with FakeUpstream(reply([b"x", Stall()])) as upstream, Asking(upstream) as asking:
+    async with FakeUpstream(reply([b"x", Stall()]), tells_models=True) as upstream, Asking(upstream) as asking:
         assert asking.templates.get("tiny") is UNKNOWN
         await upstream.exchange()
         assert asking.templates.get("tiny") is UNKNOWN
@@ -200,7 +200,7 @@ async def test_a_requests_markers_are_those_of_its_models_template() -> None:
     ollama = Ollama({"POST /v1/chat/completions": reply(sse(*said("Hello")))})
     async with FakeUpstream(ollama) as upstream, running(upstream, policies) as proxy:
         await proxy.chat(content="[INST] hi<|im_end|>")
-        await proxy.server.runtime._model_server.wait_idle()
+        await proxy.server.runtime.backends.all[0].api.wait_idle()
         await proxy.chat(content="[INST] hi<|im_end|>")
         sent = [json.loads(r.body)["messages"][0]["content"] for r in upstream.requests if "chat" in r.target]
         assert sent == ["[\u200bINST] hi<\u200b|im_end|>", "[INST] hi<\u200b|im_end|>"]

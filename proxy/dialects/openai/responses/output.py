@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from proxy.core.events import TextDelta
-from proxy.core.types import Channel
+from proxy.core.types import Channel, Kind
 from proxy.dialects.common.counts import index_of
 from proxy.dialects.openai.responses.identity import Identity
 from proxy.dialects.openai.responses.items import (
@@ -66,11 +66,21 @@ class Output:
     def part_of(self, text: TextKind | None, value: Event) -> Part | None:
         """The part that an event is about."""
         item = self.find(value.get("item_id"), value)
+        if item is None and text is not None and not self._identity.begun:
+            item = self._begin_unsaid(text, value)
         if item is None or text is None or item.calls is not None:
             return None
         part = item.part(text, index_of({"index": value.get(text.index_key, 0)}))
         self._parts[part.channel] = part
         return part
+
+    def _begin_unsaid(self, text: TextKind, value: Event) -> Item | None:
+        """The item of a text that comes before any item; the client learns of it by the text alone, as direct."""
+        kind = "reasoning" if text.kind is Kind.REASONING else "message"
+        item = self.make({"type": kind, "id": value.get("item_id")}, value)
+        if item is not None:
+            self.announce(item)
+        return item
 
     def part(self, channel: Channel) -> Part | None:
         """The part of a channel; None for one of a call."""
