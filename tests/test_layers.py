@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("upstream", "exchange"),
         ("models", "routing"),
         ("backends",),
-        ("handlers", "ops"),
+        ("guards", "handlers", "ops"),
         ("runtime",),
         ("app",),
     ),
