@@ -40,7 +40,7 @@ class Turns:
         """Work on an answer, at least one step and for as long as the turn lasts; bytes for its client."""
         guard, out = answer.guard, list[bytes]()
         began = now = self._clock()
-        while answer.work is not None and (not out or now < began + QUANTUM):
+        while answer.work is not None and (not out or (now < began + QUANTUM and not answer.stalled)):
             before, step = now, guard.step
             out.append(answer.step())
             now = self._clock()
