@@ -35,6 +35,7 @@ FOOD = ("egg", "bread", "fish", "soup")
 class Asking:
     """What a test asks with. told: each question, as it is counted."""
 
+    asker: ModelAsker
     judges: Judges
     topics: Topics
     upstream: FakeUpstream
@@ -51,20 +52,29 @@ class Asking:
 
 @asynccontextmanager
 async def asking(
-    answer: Answer | Callable[[Request], Answer], kind: str = "ollama", url: str = ""
+    answer: Answer | Callable[[Request], Answer],
+    kind: str = "ollama",
+    url: str = "",
+    loaded: Callable[[], Answer] | None = None,
 ) -> AsyncIterator[Asking]:
-    """A model server of a kind with both models. `url`: it is looked for there instead."""
+    """A model server of a kind with both models. `url`: it is looked for there instead. `loaded`: what it says to the
+    question which models it has loaded."""
     script = Scripted("one", {GUARD: "digest", MINILM: "other"}, kind, answer)
-    async with FakeUpstream(script) as upstream:
+
+    def answers(request: Request) -> Answer:
+        return loaded() if loaded is not None and request.path == "/api/ps" else script(request)
+
+    async with FakeUpstream(answers, tells_models=True) as upstream:
         config = ServerConfig(
             upstream=url or upstream.url, upstreams=(UpstreamConfig(url=url or upstream.url, name="one"),)
         )
         backends = Backends(config, lambda _: True)
         told: list[Asked] = []
-        judges = Judges(ModelAsker(backends, "judge", told.append))
+        asker = ModelAsker(backends, "judge", told.append)
+        judges = Judges(asker)
         topics = Topics(ModelAsker(backends, "topic", told.append))
         try:
-            yield Asking(judges, topics, upstream, told)
+            yield Asking(asker, judges, topics, upstream, told)
         finally:
             await judges.aclose()
             await topics.aclose()
