@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 from proxy.checks.guards.cache import AnswerCache, key_of
 from proxy.checks.guards.calls import Generated, call, generated
 from proxy.checks.guards.judge import GuardQuestion, GuardReply, read
+from proxy.checks.guards.verdict import Verdict, VerdictError
 from proxy.server.guards.models import ModelAsker, Place
 
 MOST_KNOWN = 4_096
@@ -16,8 +17,15 @@ MOST_KNOWN = 4_096
 class Judges:
     """Answers a GuardQuestion with a GuardReply. `about` is the exchange, of which a guard is told nothing."""
 
-    def __init__(self, asker: ModelAsker, most_known: int = MOST_KNOWN) -> None:
+    def __init__(
+        self,
+        asker: ModelAsker,
+        judged: Callable[[str, Verdict | VerdictError], None] = lambda *_: None,
+        most_known: int = MOST_KNOWN,
+    ) -> None:
+        """`judged`: is told what a guard says of each prompt that it was asked about."""
         self._asker = asker
+        self._judged = judged
         self.known = AnswerCache[tuple[Generated, ...]](most_known)
 
     async def answer(self, data: Hashable, about: object = None) -> GuardReply:
@@ -33,7 +41,12 @@ class Judges:
         async with self._asker.turn(model, data.at_once, data.timeout):
             said = [await self._generate(data, place, i) for i in range(len(data.prompts))]
         reply = GuardReply(data, tuple(said))
-        if not read(reply)[1]:
+        verdicts, errors = read(reply)
+        for verdict in verdicts:
+            self._judged(model, verdict)
+        for error in errors:
+            self._judged(model, error)
+        if not errors:
             self.known.put(key, reply.said)
         return reply
 

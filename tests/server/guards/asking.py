@@ -56,9 +56,10 @@ async def asking(
     kind: str = "ollama",
     url: str = "",
     loaded: Callable[[], Answer] | None = None,
+    tell: Callable[[Asked], None] | None = None,
 ) -> AsyncIterator[Asking]:
     """A model server of a kind with both models. `url`: it is looked for there instead. `loaded`: what it says to the
-    question which models it has loaded."""
+    question which models it has loaded. `tell`: is told of each question."""
     script = Scripted("one", {GUARD: "digest", MINILM: "other"}, kind, answer)
 
     def answers(request: Request) -> Answer:
@@ -70,7 +71,7 @@ async def asking(
         )
         backends = Backends(config, lambda _: True)
         told: list[Asked] = []
-        asker = ModelAsker(backends, "judge", told.append)
+        asker = ModelAsker(backends, "judge", tell or told.append)
         judges = Judges(asker)
         topics = Topics(ModelAsker(backends, "topic", told.append))
         try:
