@@ -42,6 +42,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("asks", "upstream", "exchange"),
         ("models", "routing"),
         ("backends",),
+        ("guards",),
         ("handlers", "ops"),
         ("runtime",),
         ("app",),
