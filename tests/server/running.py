@@ -19,6 +19,7 @@ from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
@@ -423,6 +424,7 @@ async def running(
     policies: Policies | None = None,
     *,
     registry: Registry = BUILT_IN_ONLY,
+    reviews: ModelsStore | None = None,
     **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
@@ -431,7 +433,7 @@ async def running(
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
-    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen])
+    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen], reviews=reviews)
     async with server, async_client() as client:
         yield Proxy(server, client, store, seen)
 

@@ -56,11 +56,13 @@ class _Model:
 
     claim:    what it claims to be; None: it has not been described yet
     tried_at: when its description was last asked for
+    row:      what follows from the claim and these reviews
     """
 
     listed: Listed
     claim: Claim | None
     tried_at: float = NEVER
+    row: tuple[Claim | None, Reviews, Row] | None = None
 
 
 class ReviewSource(Protocol):
@@ -187,10 +189,14 @@ class Alignments:
         return NOT_LISTED if found is None else self._row(found).claim
 
     def _row(self, model: _Model) -> Row:
-        listed = model.listed
-        review = self.reviews.current.find(listed.names, listed.digest)
-        claim = model.claim or SILENT._replace(digest=listed.digest)
-        return Row(listed.name, claim if review is None else reviewed(claim, review), review)
+        reviews = self.reviews.current
+        if model.row is None or model.row[0] is not model.claim or model.row[1] is not reviews:
+            listed = model.listed
+            review = reviews.find(listed.names, listed.digest)
+            claim = model.claim or SILENT._replace(digest=listed.digest)
+            row = Row(listed.name, claim if review is None else reviewed(claim, review), review)
+            model.row = model.claim, reviews, row
+        return model.row[2]
 
     # -- looks
 
@@ -230,6 +236,8 @@ class Alignments:
                 await self._describe(model)
         except UpstreamError as error:
             log.debug("the model server does not say which models it has: %s", error.for_log)
+        except Exception:
+            log.exception("what the model server says of its models cannot be read; please report this")
         finally:
             self._wanted.clear()
             self._tell()
