@@ -27,6 +27,7 @@ from proxy.server.runtime import Runtime
 from proxy.settings import Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.keys import follow_policies, load_keys, refuse_open_application
 from proxy.startup.plugins import find_registry
 from proxy.startup.policies import load, policy_folder
 
@@ -97,6 +98,8 @@ class SharedRuntime:
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
+        refuse_open_application(settings)
+        keys = load_keys(settings)
         registry = await asyncio.to_thread(find_registry, settings)
         url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
@@ -106,11 +109,14 @@ class SharedRuntime:
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
         stores = [one for one in (store, shadow) if one is not None]
+        follow_policies(stores, keys)
         drops = Drops()
         decisions = self._stack.enter_context(open_decision_log(settings, drops))
-        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
+        self._watching = asyncio.get_running_loop().create_task(
+            PolicyWatcher([*stores, *([] if keys is None else [keys])]).run()
+        )
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
+        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops, keys=keys)
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("lmstudio",),
     ),
     "server": (
+        ("keys", "state"),
         ("http",),
         ("config",),
         ("upstream", "exchange"),

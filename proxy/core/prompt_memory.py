@@ -127,9 +127,12 @@ class PromptMemory:
         self._areas.move_to_end(checks)
         return area
 
-    def recall(self, role: str, kind: str, is_name: bool, escaped: bool, checks: tuple[Check, ...]) -> Recall:
-        """What is known of the texts of one role and kind, as these checks read them."""
-        return Recall(self.area(checks), role, kind, str(is_name), str(escaped))
+    def recall(
+        self, role: str, kind: str, is_name: bool, escaped: bool, checks: tuple[Check, ...], apart: str = ""
+    ) -> Recall:
+        """What is known of the texts of one role and kind, as these checks read them. `apart`: what else keeps texts
+        apart, such as whose they are."""
+        return Recall(self.area(checks), role, kind, str(is_name), str(escaped), apart)
 
     def keep_only(self, checks: Iterable[Check]) -> None:
         """Drop what other checks have found: their policies are no longer in force."""

@@ -490,8 +490,6 @@ def _unmet_conditions(file: LoadedFile) -> list[Problem]:
     """Conditions of `applies_to` that no request can meet yet: such a policy looks like a guard and guards nothing."""
     conditions, document = file.policy.applies_to, file.document
     unmet: list[tuple[str, str]] = []
-    if conditions.keys:
-        unmet.append(("keys", "no request has the name of a key yet, so the policy applies to none"))
     if conditions.alignment and "unknown" not in conditions.alignment:
         unmet.append(("alignment", "every model counts as `unknown` yet, so the policy applies to none"))
     paths: list[tuple[KeyPath, str]] = [(("applies_to", key), message) for key, message in unmet]

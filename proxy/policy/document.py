@@ -76,8 +76,9 @@ class Unreadable(Exception):
         self.problem = problem
 
 
-def decode(source: Source) -> str:
-    """The file's text; raises Unreadable when it is too big, not UTF-8, or holds a byte order mark or nothing."""
+def decode(source: Source, noun: str = "policy") -> str:
+    """The file's text; raises Unreadable when it is too big, not UTF-8, or holds a byte order mark or nothing. `noun`:
+    what the file is."""
     data = source.data
     if len(data) > MAX_BYTES:
         raise Unreadable(Problem(source.name, 0, 0, "larger than 16 MiB", "split it into several files"))
@@ -91,12 +92,21 @@ def decode(source: Source) -> str:
         message = f"byte 0x{data[error.start]:02x} is not UTF-8"
         raise Unreadable(Problem(source.name, line, column, message, "save the file as UTF-8")) from None
     if not text.strip():
-        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", "write a policy into it or remove it"))
+        raise Unreadable(Problem(source.name, 0, 0, "the file is empty", f"write a {noun} into it or remove it"))
     return text
 
 
 class Document:
-    """One policy file, composed."""
+    """One policy file, composed.
+
+    noun:    what the file is, for messages
+    begins:  how to begin one
+    entries: the key of its list, what an entry of the list is called, and the entry's key with its name
+    """
+
+    noun = "policy"
+    begins = "start with `version: 1` and `policy: NAME`"
+    entries = ("rules", "rule", "id")
 
     def __init__(self, source: Source, pause: Pause = no_pause) -> None:
         """Raises Unreadable when the file is no text, no YAML or JSON, or is not one mapping.
@@ -105,7 +115,7 @@ class Document:
         """
         self.name = source.name
         self._pause = pause
-        text = decode(source)
+        text = decode(source, self.noun)
         if source.base.lower().endswith(".json"):
             text = self._json(text)
         self.root = self._compose(text)
@@ -132,12 +142,13 @@ class Document:
 
     def where(self, path: KeyPath) -> str:
         """What a path lies in, for people: `rule pii.email`, `rule 3` when it has no readable id."""
-        if len(path) < 2 or path[0] != "rules":
+        listed, noun, key = self.entries
+        if len(path) < 2 or path[0] != listed:
             return ""
-        name = _child(self.at(path[:2]), "id")
+        name = _child(self.at(path[:2]), key)
         if isinstance(name, yaml.ScalarNode) and 0 < len(name.value) <= 64:
-            return f"rule {name.value}"
-        return f"rule {int(path[1]) + 1}"
+            return f"{noun} {name.value}"
+        return f"{noun} {int(path[1]) + 1}"
 
     def _json(self, text: str) -> str:
         """Check that the text is JSON, and rewrite its escapes so that the YAML parser can read it."""
@@ -157,10 +168,11 @@ class Document:
         except yaml.reader.ReaderError as error:
             raise Unreadable(self._unprintable(text, error)) from None
         if root is None:
-            raise Unreadable(Problem(self.name, 0, 0, "the file holds comments only", "write a policy or remove it"))
+            raise Unreadable(
+                Problem(self.name, 0, 0, "the file holds comments only", f"write a {self.noun} or remove it")
+            )
         if not isinstance(root, yaml.MappingNode):
-            hint = "start with `version: 1` and `policy: NAME`"
-            raise Unreadable(self.problem(root, "a policy is a mapping of keys", hint))
+            raise Unreadable(self.problem(root, f"a {self.noun} is a mapping of keys", self.begins))
         return root
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
@@ -170,7 +182,7 @@ class Document:
         if error.problem == "found character that cannot start any token":
             hint = "a tab cannot indent, and text that starts with %, @, ` or a tab has to be quoted"
         elif error.problem == "but found another document":
-            message, hint = "more than one document in the file", "remove the line `---`: one policy a file"
+            message, hint = "more than one document in the file", f"remove the line `---`: one {self.noun} a file"
         elif "escape" in (error.problem or ""):
             hint = "a pattern is best written in single quotes, where a backslash is a backslash"
         return Problem(self.name, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, message, hint)

@@ -48,6 +48,12 @@ def read_policy(document: Document, pause: Pause = no_pause) -> ParsedPolicy:
     return ParsedPolicy(policy, reader.problems, reader.incomplete_rules, reader.faulty_rules)
 
 
+def read_struct(document: Document, schema: type[Struct]) -> tuple[Any, list[Problem]]:
+    """A whole document of another schema, and what is wrong in it. With problems it is never used."""
+    reader = _Reader(document, no_pause)
+    return reader.read(document.root, inspect.type_info(schema), ()), reader.problems
+
+
 def read_options(
     document: Document, path: KeyPath, schema: type[Struct], pause: Pause = no_pause
 ) -> tuple[Any, list[Problem]]:
@@ -80,7 +86,7 @@ class _Reader:
         if isinstance(kind, inspect.UnionType):
             kind = _fitting(kind, node)
         if node.tag.removeprefix(PLAIN) not in _TAGS:
-            return self._wrong(node, path, kind, f"the tag {node.tag} is not used in policies", "remove it")
+            return self._wrong(node, path, kind, f"the tag {node.tag} is not used here", "remove it")
         match kind:
             case inspect.StructType():
                 return self._struct(node, kind, path)

@@ -26,12 +26,15 @@ from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
+from proxy.server.keys.authentication import Authentication
+from proxy.server.keys.store import KeyStore
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
-from proxy.server.ops.admin import Admin
+from proxy.server.ops.admin import Admin, Stores
+from proxy.server.ops.admin_guard import AdminGuard
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.plugin_log import PluginLog
@@ -62,10 +65,14 @@ class Runtime:
         drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
+        keys: KeyStore | None = None,
     ) -> None:
+        """`keys`: None: no key is asked for. It must have been loaded."""
         self.config = config
         self.store = store
         self.shadow = shadow
+        self.keys = keys
+        self.authentication = Authentication(keys)
         self.stopping = False
         self.metrics = Metrics(registry or process_registry(), drops=drops)
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
@@ -85,7 +92,9 @@ class Runtime:
         self.metrics.plugins_found(store.registry.plugins)
         self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
-        admin = Admin(config, store, shadow, self.metrics.registry, self._is_ready, admin_host)
+        stored = Stores(store, shadow, keys)
+        guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
+        admin = Admin(config, stored, self.metrics.registry, self._is_ready, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
@@ -128,7 +137,7 @@ class Runtime:
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
-        return Router(RouteTable(), web, handlers, local_only)
+        return Router(RouteTable(), web, handlers, local_only, self.authentication)
 
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current

@@ -175,7 +175,6 @@ def test_a_set_without_a_rule_has_to_be_allowed() -> None:
 @pytest.mark.parametrize(
     ("scope", "said"),
     [
-        ("{keys: [kitchen]}", "no request has the name of a key yet"),
         ("{alignment: [base]}", "every model counts as `unknown` yet"),
         ("{alignment: [base, unknown]}", ""),
         ("{models: [llama*]}", ""),

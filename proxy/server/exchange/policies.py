@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+from typing import Any, Protocol
 
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Rule
+from proxy.errors import Unavailable
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
+from proxy.server.keys.key import Key
+
+log = logging.getLogger("safety_proxy.keys")
 
 MAX_CACHED = 1000  # plans; names of models come from clients, so there may be any number of them
 
@@ -24,19 +29,58 @@ class Snapshot:
     """Both sets as one. A plan is made once, so all exchanges share its compiled checks.
 
     memory: what was found in prompts; None: nothing is remembered, or these sets are no longer in force
+    apart:  what keeps texts in that memory apart: the name of the key
     """
 
     def __init__(
-        self, policies: PolicySet, shadow: PolicySet | None = None, memory: PromptMemory | None = None
+        self,
+        policies: PolicySet,
+        shadow: PolicySet | None = None,
+        memory: PromptMemory | None = None,
+        key: Key | None = None,
     ) -> None:
+        """`key`: the key whose requests it is for."""
         self.policies = policies
         self.shadow = shadow
         self.memory = memory
         self.revision = policies.revision
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
+        self.apart = "" if key is None else key.name
+        self._who: dict[str, Any] = {} if key is None else {"key": key.name, "added": key.policies}
         self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
         self._prompts: dict[str, tuple[str, str]] = {}
         self._combined: dict[tuple[Plan, Plan], Plan] = {}
+        self._of_keys: dict[Key, Snapshot] = {}
+        self._told: set[str] = set()
+
+    def for_key(self, key: Key | None) -> Snapshot:
+        """These sets for the requests of one key, which share nothing that is remembered with those of others.
+
+        Raises Unavailable if the key asks for a policy that is not there: its requests must not pass without it.
+        """
+        if key is None:
+            return self
+        own = self._of_keys.get(key)
+        if own is None:
+            self._refuse_without(key)
+            if len(self._of_keys) >= MAX_CACHED:
+                self._of_keys.clear()
+            own = self._of_keys[key] = Snapshot(self.policies, self.shadow, self.memory, key)
+        return own
+
+    def forget(self) -> None:
+        """The sets are no longer in force: nothing more is remembered of prompts."""
+        for one in (self, *self._of_keys.values()):
+            one.memory = None
+
+    def _refuse_without(self, key: Key) -> None:
+        loaded = {policy.name for policy in self.policies.policies}
+        missing = [name for name in key.policies if name not in loaded]
+        if missing:
+            if key.name not in self._told:
+                self._told.add(key.name)
+                log.error("requests with the key %s are refused: its policy %s is not loaded", key.name, missing[0])
+            raise Unavailable("A policy that belongs to this key is not loaded; the proxy's log says which", "policy")
 
     def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
         """The checks for a text. `template`: what is known of the model's chat template."""
@@ -52,16 +96,20 @@ class Snapshot:
         """The operator's texts before and after the client's system text. Both may be empty."""
         cached = self._prompts.get(model)
         if cached is None:
-            cached = self.policies.system_prompt(model)
+            cached = self.policies.system_prompt(model, **self._who)
             if len(self._prompts) < MAX_CACHED:
                 self._prompts[model] = cached
         return cached
 
     def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
-        plan = self.policies.plan(direction, model=model, role=role, template=template)
+        plan = self._find_both(direction, model, role, template)
+        return plan.apart() if self.apart else plan
+
+    def _find_both(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
+        plan = self.policies.plan(direction, model=model, role=role, template=template, **self._who)
         if self.shadow is None:
             return plan
-        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template))
+        both = (plan, self.shadow.plan(direction, model=model, role=role, template=template, **self._who))
         cached = self._combined.get(both)
         if cached is None:
             if len(self._combined) >= MAX_CACHED:
@@ -83,8 +131,11 @@ class ActivePolicies:
         self._memory = memory
         self._latest: Snapshot | None = None
 
-    def snapshot(self) -> Snapshot:
-        """The sets that are in force now."""
+    def snapshot(self, key: Key | None = None) -> Snapshot:
+        """The sets that are in force now, for requests with this key. Raises Unavailable as `Snapshot.for_key`."""
+        return self._current().for_key(key)
+
+    def _current(self) -> Snapshot:
         policies = self._store.current
         shadow = self._shadow.current if self._shadow is not None else None
         latest = self._latest
@@ -95,7 +146,7 @@ class ActivePolicies:
     def _replace(self, old: Snapshot | None, new: Snapshot) -> Snapshot:
         self._latest = new
         if old is not None and self._memory is not None:
-            old.memory = None
+            old.forget()
             shadow = () if new.shadow is None else new.shadow.checks
             self._memory.keep_only((*new.policies.checks, *shadow))
         return new

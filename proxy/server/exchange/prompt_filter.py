@@ -75,6 +75,7 @@ async def judge_request(
     block_history: bool = False,
     answer_notice: Notice | None = None,
     memory: PromptMemory | None = None,
+    apart: str = "",
 ) -> None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
@@ -83,7 +84,8 @@ async def judge_request(
     the notice in that text's place, so that the conversation can go on, unless `history` says block. A block that needs
     a new text ends the request. `answer_notice` stands in place of what the model said.
 
-    With a memory nothing is read again that was read for an earlier request. The result is the same.
+    With a memory nothing is read again that was read for an earlier request. The result is the same. `apart`: whose
+    requests share what is remembered.
     """
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
@@ -99,7 +101,9 @@ async def judge_request(
         reader = readers.get((role, kind, is_name, escaped))
         if reader is None:
             plan = plan_for(role)
-            known = None if memory is None or not plan.shared else partial(memory.recall, role, kind, is_name, escaped)
+            known = None
+            if memory is not None and plan.shared:
+                known = partial(memory.recall, role, kind, is_name, escaped, apart=apart)
             reader = readers[role, kind, is_name, escaped] = _Reader(plan, kind, escaped, known)
         if reader.checks and not (len(group) == 1 and reader.passes(group[0].text, joiner)):
             strict = block_history or reader.plan.history == "block"

@@ -110,6 +110,7 @@ class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
+    key:            name of the key that the request shows; "": it shows none
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, and the request is sent
@@ -143,6 +144,7 @@ class Exchange:
     revision: str = ""
     id: str = field(default_factory=new_id)
     client: str = ""
+    key: str = ""
     model: str = ""
     stream: bool = False
     status: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -33,6 +33,7 @@ from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
+from proxy.server.keys.models import refuse_model
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
@@ -133,7 +134,8 @@ class GuardedExchange:
         self._is_recorded = False  # what the guard saw is in `exchange`
         self._response: UpstreamResponse | None = None
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client)
+        key = "" if context.key is None else context.key.name
+        self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client, key)
 
     async def run(self) -> None:
         """Serve it. Every way in which it can end is here."""
@@ -148,7 +150,7 @@ class GuardedExchange:
             await self._refuse_prompt(block)
         except ClientError as error:
             exchange.outcome = Outcome.REJECTED
-            await self._reply_error(error)
+            await self._reply_error(error, getattr(error, "headers", ()))
         except UpstreamError as error:
             await self._fail(error)
         except asyncio.CancelledError:
@@ -174,6 +176,7 @@ class GuardedExchange:
     # The request
 
     async def _serve(self) -> None:
+        self._policies = self._policies.for_key(self._context.key)
         request = await self._read()
         await self._judge(request)
         self._prompt_characters = sum([len(text.text) for text in request.texts])
@@ -212,6 +215,7 @@ class GuardedExchange:
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abort_upstream)
         request = await self._parse(body, config.options)
+        refuse_model(self._context.key, request.model)
         options = self._options_for(request.model)
         if options is not config.options:
             request = await self._parse(body, options)
@@ -255,6 +259,7 @@ class GuardedExchange:
             strict,
             answer_notice=partial(self._earlier_notice, direction=Direction.OUTPUT),
             memory=self._policies.memory,
+            apart=self._policies.apart,
         )
         before, after = self._policies.system_prompt(request.model)
         if before or after:
@@ -470,13 +475,13 @@ class GuardedExchange:
         body = self._dialect.blocked(message, self.exchange.id)
         await self._reply(400, body)
 
-    async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:
+    async def _reply_error(self, error: ClientError | UpstreamError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         await self._reply(error.status, self._dialect.error(error, self.exchange.id), extra)
 
-    async def _reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
+    async def _reply(self, status: int, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.exchange.status = status
         headers = response_headers(self.exchange, self._request, "application/json")
-        await self._context.reply(status, headers + (extra or []), body)
+        await self._context.reply(status, [*headers, *extra], body)
 
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
         """Send an error body, or an error event if the head has been sent."""
@@ -485,7 +490,7 @@ class GuardedExchange:
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
         if not self._context.started:
-            await self._reply_error(error, getattr(error, "headers", None))
+            await self._reply_error(error, getattr(error, "headers", ()))
         elif not self._context.ended:
             answer = self._answer
             out = b"" if answer is None else await self._work_off(answer, answer.take_end(error))

@@ -13,6 +13,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
+from proxy.server.keys.models import only_allowed, refuse_model
 from proxy.server.routing.errors import refuse
 from proxy.server.routing.routes import ReadOnlyOptions, RouteMatch
 from proxy.server.upstream.client import (
@@ -75,12 +76,15 @@ class ReadOnlyHandler:
         if options.ask is not None:
             method = b"POST"
             model, body = options.ask(await self._read(request))
+        if model:
+            refuse_model(request.key, model)
         path = (route.path.partition("{")[0] + _quoted(match.rest)).encode()
         headers = self._headers.build(request.headers, b"*/*")
         timeouts.watch_client()
         timeouts.watch_upstream(None)
         data = await self._fetch(options, method, path, headers, body, model)
-        return options.clean(data, names=self._names, **{word: self._permissions[word] for word in options.switches})
+        shown = options.clean(data, names=self._names, **{word: self._permissions[word] for word in options.switches})
+        return shown if model or options.any_answer else only_allowed(request.key, shown)
 
     def _log(self, match: RouteMatch, error: UpstreamError) -> None:
         """Log one line, unless it is the last one again: apps ask for lists all the time.

@@ -202,7 +202,8 @@ class LogSink:
 def _fields(exchange: Exchange) -> dict[str, str]:
     """For a line. A client of another machine is named by its address."""
     client = other_machine(exchange.client)
-    return ({"client": client} if client else {}) | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+    who = ({"client": client} if client else {}) | ({"key": exchange.key} if exchange.key else {})
+    return who | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
 
 
 def _rules(exchange: Exchange) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""What reloads the policies of a running proxy: a watch on the directory, a slow poll, and SIGHUP.
+"""What reloads the policies, and the keys, of a running proxy: a watch on the directory, a slow poll, and SIGHUP.
 
 The watch is on the directory, because editors, Kubernetes and config managers replace files instead of writing to them.
 The poll compares contents. It serves file systems that do not report changes, and directories that are replaced.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
 
 import watchfiles
 
-from proxy.policy.store import PolicyStore
+from proxy.policy.store import Status
 
 POLL_INTERVAL = 10.0  # seconds
 DEBOUNCE = 100  # milliseconds in which changes are gathered
@@ -23,10 +25,29 @@ QUIET = 20  # milliseconds without a change that end the gathering
 log = logging.getLogger("safety_proxy.policies")
 
 
+class Store(Protocol):
+    """What is kept in step with a directory: `proxy.policy.store.PolicyStore`, `proxy.server.keys.store.KeyStore`."""
+
+    listeners: list[Callable[[Status], None]]
+
+    @property
+    def directory(self) -> Path:
+        """What is watched."""
+
+    async def reload(self) -> bool:
+        """Read again, changed or not."""
+
+    async def refresh(self) -> None:
+        """Read again if something has changed."""
+
+    async def prepare(self) -> None:
+        """Make what is in force quick."""
+
+
 class PolicyWatcher:
     """Keeps stores in step with their directories until it is cancelled."""
 
-    def __init__(self, stores: Sequence[PolicyStore], poll: float = POLL_INTERVAL, watch: bool = True) -> None:
+    def __init__(self, stores: Sequence[Store], poll: float = POLL_INTERVAL, watch: bool = True) -> None:
         """`poll`: seconds between two polls. `watch=False`: poll only."""
         self._stores = stores
         self._poll = poll
@@ -69,7 +90,7 @@ class PolicyWatcher:
             for store in self._stores:
                 await store.reload()
 
-    async def _poll_contents(self, store: PolicyStore, replaced: asyncio.Event) -> None:
+    async def _poll_contents(self, store: Store, replaced: asyncio.Event) -> None:
         watched = _identity(store)
         while True:
             await asyncio.sleep(self._poll)
@@ -78,7 +99,7 @@ class PolicyWatcher:
                 watched = now
                 replaced.set()
 
-    async def _prepare(self, store: PolicyStore) -> None:
+    async def _prepare(self, store: Store) -> None:
         """Prepare every set for long texts once it is in force, and what requests have added to it since."""
         loaded = asyncio.Event()
         store.listeners.append(lambda _: loaded.set())
@@ -92,7 +113,7 @@ class PolicyWatcher:
                 async with asyncio.timeout(self._poll):
                     await loaded.wait()
 
-    async def _watch_directory(self, store: PolicyStore, replaced: asyncio.Event) -> None:
+    async def _watch_directory(self, store: Store, replaced: asyncio.Event) -> None:
         """Watch the directory; if it is replaced, watch the new one."""
         while True:
             replaced.clear()
@@ -109,13 +130,13 @@ class PolicyWatcher:
                 first_refresh.cancel()
 
 
-def _changes(store: PolicyStore, stop: asyncio.Event) -> AsyncIterator[object]:
+def _changes(store: Store, stop: asyncio.Event) -> AsyncIterator[object]:
     return watchfiles.awatch(
         store.directory, watch_filter=None, debounce=DEBOUNCE, step=QUIET, stop_event=stop, recursive=False
     )
 
 
-def _identity(store: PolicyStore) -> tuple[int, int] | None:
+def _identity(store: Store) -> tuple[int, int] | None:
     try:
         found = store.directory.stat()
     except OSError:

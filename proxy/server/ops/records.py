@@ -30,7 +30,7 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "endpoint": exchange.endpoint,
         "model": exchange.model[:MAX_NAME] or None,
         "alignment": "unknown",
-        "key": None,
+        "key": exchange.key or None,
         "policy": exchange.revision,
         "stream": exchange.stream,
         "outcome": exchange.outcome.value,
