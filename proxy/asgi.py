@@ -24,6 +24,7 @@ from proxy.server.http.request import AsgiApplication, Receive, Scope, Send
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
+from proxy.server.state.directory import StateDirectory
 from proxy.settings import Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
@@ -100,6 +101,7 @@ class SharedRuntime:
         settings = self._settings or resolve({}, os.environ).settings
         refuse_open_application(settings)
         keys = load_keys(settings)
+        state = StateDirectory.open(settings.state_dir) if settings.state_dir is not None else None
         registry = await asyncio.to_thread(find_registry, settings)
         url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
@@ -116,7 +118,8 @@ class SharedRuntime:
             PolicyWatcher([*stores, *([] if keys is None else [keys])]).run()
         )
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops, keys=keys)
+        config = server_config(settings, url)
+        runtime = Runtime(config, store, shadow, observers=[decisions], drops=drops, keys=keys, state=state)
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

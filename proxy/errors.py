@@ -140,7 +140,7 @@ UPSTREAM_REASONS = (
 class UpstreamError(ProxyError):
     """The model server failed.
 
-    reason: one of UPSTREAM_REASONS; `internal` where the fault is the proxy's own
+    reason: one of UPSTREAM_REASONS; `internal`, `busy` or `paused` where it is not the model server's
     """
 
     status = 502

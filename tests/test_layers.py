@@ -40,7 +40,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("http",),
         ("config",),
         ("upstream", "exchange"),
-        ("models", "routing"),
+        ("models", "routing", "limits"),
         ("handlers", "ops"),
         ("runtime",),
         ("app",),

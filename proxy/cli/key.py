@@ -1,4 +1,4 @@
-"""`safety-proxy key new NAME`: a key, which is shown once, and the entry for the file of keys, which holds its digest."""
+"""`safety-proxy key new NAME`: a key, which is shown once, and its entry for the file of keys, with its digest."""
 
 from __future__ import annotations
 

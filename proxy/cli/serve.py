@@ -20,6 +20,7 @@ from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.ops.drops import Drops
+from proxy.server.state.directory import StateDirectory
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
@@ -48,6 +49,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     key, empty = settings.hash_key, settings.allow_empty
     registry = find_registry(settings)
     keys = load_keys(settings)
+    state = StateDirectory.open(settings.state_dir) if settings.state_dir is not None else None
     is_default = settings.policies == SHIPPED
     store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty, registry=registry)
     shadow = None
@@ -75,7 +77,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))
-    await run_server(config, store, shadow, observers=[decisions], drops=drops, keys=keys, ready=ready)
+    await run_server(config, store, shadow, observers=[decisions], drops=drops, keys=keys, state=state, ready=ready)
 
 
 def _warn_of_open_listeners(listen: Address, admin: Address | None) -> None:
@@ -97,7 +99,7 @@ async def _backend(settings: Settings, stack: ExitStack) -> Backend:
     if settings.upstream == DEMO:
         return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
-        return await named(settings.upstream, settings.upstream_key)
+        return await named(settings.upstream, settings.upstream_key, settings.upstream_ca)
     found = await find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)

@@ -19,6 +19,7 @@ from proxy.server.keys.store import KeyStore
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
+from proxy.server.state.directory import StateDirectory
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -45,13 +46,14 @@ class Server:
         observers: Sequence[Observer] = (),
         drops: Drops | None = None,
         keys: KeyStore | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
         self._config = config
         self._closed = False
         hosts = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, keys=keys, **hosts)
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, keys=keys, state=state, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -120,6 +122,7 @@ async def serve(
     observers: Sequence[Observer] = (),
     drops: Drops | None = None,
     keys: KeyStore | None = None,
+    state: StateDirectory | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
@@ -130,7 +133,7 @@ async def serve(
     """
     stop = asyncio.Event()
     watcher = PolicyWatcher([s for s in (store, shadow, keys) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers, drops, keys)
+    server = Server(config, store, shadow, registry, observers, drops, keys, state)
 
     def stop_requested() -> None:
         if stop.is_set():

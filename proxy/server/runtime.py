@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from secrets import token_bytes
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,11 +29,13 @@ from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
 from proxy.server.keys.authentication import Authentication
 from proxy.server.keys.store import KeyStore
+from proxy.server.limits.admission import Admission
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
+from proxy.server.ops.access_metrics import AccessMetrics
 from proxy.server.ops.admin import Admin, Stores
 from proxy.server.ops.admin_guard import AdminGuard
 from proxy.server.ops.drops import Drops
@@ -42,7 +45,12 @@ from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
+from proxy.server.state.directory import StateDirectory
+from proxy.server.state.pause import Pause
 from proxy.server.upstream.client import UpstreamHeaders, create_upstream, shown_url
+
+if TYPE_CHECKING:
+    from proxy.server.limits.rates import Rates
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -66,13 +74,17 @@ class Runtime:
         listen_host: str | None = None,
         admin_host: str | None = None,
         keys: KeyStore | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
-        """`keys`: None: no key is asked for. It must have been loaded."""
+        """`keys`: None: no key is asked for. It must have been loaded. `state`: None: nothing survives a restart."""
         self.config = config
         self.store = store
         self.shadow = shadow
         self.keys = keys
         self.authentication = Authentication(keys)
+        self.pause = Pause(state)
+        self._rates = _rates(config, keys)
+        self.admission = Admission(config, self.pause, self._rates)
         self.stopping = False
         self.metrics = Metrics(registry or process_registry(), drops=drops)
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
@@ -90,11 +102,13 @@ class Runtime:
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
         self.metrics.plugins_found(store.registry.plugins)
-        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
+        self._observers: tuple[Observer, ...] = (self.admission, self.metrics, self.probe, PluginLog(), *observers)
+        self.metrics.watch_access(AccessMetrics(self.admission, self.authentication, keys))
+        self.pause.listeners.append(self._watchdog.pause)
         self.app: AsgiApplication = self._router(listen_host)
         stored = Stores(store, shadow, keys)
         guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
-        admin = Admin(config, stored, self.metrics.registry, self._is_ready, admin_host, guard)
+        admin = Admin(config, stored, self.metrics.registry, self._is_ready, admin_host, guard, self.pause)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
@@ -116,6 +130,9 @@ class Runtime:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
         await self._model_server.aclose()
+        if self._rates is not None:
+            await self.admission.counted()
+            await self._rates.aclose()
         await self._upstream.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
@@ -130,7 +147,7 @@ class Runtime:
         api = self._model_server
         contexts, cloud = ContextLengths(api, config.context_margin), CloudModels(api, config.first_byte_timeout)
         models = Models(ChatTemplates(api), contexts, cloud)
-        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models)
+        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models, self.admission)
         read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
@@ -146,6 +163,16 @@ class Runtime:
     def _shadow_loaded(self, _: Status) -> None:
         assert self.shadow is not None
         self.metrics.begin_rules(directions(self.shadow.current.places))
+
+
+def _rates(config: ServerConfig, keys: KeyStore | None) -> Rates | None:
+    """What counts by minute; None where nothing is to be counted. The library takes a while to be imported."""
+    if not (config.requests_per_minute or config.tokens_per_minute or keys is not None):
+        return None
+    from proxy.server.limits.rates import Rates, open_store
+
+    store = open_store(config.limits_store) if config.limits_store is not None else None
+    return Rates(store, config.limits_on_error)
 
 
 def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -79,17 +80,18 @@ async def upstream_url(settings: Settings, stack: ExitStack) -> str:
     return found.url
 
 
-async def named(url: str, key: str | None = None) -> Backend:
+async def named(url: str, key: str | None = None, authorities: Path | None = None) -> Backend:
     """The model server that the operator has named. What is wrong with it is logged: it may come up later."""
-    backend = await look_at(url, key=key)
+    backend = await look_at(url, key=key, authorities=authorities)
     if backend.trouble:
         log.warning("the model server at %s %s", url, backend.trouble)
     return backend
 
 
-async def look_at(url: str, name: str = "", key: str | None = None) -> Backend:
-    """A model server whose address is given: does it answer, and what can be asked for?"""
-    found = await _get(url, LIST, key)
+async def look_at(url: str, name: str = "", key: str | None = None, authorities: Path | None = None) -> Backend:
+    """A model server whose address is given: does it answer, and what can be asked for? `authorities`: the setting
+    upstream_ca."""
+    found = await _get(url, LIST, key, authorities)
     models = found.value.get("data")
     first = models[0] if isinstance(models, list) and models else None
     model = first.get("id") if isinstance(first, dict) else None
@@ -103,9 +105,9 @@ class Found(NamedTuple):
     trouble: str = ""
 
 
-async def _get(base: str, path: str, key: str | None = None) -> Found:
+async def _get(base: str, path: str, key: str | None = None, authorities: Path | None = None) -> Found:
     """Ask as requests will: with the same client of the model server."""
-    upstream = create_upstream(ServerConfig(upstream=base, connect_timeout=PATIENCE))
+    upstream = create_upstream(ServerConfig(upstream=base, connect_timeout=PATIENCE, upstream_ca=authorities))
     try:
         async with asyncio.timeout(PATIENCE):
             return await _ask(upstream, path, key)

@@ -25,6 +25,7 @@ from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange
 from proxy.server.keys.store import KeyStore
+from proxy.server.state.directory import StateDirectory
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
 from tests.plain_http import async_client
@@ -118,7 +119,7 @@ class Policies:
 
     def message_for(self, rule: Rule, direction: Direction) -> str:
         """The notice."""
-        return f"Stopped by {rule.policy}."
+        return rule.message or f"Stopped by {rule.policy}."
 
 
 class Named(NamedTuple):
@@ -424,6 +425,7 @@ async def running(
     *,
     registry: Registry = BUILT_IN_ONLY,
     keys: KeyStore | None = None,
+    state: StateDirectory | None = None,
     **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig. `keys`: those that clients have to show."""
@@ -432,7 +434,7 @@ async def running(
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
-    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen], keys=keys)
+    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen], keys=keys, state=state)
     async with server, async_client() as client:
         yield Proxy(server, client, store, seen)
 

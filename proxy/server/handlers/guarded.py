@@ -27,13 +27,14 @@ from proxy.server.exchange.places import told_place
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_filter import Blocked, InputPlan, judge_request, system_text
 from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
-from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.timeouts import ExchangeTimeouts, Heartbeat, Interrupt, Watchdog
 from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.turns import Turns
 from proxy.server.http.body import ClientGone
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
 from proxy.server.keys.models import refuse_model
+from proxy.server.limits.admission import Admission
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT, ContextLengths
@@ -77,6 +78,7 @@ class GuardedHandler:
         watchdog: Watchdog,
         observers: Sequence[Observer],
         models: Models,
+        admission: Admission,
     ) -> None:
         self.config = config
         self.policies = policies
@@ -85,6 +87,7 @@ class GuardedHandler:
         self.observers = observers
         self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
         self.models = models
+        self.admission = admission
         self.turns = Turns()
         self.headers = UpstreamHeaders(config.upstream_key, config.pass_authorization)
         self.where = shown_url(config.upstream)
@@ -109,7 +112,6 @@ class GuardedExchange:
         "_is_recorded",
         "_plan",
         "_policies",
-        "_prompt_characters",
         "_request",
         "_response",
         "_template",
@@ -127,13 +129,12 @@ class GuardedExchange:
         self._plan: Plan | None = None  # for the answer
         self._template = UNKNOWN
         self._input_plans: dict[str, InputPlan] = {}  # by role
-        self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._is_recorded = False  # what the guard saw is in `exchange`
         self._response: UpstreamResponse | None = None
-        self.timeouts = ExchangeTimeouts(context, handler.watchdog)
+        self.timeouts = ExchangeTimeouts(context, handler.watchdog, generates=True)
         key = "" if context.key is None else context.key.name
         self.exchange = Exchange(route.path, self._policies.revision, context.id, context.client, key)
 
@@ -143,14 +144,14 @@ class GuardedExchange:
         for observer in self._handler.begin_observers:
             observer.begin(exchange)
         try:
+            await self._handler.admission.enter(exchange, self._context.key)
             await self._serve()
         except ClientGone:
             exchange.outcome = Outcome.CLIENT_CANCELLED
         except Blocked as block:
             await self._refuse_prompt(block)
         except ClientError as error:
-            exchange.outcome = Outcome.REJECTED
-            await self._reply_error(error, getattr(error, "headers", ()))
+            await self._reject(error)
         except UpstreamError as error:
             await self._fail(error)
         except asyncio.CancelledError:
@@ -179,9 +180,9 @@ class GuardedExchange:
         self._policies = self._policies.for_key(self._context.key)
         request = await self._read()
         await self._judge(request)
-        self._prompt_characters = sum([len(text.text) for text in request.texts])
-        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
-            await self._handler.models.contexts.check(request.model, self._prompt_characters)
+        self.exchange.prompt_characters = sum([len(text.text) for text in request.texts])
+        if self.exchange.prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await self._handler.models.contexts.check(request.model, self.exchange.prompt_characters)
         self.exchange.asked = f"POST {self._handler.where}{request.path}"
         if not self._config.options.allow_cloud_models:
             await self._handler.models.cloud.refuse_remote(request.model)
@@ -191,7 +192,9 @@ class GuardedExchange:
             self._plan = self._plan.about(system_text(request.texts, own))
         self._guard = guard = self._new_guard(self._plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._notice)
-        response = await self._ask(request)
+        heartbeat = self._heartbeat if request.stream and self._dialect.keep_alive else None
+        await self._handler.admission.turn(self.exchange, self.timeouts, heartbeat)
+        response = await self._ask(request, heartbeat)
         self._drop_request(request)
         shape = await upstream_response.check(response, self._dialect, guard)
         if shape is upstream_response.Shape.WHOLE:
@@ -303,9 +306,10 @@ class GuardedExchange:
 
     def _notice_for(self, rule: Rule, direction: Direction) -> str:
         message = self._policies.message_for(rule, direction)
-        return f"{message} (policy {rule.policy}, request {self.exchange.id})"
+        policy = f"policy {rule.policy}, " if rule.policy else ""  # it was no policy that has ended it
+        return f"{message} ({policy}request {self.exchange.id})"
 
-    async def _ask(self, request: Request) -> UpstreamResponse:
+    async def _ask(self, request: Request, heartbeat: Heartbeat | None) -> UpstreamResponse:
         context = self._context
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
@@ -314,7 +318,7 @@ class GuardedExchange:
         headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
-        self.timeouts.watch_upstream(self._heartbeat if request.stream and self._dialect.keep_alive else None)
+        self.timeouts.watch_upstream(heartbeat)
         try:
             self._response = response = await self._handler.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
@@ -475,6 +479,14 @@ class GuardedExchange:
         body = self._dialect.blocked(message, self.exchange.id)
         await self._reply(400, body)
 
+    async def _reject(self, error: ClientError) -> None:
+        """The request cannot be served. While it waited for its turn the head may have been sent."""
+        self.exchange.outcome = Outcome.REJECTED
+        if not self._context.started:
+            await self._reply_error(error, getattr(error, "headers", ()))
+        elif self._answer is not None:
+            await self._context.end(self._answer.finish(UpstreamError(str(error), "busy", error.status)))
+
     async def _reply_error(self, error: ClientError | UpstreamError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         await self._reply(error.status, self._dialect.error(error, self.exchange.id), extra)
 
@@ -499,16 +511,27 @@ class GuardedExchange:
     async def _interrupted(self, reason: Interrupt | None) -> None:
         self._abort_upstream()
         error = self.timeouts.error
-        if error is not None:
+        if error is not None or reason is Interrupt.PAUSED:
             try:
                 async with asyncio.timeout(LAST_SEND_TIMEOUT):
-                    await self._fail(error)
+                    await (self._pause() if error is None else self._fail(error))
             except TimeoutError:
                 self._context.abort()
             return
         self.exchange.outcome = Outcome.CLIENT_CANCELLED
         if reason is Interrupt.CLIENT_STUCK:
             self._context.abort()
+
+    async def _pause(self) -> None:
+        """The operator has paused the proxy: a refusal, or the end that a block has."""
+        pause, answer = self._handler.admission.pause, self._answer
+        pause.ended += 1
+        self.exchange.outcome = Outcome.REJECTED
+        if not self._context.started:
+            await self._reply_error(pause.error, pause.error.headers)
+        elif answer is not None and not self._context.ended:
+            begun = answer.take_stop(pause.finding) if answer.events else answer.take_end(pause.failure)
+            await self._context.end(await self._work_off(answer, begun))
 
     def _abort_upstream(self) -> None:
         response, self._response = self._response, None
@@ -521,6 +544,6 @@ class GuardedExchange:
         guard, answer, exchange = self._guard, self._answer, self.exchange
         if guard is not None and answer is not None:
             contexts = self._handler.models.contexts
-            exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
+            exchange.prompt_cut = contexts.learn(exchange.model, exchange.prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
             guard.end()

@@ -1,8 +1,9 @@
-"""The operators' ASGI application: metrics, probes, status, reload. The chat listener serves none of it."""
+"""The operators' ASGI application: metrics, probes, status, reload, pause. The chat listener serves none of it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.admin_guard import AdminGuard, Needs
+from proxy.server.state.pause import Pause
 from proxy.server.upstream.client import shown_url
 
 OPENMETRICS_END = b"# EOF\n"
@@ -53,11 +55,13 @@ class Admin:
         ready: Callable[[], bool],
         host: str | None,
         guard: AdminGuard,
+        pause: Pause,
     ) -> None:
         self._config = config
         self._stores = stores
         self._store = stores.policies
         self._guard = guard
+        self._pause = pause
         self._registry = registry
         self._ready = ready
         self._started = time.time()
@@ -69,6 +73,8 @@ class Admin:
                 Route("/readyz", self._refuse_web_pages(self._readiness, Needs.NOTHING)),
                 Route("/admin/status", self._refuse_web_pages(self._status, Needs.ADMIN)),
                 Route("/admin/reload", self._refuse_web_pages(self._reload, Needs.ADMIN), methods=["POST"]),
+                Route("/admin/pause", self._refuse_web_pages(self._put_pause, Needs.ADMIN), methods=["POST"]),
+                Route("/admin/resume", self._refuse_web_pages(self._resume, Needs.ADMIN), methods=["POST"]),
             ]
         )
 
@@ -117,6 +123,7 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
+            "paused": self._pause.message,
             "upstream": shown_url(self._config.upstream),
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
@@ -134,6 +141,24 @@ class Admin:
         good = all([await store.reload() for store in stores.values()])
         outcome = {"reloaded": good, **{name: _load_fields(store.status) for name, store in stores.items()}}
         return JSONResponse(outcome, 200 if good else 422)
+
+    async def _put_pause(self, request: Request) -> Response:
+        """Refuse all generation, and end what runs. Body: nothing, or {"message": "what clients are told"}."""
+        body = await request.body()
+        try:
+            given = json.loads(body) if body else {}
+            message = given.get("message", "")
+        except (ValueError, AttributeError):
+            return JSONResponse({"error": 'the body is to be nothing, or {"message": "TEXT"}'}, 400)
+        if not isinstance(message, str):
+            return JSONResponse({"error": "message has to be a text"}, 400)
+        kept = self._pause.on(message)
+        return JSONResponse({"paused": self._pause.message, "survives_restart": kept})
+
+    async def _resume(self, _: Request) -> Response:
+        """Serve again."""
+        kept = self._pause.off()
+        return JSONResponse({"paused": None, "survives_restart": kept})
 
 
 class _OneMetric:
