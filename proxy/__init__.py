@@ -22,9 +22,10 @@ The way of a token, from the model server to the chat app:
 A prompt goes the other way: it is parsed, all of its texts are judged (core.prompt, server.exchange.prompt_filter), and
 it is written anew. The client's bytes are never forwarded.
 
-Layers: errors < core < matching < checks | dialects < policy < server < demo < startup < cli | asgi. An import goes
-down; everything below server is pure, but for reading policy files. Two promises hold everywhere: what a policy hides
-never leaves, not one character, at any chunking; and a character waits only while it can still become part of a match.
+Layers: errors < core < matching < checks | dialects < policy < alignment < server < demo < startup < cli | asgi. An
+import goes down; everything below server is pure, but for reading policy files. Two promises hold everywhere: what a
+policy hides never leaves, not one character, at any chunking; and a character waits only while it can still become part
+of a match.
 
 Begin with core.check. docs/architecture.md draws the rooms and walks through them.
 """

@@ -158,7 +158,12 @@ class UpstreamError(ProxyError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """Nothing answers at the upstream's address."""
+    """Nothing answers at the upstream's address.
+
+    was_sent: the request had been sent before, over a connection that broke; it may have been processed
+    """
+
+    was_sent = False
 
 
 class UpstreamTimeout(UpstreamError):

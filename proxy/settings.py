@@ -248,9 +248,12 @@ class Settings:
         None, values.url, "URL", "an OpenTelemetry collector (OTLP over HTTP) that gets traces and measurements"
     )
     demo_pace: float = _setting("40ms", values.seconds, "TIME", "the demo model's time from token to token")
+    upstreams: tuple[values.Upstream, ...] = ()
+    """The model servers of the file's `[[upstream]]`; none where `upstream` is set elsewhere, which comes before."""
 
 
-ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings)}
+ROWS: dict[str, Field[Any]] = {row.name: row for row in fields(Settings) if row.metadata}
+"""The settings that have a flag, a variable and a key."""
 
 
 class EffectiveSettings(NamedTuple):
@@ -263,6 +266,8 @@ class EffectiveSettings(NamedTuple):
         """Name, value and source of every setting; defaults as help shows them, secrets hidden."""
         for name, row in ROWS.items():
             value, source = getattr(self.settings, name), self.sources[name]
+            if name == "upstream" and self.settings.upstreams:
+                value = tuple(one.url for one in self.settings.upstreams)
             is_hidden = row.metadata["secret"] and value is not None
             is_default = source == "default" and not isinstance(value, Path)
             yield name, "(hidden)" if is_hidden else row.metadata["default"] if is_default else _spelled(value), source
@@ -285,8 +290,12 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], config: str | 
     sources = dict.fromkeys(ROWS, "default")
     for layer in reversed(layers):
         for name, (source, value) in layer.items():
-            found[name] = _read(name, value, source)
+            several = name == "upstream" and isinstance(value, list)
+            found[name] = None if several else _read(name, value, source)
+            found |= {"upstreams": _upstreams(value, source) if several else ()} if name == "upstream" else {}
             sources[name] = source
+    if found.get("upstreams") and found.get("upstream_key"):
+        raise SettingsError(f"{sources['upstream_key']} is for one model server; give each [[upstream]] its own key")
     return EffectiveSettings(Settings(**found), sources)
 
 
@@ -315,6 +324,24 @@ def _read(name: str, value: Any, source: str) -> Any:
     except ValueError as error:
         shown = "" if row.metadata["secret"] else f" (it is {_spelled(value)!r})"
         raise SettingsError(f"{source} {error}{shown}") from None
+
+
+def _upstreams(tables: list[Any], source: str) -> tuple[values.Upstream, ...]:
+    """The tables of `[[upstream]]`, in their order, which is the order in which they are asked."""
+    found: list[values.Upstream] = []
+    for number, table in enumerate(tables, 1):
+        place = f"{source}: [[upstream]] number {number}"
+        if not isinstance(table, dict):
+            raise SettingsError(f"{source}: takes one URL, or a table [[upstream]] for each of several")
+        try:
+            one = values.one_upstream(table)
+        except ValueError as error:
+            raise SettingsError(f"{place} {error}") from None
+        for other in found:
+            if (one.name or one.url) == (other.name or other.url):
+                raise SettingsError(f"{place} is called {one.name or one.url}, as one before; give it another name")
+        found.append(one)
+    return tuple(found)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -359,7 +386,7 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     for key, value in table.items():
         if key not in ROWS and isinstance(value, dict):
             raise SettingsError(
-                f"{path}: [{key}] is a section; the file has no sections, write its settings at the top"
+                f"{path}: [{key}] is a section; the file has none but [[upstream]], write its settings at the top"
             )
         if key not in ROWS:
             raise SettingsError(f"{path}: {key} is not a setting{nearest(key, ROWS)} (safety-proxy config lists them)")

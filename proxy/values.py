@@ -86,6 +86,69 @@ def upstream(value: Any) -> str:
     return f"{scheme.lower()}://{host}:{port}{slash and path and '/'}{path}"
 
 
+class Upstream(NamedTuple):
+    """One of several model servers; see the settings file's `[[upstream]]`.
+
+    name:   for logs and metrics; "": its URL
+    key:    bearer token for this model server alone
+    models: names of the models that it gets, with `*` and `?`; none: those that it lists
+    weight: how much it takes beside others that have the same model
+    """
+
+    url: str
+    name: str = ""
+    key: str | None = None
+    models: tuple[str, ...] = ()
+    weight: int = 1
+
+
+def one_upstream(value: Any) -> Upstream:
+    """A table of `[[upstream]]`. Raises ValueError with the rest of a sentence that begins with the table's name."""
+    table = dict(value)
+    if unknown := [key for key in table if key not in _UPSTREAM]:
+        raise ValueError(f"has no setting {unknown[0]}; it takes {', '.join(_UPSTREAM)}")
+    if "url" not in table:
+        raise ValueError("has no url")
+    if "key_file" in table:
+        if "key" in table:
+            raise ValueError("has key and key_file; leave out one of them")
+        table["key"] = _from_file(table.pop("key_file"))
+    found = {}
+    for key, given in table.items():
+        try:
+            found[key] = _UPSTREAM[key](given)
+        except ValueError as error:
+            raise ValueError(f"{key} {error}") from None
+    return Upstream(**found)
+
+
+def _listed_upstream(value: Any) -> str:
+    url = upstream(value)
+    if url == "demo":
+        raise ValueError("takes the URL of a model server; the demo model stands alone")
+    return url
+
+
+def _label(value: Any) -> str:
+    """A short name that fits into a log and a metric's label."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}", value):
+        raise ValueError("takes a name of at most 64 letters, digits, spaces and . _ / -")
+    return value
+
+
+def _model_names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not names(value):
+        raise ValueError('takes a list of names, such as ["llama3.1:8b", "qwen*"]')
+    return names(value)
+
+
+def _from_file(value: Any) -> str:
+    try:
+        return folder(value).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"key_file {value} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _host_and_port(netloc: str) -> tuple[str, int | None]:
     """Host and port of `host:port`. Either may be missing. IPv6 has brackets in the result."""
     bare = netloc.strip("[]")
@@ -219,3 +282,14 @@ def one_of(*words: str) -> Read:
         return str(value)
 
     return read
+
+
+_UPSTREAM: dict[str, Read] = {
+    "name": _label,
+    "url": _listed_upstream,
+    "key": text,
+    "key_file": text,
+    "models": _model_names,
+    "weight": count,
+}
+"""What a table of `[[upstream]]` takes."""

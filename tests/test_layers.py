@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("matching",),
         ("checks", "dialects"),
         ("plugins", "policy", "testing"),
+        ("alignment",),
         ("server", "values"),
         ("demo", "settings"),
         ("startup",),
@@ -41,6 +42,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("config",),
         ("upstream", "exchange"),
         ("models", "routing", "limits"),
+        ("backends",),
         ("handlers", "ops"),
         ("runtime",),
         ("app",),
@@ -58,9 +60,15 @@ APART = {
 }
 """Rooms of which the first may not import the second, though it is above it."""
 
-PURE = ("errors", "core", "matching", "checks", "dialects")
+PURE = ("errors", "core", "matching", "checks", "dialects", "alignment")
 ALSO_PURE = ("demo.script",)
-DOES_IO = ("policy.store", "policy.files", "policy.commands", "policy.command_line")  # the rest of policy is pure
+DOES_IO = (
+    "policy.store",
+    "policy.models_store",
+    "policy.files",
+    "policy.commands",
+    "policy.command_line",
+)  # the rest of policy is pure
 IMPURE = {
     "aiohttp",
     "anyio",

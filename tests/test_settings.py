@@ -92,7 +92,7 @@ def test_a_section_in_the_file_is_named_as_what_it_is() -> None:
     Path("safety-proxy.toml").write_text('[server]\nlisten = ":1"\n', "utf-8")
     assert (
         message({}, {})
-        == "safety-proxy.toml: [server] is a section; the file has no sections, write its settings at the top"
+        == "safety-proxy.toml: [server] is a section; the file has none but [[upstream]], write its settings at the top"
     )
 
 

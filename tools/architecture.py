@@ -59,7 +59,7 @@ PROMPT = {
 TOKEN = {
     "server/upstream/connection.py": "The socket's callback: bytes of the model server have come.",
     "server/upstream/http1.py": "llhttp takes the framing off: a chunk of the response's body.",
-    "server/handlers/guarded.py": "`_on_data` gets the body's bytes, still in that callback.",
+    "server/handlers/relay.py": "`_on_data` gets the body's bytes, still in that callback.",
     "dialects/base.py": "`Answer.take` cuts them into events.",
     "dialects/wire/skeleton.py": "This event differs from the one before in its text alone, so its text is cut out.",
     "core/guard.py": "The text goes to the gate of its channel: one field of one choice.",

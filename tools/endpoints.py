@@ -154,6 +154,7 @@ A client gets what the model server sent, byte for byte, as far as no rule minds
 | text, thinking, refusals | judged and passed, each as it comes |
 | tool calls: name, id, arguments; calls of custom tools | judged, and sent whole when they are complete |
 | usage, timings, `prompt_progress`, LM Studio's `stats` | their numbers pass, on the chunk on which they came |
+| numbers, booleans and nulls under keys that are not known | pass, a few, if no rule minds them: see below |
 | the reason for the end | known ones pass, others of the form `[a-z_]{1,32}` if no rule minds them; else the usual |
 | a reason `error` | an error: the model server says that it has failed |
 | ids, names of models | shown if no rule minds them |
@@ -165,6 +166,13 @@ A client gets what the model server sent, byte for byte, as far as no rule minds
 * A kind of text is decided and released before another begins: the end of the thinking comes before the answer.
 * Calls are told apart by their id, then by their index. A new id begins a new call; so does a new name after complete
   arguments. An index that is null, missing, repeated or far off does no harm: clients get them numbered from 0.
+* **Keys that are not known.** Numbers, booleans and nulls pass under a key of the form `[A-Za-z_][A-Za-z0-9_-]{0,39}`,
+  in events, choices, deltas, blocks, lines, statistics and results, as long as what they stand in goes out unchanged,
+  if no rule minds `key: value`. An object passes if it holds nothing else; in statistics its numbers pass. Left out:
+  texts, lists, whole numbers under keys whose last word is `id`, `token`, `char`, `code`, `byte` or the like, and keys
+  that mean something to a client in another case. A key may have 4 values in an answer, and one more with its end; an
+  answer may have 64. A value that is the same as the last counts once. After one too many a key stays out to the end.
+* A number that is written with other digits than its value has, and a key that stands twice, are written anew.
 * After every choice has ended nothing but a count is waited for. A `[DONE]` without an end is an error.
 * A block is the end of an answer. The notice is a paragraph of its own where text was shown before it. What is
   [JSON](policies.md#json) stays JSON.

@@ -35,10 +35,11 @@ def lines(
     scheme: str = "http",
     plugins: Sequence[str] = (),
     recording: str = "",
+    more: Sequence[Backend] = (),
     asked: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Label and text of each line; a line without a label continues the one before. `asked`: which keys clients have
-    to show; "": none."""
+    """Label and text of each line; a line without a label continues the one before. more: the other backends.
+    asked: which keys clients have to show; "": none."""
     base = f"{dialled(listen, scheme)}/v1"
     yield "base_url", base
     if listen.is_socket:
@@ -50,9 +51,10 @@ def lines(
         yield "", f"listening on {admin}: other machines can reach it, with a key" if asked else open_admin(admin)
     if asked:
         yield "keys", asked
-    yield "upstream", f"{backend.url}{f' ({backend.name})' if backend.name else ''}"
-    if backend.trouble:
-        yield "", backend.trouble
+    for number, one in enumerate((backend, *more)):
+        yield "" if number else "upstream", _backend(one)
+        if one.trouble:
+            yield "", one.trouble
     yield "policies", _names(loaded) or "none: everything passes"
     yield "", f"{loaded.folder} at revision {loaded.revision[:12]}; an edit takes effect within a second"
     if shadow is not None:
@@ -61,7 +63,8 @@ def lines(
         yield "" if number else "plug-ins", told
     if recording:
         yield "record", recording
-    yield "try", curl(base, backend, listen)
+    tried = next((one for one in (backend, *more) if one.model), backend)
+    yield "try", curl(base, tried, listen)
 
 
 def recording(record_text: str, file: Path | None) -> str:
@@ -77,6 +80,11 @@ def recording(record_text: str, file: Path | None) -> str:
 def plugin(entry: Entry) -> str:
     """A plug-in's kind, its version, and where it came from."""
     return f"{entry.kind.name} {entry.version or '(no version)'} ({entry.what}, {entry.origin})"
+
+
+def _backend(backend: Backend) -> str:
+    label = f"{backend.label} at " if backend.label else ""
+    return f"{label}{backend.url}{f' ({backend.name})' if backend.name else ''}"
 
 
 def _admin(address: Address | None, scheme: str) -> str:

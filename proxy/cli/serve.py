@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import sys
@@ -55,13 +56,12 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     shadow = None
     if settings.shadow:
         shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
-    backend = await _backend(settings, stack)
+    backend, *more = await _backends(settings, stack)
     if store is None:  # which ones apply by default depends on the model server
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
-    stores = [one for one in (store, shadow) if one is not None]
-    follow_policies(stores, keys)
+    follow_policies([one for one in (store, shadow) if one is not None], keys)
 
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
@@ -72,7 +72,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         plugins = [banner.plugin(entry) for entry in registry.plugins]
         recording = banner.recording(settings.record_text, settings.decision_log)
         asked = "" if keys is None else banner.keys(keys)
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, asked)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more, asked)
         banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
@@ -94,12 +94,21 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
     return banner.Loaded(names, str(store.directory), current.revision)
 
 
+async def _backends(settings: Settings, stack: ExitStack) -> list[Backend]:
+    """The model servers of the file's `[[upstream]]`, else the one that there is."""
+    if settings.upstreams:
+        return await asyncio.gather(
+            *(named(one.url, one.key, one.name, settings.upstream_ca) for one in settings.upstreams)
+        )
+    return [await _backend(settings, stack)]
+
+
 async def _backend(settings: Settings, stack: ExitStack) -> Backend:
     """The model server that is set, or one that is found, or the demo model."""
     if settings.upstream == DEMO:
         return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
-        return await named(settings.upstream, settings.upstream_key, settings.upstream_ca)
+        return await named(settings.upstream, settings.upstream_key, authorities=settings.upstream_ca)
     found = await find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)
@@ -137,9 +146,8 @@ def _refuse_loops(settings: Settings) -> None:
     listen, admin = settings.listen, settings.admin
     if admin == listen and listen.port:
         raise SettingsError(f"listen and admin are both {listen}; they need two ports")
-    if settings.upstream in (None, DEMO):
-        return
-    url = urlsplit(settings.upstream)
     own = (*LOOPBACK, listen.host) if listen.host in (*LOOPBACK, *banner.EVERYWHERE) else (listen.host,)
-    if url.port == listen.port and url.hostname in own:
-        raise SettingsError(f"upstream is {settings.upstream}, which is where the proxy itself listens")
+    for upstream in (settings.upstream, *(one.url for one in settings.upstreams)):
+        url = urlsplit("" if upstream in (None, DEMO) else upstream)
+        if url.hostname in own and url.port == listen.port:
+            raise SettingsError(f"upstream is {upstream}, which is where the proxy itself listens")

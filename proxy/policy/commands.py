@@ -10,7 +10,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
 from proxy.policy.examples import ExampleResult, quoted
 from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, views
-from proxy.policy.files import read_directory
+from proxy.policy.files import MODELS_FILE, read_directory, read_file
+from proxy.policy.models_file import NO_REVIEWS, Reviews, read_models_file
 from proxy.policy.policyset import PolicySet
 from proxy.policy.recorded import Difference, Recorded, difference, read_line
 
@@ -30,9 +31,11 @@ HASH_KEY = b"policy commands"  # tags that these commands print are not those of
 
 
 def check(args: argparse.Namespace) -> int:
-    """`check DIR`: every problem with file, line and column, or what was loaded."""
+    """`check DIR`: every problem with file, line and column, or what was loaded; models.yaml too."""
     try:
-        policies = _load(args.directory, args.find(args))
+        problems: list[str] = []
+        reviews = _reviews(args.directory, problems)
+        policies = _load(args.directory, args.find(args), problems)
     except PolicyError as error:
         if args.json:
             _print_json({"ok": False, "problems": error.problems})
@@ -40,14 +43,15 @@ def check(args: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
         return 1
     if args.json:
-        rules, hints = list(policies.report), list(policies.hints)
-        _print_json({"ok": True, "revision": policies.revision, "rules": rules, "hints": hints})
+        told = {"rules": list(policies.report), "hints": list(policies.hints), "models": len(reviews.entries)}
+        _print_json({"ok": True, "revision": policies.revision, **told})
         return 0
     for line in policies.hints:
         print(f"hint: {line}")
     for line in policies.report:
         print(line)
-    print(f"files: {len(policies.policies)}, rules: {len(policies.rules)}, revision: {policies.revision}")
+    models = f", models: {len(reviews.entries)}" if reviews.entries else ""
+    print(f"files: {len(policies.policies)}, rules: {len(policies.rules)}{models}, revision: {policies.revision}")
     return 0
 
 
@@ -135,8 +139,25 @@ def _show_differences(texts: list[tuple[int, Recorded]], policies: PolicySet, as
     print(f"{len(differing)} of {len(found)} texts change{hint}")
 
 
-def _load(directory: Path, registry: Registry) -> PolicySet:
-    return _run(_compilation(directory, registry))
+def _load(directory: Path, registry: Registry, problems: Iterable[str] = ()) -> PolicySet:
+    """`problems`: what is wrong besides; then nothing is loaded."""
+    try:
+        policies = _run(_compilation(directory, registry))
+    except PolicyError as error:
+        raise PolicyError([*error.problems, *problems]) from None
+    if told := list(problems):
+        raise PolicyError(told)
+    return policies
+
+
+def _reviews(directory: Path, problems: list[str]) -> Reviews:
+    """The models.yaml beside the policies; what is wrong in it is added to the problems."""
+    try:
+        source = read_file(directory / MODELS_FILE)
+        return NO_REVIEWS if source is None else read_models_file(source)
+    except PolicyError as error:
+        problems += error.problems
+        return NO_REVIEWS
 
 
 def _compilation(directory: Path, registry: Registry) -> Compilation:

@@ -9,13 +9,15 @@ from pathlib import Path
 from proxy.errors import PolicyError
 from proxy.policy.document import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
 
+MODELS_FILE = "models.yaml"
+"""A file in a directory of policies that is none: see `proxy.policy.models_file`."""
 SUFFIXES = (*POLICY_SUFFIXES, WORDS_SUFFIX)
 PAUSE = 0.05  # seconds between two reads
 PATIENCE = 0.6  # seconds until a directory that keeps changing is read as it is
 
 
 def read_directory(directory: Path) -> tuple[Source, ...]:
-    """Every *.yaml, *.yml, *.json and *.txt in the directory itself, by name; hidden files are left out.
+    """Every *.yaml, *.yml, *.json and *.txt in the directory itself, by name, but for models.yaml and hidden files.
 
     Raises PolicyError when the directory or one of the files cannot be read.
     """
@@ -61,7 +63,33 @@ def _look(directory: Path) -> tuple[Source, ...] | PolicyError:
 
 
 def _is_ours(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".") and name != MODELS_FILE
+
+
+def settled_file(path: Path) -> Source | None:
+    """One file, once two reads in a row give the same; None where there is none. Raises PolicyError.
+
+    Blocks as long as `settled`.
+    """
+    until = time.monotonic() + PATIENCE
+    before = read_file(path)
+    while True:
+        time.sleep(PAUSE)
+        now = read_file(path)
+        at_rest = now == before and (now is None or bool(now.data))
+        if at_rest or time.monotonic() > until:
+            return now
+        before = now
+
+
+def read_file(path: Path) -> Source | None:
+    """One file as it is now; None where there is none. Raises PolicyError when it cannot be read."""
+    try:
+        return Source(str(path), _content(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyError([f"{path}: cannot be read ({error.strerror or error}): fix or remove it"]) from None
 
 
 def _content(path: Path) -> bytes:

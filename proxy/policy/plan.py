@@ -104,6 +104,11 @@ class Scope:
         return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     @property
+    def looks_at_alignment(self) -> bool:
+        """Whether it depends on what the model is known to be."""
+        return bool(self._alignment)
+
+    @property
     def reads_answers(self) -> bool:
         """Whether it holds for what the model says."""
         return not self._directions or Direction.OUTPUT in self._directions
@@ -321,7 +326,7 @@ class Plan:
         return own
 
     def apart(self) -> Plan:
-        """This plan for one key: what it remembers of texts, it has seen with this key."""
+        """This plan for some of the requests: what it remembers of texts, it has seen in these."""
         return Plan(self.policies, self._direction, self._compose, self._shadow, self._phrases)
 
     def beside(self, shadow: Plan) -> Plan:

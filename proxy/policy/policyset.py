@@ -193,6 +193,11 @@ class PolicySet:
         """Whether any rule depends on what is known of a model's chat template."""
         return any(policy.markers or policy.stop is not None for policy in self.policies)
 
+    @property
+    def looks_at_alignment(self) -> bool:
+        """Whether any policy depends on what the model is known to be."""
+        return any(policy.scope.looks_at_alignment for policy in self.policies)
+
     def _compose(
         self,
         policies: tuple[Policy, ...],

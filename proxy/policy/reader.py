@@ -15,7 +15,7 @@ from msgspec import Struct, inspect
 
 from proxy.matching.pauses import Pause, no_pause
 from proxy.policy.document import PLAIN, STR, Document, KeyPath, Node, Problem, is_quoted, items, pairs, scalar
-from proxy.policy.schema import SOURCES, PolicyFile
+from proxy.policy.schema import DATE, DIGEST, SOURCES, PolicyFile
 
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _REAL_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,2})?")
@@ -23,7 +23,13 @@ MAX_DIGITS = 18  # of a number, its sign included
 MAX_REASON = 160  # characters of what a schema says is wrong
 _ANY = inspect.AnyType()
 _NAME_HINT = "letters, digits, `_`, `.` and `-`, at most 64, starting with a letter or digit"
-_PATTERN_HINTS = {r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$": _NAME_HINT, "^[A-Z]{2}$": "write two capital letters"}
+_PATTERN_HINTS = {
+    r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$": _NAME_HINT,
+    "^[A-Z]{2}$": "write two capital letters",
+    DATE: "write it as 2026-11-30",
+    DIGEST: "write 12 to 64 of its hexadecimal digits, as `ollama list` shows them",
+}
+_TIMESTAMP = f"{PLAIN}timestamp"
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
@@ -188,7 +194,7 @@ class _Reader:
         text = scalar(node)
         if text is None:
             return self._wrong(node, path, kind, f"{_last(path)} has to be text", "")
-        if node.tag != STR:
+        if node.tag != STR and not (kind.pattern == DATE and node.tag == _TIMESTAMP):
             read_as = _READ_AS.get(node.tag.removeprefix(PLAIN), "something else")
             if not text:
                 return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave the key out")

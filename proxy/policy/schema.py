@@ -126,6 +126,8 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     rules: Annotated[tuple[RuleSpec, ...], Meta(description="in order: the first one names a merged span")] = ()
 
 
+DATE = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
+DIGEST = r"^(sha256:)?[0-9a-f]{12,64}$"
 SOURCES = ("words", "words_file", "pattern", "detector", "check")  # of a rule: exactly one
 
 

@@ -13,12 +13,31 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConfig:
+    """One of the model servers.
+
+    url:    base URL; its path is put before every requested path
+    name:   for logs and metrics; "": its URL
+    key:    bearer token for this model server, in place of the client's
+    models: names of the models that it gets, with `*` and `?`; none: those that it lists
+    weight: how much it takes beside others that have the same model
+    """
+
+    url: str
+    name: str = ""
+    key: str | None = field(default=None, repr=False)
+    models: tuple[str, ...] = ()
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Times in seconds, sizes in bytes. Port 0 means any free port.
 
     upstream:           base URL of the model server; its path is put before every requested path
     upstream_key:       bearer token for the model server, in place of the client's
     upstream_ca:        PEM certificates that an https upstream is checked against; None: the public authorities
+    upstreams:          the model servers, where there are several; none: the one that `upstream` names
     transport:          `own` (https goes through httpx all the same), or `httpx`
     header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
     body_timeout:       for a request's body; every BODY_RATE bytes give one second more
@@ -56,6 +75,7 @@ class ServerConfig:
     upstream: str
     upstream_key: str | None = field(default=None, repr=False)
     upstream_ca: Path | None = None
+    upstreams: tuple[UpstreamConfig, ...] = ()
     listen: Address = ("127.0.0.1", 11435)
     admin: Address | None = ("127.0.0.1", 9435)
     transport: Literal["own", "httpx"] = "own"
@@ -97,3 +117,8 @@ class ServerConfig:
     context_margin: float = 1.5
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
+
+    @property
+    def backends(self) -> tuple[UpstreamConfig, ...]:
+        """The model servers, at least one."""
+        return self.upstreams or (UpstreamConfig(url=self.upstream, key=self.upstream_key),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from prometheus_client import (
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
-from proxy.server.handlers.guarded import GuardedHandler, Models
+from proxy.server.handlers.guarded import GuardedHandler
 from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
@@ -30,13 +32,9 @@ from proxy.server.http.request import AsgiApplication
 from proxy.server.keys.authentication import Authentication
 from proxy.server.keys.store import KeyStore
 from proxy.server.limits.admission import Admission
-from proxy.server.models.api import ModelServerApi
-from proxy.server.models.chat_templates import ChatTemplates
-from proxy.server.models.cloud_models import CloudModels
-from proxy.server.models.context_length import ContextLengths
 from proxy.server.models.shown_names import ShownNames
 from proxy.server.ops.access_metrics import AccessMetrics
-from proxy.server.ops.admin import Admin, Stores
+from proxy.server.ops.admin import Admin, Shared, Stores
 from proxy.server.ops.admin_guard import AdminGuard
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
@@ -47,7 +45,6 @@ from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
 from proxy.server.state.directory import StateDirectory
 from proxy.server.state.pause import Pause
-from proxy.server.upstream.client import UpstreamHeaders, create_upstream, shown_url
 
 if TYPE_CHECKING:
     from proxy.server.limits.rates import Rates
@@ -80,7 +77,6 @@ class Runtime:
         self.config = config
         self.store = store
         self.shadow = shadow
-        self.keys = keys
         self.authentication = Authentication(keys)
         self.pause = Pause(state)
         self._rates = _rates(config, keys)
@@ -90,25 +86,25 @@ class Runtime:
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
         if self._memory is not None:
             self.metrics.watch(self._memory)
-        upstream_name = shown_url(config.upstream)
         self._watchdog = Watchdog(config)
-        self._upstream = create_upstream(config)
-        self._model_server = ModelServerApi(config, self._upstream)
-        self.probe = UpstreamProbe(
-            self._upstream,
-            UpstreamHeaders(config.upstream_key, False),
-            lambda is_up: self.metrics.upstream_seen(upstream_name, is_up),
-        )
+        self._policies = ActivePolicies(store, shadow, self._memory)
+        self._names = ShownNames(self._policies)
+        self.backends = Backends(config, self._names.admits)
+        for backend in self.backends.all:
+            backend.report = partial(self.metrics.upstream_seen, backend.name)
+        self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
+        self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
         self.metrics.plugins_found(store.registry.plugins)
-        self._observers: tuple[Observer, ...] = (self.admission, self.metrics, self.probe, PluginLog(), *observers)
         self.metrics.watch_access(AccessMetrics(self.admission, self.authentication, keys))
         self.pause.listeners.append(self._watchdog.pause)
+        self._observers: tuple[Observer, ...] = (self.admission, self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
-        stored = Stores(store, shadow, keys)
+        registry = self.metrics.registry
         guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
-        admin = Admin(config, stored, self.metrics.registry, self._is_ready, admin_host, guard, self.pause)
+        shared = Shared(Stores(store, shadow, keys), registry, self._is_ready, self.backends.all, self.pause)
+        admin = Admin(config, shared, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
@@ -129,26 +125,21 @@ class Runtime:
     async def aclose(self) -> None:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
-        await self._model_server.aclose()
+        await self.backends.aclose()
         if self._rates is not None:
             await self.admission.counted()
             await self._rates.aclose()
-        await self._upstream.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
 
     def _is_ready(self) -> bool:
-        return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up is True)
+        return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up)
 
     def _router(self, listen_host: str | None) -> Router:
-        config, upstream, watchdog = self.config, self._upstream, self._watchdog
-        policies = ActivePolicies(self.store, self.shadow, self._memory)
-        api = self._model_server
-        contexts, cloud = ContextLengths(api, config.context_margin), CloudModels(api, config.first_byte_timeout)
-        models = Models(ChatTemplates(api), contexts, cloud)
-        guarded = GuardedHandler(config, policies, upstream, watchdog, self._observers, models, self.admission)
-        read_only = ReadOnlyHandler(config, upstream, watchdog, ShownNames(policies))
+        config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.admission)
+        read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.dialects.base import Options
 from proxy.errors import SettingsError
-from proxy.server.config import ServerConfig
+from proxy.server.config import ServerConfig, UpstreamConfig
 from proxy.server.ops.decision_log import DecisionLog, LogSink, Sink
 from proxy.server.ops.drops import Drops
 from proxy.settings import ROWS, Settings
@@ -19,7 +19,9 @@ SURE = "i-know"
 def server_config(settings: Settings, upstream: str) -> ServerConfig:
     """The server's configuration: every setting that has a field of the same name there."""
     options = Options(**_shared(Options, settings))
-    return ServerConfig(**{**_shared(ServerConfig, settings), "upstream": upstream, "options": options})
+    upstreams = tuple(UpstreamConfig(**one._asdict()) for one in settings.upstreams)
+    own = {"upstream": upstream, "upstreams": upstreams, "options": options}
+    return ServerConfig(**{**_shared(ServerConfig, settings), **own})
 
 
 def open_decision_log(settings: Settings, drops: Drops) -> DecisionLog:

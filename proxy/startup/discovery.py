@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
-import orjson
-
-from proxy.errors import SettingsError, UpstreamBroken
+from proxy.errors import SettingsError, UpstreamError
+from proxy.server.backends import look as backend_look
+from proxy.server.backends.kinds import BackendKind
 from proxy.server.config import ServerConfig
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders, create_upstream
-from proxy.server.upstream.response import read_all
+from proxy.server.models.api import ModelServerApi
+from proxy.server.upstream.client import create_upstream
 from proxy.settings import Settings
 
 log = logging.getLogger("safety_proxy.server")
 
 DEMO = "demo"
 PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there answers in a few milliseconds
-MAX_BYTES = 8 * 1024 * 1024  # bytes of an answer
-LIST = "/v1/models"  # Ollama, LM Studio, llama.cpp and servers of OpenAI's dialect have it
-NOBODY = "does not answer yet; requests get 502 until it does"
-HINTS = {401: "it wants a key (upstream_key)", 403: "it wants a key (upstream_key)", 503: "it is not ready yet"}
 
 
 class Backend(NamedTuple):
     """A model server.
 
     name:    what it is, as far as that is known
+    label:   what the operator calls it, where there are several
     model:   one of its models
     trouble: what is wrong with it at the first look, as a sentence about it; empty if nothing is
     prompt:  something to ask it
@@ -43,6 +40,7 @@ class Backend(NamedTuple):
     trouble: str = ""
     prompt: str = "Hello!"
     is_demo: bool = False
+    label: str = ""
 
 
 KNOWN = (
@@ -54,7 +52,7 @@ KNOWN = (
 async def find(own: str) -> Backend | None:
     """The first of the usual model servers that answers as itself; `own` is this proxy's URL, which is none."""
     for name, url, path, key in KNOWN:
-        if url != own and key in (await _get(url, path)).value:
+        if url != own and await _says(url, path, key):
             return await look_at(url, name)
     return None
 
@@ -68,6 +66,8 @@ async def upstream_url(settings: Settings, stack: ExitStack) -> str:
         from proxy.demo.backend import DemoBackend
 
         return (await asyncio.to_thread(stack.enter_context, DemoBackend(settings.demo_pace))).url
+    if settings.upstreams:
+        return settings.upstreams[0].url
     if settings.upstream:
         return settings.upstream
     found = await find(own=f"http://{settings.listen}")
@@ -80,63 +80,39 @@ async def upstream_url(settings: Settings, stack: ExitStack) -> str:
     return found.url
 
 
-async def named(url: str, key: str | None = None, authorities: Path | None = None) -> Backend:
+async def named(url: str, key: str | None = None, label: str = "", authorities: Path | None = None) -> Backend:
     """The model server that the operator has named. What is wrong with it is logged: it may come up later."""
-    backend = await look_at(url, key=key, authorities=authorities)
+    backend = await look_at(url, key=key, label=label, authorities=authorities)
     if backend.trouble:
         log.warning("the model server at %s %s", url, backend.trouble)
     return backend
 
 
-async def look_at(url: str, name: str = "", key: str | None = None, authorities: Path | None = None) -> Backend:
-    """A model server whose address is given: does it answer, and what can be asked for? `authorities`: the setting
-    upstream_ca."""
-    found = await _get(url, LIST, key, authorities)
-    models = found.value.get("data")
-    first = models[0] if isinstance(models, list) and models else None
-    model = first.get("id") if isinstance(first, dict) else None
-    return Backend(name, url, model if isinstance(model, str) else None, found.trouble)
+async def look_at(
+    url: str, name: str = "", key: str | None = None, label: str = "", authorities: Path | None = None
+) -> Backend:
+    """A model server whose address is given: what is it, and what can be asked for? authorities: as upstream_ca."""
+    async with _asking(url, key, authorities) as api:
+        look = await backend_look.look_at(api, patience=PATIENCE)
+    kind = "" if look.kind in (None, BackendKind.OPENAI) else str(look.kind)
+    return Backend(name or kind, url, next(iter(look.names), None), look.trouble, label=label)
 
 
-class Found(NamedTuple):
-    """The JSON object at a path of a server, or why there is none."""
-
-    value: dict[str, object]
-    trouble: str = ""
-
-
-async def _get(base: str, path: str, key: str | None = None, authorities: Path | None = None) -> Found:
-    """Ask as requests will: with the same client of the model server."""
-    upstream = create_upstream(ServerConfig(upstream=base, connect_timeout=PATIENCE, upstream_ca=authorities))
+@asynccontextmanager
+async def _asking(url: str, key: str | None = None, authorities: Path | None = None) -> AsyncIterator[ModelServerApi]:
+    """Asks as requests will: with the same client of the model server."""
+    upstream = create_upstream(ServerConfig(upstream=url, connect_timeout=PATIENCE, upstream_ca=authorities))
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await _ask(upstream, path, key)
-    except TimeoutError:
-        return Found({}, f"has not answered GET {path} within {PATIENCE:g} s")
-    except (httpx.ProtocolError, UpstreamBroken):
-        return Found({}, f"does not answer GET {path} in HTTP: is it a model server?")
-    except TRANSPORT_ERRORS:
-        return Found({}, NOBODY)
+        yield ModelServerApi(upstream, key)
     finally:
         await upstream.aclose()
 
 
-async def _ask(upstream: Upstream, path: str, key: str | None) -> Found:
-    headers = UpstreamHeaders(key, False).build((), b"application/json")
-    response = await upstream.open(b"GET", path.encode(), headers, b"")
-    try:
-        return _read(response.status, await read_all(response, MAX_BYTES), path)
-    finally:
-        response.abort()
-
-
-def _read(status: int, body: bytes, path: str) -> Found:
-    if status != httpx.codes.OK:
-        return Found({}, f"answers GET {path} with status {status}: {HINTS.get(status, 'is it a model server?')}")
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    if isinstance(value, dict):
-        return Found(value)
-    return Found({}, f"answers GET {path}, but not with a JSON object: is it a model server?")
+async def _says(url: str, path: str, key: str) -> bool:
+    """Whether a server gives an object with this key at a path."""
+    async with _asking(url) as api:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return key in (await api.answer(b"GET", path)).value
+        except (UpstreamError, TimeoutError):
+            return False

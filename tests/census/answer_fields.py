@@ -174,6 +174,59 @@ def _chat_texts() -> Iterator[Field]:
     yield guarded("function_call.name", _chunk({"function_call": {"name": HOLE}}), _message(called))
 
 
+def _custom_calls() -> Iterator[Field]:
+    """Calls of custom tools, whose input is any text; some is JSON, and some servers give an object."""
+    opened = (_chunk(_custom(id="call_1", name="f", input="")),)
+    for name, inside in (("", ("", "")), (" in JSON", IN_JSON), (" key", AS_KEY)):
+        whole = _message(_custom(id="call_1", name="f", input=HOLE))
+        yield guarded(f"custom.input{name}", _chunk(_custom(input=HOLE)), whole, lead=opened, inside=inside)
+    given = _custom(id="call_1", name="f", input={"patch": [HOLE]})
+    yield guarded("custom.input as an object", _chunk(given), _message(given), joins=False)
+    for key in ("name", "id"):
+        called = _custom(**{"id": "call_1", "name": "f", "input": "x", key: HOLE})
+        yield guarded(f"custom.{key}", _chunk(called), _message(called), joins=False)
+    yield guarded(
+        "custom.name in pieces", _chunk(_custom(name=HOLE)), None, lead=(_chunk(_custom(id="call_1", name="")),)
+    )
+    odd = _custom(id="call_1", name="f", input="x", format=HOLE, description=HOLE)
+    odd["tool_calls"][0] |= {"type": HOLE, "x_more": HOLE}
+    yield left_out("custom's others", _chunk(odd), _message(odd))
+
+
+def _custom(id: str | None = None, **called: Any) -> JSON:  # noqa: A002  (the field's name)
+    ident = {} if id is None else {"id": id, "type": "custom"}
+    return {"tool_calls": [{"index": 0, **ident, "custom": called}]}
+
+
+def _said_in_parts() -> Iterator[Field]:
+    """An array of parts in the place of a text, as Mistral's servers and some gateways have it."""
+    for key in ("content", "reasoning_content", "refusal"):
+        for name, parts in _PARTS.items():
+            said = {key: [*parts]}
+            yield guarded(f"{key} as {name}", _chunk(said), _message(said))
+    for name, part in _ODD_PARTS.items():
+        said = {"content": [{"type": "text", "text": "x"}, part]}
+        yield left_out(f"content with {name}", _chunk(said), _message(said))
+
+
+_PARTS: dict[str, list[Any]] = {
+    "a part": [{"type": "text", "text": HOLE}],
+    "a bare text": [HOLE],
+    "a part of any type": [{"type": "odd", "text": HOLE}],
+    "the second part": [{"type": "text", "text": ""}, {"type": "image_url"}, {"text": HOLE}],
+    "thinking": [{"type": "thinking", "thinking": [{"type": "text", "text": HOLE}]}],
+    "thinking in one text": [{"type": "thinking", "thinking": HOLE}],
+}
+_ODD_PARTS: JSON = {
+    "a picture": {"type": "image_url", "image_url": {"url": HOLE}},
+    "a reference": {"type": "reference", "reference_ids": [HOLE]},
+    "sound": {"type": "input_audio", "input_audio": {"data": HOLE, "transcript": HOLE}},
+    "a list": [HOLE],
+    "a part without text": {"type": "text", "content": HOLE, "value": HOLE},
+    "more beside the text": {"type": "text", "text": "x", "annotations": [{"title": HOLE}], "x_more": HOLE},
+}
+
+
 def _arguments(text: str) -> JSON:
     return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
 
@@ -234,7 +287,7 @@ def _outside(failure: str, whole: Template | None) -> Iterator[Field]:
     yield left_out("line without a colon", f"{HOLE}\n\n")
 
 
-_CHAT_FIELDS = (*_chat_texts(), *_chat_rest())
+_CHAT_FIELDS = (*_chat_texts(), *_custom_calls(), *_said_in_parts(), *_chat_rest())
 OPENAI_CHAT = Script(
     request={"model": "m", "messages": [{"role": "user", "content": "hi"}]},
     several={"n": 2},

@@ -114,6 +114,15 @@ def _custom_calls(at: JSON) -> Iterator[Field]:
     yield guarded("custom.input", _event(f"{stem}.delta", **at, delta=HOLE), _response(whole), lead=lead)
     yield guarded("custom.input done alone", _event(f"{stem}.done", **at, input=HOLE), None, lead=lead, joins=False)
     yield guarded("custom.input in its item", _item_event("done", whole), None, joins=False)
+    last = _event("completed", response=_response(whole))
+    yield guarded("custom.input in the response alone", last, None, joins=False)
+    for name, inside in (("in JSON", IN_JSON), ("key", AS_KEY)):
+        delta = _event(f"{stem}.delta", **at, delta=HOLE)
+        yield guarded(f"custom.input {name}", delta, _response(whole), lead=lead, inside=inside)
+    given = {**item, "input": {"patch": [HOLE]}}
+    yield guarded("custom.input as an object", _item_event("done", given), _response(given), joins=False)
+    odd = {**item, "input": "x", "type": "custom_tool_call", "x_more": HOLE, "status": HOLE, "namespace": HOLE}
+    yield left_out("custom's others", _item_event("done", odd), _response(odd))
     for key in ("name", "call_id"):
         called = {**item, key: HOLE}
         yield guarded(f"custom.{key}", _item_event("done", called), _response(called), joins=False)

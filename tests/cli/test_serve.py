@@ -15,7 +15,7 @@ from proxy.server.ops.drops import Drops
 from proxy.settings import ROWS, Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 
-NO_SETTING = {"options", "offload"}  # the one is put together from settings, the other is nobody's concern
+NO_SETTING = {"options", "upstreams", "offload"}  # two are put together from settings, one is nobody's concern
 
 
 def test_whatever_the_server_can_be_told_an_operator_can_say() -> None:

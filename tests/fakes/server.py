@@ -61,8 +61,14 @@ class FakeUpstream:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
-        self._spawn(self._accept(self._listener))
+        self._accepting = self._spawn(self._accept(self._listener))
         return self
+
+    def stop_listening(self) -> None:
+        """From now on connections are refused; those that there are go on."""
+        assert self._listener is not None
+        self._accepting.cancel()
+        self._listener.close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -76,10 +82,11 @@ class FakeUpstream:
         if self._failures and kind is None:
             raise self._failures[0]
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +121,7 @@ NOTHING_TOLD = reply(b"404 page not found", status=404, content_type="text/plain
 def _is_about_models(request: Request) -> bool:
     """Whether the proxy asks for itself; what it passes on for a client has another Accept header."""
     return (
-        request.path.endswith(("/api/tags", "/api/show", "/v1/models"))
+        request.path.endswith(("/api/tags", "/api/show", "/v1/models", "/api/version", "/api/v0/models"))
         and request.header("accept") == "application/json"
     )
 

@@ -22,7 +22,8 @@ from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from tests.field.answering import EMAIL, NOTICE, QUIET, STOP, answering, carried, events, told
 from tests.laws import cut
-from tests.leaks.attack import CARD, asked, chunk, deltas
+from tests.leaks.attack import CARD, HIDE, asked, chunk, deltas
+from tests.leaks.attack import STOP as STOP_HERE
 from tests.phrases import PhrasePlan
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -771,9 +772,58 @@ def test_l02_every_choice_has_to_finish() -> None:
     answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
     states = []
     for index in (0, 1):
-        answer.feed(events(chunk({"content": "hi "}, "stop", index=index))[0])
+        for event in events(chunk({"content": "hi "}, index=index), chunk({}, "stop", index=index)):
+            answer.feed(event)
         states.append(answer.finished)
     assert states == [False, True]
+
+
+@both
+def test_l02_an_end_with_every_chunk_is_not_waited_behind(stream: bool) -> None:
+    """A server that says `stop` beside every text may say more after any pause, so its answer has not finished before
+    [DONE]; and once an end was none, no later one is believed without [DONE]."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": stream}).encode(), Options())
+    answer, out = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE), b""
+    for said in ({"content": "hi "}, {"content": "you "}, {}, {"content": "there"}, {}):
+        out += answer.feed(events(chunk(said, "stop"))[0])
+        assert not answer.finished
+    out += answer.feed(b"data: [DONE]\n\n")
+    assert answer.done
+    assert answer.failed is None
+    if stream:
+        assert deltas(out) == "hi you there"
+        assert [c["finish_reason"] for event in told(out) for c in event["choices"]].count("stop") == 1
+    else:
+        assert json.loads(answer.result())["choices"][0]["message"]["content"] == "hi you there"
+
+
+PAIRED = [
+    chunk({"content": text}, "stop", index=index) for text, index in (("a for", 0), ("b", 1), ("bidden c", 0), ("d", 1))
+]
+
+
+@both
+def test_an_end_with_every_chunk_of_two_choices(stream: bool) -> None:
+    """Two choices that speak in turn, each chunk with an end: all text arrives, what a rule hides is hidden across the
+    chunks, and each choice ends once, at the end."""
+    got = carried(OpenAIChat(), {**CHAT, "n": 2, "stream": stream}, events(*PAIRED, "[DONE]"), [HIDE])
+    if stream:
+        ends = [c["finish_reason"] for event in told(got.out) for c in event["choices"]]
+        assert [deltas(got.out, index=index) for index in (0, 1)] == ["a # c", "bd"]
+        assert ends == [*([None] * (len(ends) - 2)), "stop", "stop"]
+    else:
+        choices = json.loads(got.out)["choices"]
+        assert [c["message"]["content"] for c in choices] == ["a # c", "bd"]
+        assert [c["finish_reason"] for c in choices] == ["stop", "stop"]
+
+
+def test_a_rule_ends_an_answer_that_has_an_end_with_every_chunk() -> None:
+    """The model is stopped at once, though the server has said `stop` before."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": True}).encode(), Options())
+    answer = answering(asked, [STOP_HERE])
+    chunks = [chunk({"content": text}, "stop") for text in ("a ", "forbidden ", "b ", "c ")]
+    states = [(answer.feed(event), answer.done)[1] for event in events(*chunks)]
+    assert states == [False, False, True, True]
 
 
 @both

@@ -26,6 +26,7 @@ from tests.server.running import Policies, Proxy, chat_body, running, said
 
 CHAT = "/v1/chat/completions"
 NOWHERE = "http://127.0.0.1:9"
+NONE_OF_THEM = "answers, but is none of Ollama, LM Studio, llama.cpp: GET /v1/models gave 404"
 MARKERS = (COPIES / "chat-markers.yaml").read_text("utf-8")
 WORDS = "version: 1\npolicy: house\nrules: [{id: a, words: [zorblax], action: block}]\n"
 
@@ -82,11 +83,11 @@ async def scraped(proxy: Proxy, name: str, **labels: str) -> float | None:
 async def test_n04_a_model_server_that_is_down_raises_the_alert() -> None:
     """`increase(safety_proxy_upstream_errors_total{reason="connect"}[5m]) > 0` fires: the series was there at 0."""
     async with running(NOWHERE) as proxy:
-        assert await scraped(proxy, "upstream_errors_total", reason="connect") == 0
+        assert await scraped(proxy, "upstream_errors_total", upstream=NOWHERE, reason="connect") == 0
         for _ in range(3):
             assert (await proxy.chat()).status == 502
         await proxy.exchange(2)
-        assert await scraped(proxy, "upstream_errors_total", reason="connect") == 3
+        assert await scraped(proxy, "upstream_errors_total", upstream=NOWHERE, reason="connect") == 3
 
 
 @pytest.mark.anyio
@@ -168,10 +169,10 @@ def test_n05_a_web_server_is_told_as_what_it_is(house: Path, tmp_path: Path) -> 
     with plain_web_server(tmp_path) as url:
         log, (chat, models) = served(house, url, requests=(CHAT, "/v1/models"))
     banner = log.partition("safety-proxy ")[2]
-    assert f"upstream  {url}\n          answers GET /v1/models with status 404: is it a model server?\n" in banner
+    assert f"upstream  {url}\n          {NONE_OF_THEM}\n" in banner
     assert "does not answer yet" not in log
     lines = [line.partition(" WARNING ")[2] for line in log.splitlines() if " WARNING " in line]
-    assert f"the model server at {url} answers GET /v1/models with status 404: is it a model server?" in lines
+    assert f"the model server at {url} {NONE_OF_THEM}" in lines
     page = "and a web page: something else may be at its address"
     assert [line for line in lines if f"POST {url}{CHAT}: The model server answered with status 501 {page}" in line]
     assert f"GET {url}/v1/models: The model server answered with status 404 {page} (status_4xx)" in lines

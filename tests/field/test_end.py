@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import pytest
 
+from proxy.dialects.base import Answer
+from proxy.server.exchange.timeouts import Interrupt
+from proxy.server.handlers.guarded import GuardedExchange
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.server.running import chat_body, chunk, running
 
@@ -59,3 +64,22 @@ async def test_l02_done_without_a_finish_stays_an_error() -> None:
     async with FakeUpstream(reply(events)) as upstream, running(upstream, end_grace=0.05) as proxy:
         answer = await proxy.chat()
         assert answer.events()[-1] != "[DONE]" or "error" in str(answer.events())
+
+
+async def test_what_comes_when_the_wait_ends_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last event may come when the wait for it has ended and its task has not run yet: the answer is sent whole."""
+    original = GuardedExchange._on_data
+
+    def read(self: GuardedExchange, answer: Answer, data: bytes) -> bytes | None:
+        if b"[DONE]" in data:
+            self.timeouts.check(perf_counter())
+            self.timeouts.check(perf_counter() + 1000.0)
+            assert self.timeouts.reason is Interrupt.ANSWER_FINISHED
+        return original(self, answer, data)
+
+    monkeypatch.setattr(GuardedExchange, "_on_data", read)
+    async with FakeUpstream(reply(sse(*FINISHED, COUNTS, "[DONE]"))) as upstream, running(upstream) as proxy:
+        answer = await proxy.chat()
+    assert answer.complete
+    assert answer.text() == "Hello"
+    assert answer.events()[-1] == "[DONE]"

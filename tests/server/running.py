@@ -50,12 +50,15 @@ class Plan(PhrasePlan):
     looks_for_system_text = False
     refuses_images = False
 
+    def __hash__(self) -> int:
+        return id(self)
+
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
         return ()
 
     def apart(self) -> Self:
-        """These phrases remember nothing."""
+        """It remembers nothing."""
         return self
 
     def for_exchange(self, failures: Failures) -> Self:
@@ -74,6 +77,7 @@ class Policies:
     prompt: tuple[str, str] = ("", "")
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
+    looks_at_alignment: bool = False
     refuses_images: bool = False
 
     @property
@@ -105,6 +109,7 @@ class Policies:
         template: ChatTemplate = UNKNOWN,
         key: str | None = None,
         added: tuple[str, ...] = (),
+        alignment: str = "unknown",
     ) -> Plan:
         """The same for all models, roles and keys."""
         plan = Plan(self.input if direction is Direction.INPUT else self.output)
@@ -113,7 +118,9 @@ class Policies:
         object.__setattr__(plan, "refuses_images", self.refuses_images)
         return plan
 
-    def system_prompt(self, model: str, key: str | None = None, added: tuple[str, ...] = ()) -> tuple[str, str]:
+    def system_prompt(
+        self, model: str, key: str | None = None, added: tuple[str, ...] = (), alignment: str = "unknown"
+    ) -> tuple[str, str]:
         """Before and after."""
         return self.prompt
 

@@ -23,7 +23,8 @@ OPEN = ["0.0.0.0:11435", "[::]:80", "192.0.2.7:80", "proxy.example:80"]
 @pytest.mark.parametrize("listener", ["listen", "admin"])
 def test_without_keys_the_proxy_listens_on_loopback_only(listener: str, where: str) -> None:
     """The message names the listener, its address, and both ways on."""
-    settings = replace(Settings(), **{listener: address(where)})
+    given: dict[str, Any] = {listener: address(where)}
+    settings = replace(Settings(), **given)
     with pytest.raises(SettingsError) as caught:
         refuse_open_listeners(settings)
     assert str(caught.value).startswith(f"{listener} is {address(where)}, which other machines can reach, and there")

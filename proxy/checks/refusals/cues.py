@@ -46,7 +46,7 @@ for _code, _words in WORDS.items():
 
 def languages_of(head: str) -> list[str]:
     """The codes, in the order of LANGUAGES. `head`: a normalised text."""
-    found = {code for word in _WORD.findall(head) if word in _CUES for code in _CUES[word]}
-    if _OTHER_SCRIPTS.search(head):
+    found = {code for cue in _CUES.keys() & _WORD.findall(head) for code in _CUES[cue]}
+    if not head.isascii() and _OTHER_SCRIPTS.search(head):
         found |= {code for code, letters in _SCRIPT_OF.items() if letters.search(head)}
     return [code for code in LANGUAGES if code in found]

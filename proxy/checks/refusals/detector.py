@@ -9,7 +9,7 @@ What is looked at is the text of the answer. What a model thinks is not, and a q
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from typing import Final, NamedTuple
@@ -119,7 +119,7 @@ class RefusalReader:
 def _sure(text: str) -> Refusal | None:
     """What the beginning of an answer that goes on says for certain; None: that is not known yet."""
     head = normalised(text)
-    match = _earliest(head, weak=False)
+    match = _earliest(head, _languages(head), weak=False)
     if match is None or match.end + SURE > len(head):
         return None
     sentence = _SENTENCE.search(head, match.end)
@@ -131,12 +131,17 @@ def _sure(text: str) -> Refusal | None:
 
 def _first(head: str) -> _Match | None:
     """The phrase that comes first; a weak one where there is no other."""
-    return _earliest(head, weak=False) or _earliest(head, weak=True)
+    known = _languages(head)
+    return _earliest(head, known, weak=False) or _earliest(head, known, weak=True)
 
 
-def _earliest(head: str, weak: bool) -> _Match | None:
-    """The phrase that comes first, of all languages of which the text has a word."""
-    known = [language(code) for code in languages_of(head)]
+def _languages(head: str) -> list[Language]:
+    """Those of which the text has a word."""
+    return [language(code) for code in languages_of(head)]
+
+
+def _earliest(head: str, known: Iterable[Language], weak: bool) -> _Match | None:
+    """The phrase that comes first, of all these languages."""
     patterns = [(one, one.weak_refusals if weak else one.refusals) for one in known]
     found = [match for one, pattern in patterns if pattern is not None for match in _in(one, pattern, head)]
     return min(found, key=lambda match: match.start, default=None)

@@ -131,7 +131,9 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _read_part(self, kind: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
         if kind == "message_delta":
-            clean = self._last_delta(value)
+            delta = _dict(value, "delta")
+            self._unknown.ending = bool(delta.get("stop_reason"))
+            clean = self._last_delta(value, delta)
             self._counted = True
             if clean["delta"].get("stop_reason") is None:  # counts on the way
                 yield self._plain(event, value, clean)
@@ -149,7 +151,16 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield from self._delta(block, _dict(value, "delta"), value, event)
 
     def _plain(self, event: sse.Event | None, value: Event, clean: Event, **ends: Any) -> Frame:
+        clean = self._with_numbers(value, clean)
         return Frame(self._raw(event, value, clean), body=clean, **ends)
+
+    def _with_numbers(self, value: Event, clean: Event) -> Event:
+        """An event, and the numbers that it and the object in it have under unknown keys."""
+        kind = clean["type"]
+        for key in ("message", "content_block", "delta"):
+            if isinstance(value.get(key), dict) and key in clean:
+                clean[key] = self._unknown.beside(value[key], clean[key], f"{kind}.{key}")
+        return self._unknown.beside(value, clean, kind)
 
     def _stop(self, event: sse.Event | None, value: Event) -> Frame:
         if not (self._ended or self._counted):
@@ -182,7 +193,7 @@ class MessagesAnswer(NamedEventsAnswer):
             self._blocks.append(block)
             text = _text(content.get(kind, ""))
             signature = {"signature": ""} if "signature" in content else {}
-            clean = block.begun({"type": kind, kind: text, **signature})
+            clean = self._with_numbers(value, block.begun({"type": kind, kind: text, **signature}))
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
         elif kind == REDACTED and is_blob(content.get("data", "")) and self._shows_opaque(content["data"]):
@@ -212,7 +223,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield Frame(b"", (TextDelta(block.channel, source),))
         elif kind == DELTAS.get(block.kind):
             text = _text(delta.get(block.kind))
-            clean = block.text(text)
+            clean = self._with_numbers(value, block.text(text))
             frame = Frame(self._raw(event, value, clean), (TextDelta(block.channel, text),), body=clean)
             if event is not None and frame.raw is event.raw:
                 self._delta_skeleton = Skeleton.of(frame, block.kind) or self._delta_skeleton
@@ -260,8 +271,7 @@ class MessagesAnswer(NamedEventsAnswer):
                 clean[key] = None
         return {**clean, "type": "message", "role": "assistant", "content": []}
 
-    def _last_delta(self, value: Event) -> Event:
-        delta = _dict(value, "delta")
+    def _last_delta(self, value: Event, delta: dict[str, Any]) -> Event:
         clean: dict[str, Any] = {}
         if "stop_reason" in delta and not delta["stop_reason"]:
             clean["stop_reason"] = None
@@ -273,13 +283,15 @@ class MessagesAnswer(NamedEventsAnswer):
         usage = {"usage": self._usage(value["usage"])} if "usage" in value else {}
         return {"type": "message_delta", "delta": clean, **usage}
 
-    def _usage(self, value: Any) -> dict[str, int]:
-        """The known counts. A prompt's tokens are told apart by whether they were cached."""
-        known = {k: v for k, v in value.items() if k in COUNTS and type(v) is int} if isinstance(value, dict) else {}
-        if "input_tokens" in known:
-            self.prompt_tokens = known["input_tokens"] + known.get("cache_read_input_tokens", 0)
-        self.answer_tokens = max(known.get("output_tokens", 0), self.answer_tokens)
-        return known
+    def _usage(self, value: Any) -> Event:
+        """What was counted. A prompt's tokens are told apart by whether they were cached."""
+        if not isinstance(value, dict):
+            return {}
+        counted = {key: count for key, count in value.items() if key in COUNTS and type(count) is int}
+        if "input_tokens" in counted:
+            self.prompt_tokens = counted["input_tokens"] + counted.get("cache_read_input_tokens", 0)
+        self.answer_tokens = max(counted.get("output_tokens", 0), self.answer_tokens)
+        return {**counted, **self._unknown.statistics(value, "usage", ())}
 
     def _stop_sequence(self, value: Any) -> str | None:
         """One of the client's own."""

@@ -6,7 +6,7 @@ raises UpstreamBroken for anything else than such an answer. `cleaned` does the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -52,6 +52,22 @@ def cleaned(clean: Callable[..., Any], body: bytes, names: Names | None = None, 
     return orjson.dumps(shown)
 
 
+def merged(key: str, lists: Sequence[tuple[bytes, Callable[[str], bool]]]) -> bytes:
+    """One list of the entries of several, which are cleaned and stand under `key`. All else is as in the first.
+
+    Beside each list: which of its models are shown. Of a model that is in two of them the first entry stays.
+    """
+    answer: dict[str, Any] = orjson.loads(lists[0][0])
+    entries: dict[str, Any] = {}
+    for body, shows in lists:
+        for entry in orjson.loads(body)[key] or ():
+            name = _name(entry)
+            if shows(name):
+                entries.setdefault(name, entry)
+    answer[key] = list(entries.values())
+    return orjson.dumps(answer)
+
+
 def _judged(value: Any, names: Names) -> Any:
     """The same without names that a rule minds; LEFT_OUT for an entry that is called by one."""
     if isinstance(value, WordsOfName):
@@ -75,7 +91,11 @@ def _names(value: dict[str, Any]) -> Iterator[Any]:
     for listed in value.values():
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict):
-                yield next((entry[key] for key in NAMED_BY if key in entry), None)
+                yield _name(entry)
+
+
+def _name(entry: dict[str, Any]) -> Any:
+    return next((entry[key] for key in NAMED_BY if key in entry), None)
 
 
 def allowed_part(shape: Shape, value: Any, what: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import NoneType
 from typing import Any
 
 from proxy.errors import UpstreamBroken
@@ -33,10 +32,3 @@ def index_of(value: dict[str, Any]) -> int:
         raise UpstreamBroken("the model server sent an index that cannot be used", "protocol")
     assert type(index) is int
     return index
-
-
-def numbers(value: Any) -> Any:
-    """Usage and timings: the known keys, with numbers, and nothing that could carry text."""
-    if isinstance(value, dict):
-        return {k: numbers(v) for k, v in value.items() if k in COUNTS and isinstance(v, (int, float, dict, NoneType))}
-    return value if isinstance(value, (int, float)) else None

@@ -26,6 +26,7 @@ from proxy.dialects.common.request_fields import (
     by_type,
     list_of,
 )
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.wire.json_body import parse_request, parse_upstream
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
@@ -114,7 +115,10 @@ class EmbeddingsDialect(ABC):
             raise UpstreamBroken("the model server's embeddings are not numbers", "protocol")
         if clean.get("model") and not guard.admits(clean["model"]):
             clean["model"] = "withheld"
-        return orjson.dumps(clean)
+        unknown = UnknownNumbers(guard.admits)
+        if isinstance(clean.get("usage"), dict):
+            clean["usage"] |= unknown.statistics(value["usage"], "usage")
+        return orjson.dumps(unknown.beside(value, clean))
 
 
 class EmbeddingsAnswer(Answer):

@@ -11,8 +11,9 @@ import orjson
 from proxy.core.events import LARGE, PAUSE, Frame, TextDelta
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.wire import sse
-from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
+from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton
 
 COMMENT = b": \n\n"
@@ -28,6 +29,7 @@ class NamedEventsAnswer(Answer):
         self._delta_skeleton: Skeleton | None = None
         self._over = False  # the upstream has sent its terminal event
         self._words: dict[str, bool] = {}  # ids and names, and whether they may pass
+        self._unknown = UnknownNumbers(guard.admits)
 
     @abstractmethod
     def _read(self, value: dict[str, Any], event: sse.Event | None) -> Iterator[Frame]:
@@ -61,6 +63,7 @@ class NamedEventsAnswer(Answer):
             if not isinstance(value.get("type"), str):
                 value["type"] = ""  # like any type that is not known
             yield from self._read(value, event)
+            self._delta_skeleton = self._delta_skeleton if self._unknown.steady else None
 
     def _raw(self, event: sse.Event | None, value: dict[str, Any], clean: dict[str, Any]) -> bytes:
         """The bytes for `clean`: the event's own if they say nothing else."""
@@ -100,4 +103,4 @@ def _is_tidy(event: sse.Event, value: dict[str, Any]) -> bool:
     """Whether the event has its name, one line of data, no key twice, and nothing else."""
     assert event.data is not None
     name = event.name.decode("ascii", "replace")
-    return name == value["type"] and event.raw == sse.encode(event.data, name) and not has_duplicates(event.data, value)
+    return name == value["type"] and event.raw == sse.encode(event.data, name) and not says_more(event.data, value)

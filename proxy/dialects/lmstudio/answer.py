@@ -20,7 +20,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.lmstudio import errors as lmstudio_errors
-from proxy.dialects.lmstudio.events import KINDS, PROGRESS, Item, Slot, as_events, progress, stats, text_of, tool_event
+from proxy.dialects.lmstudio.events import KINDS, PROGRESS, STATS, Item, Slot, as_events, progress, text_of, tool_event
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton
@@ -67,7 +67,7 @@ class LMStudioAnswer(NamedEventsAnswer):
     def _read(self, value: dict[str, Any], event: sse.Event | None) -> Iterator[Frame]:
         kind, _, step = str(value.get("type")).partition(".")
         if value.get("type") in PROGRESS:
-            clean = progress(value, self._word)
+            clean = self._unknown.beside(value, progress(value, self._word), value["type"])
             self._model = clean.get("model_instance_id", self._model)
             yield Frame(self._raw(event, value, clean), body=clean)
         elif kind in KINDS and step in ("start", "delta", "end"):
@@ -92,6 +92,7 @@ class LMStudioAnswer(NamedEventsAnswer):
             deltas = (TextDelta(item.channel, clean["content"]),)
             item.parts.append(clean["content"])
         item.open = step != "end"
+        clean = self._unknown.beside(value, clean, value["type"])
         ended = [before] if before is not None and before is not item else []
         closes = tuple(over.channel for over in (*ended, *([] if item.open else [item])))
         frame = Frame(self._raw(event, value, clean), deltas, closes, body=clean)
@@ -142,7 +143,9 @@ class LMStudioAnswer(NamedEventsAnswer):
             raise UpstreamBroken("the model server ended its answer without a result", "protocol")
         if given.get("model_instance_id"):
             self._model = self._word(given["model_instance_id"])
-        self._ended = {"stats": stats(given.get("stats"))}
+        self._unknown.ending = True
+        numbers = self._unknown.beside(given, {}, "result")
+        self._ended = {**numbers, "stats": self._unknown.statistics(given.get("stats"), "stats", STATS) or {}}
         self._count_tokens(self._ended["stats"], "input_tokens", "total_output_tokens")
         if self.request.body.get("store") is not False and given.get("response_id"):
             self._ended["response_id"] = self._word(given["response_id"])

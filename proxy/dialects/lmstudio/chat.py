@@ -51,9 +51,13 @@ class _WithStatistics(ChunkedAnswer):
     _extras: dict[str, Any] | None = None  # what was told so far
 
     def _clean(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        extras = _STATISTICS(chunk)
+        clean = super()._clean(chunk)
+        extras = {key: self._with_numbers_of(chunk[key], part, key) for key, part in _STATISTICS(chunk).items()}
         self._extras = {**(self._extras or {}), **extras}
-        return {**super()._clean(chunk), **extras}
+        return {**clean, **extras}
+
+    def _with_numbers_of(self, given: dict[str, Any], known: dict[str, Any], place: str) -> dict[str, Any]:
+        return {**known, **self._unknown.statistics(given, place, known)}
 
     def result(self) -> bytes:
         """The whole answer."""

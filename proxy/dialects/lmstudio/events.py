@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from proxy.core.types import Channel, Kind
-from proxy.dialects.common.answer_fields import LEFT_OUT, number, record
+from proxy.dialects.common.answer_fields import number, record
 from proxy.dialects.wire.json_body import type_name
 from proxy.errors import UpstreamBroken
 
@@ -27,13 +27,10 @@ PROGRESS = frozenset(
     )
 )
 _NUMBERS = record({"progress": number, "load_time_seconds": number})
-_STATS = record(
-    dict.fromkeys(
-        (
-            *("input_tokens", "total_output_tokens", "reasoning_output_tokens", "tokens_per_second"),
-            *("time_to_first_token_seconds", "model_load_time_seconds"),
-        ),
-        number,
+STATS = frozenset(
+    (
+        *("input_tokens", "total_output_tokens", "reasoning_output_tokens", "tokens_per_second"),
+        *("time_to_first_token_seconds", "model_load_time_seconds"),
     )
 )
 
@@ -115,12 +112,6 @@ def _fields(value: dict[str, Any], clean: dict[str, Any], word: Word) -> Iterato
 def _provider(value: dict[str, Any], word: Word) -> dict[str, Any]:
     kind = {"type": value["type"]} if value.get("type") in PROVIDERS else {}
     return kind | {key: word(value[key]) for key in ("plugin_id", "server_label") if key in value}
-
-
-def stats(value: Any) -> dict[str, Any]:
-    """What was counted: numbers only."""
-    clean: Any = _STATS(value)
-    return {} if clean is LEFT_OUT else clean
 
 
 def as_events(result: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -15,13 +15,16 @@ from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.line import COUNTS, DONE_REASONS, DURATIONS, LineSkeleton, clean_end, clean_message, is_stamp
 from proxy.dialects.wire import ndjson
-from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
+from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.errors import UpstreamBroken, UpstreamError
 
 THINKING = Channel(0, Kind.REASONING, "thinking")
+_OF_LINE = frozenset(("model", "created_at", "message", "response", "thinking", "tool_calls", "logprobs", "role"))
+_OF_MESSAGE = frozenset(("role", "content", "response", "thinking", "tool_calls"))
 NEVER = "1970-01-01T00:00:00Z"  # for a line of ours while the upstream has told no time
 FINISHES = {Ending.FILTERED: "content_filter", Ending.STOP: "stop", Ending.LENGTH: "length"}
 MAX_NAME = 512
@@ -43,7 +46,9 @@ class OllamaAnswer(Answer):
         self._over = False  # the upstream has said that it is done
         self._whole: dict[str, Any] = {}
         self._said: dict[str, list[Any]] = {self.text.name: []}  # texts in pieces, and tool calls
+        self._message_numbers: dict[str, Any] = {}  # under unknown keys
         self._probabilities: list[Any] = []
+        self._unknown = UnknownNumbers(guard.admits)
 
     # -- reading
 
@@ -74,10 +79,11 @@ class OllamaAnswer(Answer):
             raise UpstreamBroken("the model server's answer is none of this dialect", "protocol")
         if not said and not clean["done"]:
             return  # nothing in it that is known
-        same = not whole and clean == line and not has_duplicates(raw.strip(), line)
+        same = not whole and clean == line and not says_more(raw.strip(), line)
         frame = self._frame(raw if same else self._encode(clean), clean, said)
         if same and not self.request.logprobs:  # each token has probabilities of its own
             self._skeleton = LineSkeleton.of(frame) or self._skeleton
+        self._skeleton = self._skeleton if self._unknown.steady else None
         yield frame
 
     def _clean(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +94,10 @@ class OllamaAnswer(Answer):
         self._count_tokens(clean, "prompt_eval_count", "eval_count")
         if self.request.logprobs and isinstance(line.get("logprobs"), list):
             clean["logprobs"] = line["logprobs"]
-        return clean
+        self._unknown.ending = clean["done"]
+        if isinstance(line.get("message"), dict) and "message" in clean:
+            clean["message"] = self._unknown.beside(line["message"], clean["message"], "message")
+        return self._unknown.beside(line, clean)
 
     def _head(self, line: dict[str, Any]) -> dict[str, str]:
         """The model's name, if no rule minds it, and the time, if it is one."""
@@ -119,7 +128,7 @@ class OllamaAnswer(Answer):
         line = self._body(frame) or {}
         texts = [TextDelta(p.channel, t) for p, t in zip(frame.deltas, release.texts, strict=True)]
         said = self._released([*texts, *release.flushed], bool(release.blocked_choices), line)
-        end = clean_end(line) if line.get("done") else {}
+        end = {key: part for key, part in line.items() if key not in _OF_LINE} if line.get("done") else {}
         if end and not release.blocked_choices and any(text for _, text in frame.deltas):
             yield self._line(said, end)  # what ended the answer said something itself
             return
@@ -179,7 +188,7 @@ class OllamaAnswer(Answer):
         """One object with everything that the lines said."""
         said = {key: deltas if key == "tool_calls" else "".join(deltas) for key, deltas in self._said.items()}
         probabilities = {"logprobs": self._probabilities} if self._probabilities else {}
-        return orjson.dumps({**self._whole, **self._around(said), **probabilities})
+        return orjson.dumps({**self._whole, **self._around({**self._message_numbers, **said}), **probabilities})
 
     def _body(self, frame: Frame) -> Any:
         if frame.body is None and frame.deltas:
@@ -201,6 +210,7 @@ class OllamaAnswer(Answer):
                 self._said.setdefault(key, []).append(words[key])
         if words.get("tool_calls"):
             self._said.setdefault("tool_calls", []).extend(words["tool_calls"])
+        self._message_numbers |= {key: part for key, part in words.items() if key not in _OF_MESSAGE}
         self._probabilities += body.get("logprobs", ())
         self._whole |= body
 

@@ -23,14 +23,14 @@ GIVEN = {"function": "arguments", "custom": "input"}
 """By the kind of a call, where it has what the model gives to the tool."""
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 ROLES = ("assistant", "tool")
-_CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
+CHOICE_KEYS = frozenset(("index", "delta", "finish_reason", "logprobs"))
 
 
 def clean_choice(choice: Any, logprobs: bool) -> dict[str, Any]:
     """A choice without what is not understood. Raises UpstreamBroken for what cannot be read."""
     if not isinstance(choice, dict):
         raise UpstreamBroken("the model server sent a choice that is not an object", "protocol")
-    clean = {k: v for k, v in choice.items() if k in _CHOICE_KEYS}
+    clean = {k: v for k, v in choice.items() if k in CHOICE_KEYS}
     clean["index"] = index_of(choice)
     if "finish_reason" in clean and not clean["finish_reason"]:
         clean["finish_reason"] = None  # some servers say "" or false while the answer goes on
@@ -62,7 +62,7 @@ def _said_in(parts: list[Any], key: str) -> dict[str, str]:
     """What an array of parts says in the place of a text, as one; thinking among them stands under its own key."""
     said = {key: ""}
     for part in parts:
-        fields = {"text": part} if isinstance(part, str) else dict(_items(part))
+        fields = {"text": part} if isinstance(part, str) else part if isinstance(part, dict) else {}
         if isinstance(fields.get("text"), str):
             said[key] += fields["text"]
         elif "thinking" in fields:

@@ -15,13 +15,14 @@ from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Answer, Notice, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.counts import is_index, numbers
+from proxy.dialects.common.counts import is_index
 from proxy.dialects.common.ends import end_reason
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import FINISH_REASONS
 from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
-from proxy.dialects.wire.json_body import has_duplicates, parse_upstream
+from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
 from proxy.errors import UpstreamBroken, UpstreamError
 
@@ -53,11 +54,13 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
+        self._beside: set[int] = set()  # those whose last end came beside text
         self._waiting: list[Frame] = []  # the end of a choice, until what follows shows that it is one
         self._late: dict[int, str] = {}  # reasons for ends that were none, by choice
         self._over = False  # the upstream has said [DONE]
         self._usage: dict[str, Any] | None = None
         self._usage_sent = False  # in a chunk of its own, as the last but [DONE]
+        self._unknown = UnknownNumbers(guard.admits)
         self._whole = None if request.stream else self.whole_class()
 
     # -- what a choice looks like
@@ -144,8 +147,9 @@ class ChunkedAnswer(Answer):
         every chunk, and an end that more of its choice follows is none."""
         try:
             for frame in frames:
-                if not self._waiting or frame.deltas or frame.finishes:
-                    yield from self._take_waiting(frame)
+                if not self._waiting or frame.finishes or _says(frame):
+                    if self._waiting or frame is LAST:
+                        yield from self._take_waiting(frame)
                     self._over = frame is LAST
                     if not frame.finishes or frame is LAST:
                         yield frame
@@ -160,23 +164,32 @@ class ChunkedAnswer(Answer):
             raise
 
     def _take_waiting(self, following: Frame | None = None) -> Iterator[Frame]:
-        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on."""
+        """The end that waits, and what came behind it. Ends are none where the frame that follows goes on, and wait for
+        the last one where it may go on later."""
         frames = self._waiting[:]
         self._waiting.clear()
+        if following is LAST:
+            yield from self._late_ends(frames)
         for frame in frames:
-            if following is not None and _goes_on(frame, following):
+            if following is not None and (_goes_on(frame, following) or self._may_go_on(frame, following)):
                 yield self._without_end(frame)
             else:
                 for index in frame.finishes:
                     self._late.pop(index, None)
                 yield frame
-        if following is LAST:
-            yield from self._late_ends()
 
-    def _late_ends(self) -> Iterator[Frame]:
-        """The ends of choices that said more after them, and did not end once more."""
+    def _may_go_on(self, ending: Frame, following: Frame) -> bool:
+        """Whether a choice may say more although another one speaks now: its end came beside text, and a server that
+        says one with every chunk does so too."""
+        return following is not LAST and self.request.choices > 1 and not self._beside.isdisjoint(ending.finishes)
+
+    def _late_ends(self, frames: Iterable[Frame] = ()) -> Iterator[Frame]:
+        """The ends of choices that said more after them, and did not end once more in these frames."""
+        told = {index for frame in frames for index in frame.finishes}
         reasons, self._late = self._late, {}
         for index, reason in reasons.items():
+            if index in told:
+                continue
             body = self._chunk([self._end(index, reason)])
             yield Frame(self._encode(body), finishes=(index,), body=body)
 
@@ -220,15 +233,16 @@ class ChunkedAnswer(Answer):
             raise UpstreamBroken("the model server failed in the middle of its answer", "truncated")
         before = dict(self._head)
         clean = self._clean(chunk)
-        if not (clean["choices"] or any(map(clean.get, self.extras))):
+        if not (clean["choices"] or any(map(clean.get, self.extras)) or not clean.keys() <= _CHUNK_KEYS):
             return None  # it says nothing, or nothing that is understood
         frame = self._frame(clean)
         if self.request.stream or frame.is_one_delta:
-            unchanged = event.plain and clean == chunk and not has_duplicates(data, chunk)
+            unchanged = event.plain and clean == chunk and not says_more(data, chunk)
             frame.raw = event.raw if unchanged else self._encode(clean)
             one_text = unchanged and frame.is_one_delta and frame.deltas[0].channel.kind is not Kind.TOOL_ARGUMENTS
             if one_text and not self.request.logprobs:  # each token has probabilities of its own
                 self._skeleton = _skeleton_of(frame, before, self._head) or self._skeleton
+        self._skeleton = self._skeleton if self._unknown.steady else None
         return frame
 
     def _check_error(self, value: dict[str, Any]) -> None:
@@ -244,18 +258,28 @@ class ChunkedAnswer(Answer):
                 self._admit(clean, key)
         if "object" in clean:
             clean["object"] = self.object_name
+        self._unknown.ending = _is_last(chunk)
         for key in EXTRAS:
             if key in clean:
-                clean[key] = numbers(clean[key])
+                clean[key] = self._unknown.statistics(clean[key], key)
         self._usage = clean.get("usage") or self._usage
         self._count_tokens(clean.get("timings"), "", "predicted_n")  # its prompt_n is without what was in the cache
         self._count_tokens(self._usage, "prompt_tokens", "completion_tokens")
-        clean["choices"] = choices = [self._clean_choice(choice) for choice in _choices(clean, self.request.choices)]
+        given = _choices(clean, self.request.choices)
+        clean["choices"] = choices = [self._with_numbers(choice, self._clean_choice(choice)) for choice in given]
         for choice in choices:
             if choice.get("finish_reason") is not None:
                 self.refused |= choice["finish_reason"] == "content_filter"
                 choice["finish_reason"] = end_reason(choice["finish_reason"], FINISH_REASONS, "stop", self.guard.admits)
-        return clean
+        return self._unknown.beside(chunk, clean)
+
+    def _with_numbers(self, given: dict[str, Any], clean: dict[str, Any]) -> dict[str, Any]:
+        """A clean choice, and the numbers that it and its delta have under unknown keys."""
+        place = f"choices.{clean['index']}"
+        delta, said = given.get("delta"), clean.get("delta")
+        if isinstance(delta, dict) and said is not None:
+            clean["delta"] = self._unknown.beside(delta, said, f"{place}.delta")
+        return self._unknown.beside(given, clean, place)
 
     def _admit(self, clean: dict[str, Any], key: str) -> None:
         """An id or a model's name may pass when no rule minds it."""
@@ -276,6 +300,7 @@ class ChunkedAnswer(Answer):
             if choice.get("finish_reason") is not None:
                 finishes.append(index)
                 self._finished.add(index)
+                (self._beside.add if any(text for _, text in own) else self._beside.discard)(index)
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and (finishes or not chunk["choices"]):
             self._usage_sent = True
@@ -291,6 +316,8 @@ class ChunkedAnswer(Answer):
         if extras and not choices:  # what was counted comes where it came, though the text beside it waits
             open_ones = (c["index"] for c in chunk["choices"] if c["index"] not in self.guard.blocked_choices)
             choices = [self._text_choice(index, "") for index in open_ones]
+        if not release.blocked_choices:
+            extras |= {key: part for key, part in chunk.items() if key not in _CHUNK_KEYS and key not in self.extras}
         for place, choice in enumerate(choices, start=1):
             yield self._chunk([choice], **(extras if place == len(choices) else {}))
 
@@ -348,17 +375,24 @@ class ChunkedAnswer(Answer):
     @property
     def finished(self) -> bool:
         """See Answer. A server that was asked for several choices may not have begun all of them."""
-        ended = self._finished | set(self.guard.blocked_choices)
-        return super().finished and len(ended) >= self.request.choices
+        ended = self._surely_finished | set(self.guard.blocked_choices)
+        return super().finished and self._seen <= ended and len(ended) >= self.request.choices
+
+    @property
+    def _surely_finished(self) -> set[int]:
+        """Choices that will say no more: no end of theirs was none, and the last one did not come beside text."""
+        return self._finished - self._beside - self._late.keys()
 
     def _settle(self, out: list[bytes]) -> None:
         blocked_choices = self.guard.blocked_choices
         if self._over:
             self._put_done(out)
-        elif (
-            set(blocked_choices) - self._finished and len(self._finished | set(blocked_choices)) >= self.request.choices
-        ):
-            self._put_terminal(out)  # the model is still at work on what was cut, and on nothing else
+        elif self._is_for_nothing(set(blocked_choices), self._surely_finished):
+            self._put_terminal(out)
+
+    def _is_for_nothing(self, blocked: set[int], finished: set[int]) -> bool:
+        """Whether the model is still at work on what was cut, and on nothing else."""
+        return bool(blocked - finished) and len(finished | blocked) >= self.request.choices
 
     def _put_terminal(self, out: list[bytes]) -> None:
         if self._usage_wanted and not self._usage_sent:
@@ -405,9 +439,22 @@ class ChunkedAnswer(Answer):
         return sse.encode(orjson.dumps(openai_errors.event(error)))
 
 
+def _says(frame: Frame) -> bool:
+    return any(text for _, text in frame.deltas)
+
+
 def _goes_on(ending: Frame, frame: Frame) -> bool:
-    """Whether a frame says more of a choice that has ended."""
-    return any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
+    """Whether a frame says more of a choice that has ended, or ends it once more."""
+    again = any(index in ending.finishes for index in frame.finishes)
+    return again or any(text and channel.choice in ending.finishes for channel, text in frame.deltas)
+
+
+def _is_last(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk ends a choice, or comes when all have ended."""
+    choices = chunk.get("choices")
+    if not choices or not isinstance(choices, list):
+        return True
+    return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
 
 
 def _choices(chunk: dict[str, Any], asked: int) -> list[Any]:

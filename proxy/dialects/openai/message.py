@@ -8,9 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from proxy.dialects.openai.chunk import TEXT_KINDS
+from proxy.dialects.openai.chunk import CHOICE_KEYS, TEXT_KINDS
 
 KEPT = ("usage", "timings")  # of what stands beside the choices of chunks; the last that came counts
+_OF_STREAM = frozenset(("id", "object", "created", "model", "system_fingerprint", "choices", "prompt_progress", *KEPT))
+_OF_CHOICE = CHOICE_KEYS | {"text", "content_filter_results"}
 
 
 class Whole(ABC):
@@ -43,6 +45,7 @@ class Whole(ABC):
         for choice in chunk.get("choices", ()):
             self._add_choice(choice)
         self._extras |= {key: chunk[key] for key in KEPT if chunk.get(key)}
+        self._extras |= {key: number for key, number in chunk.items() if key not in _OF_STREAM}
 
     def say(self, index: int, key: str, text: str) -> None:
         """Text of a choice and nothing else."""
@@ -63,6 +66,7 @@ class Whole(ABC):
             _add_logprobs(whole, choice["logprobs"])
         if "content_filter_results" in choice:
             whole["content_filter_results"] = choice["content_filter_results"]
+        whole |= {key: number for key, number in choice.items() if key not in _OF_CHOICE}
 
     def body(self, head: dict[str, Any]) -> dict[str, Any]:
         """The answer without streaming."""
@@ -87,7 +91,7 @@ class WholeMessage(Whole):
             elif key == "tool_calls":
                 calls = ({k: v for k, v in call.items() if k != "index"} for call in value)
                 message.setdefault("tool_calls", []).extend(calls)
-            elif value is not None:
+            elif value is not None or key not in ("role", "function_call"):
                 message[key] = value
 
     def _texts(self, whole: dict[str, Any], key: str) -> list[str]:

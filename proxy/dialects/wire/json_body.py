@@ -82,13 +82,27 @@ _READER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_zero, parse_flo
 """Raises _DuplicateError; what it returns is nothing."""
 
 
-def has_duplicates(data: bytes, value: Any) -> bool:
-    """Whether some object in `data`, which orjson read as `value`, has a key twice."""
+class _OddNumberError(ValueError):
+    pass
+
+
+def _as_written(literal: str) -> int:
+    if literal != orjson.dumps(orjson.loads(literal)).decode():
+        raise _OddNumberError(literal)
+    return 0
+
+
+_CLOSE_READER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_as_written, parse_float=_as_written)
+"""Raises _OddNumberError too, for a number that is not written as its value would be."""
+
+
+def says_more(data: bytes, value: Any) -> bool:
+    """Whether `data` says more than orjson read of it as `value`: a key twice, or digits that the number has not."""
     if orjson.dumps(value) == data:
         return False
     try:
-        _READER.decode(data.decode())
-    except (_DuplicateError, RecursionError):
+        _CLOSE_READER.decode(data.decode())
+    except (ValueError, RecursionError):
         return True
     return False
 

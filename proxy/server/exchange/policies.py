@@ -10,6 +10,7 @@ from proxy.core.types import Direction, Rule
 from proxy.errors import Unavailable
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.policy.policyset import PolicySet
+from proxy.policy.schema import Alignment
 from proxy.server.keys.key import Key
 
 log = logging.getLogger("safety_proxy.keys")
@@ -29,7 +30,7 @@ class Snapshot:
     """Both sets as one. A plan is made once, so all exchanges share its compiled checks.
 
     memory: what was found in prompts; None: nothing is remembered, or these sets are no longer in force
-    apart:  what keeps texts in that memory apart: the name of the key
+    apart:  what keeps texts in that memory apart: the name of the key, and what the model is known to be
     """
 
     def __init__(
@@ -37,50 +38,69 @@ class Snapshot:
         policies: PolicySet,
         shadow: PolicySet | None = None,
         memory: PromptMemory | None = None,
+        alignment: Alignment = "unknown",
         key: Key | None = None,
     ) -> None:
-        """`key`: the key whose requests it is for."""
+        """`alignment`: of the models, and `key`: the key, whose requests it is for."""
         self.policies = policies
         self.shadow = shadow
         self.memory = memory
         self.revision = policies.revision
+        self._names = frozenset(policy.name for policy in policies.policies)
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
-        self.apart = "" if key is None else key.name
-        self._who: dict[str, Any] = {} if key is None else {"key": key.name, "added": key.policies}
+        self.looks_at_alignment = policies.looks_at_alignment or (shadow is not None and shadow.looks_at_alignment)
+        is_plain = key is None and alignment == "unknown"
+        self.apart = (
+            "" if is_plain else f"{'' if key is None else key.name}/{alignment}"
+        )  # no name of a key has a slash
+        self._alignment: Alignment = alignment
+        self._key = key
+        self._who: dict[str, Any] = {} if alignment == "unknown" else {"alignment": alignment}
+        if key is not None:
+            self._who |= {"key": key.name, "added": key.policies}
+        self._views: dict[tuple[Key | None, Alignment], Snapshot] = {(key, alignment): self}  # shared by all of them
+        self._told: set[str] = set()
         self._plans: dict[tuple[Direction, str, str | None, ChatTemplate], Plan] = {}
         self._prompts: dict[str, tuple[str, str]] = {}
         self._combined: dict[tuple[Plan, Plan], Plan] = {}
-        self._of_keys: dict[Key, Snapshot] = {}
-        self._told: set[str] = set()
+        self._own: dict[Plan, Plan] = {}
+
+    def for_alignment(self, alignment: Alignment) -> Snapshot:
+        """These sets for the requests of models that are known to be such, which share nothing that is remembered with
+        those of others."""
+        return self._view(self._key, alignment)
 
     def for_key(self, key: Key | None) -> Snapshot:
-        """These sets for the requests of one key, which share nothing that is remembered with those of others.
+        """The same for the requests of one key.
 
         Raises Unavailable if the key asks for a policy that is not there: its requests must not pass without it.
         """
-        if key is None:
-            return self
-        own = self._of_keys.get(key)
-        if own is None:
+        if key is not None:
             self._refuse_without(key)
-            if len(self._of_keys) >= MAX_CACHED:
-                self._of_keys.clear()
-            own = self._of_keys[key] = Snapshot(self.policies, self.shadow, self.memory, key)
+        return self._view(key, self._alignment)
+
+    def _view(self, key: Key | None, alignment: Alignment) -> Snapshot:
+        own = self._views.get((key, alignment))
+        if own is None:
+            if len(self._views) >= MAX_CACHED:
+                self._views.clear()
+            own = self._views[key, alignment] = Snapshot(self.policies, self.shadow, self.memory, alignment, key)
+            own._views, own._told = self._views, self._told
         return own
 
-    def forget(self) -> None:
-        """The sets are no longer in force: nothing more is remembered of prompts."""
-        for one in (self, *self._of_keys.values()):
-            one.memory = None
-
     def _refuse_without(self, key: Key) -> None:
-        loaded = {policy.name for policy in self.policies.policies}
-        missing = [name for name in key.policies if name not in loaded]
+        missing = [name for name in key.policies if name not in self._names]
         if missing:
             if key.name not in self._told:
                 self._told.add(key.name)
                 log.error("requests with the key %s are refused: its policy %s is not loaded", key.name, missing[0])
             raise Unavailable("A policy that belongs to this key is not loaded; the proxy's log says which", "policy")
+
+    def forget(self) -> None:
+        """The sets are no longer in force: nothing more is remembered of prompts."""
+        self.memory = None
+        for one in self._views.values():
+            one.memory = None
 
     def plan(self, direction: Direction, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN) -> Plan:
         """The checks for a text. `template`: what is known of the model's chat template."""
@@ -103,7 +123,14 @@ class Snapshot:
 
     def _find_plan(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
         plan = self._find_both(direction, model, role, template)
-        return plan.apart() if self.apart else plan
+        if not self.apart:
+            return plan
+        own = self._own.get(plan)
+        if own is None:
+            if len(self._own) >= MAX_CACHED:
+                self._own.clear()
+            own = self._own[plan] = plan.apart()
+        return own
 
     def _find_both(self, direction: Direction, model: str, role: str | None, template: ChatTemplate) -> Plan:
         plan = self.policies.plan(direction, model=model, role=role, template=template, **self._who)

@@ -16,6 +16,7 @@ from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
+from proxy.policy.schema import Alignment
 from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
@@ -112,6 +113,7 @@ class Exchange:
     queue_place:    its place among the requests that waited for their turn; 0: it did not wait
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
     key:            name of the key that the request shows; "": it shows none
+    alignment:      what the model is known to be, as the policies for this exchange take it
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
     sent_upstream:  the prompt has been judged, the turn has come, and the request is sent
@@ -133,6 +135,8 @@ class Exchange:
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
     plugin_failures: what checks of plug-ins did wrong; None: no plug-in judged it
+    upstream:       the name of the model server that gets the request; "": it was not chosen yet
+    moved_from:     names of model servers that could not be asked, so that the next one was, with the reason of each
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
     prompt_characters: of all texts of the prompt, once it has been judged
@@ -149,6 +153,7 @@ class Exchange:
     client: str = ""
     key: str = ""
     model: str = ""
+    alignment: Alignment = "unknown"
     stream: bool = False
     status: int = 0
     outcome: Outcome = Outcome.ALLOWED
@@ -177,6 +182,8 @@ class Exchange:
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
     plugin_failures: Failures | None = None
+    upstream: str = ""
+    moved_from: list[tuple[str, str]] = field(default_factory=list)
     asked: str = ""
     upstream_status: int = 0
     prompt_characters: int = 0
@@ -188,6 +195,14 @@ class Exchange:
     queued: float = 0.0
     transcript: object = None
     trace: Trace | None = None
+
+    def begin_again(self) -> None:
+        """The next model server is asked: the prompt will be judged anew, for that one."""
+        self.outcome = Outcome.ALLOWED
+        for found in (self.findings, self.channels, self.more_findings, self.markers, self.check_errors):
+            found.clear()
+        self.plugin_failures = self.transcript = None
+        self.sent_upstream = 0.0
 
     def add_finding(self, direction: str, finding: Finding, channel: Kind = Kind.CONTENT) -> None:
         """Add a finding in a text of this kind. A rewrite makes this a rewritten exchange."""

@@ -132,6 +132,12 @@ class ExchangeTimeouts:
         self.last_received = perf_counter()
         self._heartbeat = heartbeat
 
+    def forget_upstream(self) -> None:
+        """It will not answer; another one is asked. Until then the client is sent nothing."""
+        self.last_received, self._heartbeat = 0.0, None
+        if self._heartbeat_task is not None:
+            self._heartbeat_task.cancel()
+
     def watch_end(self, is_finished: Callable[[], bool]) -> None:
         """Watch from now on whether the model has ended its answer. Only counts follow, and the exchange waits for them
         `end_grace` seconds: a model server that sends comments for ever would keep it open."""
@@ -194,8 +200,10 @@ class ExchangeTimeouts:
             request.last_sent = now
 
     def _finished_for(self, now: float) -> float:
-        """Seconds since the model was first seen to have ended its answer; -1.0: it has not."""
+        """Seconds since the model was first seen to have ended its answer, as far as it has not gone on; -1.0: it has
+        not ended it."""
         if self._is_finished is None or not self._is_finished():
+            self._finished_since = 0.0
             return -1.0
         self._finished_since = self._finished_since or now
         return now - self._finished_since

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,11 @@ Refusal = tuple[str, str]
 class _Inside:
     """What an exchange holds until it ends."""
 
-    __slots__ = ("has_turn", "key", "limits")
+    __slots__ = ("limits", "queue")
 
-    def __init__(self, key: Key | None, limits: list[Limit]) -> None:
-        self.key = key
+    def __init__(self, limits: list[Limit]) -> None:
         self.limits = limits
-        self.has_turn = False
+        self.queue: Queue | None = None  # in which it had its turn
 
 
 class Admission:
@@ -53,7 +53,8 @@ class Admission:
     def __init__(self, config: ServerConfig, pause: Pause, rates: Rates | None = None) -> None:
         """`rates`: None: nobody counts by minute."""
         self.pause = pause
-        self.queue = Queue(config.max_streams, config.max_queue, config.queue_timeout)
+        self._make_queue = partial(Queue, config.max_streams, config.max_queue, config.queue_timeout)
+        self.queues: dict[str, Queue] = {}  # by name of the model server
         self.probing = Probing(config.cool_down_after, config.cool_down)
         self.rates = rates
         self.refused: Counter[Refusal] = Counter()
@@ -68,26 +69,38 @@ class Admission:
         self._check_probing(exchange)
         self._check_streams(key)
         limits = self._limits_of(key) if self.rates is not None else []
-        self._inside[exchange.id] = _Inside(key, limits)
+        self._inside[exchange.id] = _Inside(limits)
         self._streams[exchange.key] += 1
         if limits and self.rates is not None:
             await self._check_rates(self.rates, limits)
         self.pause.refuse()  # it may have come while the limits were looked up
 
     async def turn(self, exchange: Exchange, timeouts: ExchangeTimeouts, heartbeat: Heartbeat | None) -> None:
-        """Wait until the model server may be asked. Raises Unavailable if there is no place, or it takes too long."""
+        """Wait until the chosen model server may be asked. Who goes on to another one leaves the first. Raises
+        Unavailable if there is no place, or it takes too long."""
         inside = self._inside[exchange.id]
-        if not self.queue.take():
+        if inside.queue is not None:
+            inside.queue.leave()
+            inside.queue = None
+        queue = self.queues.get(exchange.upstream)
+        if queue is None:
+            queue = self.queues[exchange.upstream] = self._make_queue()
+        if not queue.take():
             try:
-                exchange.queue_place, turn = self.queue.line_up()
-                timeouts.watch_queue(heartbeat)
-                began = perf_counter()
-                await self.queue.wait(turn)
+                await self._wait(queue, exchange, timeouts, heartbeat)
             except ClientError:
                 self.refused["queue", "all"] += 1
                 raise
-            exchange.queued = perf_counter() - began
-        inside.has_turn = True
+        inside.queue = queue
+
+    async def _wait(
+        self, queue: Queue, exchange: Exchange, timeouts: ExchangeTimeouts, heartbeat: Heartbeat | None
+    ) -> None:
+        exchange.queue_place, turn = queue.line_up()
+        timeouts.watch_queue(heartbeat)
+        began = perf_counter()
+        await queue.wait(turn)
+        exchange.queued += perf_counter() - began
 
     def end(self, exchange: Exchange) -> None:
         """It has ended: give back what it held, and count what it has used."""
@@ -99,8 +112,8 @@ class Admission:
         self._streams[exchange.key] -= 1
         if not self._streams[exchange.key]:
             del self._streams[exchange.key]
-        if inside.has_turn:
-            self.queue.leave()
+        if inside.queue is not None:
+            inside.queue.leave()
         if inside.limits and self.rates is not None and exchange.sent_upstream:
             counting = self.rates.count_tokens(inside.limits, tokens_of(exchange))
             task = asyncio.get_running_loop().create_task(counting)

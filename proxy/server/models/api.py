@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
 
 from proxy.errors import UpstreamError
 from proxy.policy.names import normalise_model
-from proxy.server.config import ServerConfig
 from proxy.server.upstream.client import (
     TRANSPORT_ERRORS,
     Upstream,
@@ -26,12 +25,20 @@ MAX_BYTES = 8 * 1024 * 1024  # bytes of a response
 NOT_IMPLEMENTED = 501  # the status of a server that does not know a method
 
 
+class Said(NamedTuple):
+    """An answer of the model server: its status, and its JSON object; {} for anything else."""
+
+    status: int
+    value: dict[str, Any]
+
+
 class ModelServerApi:
     """Asks for JSON objects. If anything goes wrong, the result of `get` and `post` is an empty one."""
 
-    def __init__(self, config: ServerConfig, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, key: str | None = None) -> None:
+        """`key`: the model server's own."""
         self._upstream = upstream
-        self._headers = UpstreamHeaders(config.upstream_key, False).build([], b"application/json")
+        self._headers = UpstreamHeaders(key, False).build([], b"application/json")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, path: str) -> dict[str, Any]:
@@ -45,6 +52,13 @@ class ModelServerApi:
     async def said(self, method: bytes, path: str, body: object = None) -> dict[str, Any]:
         """What the model server says to a request, however long it takes; empty where it does not know the path, or
         says something else than an object. Raises UpstreamError where it says nothing, or that it has failed."""
+        status, value = await self.answer(method, path, body)
+        if status >= 500 and status != NOT_IMPLEMENTED:
+            raise UpstreamError(f"The model server is not ready: {path} has status {status}; ask again", "status", 503)
+        return value if status == 200 else {}
+
+    async def answer(self, method: bytes, path: str, body: object = None) -> Said:
+        """The same with its status, whatever that is. Raises UpstreamError where it says nothing."""
         response: UpstreamResponse | None = None
         data = b"" if body is None else orjson.dumps(body)
         try:
@@ -55,9 +69,7 @@ class ModelServerApi:
         finally:
             if response is not None:
                 response.abort()
-        if status >= 500 and status != NOT_IMPLEMENTED:
-            raise UpstreamError(f"The model server is not ready: {path} has status {status}; ask again", "status", 503)
-        return _object(answer) if status == 200 else {}
+        return Said(status, _object(answer))
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background. It is cancelled when the server stops."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from proxy.alignment.templates import LLAMA_CPP_DEFAULT, NO_TEMPLATE
 from proxy.checks.markers import LISTED, standing_in
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate
@@ -24,17 +25,6 @@ REFRESH_AFTER = 30.0  # seconds after which a template is fetched again
 EXPIRES_AFTER = 600.0  # seconds after which a template counts as unknown
 MAX_MODELS = 100
 
-NO_TEMPLATE = "{{ .Prompt }}"
-"""What Ollama shows for a model without a chat template."""
-LLAMA_CPP_DEFAULT = (
-    "{%- for message in messages -%}\n"
-    "  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}\n"
-    "{%- endfor -%}\n"
-    "{%- if add_generation_prompt -%}\n"
-    "  {{- '<|im_start|>assistant\n' -}}\n"
-    "{%- endif -%}"
-)
-"""What llama.cpp uses for a model without one (common/chat.cpp, CHATML_TEMPLATE_SRC)."""
 SENTENCE_PIECE = ("llama",)
 """tokenizer.ggml.model of tokenizers whose texts end with `</s>`, or with Gemma's word for it."""
 END_TOKENS = frozenset(("<s>", "</s>", "<bos>", "<eos>", "[BOS]", "[EOS]", "[EOT]"))

@@ -65,8 +65,10 @@ class AccessMetrics(Collector):
         admission = self._admission
         counts = {pair: admission.refused[pair] for pair in REFUSALS}
         yield _counter("limit_refusals", "Requests that a limit refused.", ("limit", "scope"), counts)
-        yield _gauge("queue_length", "Requests that wait for their turn.", admission.queue.waiting)
-        yield _gauge("queue_running", "Requests whose turn it is.", admission.queue.running)
+        waiting = {name: queue.waiting for name, queue in list(admission.queues.items())}
+        yield _gauge("queue_length", "Requests that wait for their turn.", waiting)
+        running = {name: queue.running for name, queue in list(admission.queues.items())}
+        yield _gauge("queue_running", "Requests whose turn it is.", running)
         errors = admission.rates.errors if admission.rates is not None else 0
         yield _counter("limits_store_errors", "Counts for which limits_store did not answer.", (), {(): errors})
         cooled = {(): admission.probing.cooled}
@@ -74,7 +76,8 @@ class AccessMetrics(Collector):
 
     def _of_pause(self) -> Iterator[Metric]:
         pause = self._admission.pause
-        yield _gauge("paused", "1 while an operator has paused the proxy.", int(pause.message is not None))
+        is_on = int(pause.message is not None)
+        yield GaugeMetricFamily(PREFIX + "paused", "1 while an operator has paused the proxy.", is_on)
         counts = {("refused",): pause.refused, ("ended",): pause.ended}
         yield _counter("paused_requests", "Requests refused, and answers ended, by a pause.", ("what",), counts)
 
@@ -86,7 +89,8 @@ class AccessMetrics(Collector):
         status = self._keys.status
         loads = {("success",): status.loads, ("failure",): status.failures}
         yield _counter("key_reloads", "Attempts to load the keys.", ("result",), loads)
-        yield _gauge("keys_last_reload_successful", "1 if the latest attempt went well.", 0 if status.error else 1)
+        name, text = PREFIX + "keys_last_reload_successful", "1 if the latest attempt to load the keys went well."
+        yield GaugeMetricFamily(name, text, 0 if status.error else 1)
         yield _counter("key_requests", "Requests by key.", ("key", "outcome"), self._requests)
         tokens = {(name,): count for name, count in self._tokens.items()}
         yield _counter("key_tokens", "Tokens by key, counted or estimated.", ("key",), tokens)
@@ -99,5 +103,8 @@ def _counter(name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any,
     return family
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(PREFIX + name, text, value)
+def _gauge(name: str, text: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(PREFIX + name, text, labels=["upstream"])
+    for upstream, value in values.items():
+        family.add_metric([upstream], value)
+    return family

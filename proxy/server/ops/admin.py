@@ -6,7 +6,7 @@ import asyncio
 import json
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -21,12 +21,12 @@ from proxy import __version__
 from proxy.checks.registry import Entry
 from proxy.errors import ClientError
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.admin_guard import AdminGuard, Needs
 from proxy.server.state.pause import Pause
-from proxy.server.upstream.client import shown_url
 
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -40,30 +40,27 @@ class Stores(NamedTuple):
     keys: KeyStore | None = None
 
 
+class Shared(NamedTuple):
+    """What the application shares with the chat side. `ready`: whether the proxy accepts new requests."""
+
+    stores: Stores
+    registry: CollectorRegistry
+    ready: Callable[[], bool]
+    backends: Sequence[Backend]
+    pause: Pause
+
+
 class Admin:
-    """The application, as `app`.
+    """The application, as `app`. `host`: what the listener is bound to; None: unknown."""
 
-    ready: whether the proxy accepts new requests
-    host:  what the listener is bound to; None: unknown
-    """
-
-    def __init__(
-        self,
-        config: ServerConfig,
-        stores: Stores,
-        registry: CollectorRegistry,
-        ready: Callable[[], bool],
-        host: str | None,
-        guard: AdminGuard,
-        pause: Pause,
-    ) -> None:
-        self._config = config
-        self._stores = stores
-        self._store = stores.policies
+    def __init__(self, config: ServerConfig, shared: Shared, host: str | None, guard: AdminGuard) -> None:
+        self._stores = shared.stores
+        self._store = shared.stores.policies
+        self._registry = shared.registry
+        self._ready = shared.ready
+        self._backends = shared.backends
+        self._pause = shared.pause
         self._guard = guard
-        self._pause = pause
-        self._registry = registry
-        self._ready = ready
         self._started = time.time()
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
@@ -124,7 +121,8 @@ class Admin:
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
             "paused": self._pause.message,
-            "upstream": shown_url(self._config.upstream),
+            "upstream": self._backends[0].url,
+            "upstreams": [_backend_fields(backend) for backend in self._backends],
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
@@ -186,6 +184,20 @@ def expose(registry: CollectorRegistry, encode: Callable[[Any], bytes]) -> bytes
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _backend_fields(backend: Backend) -> dict[str, Any]:
+    known = backend.known
+    return {
+        "name": backend.name,
+        "url": backend.url,
+        "kind": known.kind,
+        "up": backend.up,
+        "trouble": known.trouble or None,
+        "models": None if known.models is None else len(known.models),
+        "running": backend.running,
+        "weight": backend.weight,
+    }
 
 
 def _key_fields(store: KeyStore) -> dict[str, Any]:

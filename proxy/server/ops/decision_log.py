@@ -203,7 +203,8 @@ def _fields(exchange: Exchange) -> dict[str, str]:
     """For a line. A client of another machine is named by its address."""
     client = other_machine(exchange.client)
     who = ({"client": client} if client else {}) | ({"key": exchange.key} if exchange.key else {})
-    return who | {"endpoint": exchange.endpoint, "outcome": exchange.outcome.value}
+    alignment = {"alignment": exchange.alignment} if exchange.alignment != "unknown" else {}
+    return who | {"endpoint": exchange.endpoint, **alignment, "outcome": exchange.outcome.value}
 
 
 def _rules(exchange: Exchange) -> Counter[str]:

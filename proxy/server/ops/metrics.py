@@ -36,6 +36,7 @@ from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.access_metrics import AccessMetrics
+from proxy.server.ops.alignment_metrics import AlignmentMetrics
 from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
@@ -87,6 +88,7 @@ class Metrics:
         self._make_times(make)
         self._make_upstream(make)
         self._make_state(make)
+        self.alignment = AlignmentMetrics(make, overflow)
         self._last_status = Status()
         self._named: set[tuple[str, str, str]] = set()
         self._begin_at_zero(endpoints)
@@ -156,7 +158,13 @@ class Metrics:
 
     def _make_upstream(self, make: MetricFactory) -> None:
         self._upstream_up = make.gauge("upstream_up", "1 if the model server answered when last asked.", "upstream")
-        self._upstream_errors = make.counter("upstream_errors", "Failures of the model server.", "reason")
+        self._upstream_errors = make.counter("upstream_errors", "Failures of the model server.", "upstream", "reason")
+        self._upstream_requests = make.counter("upstream_requests", "Requests that it was given.", "upstream")
+        self._upstream_moved = make.counter(
+            "upstream_failovers",
+            "Requests that another model server got, since this one could not be asked.",
+            "upstream",
+        )
         self._cut_prompts = make.counter(
             "prompt_truncated", "Prompts of which the model server read only a part.", "model"
         )
@@ -182,8 +190,6 @@ class Metrics:
     # -- what is known at the start
 
     def _begin_at_zero(self, endpoints: Iterable[str]) -> None:
-        for reason in UPSTREAM_REASONS:
-            self._upstream_errors(reason)
         for outcome in CUT_SHORT:
             self._wasted(outcome.value)
         for stage in STAGES:
@@ -199,6 +205,15 @@ class Metrics:
         for endpoint in endpoints:
             for outcome in UNREAD:
                 self._requests(endpoint, "", outcome.value, "false")
+
+    def begin_upstreams(self, names: Iterable[str]) -> None:
+        """Begin the failures of each model server at 0; "": of requests for which none was chosen."""
+        for name in ("", *names):
+            for reason in UPSTREAM_REASONS:
+                self._upstream_errors(name, reason)
+            if name:
+                self._upstream_requests(name)
+                self._upstream_moved(name)
 
     def begin_rules(self, places: Iterable[tuple[Rule, str]]) -> None:
         """Begin the findings of rules at 0, in the directions in which they look."""
@@ -272,6 +287,7 @@ class Metrics:
         if exchange.prompt_cut:
             self._cut_prompts(model).inc()
         self._count_refusal(exchange, model)
+        self.alignment.count(exchange)
         if self._access is not None and exchange.key:
             self._access.count(exchange)
 
@@ -345,8 +361,13 @@ class Metrics:
                 self._check_errors(failed_check(error), failure_reason(error), "block").inc()
         for on_error, failed in exchange.plugin_failures or ():
             self._check_errors(failed.check, failed.reason.value, on_error).inc()
+        for upstream, reason in exchange.moved_from:
+            self._upstream_errors(upstream, reason).inc()
+            self._upstream_moved(upstream).inc()
+        if exchange.sent_upstream:
+            self._upstream_requests(exchange.upstream).inc()
         if exchange.upstream_reason and exchange.outcome is Outcome.UPSTREAM_ERROR:
-            self._upstream_errors(exchange.upstream_reason).inc()
+            self._upstream_errors(exchange.upstream, exchange.upstream_reason).inc()
 
     # -- the model server and the self-test
 

@@ -29,7 +29,7 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "client": other_machine(exchange.client) or None,
         "endpoint": exchange.endpoint,
         "model": exchange.model[:MAX_NAME] or None,
-        "alignment": "unknown",
+        "alignment": exchange.alignment,
         "key": exchange.key or None,
         "policy": exchange.revision,
         "stream": exchange.stream,

@@ -1,60 +1,56 @@
-"""Whether the model server answers: seen in the traffic, and asked where there has been none."""
+"""Whether the model servers answer: seen in the traffic, and asked where there has been none."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
+from proxy.server.backends.backend import Backend
 from proxy.server.exchange.record import Exchange
-from proxy.server.upstream.client import TRANSPORT_ERRORS, Upstream, UpstreamHeaders
 
 INTERVAL = 10.0  # seconds between two looks
-TIMEOUT = 5.0  # seconds in which the head of a response has to come
-PATH = b"/v1/models"  # every model server of these dialects knows it, and it loads no model
 
 
 class UpstreamProbe:
-    """An observer of exchanges, and a task that asks.
+    """An observer of exchanges, and a task that asks. Of several model servers each is asked every time, since requests
+    go by their lists of models."""
 
-    up: whether the model server answered when last asked, whatever it said; None: it has not been asked yet
-    """
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self._backends = backends
+        self._by_name = {backend.name: backend for backend in backends}
 
-    def __init__(self, upstream: Upstream, headers: UpstreamHeaders, report: Callable[[bool], None]) -> None:
-        """`report` is told of each answer and each failure."""
-        self.up: bool | None = None
-        self._upstream = upstream
-        self._headers = headers.build([], b"application/json")
-        self._report = report
-        self._seen = False  # traffic has told since the last look
+    @property
+    def up(self) -> bool:
+        """One of them answered when last asked, whatever it said."""
+        return any(backend.up for backend in self._backends)
 
     def end(self, exchange: Exchange) -> None:
         """An exchange tells whether the model server answered, if it was asked."""
+        backend = self._by_name.get(exchange.upstream)
+        if backend is None:
+            return
         if exchange.upstream_status:
-            self._tell(True)
+            backend.tell(True)
         elif exchange.upstream_reason == "connect":
-            self._tell(False)
+            backend.tell(False)
 
     async def run(self) -> None:
         """Look every INTERVAL, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(INTERVAL)
+        async with asyncio.TaskGroup() as group:
+            for backend in self._backends:
+                group.create_task(self._run(backend))
 
     async def look(self) -> None:
-        """Ask, unless the traffic has told since the last look."""
-        if not self._seen:
-            self._tell(await self._answers())
-        self._seen = False
+        """One look at each."""
+        await asyncio.gather(*(self._look(backend) for backend in self._backends))
 
-    def _tell(self, up: bool) -> None:
-        self.up, self._seen = up, True
-        self._report(up)
+    async def _run(self, backend: Backend) -> None:
+        while True:
+            await self._look(backend)
+            await asyncio.sleep(INTERVAL)
 
-    async def _answers(self) -> bool:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                response = await self._upstream.open(b"GET", PATH, self._headers, b"")
-        except (*TRANSPORT_ERRORS, TimeoutError):
-            return False
-        response.abort()
-        return True
+    async def _look(self, backend: Backend) -> None:
+        """Ask, unless the traffic has told since the last look, and nothing else has to be known."""
+        if not backend.heard or len(self._backends) > 1 or backend.known.kind is None:
+            await backend.look()
+        backend.heard = False

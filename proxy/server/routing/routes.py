@@ -45,6 +45,7 @@ class ReadOnlyOptions:
     switches: settings of the operator that `clean` takes as arguments: `reveal` prompts, `cloud` models
     content_type: of what is shown
     any_answer: any response but a 5xx says that the model server runs
+    merged:   the key of the list of models in the response, which is one of all model servers; "": one of them answers
     """
 
     clean: Callable[..., bytes]
@@ -52,6 +53,7 @@ class ReadOnlyOptions:
     switches: tuple[str, ...] = ()
     content_type: str = "application/json"
     any_answer: bool = False
+    merged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ def _guarded(endpoint: str, dialect: Dialect, note: str) -> Route:
     return Route(method, path, Access.GUARDED, note, dialect)
 
 
-def _read_only(endpoint: str, clean: Callable[..., object], note: str, *switches: str) -> Route:
+def _read_only(endpoint: str, clean: Callable[..., object], note: str, *switches: str, merged: str = "") -> Route:
     method, path = endpoint.split(" ")
-    options = ReadOnlyOptions(partial(catalogue.cleaned, clean), switches=switches)
+    options = ReadOnlyOptions(partial(catalogue.cleaned, clean), switches=switches, merged=merged)
     return Route(method, path, Access.READ_ONLY, note, read_only=options)
 
 
@@ -103,15 +105,19 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /api/embeddings", OllamaEmbeddings(), "Ollama's older call for the same."),
     _guarded("POST /api/v0/embeddings", LMStudioEmbeddings(), "LM Studio's older path for the same."),
     Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
-    _read_only("GET /v1/models", openai_models.openai_models, "The models."),
+    _read_only("GET /v1/models", openai_models.openai_models, "The models.", merged="data"),
     _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model."),
-    _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models."),
-    _read_only("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models."),
+    _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models.", merged="models"),
+    _read_only("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models.", merged="models"),
     _read_only("GET /api/status", ollama_models.cloud_status, "Whether Ollama has models that run elsewhere.", "cloud"),
     _read_only("GET /api/version", ollama_models.version, "Ollama's version."),
-    _read_only("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."),
+    _read_only(
+        *("GET /api/v0/models", lmstudio_models.lmstudio_v0_models, "LM Studio's older list of models."), merged="data"
+    ),
     _read_only("GET /api/v0/models/{model}", lmstudio_models.lmstudio_v0_model, "One model of it."),
-    _read_only("GET /api/v1/models", lmstudio_models.lmstudio_v1_models, "LM Studio's list of models."),
+    _read_only(
+        *("GET /api/v1/models", lmstudio_models.lmstudio_v1_models, "LM Studio's list of models."), merged="models"
+    ),
     _read_only("GET /health", openai_models.health, "Whether llama.cpp has loaded its model."),
     Route(
         *("GET", "/", Access.READ_ONLY, "Whether the model server runs; the ollama command begins with it."),

@@ -77,9 +77,9 @@ def shown_url(upstream: str) -> str:
     return str(httpx.URL(upstream).copy_with(userinfo=b"")).rstrip("/")
 
 
-def create_upstream(config: ServerConfig) -> Upstream:
-    """A client of the configured model server. No connection is opened yet."""
-    url = httpx.URL(config.upstream)
+def create_upstream(config: ServerConfig, base: str | None = None) -> Upstream:
+    """A client of the model server at `base`, or of the first that is configured. No connection is opened yet."""
+    url = httpx.URL(base or config.upstream)
     if config.transport == "own" and url.scheme == "http":
         return DirectUpstream(url, config)
     return HttpxUpstream(url, config)
@@ -181,7 +181,9 @@ def keep_or_abort(response: UpstreamResponse) -> None:
 def to_upstream_error(error: Exception, after_head: bool = False) -> UpstreamError:
     """A transport's error as ours, without addresses, because clients read it. `after_head`: the head had arrived."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
+        unreachable = UpstreamUnreachable("The model server cannot be reached; is it running?", "connect")
+        unreachable.was_sent = isinstance(error.__cause__, httpx.ReadError | httpx.RemoteProtocolError)
+        return unreachable
     if isinstance(error, httpx.TimeoutException):
         return UpstreamTimeout("The model server took too long", "timeout")
     if after_head or isinstance(error, httpx.ReadError | httpx.CloseError):

@@ -50,21 +50,28 @@ class Http1Origin:
 
         If a connection was closed while it was idle, the request is sent once more, on a fresh one, but only if not one
         byte of a response came. Raises `httpx.LocalProtocolError` (a request that may not be sent),
-        `ConnectError`, `ConnectTimeout`, `WriteTimeout`, `ReadTimeout`, `ReadError`, `RemoteProtocolError`.
+        `ConnectError`, `ConnectTimeout`, `WriteTimeout`, `ReadTimeout`, `ReadError`, `RemoteProtocolError`. Where there
+        is no fresh connection, what ended the idle one is the cause of the error: the request has been sent.
         """
         request = encode_request(method, target, self._authority, headers, body)
         to_head = method == b"HEAD"
-        connection = self._take_idle()
+        connection, lost = self._take_idle(), None
         if connection is not None:
             response = connection.send(request, timeouts, to_head=to_head)
             try:
                 await response.wait_for_head()
-            except (httpx.ReadError, httpx.RemoteProtocolError):
+            except (httpx.ReadError, httpx.RemoteProtocolError) as error:
                 if response.received:
                     raise
+                lost = error
             else:
                 return response
-        connection = await self._connect(timeouts.connect)
+        try:
+            connection = await self._connect(timeouts.connect)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if lost is not None:
+                raise error from lost
+            raise
         response = connection.send(request, timeouts, to_head=to_head)
         await response.wait_for_head()
         return response

@@ -432,7 +432,7 @@ def test_statistics_pass(dialect: Dialect, checks: tuple[Check, ...]) -> None:
 
 def test_statistics_hold_no_text() -> None:
     """A stop reason out of no list, and any other text beside the answer, is left out."""
-    words = {"stats": {**V0_STATS, "stop_reason": "SECRET"}, "model_info": {"SECRET": 1}, "runtime": "SECRET"}
+    words = {"stats": {**V0_STATS, "stop_reason": "SECRET"}, "model_info": {"a SECRET": 1}, "runtime": "SECRET"}
     out = answering(dialect=LMStudioV0Chat()).feed(chunk(**words) + b"data: [DONE]\n\n")
     assert b"SECRET" not in out
     assert b"51.4" in out

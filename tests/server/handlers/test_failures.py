@@ -34,12 +34,13 @@ def error_of(answer: Got) -> dict[str, object]:
 @transports
 async def test_not_reachable(stream: bool, transport: str, unused_port: int) -> None:
     """The upstream fails: not reachable 502."""
-    async with running(f"http://127.0.0.1:{unused_port}", transport=transport) as proxy:
+    nowhere = f"http://127.0.0.1:{unused_port}"
+    async with running(nowhere, transport=transport) as proxy:
         answer = await proxy.chat(stream=stream)
         assert answer.status == 502
         assert error_of(answer)["message"] == "The model server cannot be reached; is it running?"
         assert (await proxy.exchange()).outcome == "upstream_error"
-        assert proxy.metric("upstream_errors_total", reason="connect") == 1
+        assert proxy.metric("upstream_errors_total", upstream=nowhere, reason="connect") == 1
 
 
 @both
@@ -130,7 +131,8 @@ async def test_its_own_errors(status: int, stream: bool) -> None:
         assert answer.headers["retry-after"] == "7"
         assert "x-secret" not in answer.headers
         assert (await proxy.exchange()).outcome == "upstream_error"
-        assert proxy.metric("upstream_errors_total", reason=f"status_{status // 100}xx") == 1
+        reason = f"status_{status // 100}xx"
+        assert proxy.metric("upstream_errors_total", upstream=upstream.url, reason=reason) == 1
 
 
 @pytest.mark.parametrize(

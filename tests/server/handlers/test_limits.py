@@ -43,6 +43,12 @@ def refusals(proxy: Proxy, limit: str, scope: str) -> float:
     return proxy.metric("limit_refusals_total", limit=limit, scope=scope)
 
 
+def queue_of(proxy: Proxy) -> Queue:
+    """The queue of the one model server."""
+    (queue,) = proxy.server.runtime.admission.queues.values()
+    return queue
+
+
 SHAPES: dict[str, Any] = {
     CHAT: lambda body: (body["error"]["type"], body["error"]["code"]) == ("rate_limit_error", "rate_limit_exceeded"),
     "/v1/messages": lambda body: body["error"]["type"] == "rate_limit_error",
@@ -125,13 +131,13 @@ async def test_a_turn_in_the_queue() -> None:
         proxy.wire() as two,
         proxy.wire() as three,
     ):
-        queue = proxy.server.runtime.admission.queue
         await one.post(CHAT, chat_body())
         await one.until(b"Hello")
+        queue = queue_of(proxy)
         for place, wire in enumerate((two, three), start=1):
             await wire.post(CHAT, chat_body())
             await until(partial(_waits, queue, place))
-        assert proxy.metric("queue_length") == 2
+        assert proxy.metric("queue_length", upstream=upstream.url) == 2
         full = await proxy.chat()
         assert (full.status, full.json()["error"]["code"]) == (503, "queue_full")
         assert full.headers["retry-after"] == "5"
@@ -162,7 +168,7 @@ async def test_a_stream_that_waits_is_kept_alive() -> None:
         assert answer.headers["x-safety-proxy-queue"] == "1"
         assert answer.events()[-1]["error"]["code"] == "upstream_busy"
         assert len(upstream.requests) == 1
-        assert proxy.server.runtime.admission.queue.running == 1
+        assert queue_of(proxy).running == 1
 
 
 async def test_a_blocked_prompt_does_not_wait() -> None:
@@ -185,9 +191,9 @@ async def test_a_client_that_leaves_the_queue() -> None:
         proxy.wire() as one,
         proxy.wire() as two,
     ):
-        queue = proxy.server.runtime.admission.queue
         await one.post(CHAT, chat_body())
         await one.until(b"Hello")
+        queue = queue_of(proxy)
         await two.post(CHAT, chat_body())
         await until(lambda: queue.waiting == 1)
         two.leave()

@@ -45,7 +45,7 @@ async def known(answers: object, patience: float = PATIENCE) -> AsyncIterator[tu
     async with FakeUpstream(answers, tells_models=True) as upstream:  # type: ignore[arg-type]
         config = ServerConfig(upstream=upstream.url)
         http, clock = create_upstream(config), Clock()
-        api = ModelServerApi(config, http)
+        api = ModelServerApi(http)
         yield CloudModels(api, patience, clock), clock
         await api.aclose()
         await http.aclose()

@@ -48,7 +48,7 @@ async def contexts(answers: Any, margin: float = 1.5) -> AsyncIterator[tuple[Con
     async with FakeUpstream(answers) as upstream:
         config = ServerConfig(upstream=upstream.url)
         transport = create_upstream(config)
-        api = ModelServerApi(config, transport)
+        api = ModelServerApi(transport)
         yield ContextLengths(api, margin, Clock()), upstream
         await api.aclose()
         await transport.aclose()

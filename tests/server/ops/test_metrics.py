@@ -121,9 +121,11 @@ def test_every_rule_in_force_begins_at_zero() -> None:
 
 def test_alerts_have_their_series_from_the_start() -> None:
     """What the alerts in docs and deploy look at is there before anything has happened."""
-    registry = counted([])
+    registry = CollectorRegistry()
+    Metrics(registry).begin_upstreams(["here"])
     zero = [
-        *(("upstream_errors_total", {"reason": reason}) for reason in UPSTREAM_REASONS),
+        *(("upstream_errors_total", {"upstream": "here", "reason": reason}) for reason in UPSTREAM_REASONS),
+        ("upstream_failovers_total", {"upstream": "here"}),
         *(("wasted_events_total", {"reason": reason}) for reason in ("blocked", "client_cancelled")),
         *(("check_errors_total", {"check": c, "reason": "exception", "on_error": "allow"}) for c in CHECKS),
         ("internal_errors_total", {}),
@@ -285,12 +287,12 @@ def test_a_failure_of_the_proxy_is_none_of_the_model_server() -> None:
     registry = counted(
         [
             Exchange(CHAT, outcome=Outcome.PROXY_ERROR, upstream_reason="internal"),
-            Exchange(CHAT, outcome=Outcome.UPSTREAM_ERROR, upstream_reason="connect"),
+            Exchange(CHAT, outcome=Outcome.UPSTREAM_ERROR, upstream="here", upstream_reason="connect"),
         ]
     )
     name = "safety_proxy_upstream_errors_total"
-    assert registry.get_sample_value(name, {"reason": "internal"}) is None
-    assert registry.get_sample_value(name, {"reason": "connect"}) == 1
+    assert registry.get_sample_value(name, {"upstream": "", "reason": "internal"}) is None
+    assert registry.get_sample_value(name, {"upstream": "here", "reason": "connect"}) == 1
 
 
 def test_reloads_and_policies() -> None:

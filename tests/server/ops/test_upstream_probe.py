@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.server.ops import upstream_probe
-from tests.fakes import Answer, FakeUpstream, Request, reply, sse
+from proxy.server.backends import look
+from tests.fakes import Answer, FakeUpstream, Request, reply, reply_json, sse
 from tests.server.running import running, said
 from tests.waiting import PATIENCE
 
@@ -17,13 +17,22 @@ NOWHERE = "http://127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However late a busy machine lets an answer be, it is one."""
-    monkeypatch.setattr(upstream_probe, "TIMEOUT", PATIENCE)
+    monkeypatch.setattr(look, "TIMEOUT", PATIENCE)
 
 
 async def test_a_model_server_that_answers_is_up() -> None:
-    """Whatever it answers; and while the traffic tells, it is not asked."""
-    busy, unknown = (reply(b"no", status=status, content_type="text/plain") for status in (503, 404))
-    answers = {"/v1/models": busy, "/v1/chat/completions": reply(sse(*said("Hello")))}
+    """Whatever it answers."""
+    async with FakeUpstream(reply(b"no", status=503), tells_models=True) as upstream, running(upstream) as proxy:
+        probe = proxy.server.runtime.probe
+        await probe.look()
+        assert probe.up
+        assert proxy.metric("upstream_up", upstream=upstream.url) == 1
+
+
+async def test_one_that_has_traffic_is_not_asked() -> None:
+    """Once it is known what it is, the traffic tells whether it answers."""
+    unknown = reply(b"no", status=404, content_type="text/plain")
+    answers = {"/v1/models": reply_json({"data": []}), "/v1/chat/completions": reply(sse(*said("Hello")))}
 
     def answer(request: Request) -> Answer:
         return answers.get(request.path, unknown)
@@ -31,8 +40,6 @@ async def test_a_model_server_that_answers_is_up() -> None:
     async with FakeUpstream(answer, tells_models=True) as upstream, running(upstream) as proxy:
         probe = proxy.server.runtime.probe
         await probe.look()
-        assert probe.up
-        assert proxy.metric("upstream_up", upstream=upstream.url) == 1
         await proxy.chat()
         await proxy.exchange()
         await probe.look()
@@ -67,7 +74,7 @@ async def test_readiness_may_need_the_model_server() -> None:
         assert await status("readyz") == 503
         await probe.look()
         assert await status("readyz") == 200
-        probe._tell(False)
+        proxy.server.runtime.backends.all[0].tell(False)
         assert (await status("readyz"), await status("healthz")) == (503, 200)
     async with running(NOWHERE) as proxy:
         await proxy.server.runtime.probe.look()

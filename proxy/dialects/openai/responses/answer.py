@@ -22,7 +22,6 @@ from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
-from proxy.dialects.common.counts import numbers
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.common.opaque import may_be_shown
 from proxy.dialects.openai import errors as openai_errors
@@ -132,11 +131,12 @@ class ResponsesAnswer(NamedEventsAnswer):
             yield frame
 
     def _stamped(self, event: sse.Event | None, value: Event, clean: Event) -> bytes:
-        return self._raw(event, value, self._numbers.stamp(clean))
+        stamped = self._numbers.stamp(clean)
+        return self._raw(event, value, self._unknown.beside(value, stamped, value["type"]))
 
     def _beginning(self, value: Event, event: sse.Event | None) -> Frame:
         response = as_dict(value.get("response"))
-        self._head = clean_response(response, self.request, self._word)
+        self._head = clean_response(response, self.request, self._word, self._unknown)
         output: Event = {"output": []} if "output" in response else {}
         return Frame(self._stamped(event, value, {"type": value["type"], "response": self._head | output}))
 
@@ -259,10 +259,10 @@ class ResponsesAnswer(NamedEventsAnswer):
             added, ended = self._output.repeat(item, given)
             deltas += added
             closes += ended
-        self._over = True
+        self._over = self._unknown.ending = True
         self._count_tokens(response.get("usage"), "input_tokens", "output_tokens")
-        head = clean_response(response, self.request, self._word)
-        timings = {"timings": numbers(value["timings"])} if "timings" in value else {}
+        head = clean_response(response, self.request, self._word, self._unknown)
+        timings = {"timings": self._unknown.statistics(value["timings"], "timings")} if "timings" in value else {}
 
         def told() -> Event:
             return {"type": value["type"], "response": {**head, "output": in_order(repeats)}, **timings}

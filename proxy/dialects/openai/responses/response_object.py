@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.dialects.base import Request
-from proxy.dialects.common.counts import numbers
 from proxy.dialects.common.ends import end_reason
+from proxy.dialects.common.unknown_numbers import UnknownNumbers
 
 Word = Callable[[Any], str]
 
@@ -33,7 +33,7 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "auto", 
 _REASONS = ("max_output_tokens", "content_filter")
 
 
-def clean_response(value: dict[str, Any], request: Request, word: Word) -> dict[str, Any]:
+def clean_response(value: dict[str, Any], request: Request, word: Word, unknown: UnknownNumbers) -> dict[str, Any]:
     """All of a response but its output."""
     clean: dict[str, Any] = {}
     for key, item in value.items():
@@ -50,12 +50,12 @@ def clean_response(value: dict[str, Any], request: Request, word: Word) -> dict[
         elif key in _NOTHING:
             clean[key] = None
         elif key == "usage":
-            clean[key] = numbers(item)
+            clean[key] = unknown.statistics(item, key)
         elif key == "incomplete_details":
             clean[key] = _details(item, word)
         elif key in _ECHOES:
             clean[key] = _ECHOES[key](item, request)
-    return clean
+    return unknown.beside(value, clean, "response")
 
 
 def _choice(key: str) -> Callable[[Any, Request], Any]:
