@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from proxy.errors import KeysError, SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.keys.store import KeyStore
-from proxy.settings import Settings
+from proxy.settings import Settings, resolve
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_application, refuse_open_listeners
 from proxy.values import address
 from tests.server.keys.samples import written
 
+ROOT = Path(__file__).parent.parent.parent
 OPEN = ["0.0.0.0:11435", "[::]:80", "192.0.2.7:80", "proxy.example:80"]
 
 
@@ -44,6 +46,16 @@ def test_with_keys_or_where_that_is_meant_it_listens_anywhere(given: dict[str, A
     """An explicit setting, as the image has it, or keys."""
     refuse_open_listeners(Settings(listen=address(OPEN[0]), admin=address(OPEN[1]), **given))
     refuse_open_application(Settings(allow_remote_clients=True, **given))
+
+
+def test_the_image_starts_with_its_own_settings() -> None:
+    """It listens on every interface, and says that it means that."""
+    variables = dict(re.findall(r"\b(SAFETY_PROXY_\w+)=(\S+)", (ROOT / "Dockerfile").read_text("utf-8")))
+    settings = resolve({}, variables).settings
+    assert not settings.listen.is_local
+    refuse_open_listeners(settings)
+    with pytest.raises(SettingsError):
+        refuse_open_listeners(replace(settings, allow_anonymous=False))
 
 
 def test_a_wrong_file_of_keys_stops_the_start(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from proxy.policy.plan import ChatTemplate
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
+from proxy.server.keys.key import Key
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -37,13 +38,13 @@ class BackendChain:
         """What is known of a model's chat template there."""
         return self.current.models.templates.get(model)
 
-    async def choose(self, exchange: Exchange, path: str) -> None:
+    async def choose(self, exchange: Exchange, path: str, key: Key | None = None) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""
         if self._current is not None:
             return
         only = self._backends.only
         if only is None:
-            first, *self._left = await self._backends.choose(exchange.model, path)
+            first, *self._left = await self._backends.choose(exchange.model, path, key)
         else:
             first = only
         self._take(first, exchange)

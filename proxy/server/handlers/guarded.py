@@ -218,7 +218,7 @@ class GuardedExchange:
         request = await self._parse(body, config.options)
         refuse_model(self._context.key, request.model)
         self.exchange.model = request.model
-        await self._backends.choose(self.exchange, request.path)
+        await self._backends.choose(self.exchange, request.path, self._context.key)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)

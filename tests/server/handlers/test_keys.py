@@ -10,7 +10,7 @@ import pytest
 
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Server
-from proxy.server.config import ServerConfig
+from proxy.server.config import ServerConfig, UpstreamConfig
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.records import record_of
 from tests.fakes import FakeUpstream, reply, reply_json, sse
@@ -142,6 +142,19 @@ async def test_lists_show_the_models_of_the_key(tmp_path: Path) -> None:
             refused = await proxy.client.request(method, proxy.url + path, json=body, headers=bearer("alice"))
             assert refused.status_code == 404
         assert len(upstream.requests) == 2
+
+
+async def test_no_error_names_models_of_other_keys(tmp_path: Path) -> None:
+    """A model that nobody has: 404 with the names that the key may use."""
+    listed = {"object": "list", "data": [{"id": "tiny:1b"}, {"id": "huge"}]}
+    keys = store(tmp_path, MODELS)
+    async with FakeUpstream(lambda _: reply_json(listed), tells_models=True) as upstream:
+        rows = (UpstreamConfig(url=upstream.url, models=("tiny:1b", "huge")),)
+        async with running(upstream, keys=keys, upstreams=rows) as proxy:
+            await proxy.server.runtime.backends.all[0].look()
+            answer = await proxy.chat(shown("alice"), model="tiny:9b")
+            assert answer.status == 404
+            assert answer.json()["error"]["message"] == "model 'tiny:9b' not found; there are: tiny:1b"
 
 
 async def test_a_body_that_is_too_large_for_the_key(tmp_path: Path) -> None:
