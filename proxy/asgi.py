@@ -30,7 +30,7 @@ from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_application
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
 
@@ -110,16 +110,18 @@ class SharedRuntime:
         shadow = None
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
+        reviews = await load_reviews(settings, folder)
         stores = [one for one in (store, shadow) if one is not None]
         follow_policies(stores, keys)
+        watched = [one for one in (*stores, reviews, keys) if one is not None]
         drops = Drops()
         decisions = self._stack.enter_context(open_decision_log(settings, drops))
-        self._watching = asyncio.get_running_loop().create_task(
-            PolicyWatcher([*stores, *([] if keys is None else [keys])]).run()
-        )
+        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(watched).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         config = server_config(settings, url)
-        runtime = Runtime(config, store, shadow, observers=[decisions], drops=drops, keys=keys, state=state)
+        runtime = Runtime(
+            config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, keys=keys, state=state
+        )
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

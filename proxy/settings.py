@@ -85,6 +85,9 @@ class Settings:
         "TIME",
         "processor time of a plug-in's check for 8192 characters; after more it is stopped for that request; 0: any",
     )
+    guard_formats: Path | None = _setting(
+        None, values.folder, "DIR", "a directory of .yaml files with formats of guard models of your own"
+    )
     hash_key: str | None = _setting(
         None,
         values.text,
@@ -100,6 +103,16 @@ class Settings:
         "WORD",
         "a blocked text in an earlier turn: replace it and go on, or block",
         shown="what the policies say",
+    )
+    models_file: Path | None = _setting(
+        None,
+        values.folder,
+        "FILE",
+        "what you have found out of your models (docs/alignment.md)",
+        shown="models.yaml beside the policies, if it is there",
+    )
+    require_alignment: str | None = _setting(
+        None, values.one_of("instruct"), "WORD", "instruct: no other models are served; docs/alignment.md", shown="none"
     )
     context_margin: float = _setting(
         "1.5",
@@ -384,6 +397,8 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
+        if key == "upstream" and isinstance(value, dict):
+            raise SettingsError(f"{path}: [upstream] is a section; write [[upstream]] before each model server")
         if key not in ROWS and isinstance(value, dict):
             raise SettingsError(
                 f"{path}: [{key}] is a section; the file has none but [[upstream]], write its settings at the top"

@@ -5,20 +5,25 @@
     def test_it_obeys_the_laws() -> None:
         check_laws(made(KIND, most=3), ["AAAA", "a text in which nothing is found"])
 
+A check that asks (`proxy.core.check.Asking`) is given what answers it:
+
+        check_laws(check, texts, replies=lambda data: ...)
+
 Needs nothing but the proxy itself. A law that is broken raises AssertionError, which says which one, and at which cut.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from proxy.checks.kinds import CheckKind, DetectorKind
 from proxy.checks.outside import searching_rule
 from proxy.checks.plugin_pass import PluginRule
 from proxy.checks.registry import Plugin, make_registry
-from proxy.core.check import Check, Progress
+from proxy.core.check import Ask, Asking, Check, Progress, asks
+from proxy.core.failures import CheckFailed, Reason
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Finding, Replacement, Rule
 from proxy.matching.matcher import Matcher
@@ -26,6 +31,9 @@ from proxy.matching.matcher import Matcher
 RULE = Rule("test", "rule", Action.REWRITE, replacement=Replacement("[found]"))
 """The rule for which `made` makes a check."""
 CUTS = 20  # random cuts of each text
+Replies = Callable[[Hashable], object]
+"""What is answered to a question's data: always the same."""
+FAILED = CheckFailed("test", Reason.RAISED, "was not answered")
 AROUND = ("", " ", "\n", "x", "\u00e9 \U0001f600")  # what stands behind a text, so that no end is the only end
 
 
@@ -42,13 +50,25 @@ def spans(check: Check, text: str) -> list[str]:
     return [text[start:end] for start, end in _merged((f.start, f.end, f.extends) for f in found)]
 
 
-def check_laws(check: Check, texts: Iterable[str], *, cuts: int = CUTS, seed: int = 0) -> None:
+def check_laws(
+    check: Check, texts: Iterable[str], *, cuts: int = CUTS, seed: int = 0, replies: Replies | None = None
+) -> None:
     """All laws on all texts: whole, character by character, and cut in `cuts` random ways.
 
     And the oracle: what a gate lets out of a stream, for a rule that flags, rewrites or blocks, is what the findings in
-    the whole text say. Raises AssertionError.
+    the whole text say. Of a check that asks: for its own rule, with answers in random order and some that fail. Raises
+    AssertionError.
+
+    replies: answers the questions of a check that asks. Where that holds nothing (`hold` is 0), answers come too late
+             to hide anything, so what is let out is not compared
     """
     chance = random.Random(seed)
+    if asks(check):
+        assert replies is not None, "the check asks: give `replies`, which answers"
+        for text in texts:
+            for behind in AROUND:
+                check_asking(check, text + behind, replies, chance, cuts)
+        return
     for text in texts:
         for behind in AROUND:
             whole = text + behind
@@ -176,7 +196,7 @@ def obeys(check: Check, chunks: Sequence[str], final_with_text: bool = False) ->
     over = False
     for text, answer in zip(texts, answers, strict=True):
         fed += len(text)
-        watermark, found = answer
+        watermark, found, *_ = answer
         assert mark <= watermark <= fed, "the watermark goes back, or past what was fed"
         assert all(0 <= f.start < f.end <= fed for f in found), "a finding outside of the text"
         assert not over or not found, "a finding after a block"
@@ -206,3 +226,116 @@ def readings(text: str, places: int) -> Iterator[tuple[list[str], bool]]:
         yield chunks, False
         if chunks:
             yield chunks, True
+
+
+# -- checks that ask
+
+
+class Told(NamedTuple):
+    """What a check that asks has told of a text: must depend on the text and the answers alone.
+
+    asks:  what it has asked: the part of the text, where that was certain, and the data
+    found: what the answers and the check itself have found
+    """
+
+    asks: frozenset[tuple[int, int, int, Hashable]]
+    found: frozenset[Finding]
+
+
+class Let(NamedTuple):
+    """What a gate has let out of a text, and what has ended the text."""
+
+    out: str
+    blocked: Finding | None
+    found: frozenset[Finding]
+
+
+def check_asking(check: Asking, text: str, replies: Replies, chance: random.Random, times: int = CUTS) -> None:
+    """The laws and the oracle on one text, cut in random ways, with answers in random orders, and some that fail."""
+    for fails in (0.0, 0.3, 1.0):
+        reply = sometimes_failing(replies, fails, chance.random())
+        told = obeys_asking(check, list(text), reply, None)
+        wanted = let_out([check], list(text), reply, None)
+        for _ in range(times):
+            chunks = cut(text, chance.getrandbits(len(text)) & chance.getrandbits(len(text)) if text else 0)
+            try:
+                assert obeys_asking(check, chunks, reply, chance) == told, "the cut or the order of answers matters"
+                same = check.hold == 0 or let_out([check], chunks, reply, chance) == wanted
+                assert same, "what is let out depends on cut or order"
+            except AssertionError as error:
+                raise AssertionError(f"{error} (the text was fed as {chunks!r})") from None
+
+
+def sometimes_failing(replies: Replies, fails: float, seed: float) -> Replies:
+    """Replies of which a part fails, the same question always."""
+
+    def reply(data: Hashable) -> object:
+        return FAILED if random.Random(f"{seed} {data!r}").random() < fails else replies(data)
+
+    return reply
+
+
+def obeys_asking(check: Asking, chunks: Sequence[str], replies: Replies, chance: random.Random | None) -> Told:
+    """The laws on one reading, in which answers come in random order (None: each at once)."""
+    scan, holds = check.open(), check.hold != 0
+    waiting: list[Ask] = []
+    asked: list[Ask] = []
+    found: list[Finding] = []
+    fed = mark = 0
+
+    def take(progress: Progress, before: int, final: bool) -> None:
+        nonlocal mark
+        watermark, findings, questions = progress
+        assert mark <= watermark <= fed, "the watermark goes back, or past what was fed"
+        assert all(0 <= f.start < f.end <= fed for f in findings), "a finding outside of the text"
+        hiding = [f for f in findings if f.rule.holds and holds]
+        assert all(f.start >= mark for f in hiding), "a finding below the announced watermark"
+        for ask in questions:
+            assert all(ask.number != other.number for other in asked), "two questions with one number"
+            assert 0 <= ask.start < ask.end <= fed, "a question outside of the text"
+            assert before < ask.read <= fed + final, "a question is not told with the character that makes it certain"
+            assert ask.read <= fed or final, "a question before the end of the text that says it is at the end"
+            asked.append(ask)
+            waiting.append(ask)
+        mark = watermark
+        found.extend(findings)
+        quiet = not waiting and not any(map(blocking, found))
+        assert not quiet or check.hold is None or fed - mark <= check.hold, "more is held than was said"
+
+    def answer_one() -> None:
+        ask = waiting.pop(chance.randrange(len(waiting)) if chance is not None else 0)
+        take(scan.answer(ask.number, replies(ask.data)), ask.read - 1, True)
+
+    for text, final in (*((chunk, False) for chunk in chunks), ("", True)):
+        before, fed = fed, fed + len(text)
+        take(scan.feed(text, final), before, final)
+        while waiting and (chance is None or chance.random() < 0.3):
+            answer_one()
+    while waiting:
+        answer_one()
+    assert mark == fed, "something is still undecided when all is answered"
+    return Told(frozenset(ask[1:] for ask in asked), frozenset(found))
+
+
+def let_out(checks: Iterable[Check], chunks: Sequence[str], replies: Replies, chance: random.Random | None) -> Let:
+    """What a gate lets out of a stream, with answers in random order (None: each at once)."""
+    gate = Gate(checks)
+    waiting: list[tuple[int, Hashable]] = []
+    out: list[str] = []
+
+    def take(text: str) -> None:
+        out.append(text)
+        waiting.extend((asked.key, asked.ask.data) for asked in gate.take_asks())
+        dropped = gate.take_dropped()
+        waiting[:] = [one for one in waiting if one[0] not in dropped]
+
+    for text, final in (*((chunk, False) for chunk in chunks), ("", True)):
+        take(gate.feed(text, final))
+        while waiting and (chance is None or chance.random() < 0.3):
+            key, data = waiting.pop(chance.randrange(len(waiting)) if chance is not None else 0)
+            take(gate.answer(key, replies(data)))
+    while waiting:
+        key, data = waiting.pop(chance.randrange(len(waiting)) if chance is not None else 0)
+        take(gate.answer(key, replies(data)))
+    assert not gate.undecided, "something is still undecided when all is answered"
+    return Let("".join(out), gate.blocked, frozenset(f for f in gate.findings if f.rule.holds))

@@ -210,7 +210,7 @@ class WatchedScan:
         if ended[0] - began[0] > budget.seconds or ended[1] - began[1] > budget.seconds:
             self._check_time(began, ended, fed - self._mark)
         self._check(progress, fed, final)
-        self._mark, found = progress
+        self._mark, found = progress[:2]
         told = self._mark if self._rule.holds else fed
         return Progress(told, tuple([f._replace(rule=self._rule) for f in found])) if found else Progress(told)
 
@@ -257,9 +257,11 @@ class WatchedScan:
 
     def _check(self, progress: object, fed: int, final: bool) -> None:
         """Raise for an answer that breaks a law."""
-        if not isinstance(progress, tuple) or len(progress) != 2:
+        if not isinstance(progress, tuple) or len(progress) not in (2, 3):
             raise self._failed(Reason.WRONG_ANSWER, "answers a feed with something else than a Progress")
-        mark, found = progress
+        mark, found = progress[:2]
+        if progress[2:] not in ((), ((),)):
+            raise self._failed(Reason.WRONG_ANSWER, "asks, which only checks of the proxy can")
         if not isinstance(mark, int) or not self._mark <= mark <= fed:
             raise self._failed(Reason.WATERMARK, "has a watermark that goes back, or past what was fed")
         if found != ():

@@ -1,6 +1,7 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
-Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay); 2 the start failed.
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), or a model is not what it has
+to be (models --require); 2 the start failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   safety-proxy serve --upstream localhost:8080    in front of this model server
   safety-proxy demo                               see a rewrite and a block, without a model
   safety-proxy init my-policies                   a directory of policies of your own
+  safety-proxy models                             what each model claims to be, and why
   safety-proxy config                             which settings would be in force, and why
   safety-proxy explain policies "some text"       what each rule sees in it
 
@@ -57,6 +59,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_settings(commands, "serve", "start the proxy", _serve)
     _add_demo(commands)
     _add_init(commands)
+    _add_models(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
     add_commands(commands, _registry)
     _add_key(commands)
@@ -66,7 +69,16 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return top, commands.choices
 
 
-def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> None:
+def _add_models(commands: Commands) -> None:
+    about = "say what each model claims to be, why, and which policies apply to it"
+    command = _add_settings(commands, "models", about, _models)
+    command.add_argument("--json", action="store_true", help="print JSON for programs")
+    command.add_argument(
+        "--require", choices=["instruct"], help="exit code 1 if a model that answers in text is not such"
+    )
+
+
+def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
     command.set_defaults(run=run)
     command.add_argument("--config", metavar="FILE", help=f"settings file (default: {FILE_NAME}, if there is one)")
@@ -76,6 +88,7 @@ def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., 
         if shape["metavar"] == "BOOL":
             shape |= {"nargs": "?", "const": "true"}
         command.add_argument(flag(setting), default=argparse.SUPPRESS, **shape)
+    return command
 
 
 def _add_demo(commands: Commands) -> None:
@@ -230,6 +243,12 @@ def _new_check(args: argparse.Namespace) -> int:
     from proxy.cli.new_check import new_check
 
     return new_check(args)
+
+
+def _models(args: argparse.Namespace) -> int:
+    from proxy.cli.models import models
+
+    return models(args)
 
 
 def _key(args: argparse.Namespace) -> int:

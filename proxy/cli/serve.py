@@ -27,7 +27,7 @@ from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_listeners
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -61,6 +61,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
+    reviews = await load_reviews(settings, store.directory)
     follow_policies([one for one in (store, shadow) if one is not None], keys)
 
     def ready(bound: Bound) -> None:
@@ -77,7 +78,15 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))
-    await run_server(config, store, shadow, observers=[decisions], drops=drops, keys=keys, state=state, ready=ready)
+    await run_server(
+        *(config, store, shadow),
+        observers=[decisions],
+        drops=drops,
+        reviews=reviews,
+        keys=keys,
+        state=state,
+        ready=ready,
+    )
 
 
 def _warn_of_open_listeners(listen: Address, admin: Address | None) -> None:

@@ -1,4 +1,4 @@
-"""What checks of plug-ins do wrong in one exchange."""
+"""What checks of plug-ins, and those that are asked, do wrong in one exchange."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """How a check can fail: it raised, broke a law of core.check, or took too long."""
+    """How a check can fail: it raised, broke a law of core.check, or took too long. Whoever is asked cannot be reached,
+    says no, is asked too much at once, or has failed so often that nobody asks for a while."""
 
     RAISED = "raised"
     WRONG_ANSWER = "wrong_answer"
@@ -16,10 +17,15 @@ class Reason(StrEnum):
     HOLD = "hold"
     UNDECIDED = "undecided"
     TIME = "time"
+    DEADLINE = "deadline"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    OVERLOADED = "overloaded"
+    RESTING = "resting"
 
 
 class CheckFailed(Exception):
-    """A check of a plug-in has failed. It never holds text of an exchange.
+    """A check of a plug-in has failed, or whoever a check has asked. It never holds text of an exchange.
 
     check:  its kind's name
     detail: what it did, for the log

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from proxy.core.check import Check, Progress, Scan, Waits, longest, waits_of
+from proxy.core.askers import Asked, Askers, Block
+from proxy.core.check import NO_TURN, Check, Progress, Scan, Turn, Waits, asking, longest, waits_of, without_asking
 from proxy.core.types import Action, Finding, Replacement, Rule
 
 TAG_BYTES = 4
@@ -22,21 +23,32 @@ class Gate:
 
     Scans that never hold (hold == 0) are read first. Where one of them blocks, the text is cut before the others see
     more of it. So the result does not depend on how the text was chunked.
+
+    Scans that ask (see askers.py) hold the text from their first open question on. Where an answer blocks, or a block
+    is found while questions are open, the text before it goes out as soon as all that may still end it is answered.
+
+    blocked: the finding that has ended the text
     """
 
     __slots__ = (
+        "_askers",
+        "_asking",
         "_at",
         "_base",
         "_begins",
         "_checks",
+        "_ending",
+        "_final",
         "_held",
         "_latest",
+        "_mark",
         "_over",
         "_primed",
         "_primed_held",
         "_released",
         "_scans",
         "_segments",
+        "_turn",
         "_width",
         "beginning",
         "blocked",
@@ -47,8 +59,16 @@ class Gate:
 
     direct = True  # text that is shown goes out as it is
 
-    def __init__(self, checks: Iterable[Check]) -> None:
-        self._checks = sorted(checks, key=_holds)
+    def __init__(self, checks: Iterable[Check], turn: Turn = NO_TURN) -> None:
+        """turn: whose text it is; checks that ask want to know."""
+        checks = tuple(checks)
+        self._turn = turn
+        self._asking = asking(checks)
+        self._askers: Askers | None = Askers(self._asking, turn) if self._asking else None
+        self._ending: Block | None = None  # what a scan that does not ask has found, while questions are open
+        self._mark = 0  # everything before it is decided for the scans that do not ask; kept only beside such as do
+        self._final = False  # the same: the end of the text has been read
+        self._checks = sorted(without_asking(checks), key=_holds)
         self._scans: tuple[Scan, ...] = tuple([check.open() for check in self._checks])
         self._width = 1  # scans of each check
         self._at = 0  # characters of _held that `_sweep` has already taken
@@ -77,6 +97,34 @@ class Gate:
         """Characters that wait for a verdict."""
         return len(self._held)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether answers are missing: something may still be released, or the text may still be blocked."""
+        return self._askers is not None and self._askers.waiting and self.blocked is None
+
+    def take_asks(self) -> list[Asked]:
+        """The questions that have arisen since the last call."""
+        return self._askers.take_fresh() if self._askers is not None else []
+
+    def take_dropped(self) -> list[int]:
+        """The keys of questions that need no answer any more, since the last call."""
+        return self._askers.take_dropped() if self._askers is not None else []
+
+    def answer(self, key: int, reply: object) -> str:
+        """A question is answered; return the text that is released now."""
+        askers = self._askers
+        if askers is None or self.blocked is not None:
+            return ""
+        found = askers.answer(key, reply)
+        if found:
+            self._note(found, "", 0)
+        return self._let_out(askers)
+
+    def give_up(self) -> None:
+        """Nothing of the text will be sent any more: no answer is needed."""
+        if self._askers is not None:
+            self._askers.end(-1)
+
     def prime(self, text: str, *, goes_on: bool = False) -> None:
         """Read text that the client already has and the model continues. It is judged with what follows, never sent.
 
@@ -85,6 +133,7 @@ class Gate:
         A check that has `begins_only` looks at the beginning of answers: it reads what follows alone, or nothing.
         goes_on: the text is the model's own, so what follows is no beginning
         """
+        self._askers = None  # they begin with what follows
         self._scans = tuple(
             _Unread() if _begins_only(check) else scan for check, scan in zip(self._checks, self._scans, strict=True)
         )
@@ -104,6 +153,8 @@ class Gate:
         self._latest.clear()
         self.beginning, self._begins = "", BEGINNING
         self.more.clear()
+        if self._asking:
+            self._askers = Askers(self._asking, self._turn._replace(before=text), self._primed)
 
     def settle(self) -> str:
         """Decide all that is held as if nothing followed, and release it. Scans that never hold are told of no end."""
@@ -132,7 +183,8 @@ class Gate:
     @property
     def waits_for(self) -> Rule | None:
         """The rule for which the held text waits; None: for no rule in particular."""
-        waits = longest([waits_of(scan) for scan in self._scans])
+        askers = () if self._askers is None else (self._askers.waits(),)
+        waits = longest([*map(waits_of, self._scans), *askers])
         return None if waits is None else waits.rule
 
     def feed(self, text: str, final: bool = False) -> str:
@@ -142,9 +194,11 @@ class Gate:
         if self._begins:
             self.beginning += text[: self._begins]
             self._begins = BEGINNING - len(self.beginning)
+        if self._askers is not None:
+            return self._feed_asking(self._askers, text, final)
         end = mark = self._base + len(self._held) + len(text)
         for scan in self._scans:
-            watermark, findings = scan.feed(text, final)
+            watermark, findings, _ = scan.feed(text, final)
             if watermark < mark:
                 mark = watermark
             if findings:
@@ -174,6 +228,78 @@ class Gate:
             if len(self._released) > MAX_CHUNKS:
                 self._released = [self.released]
         return out
+
+    # -- beside scans that ask
+
+    def _feed_asking(self, askers: Askers, text: str, final: bool) -> str:
+        """The same beside scans that ask: the others read up to each place at which a question arises, and then on."""
+        held = bool(self._held)
+        fed = self._base + len(self._held)
+        at, ended = 0, False
+        for arisen in askers.feed(text, final):
+            to, ended = min(arisen.read - fed, len(text)), arisen.read - fed > len(text)
+            self._read(askers, text[at:to], ended)
+            at = to
+            if self._over:
+                break
+            askers.register(arisen, self._mark)
+        if not self._over and not ended:
+            self._read(askers, text[at:], final)
+        self._final = self._final or final
+        out = self._let_out(askers)
+        return text if out == text and not held else out
+
+    def _read(self, askers: Askers, text: str, final: bool) -> None:
+        """Let the scans that do not ask read on. After a block by one of them nothing more is read."""
+        before = self._base + len(self._held)
+        end = mark = before + len(text)
+        for scan in self._scans:
+            watermark, findings, _ = scan.feed(text, final)
+            mark = min(mark, watermark)
+            if findings:
+                askers.note(findings, before + 1)
+                text, end = self._note(findings, text, end)
+                mark = min(mark, end)
+        self._held += text
+        self._mark = mark
+        if self.blocked is not None:
+            finding, self.blocked = self.blocked, None
+            self._ending = Block(end, finding.end, finding.rule.order, min(mark, finding.start), finding)
+
+    def _let_out(self, askers: Askers) -> str:
+        """Release what is decided. A block counts when no answer can end the text earlier any more."""
+        block = askers.block or self._ending
+        mark = min(self._mark, askers.mark)
+        if block is not None:
+            self._over = True
+            mark = min(mark, block.cut)
+        if block is not None and not askers.waiting:
+            return self._end_asking(askers, block, mark)
+        out = self._sweep(mark)
+        if self._final and block is None and not askers.waiting:
+            out += self._rest()
+        if out:
+            self._released.append(out)
+            if len(self._released) > MAX_CHUNKS:
+                self._released = [self.released]
+        return out
+
+    def _end_asking(self, askers: Askers, block: Block, mark: int) -> str:
+        """The text ends at `mark`. What was found behind the block does not count: some other order of the answers, and
+        it would not have been read."""
+        self.blocked = block.finding
+        ending = self._ending.finding if self._ending is not None else None
+        late = {ending, *askers.found_after(block.read)}
+        self.reported = [one for one in self.reported if one.start < block.end and one not in late]
+        self._latest.clear()
+        self._report(block.finding)
+        return self._cut("", mark)
+
+    def _rest(self) -> str:
+        """What comes behind the end of the text."""
+        return ""
+
+    # -- findings
 
     def _note(self, findings: Iterable[Finding], text: str, end: int) -> tuple[str, int]:
         """Store findings; after a block, cut the text at the end of the blocking finding."""
@@ -323,7 +449,7 @@ class _Shifted:
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """The same progress, in the gate's offsets."""
-        watermark, findings = self._scan.feed(text, final)
+        watermark, findings, _ = self._scan.feed(text, final)
         by = self._by
         return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
 

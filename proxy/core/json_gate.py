@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proxy.core.check import Check
+from proxy.core.check import NO_TURN, Check, Turn
 from proxy.core.gate import Gate, _Segment
 from proxy.core.json_writer import JsonWriter
 
@@ -15,8 +15,8 @@ class JsonGate(Gate):
     __slots__ = ("_hidden", "_priming", "_sent", "_writer")
     direct = False
 
-    def __init__(self, checks: Iterable[Check]) -> None:
-        super().__init__(checks)
+    def __init__(self, checks: Iterable[Check], turn: Turn = NO_TURN) -> None:
+        super().__init__(checks, turn)
         self._writer = JsonWriter()
         self._sent = True  # text from the client is the beginning of the source
         self._priming = False
@@ -41,10 +41,13 @@ class JsonGate(Gate):
     def feed(self, text: str, final: bool = False) -> str:
         """Read on; return what is released now."""
         out = super().feed(text, final)
-        rest = self._writer.finish() if final and not self._over else ""
+        rest = self._writer.finish() if final and not self._over and self._askers is None else ""
         if rest:
             self._released.append(rest)
         return out + rest if rest else out
+
+    def _rest(self) -> str:
+        return self._writer.finish()
 
     def _show(self, text: str, known: int) -> str:
         known = len(text) if self._priming else known

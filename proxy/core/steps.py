@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Final, Literal, TypeVar
 
 T = TypeVar("T")
 
-Steps = Generator[None, None, T]
-"""It stands still after each step; what it returns is the result. Close it to give the work up."""
+STALLED: Final = "stalled"
+
+Steps = Generator[Literal["stalled"] | None, None, T]
+"""It stands still after each step; what it returns is the result. Close it to give the work up. A step that ends with
+STALLED can do no more before a question has been answered."""
 
 STEP = 2048
 """Characters that are judged in one step, to begin with: some 6 ms of the slowest text. See `next_step`."""
@@ -26,10 +29,11 @@ def next_step(step: int, took: float) -> int:
 
 
 def in_one_go(steps: Steps[T]) -> T:
-    """All steps, one after the other."""
+    """All steps, one after the other. Raises RuntimeError where an answer is needed, which nobody could bring."""
     while True:
         try:
-            next(steps)
+            if next(steps) is STALLED:
+                raise RuntimeError("a question is open: take the steps one by one, and answer it")
         except StopIteration as end:
             result: T = end.value
             return result

@@ -197,7 +197,7 @@ class MatchScan:
             if start < mark:
                 mark = start
         self._announced = mark
-        return _progress((mark, _NOTHING))
+        return _progress((mark, _NOTHING, ()))
 
     def waits(self) -> Waits | None:
         """See proxy.core.check.Waiting."""
@@ -412,6 +412,10 @@ class MatchScan:
 
 class MatchPass(Program):
     """Compiled rules in one pass over one view of the text; shared by all streams."""
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return self.look is not None and self.look.finds_nothing(text)
 
     def open(self) -> PassScan:
         """A fresh scan."""

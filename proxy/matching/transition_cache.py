@@ -110,13 +110,13 @@ class CachingScan:
         state = self._state
         if state is not None:
             if final and not text and state.ends:
-                return _tuple(Progress, (self._position, _NOTHING))
+                return _tuple(Progress, (self._position, _NOTHING, ()))
             transition = None if final else state.get(text)
             if transition is not None:
                 self._state, waiting = transition
                 self._position = position = self._position + len(text)
                 self._behind = True
-                return _tuple(Progress, (position - waiting, _NOTHING))
+                return _tuple(Progress, (position - waiting, _NOTHING, ()))
         return self._read(text, final, state)
 
     def skim(self, text: str) -> Progress:

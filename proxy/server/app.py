@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Observer
@@ -45,6 +46,7 @@ class Server:
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
         drops: Drops | None = None,
+        reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
     ) -> None:
@@ -53,7 +55,9 @@ class Server:
         hosts = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, keys=keys, state=state, **hosts)
+        self.runtime = Runtime(
+            config, store, shadow, registry, observers, drops=drops, reviews=reviews, keys=keys, state=state, **hosts
+        )
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -121,19 +125,20 @@ async def serve(
     registry: CollectorRegistry | None = None,
     observers: Sequence[Observer] = (),
     drops: Drops | None = None,
+    reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads the policies and the keys.
+    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads policies, models.yaml and keys.
 
     `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
     """
     stop = asyncio.Event()
-    watcher = PolicyWatcher([s for s in (store, shadow, keys) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers, drops, keys, state)
+    watcher = PolicyWatcher([s for s in (store, shadow, reviews, keys) if s is not None], watch=watch)
+    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state)
 
     def stop_requested() -> None:
         if stop.is_set():

@@ -49,6 +49,7 @@ class ServerConfig:
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
     context_margin:     a prompt of so many times the model's context is refused if it would be cut; 0: never
+    require_alignment:  only models that are known to be such are served; None: all
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
@@ -115,6 +116,7 @@ class ServerConfig:
     prompt_memory: int = 64 * MIB
     show_prompts: bool = False
     context_margin: float = 1.5
+    require_alignment: Literal["instruct"] | None = None
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
 

@@ -18,7 +18,10 @@ from prometheus_client import (
 
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.asks.desk import Desk
+from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
@@ -55,6 +58,7 @@ ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 class Runtime:
     """Everything that outlives a request. `store` (and `shadow`) must have been loaded.
 
+    desk:        who answers questions of checks
     app, admin:  the two ASGI applications; they know no lifespan of their own
     listen_host: what the chat side is bound to; None: unknown, because another program listens
     """
@@ -70,10 +74,12 @@ class Runtime:
         drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
+        reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
     ) -> None:
-        """`keys`: None: no key is asked for. It must have been loaded. `state`: None: nothing survives a restart."""
+        """`reviews`: None: the operator has not reviewed any model. `keys`: None: no key is asked for. What is given
+        must have been loaded. `state`: None: nothing survives a restart."""
         self.config = config
         self.store = store
         self.shadow = shadow
@@ -87,11 +93,13 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
+        self.desk = Desk()
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
         for backend in self.backends.all:
             backend.report = partial(self.metrics.upstream_seen, backend.name)
+            self._watch_models(backend, reviews)
         self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
         self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
@@ -108,13 +116,18 @@ class Runtime:
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
+        if reviews is not None:
+            reviews.listeners.append(self.metrics.alignment.models_file_read)
+            self.metrics.alignment.models_file_read(reviews.status)
         if shadow is not None:
             shadow.listeners.append(self._shadow_loaded)
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model server and the policies, until cancelled: the probe and the self-test."""
+        """Look after the model servers, their models and the policies, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            for backend in self.backends.all:
+                group.create_task(backend.models.alignments.run())
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
 
@@ -126,6 +139,7 @@ class Runtime:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
         await self.backends.aclose()
+        await self.desk.aclose()
         if self._rates is not None:
             await self.admission.counted()
             await self._rates.aclose()
@@ -138,7 +152,7 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
-        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.admission)
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk, self.admission)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
@@ -146,6 +160,15 @@ class Runtime:
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
         return Router(RouteTable(), web, handlers, local_only, self.authentication)
+
+    def _watch_models(self, backend: Backend, reviews: ModelsStore | None) -> None:
+        """What is found out of a backend's models goes into the metrics; the operator's reviews go before it."""
+        alignments, metrics = backend.models.alignments, self.metrics.alignment
+        alignments.report = partial(metrics.models_seen, backend.name)
+        alignments.lapsed = metrics.review_lapsed
+        if reviews is not None:
+            alignments.reviews = reviews
+            reviews.listeners.append(lambda _: alignments.reviews_changed())
 
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current

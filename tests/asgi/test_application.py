@@ -19,7 +19,9 @@ from proxy.asgi import Application, create_admin, create_app
 from proxy.server.http.request import Message, Scope
 from proxy.settings import Settings
 from proxy.startup import discovery
+from proxy.values import Upstream
 from tests.fakes import Answer, FakeUpstream, Stall, reply, sse
+from tests.server.backends.several import Scripted
 from tests.server.keys.samples import bearer, written
 from tests.server.running import chat_body, events, said, soon, text
 
@@ -65,6 +67,17 @@ async def test_it_runs_without_sockets(policies: Path) -> None:
             answer = await http.post(CHAT, json=chat_body())
             assert answer.status_code == 200
             assert text(events(answer.content)) == "Project [name] is"
+
+
+async def test_it_stands_before_several_model_servers(policies: Path) -> None:
+    """`[[upstream]]` counts under another ASGI server too."""
+    first, second = (Scripted(name, {name: "a"}) for name in ("one", "two"))
+    async with FakeUpstream(first) as one, FakeUpstream(second) as two:
+        app = create_app(Settings(upstreams=(Upstream(one.url), Upstream(two.url)), policies=policies))
+        async with running(app), client(app) as http:
+            for model in ("one", "two"):
+                answer = await http.post(CHAT, json=chat_body(model=model))
+                assert text(events(answer.content)) == model
 
 
 async def test_the_start_says_whose_limits_hold(policies: Path, caplog: pytest.LogCaptureFixture) -> None:

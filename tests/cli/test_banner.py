@@ -86,6 +86,16 @@ def test_what_is_wrong_with_the_model_server_stands_below_its_url() -> None:
     assert rows[rows.index(("upstream", "http://x:1")) + 1] == ("", "answers with poems")
 
 
+def test_several_model_servers_stand_below_each_other() -> None:
+    """Each with its name, what it is, and what is wrong with it; the command asks for a model that there is."""
+    first = Backend("", "http://x:1", trouble="answers with poems", label="desk")
+    second = Backend("llama.cpp", "http://y:1", "tiny", label="big")
+    rows = list(lines(LOCAL, None, first, LOADED, more=[second]))
+    start = rows.index(("upstream", "desk at http://x:1"))
+    assert rows[start + 1 : start + 3] == [("", "answers with poems"), ("", "big at http://y:1 (llama.cpp)")]
+    assert '"model":"tiny"' in dict(rows)["try"]
+
+
 def test_a_models_name_cannot_break_out_of_the_command() -> None:
     """The name comes from the model server; pasted into a shell it stays one argument."""
     rows = dict(lines(LOCAL, ADMIN, Backend("", "http://x:1", 'a\'; rm -rf "$HOME"'), LOADED))

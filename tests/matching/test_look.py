@@ -51,12 +51,12 @@ def agree(rules: Sequence[CompiledRule], chunks: Sequence[str], skims: int, esca
     exact, read = Matcher(rules, escaped).open(), quick(rules, escaped).open()
     for i, chunk in enumerate((*chunks, "", "")):
         final = i > len(chunks)
-        mark, found = exact.feed(chunk, final)
+        mark, found, _ = exact.feed(chunk, final)
         if skims >> i & 1 and i < len(chunks):
-            low, others = skim(read, chunk)
+            low, others, _ = skim(read, chunk)
             assert low <= mark
         else:
-            low, others = read.feed(chunk, final)
+            low, others, _ = read.feed(chunk, final)
             assert low == mark
         assert others == found
         if any(map(laws.blocking, found)):

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from proxy.core.check import Check
+from proxy.core.check import Check, Progress
 from proxy.core.gate import Gate
 from proxy.core.json_gate import JsonGate
 from proxy.core.types import Action, Replacement, Rule
@@ -74,7 +74,7 @@ def test_after_a_block_nothing_is_read() -> None:
     """Later feeds answer with where the released text ends."""
     scan = matcher(rule("stop", Action.BLOCK)).open()
     assert scan.feed("a stop")[0] == 2
-    assert scan.feed("more", final=True) == (2, ())
+    assert scan.feed("more", final=True) == Progress(2)
     assert scan.verdict == (6, 6)
 
 

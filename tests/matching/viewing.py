@@ -268,7 +268,7 @@ class LawfulScan:
     def feed(self, text: str, final: bool = False) -> Progress:
         before = self._mark
         self._fed += len(text)
-        mark, found = progress = self._scan.feed(text, final)
+        mark, found, _ = progress = self._scan.feed(text, final)
         if not any(f.rule.action is Action.BLOCK for f in found):
             assert before <= mark <= self._fed
             assert not final or mark == self._fed

@@ -19,6 +19,7 @@ from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
@@ -49,9 +50,7 @@ class Plan(PhrasePlan):
     history = "replace"
     looks_for_system_text = False
     refuses_images = False
-
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
@@ -431,6 +430,7 @@ async def running(
     policies: Policies | None = None,
     *,
     registry: Registry = BUILT_IN_ONLY,
+    reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
     **config: Any,
@@ -441,7 +441,12 @@ async def running(
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
-    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen], keys=keys, state=state)
+    server = Server(
+        *(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen]),
+        reviews=reviews,
+        keys=keys,
+        state=state,
+    )
     async with server, async_client() as client:
         yield Proxy(server, client, store, seen)
 

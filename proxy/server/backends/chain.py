@@ -6,10 +6,13 @@ import logging
 
 from proxy.errors import UpstreamError, UpstreamUnreachable
 from proxy.policy.plan import ChatTemplate
+from proxy.policy.schema import Alignment
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
 from proxy.server.keys.key import Key
+
+WORSE_THAN_UNKNOWN: tuple[Alignment, ...] = ("unaligned", "base")
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -38,6 +41,12 @@ class BackendChain:
         """What is known of a model's chat template there."""
         return self.current.models.templates.get(model)
 
+    def alignment_of(self, model: str, before: Alignment) -> Alignment:
+        """What a model is known to be there. While nobody knows, it is what it was at the one asked before, if that is
+        worse than unknown."""
+        status = self.current.models.alignments.known(model).status
+        return before if status == "unknown" and before in WORSE_THAN_UNKNOWN else status
+
     async def choose(self, exchange: Exchange, path: str, key: Key | None = None) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""
         if self._current is not None:
@@ -63,7 +72,7 @@ class BackendChain:
             *(exchange.id, exchange.asked, error.for_log, error.__cause__ or error.reason, self._left[0].name),
             extra={"request_id": exchange.id, "reason": error.reason, "in_message": True},
         )
-        exchange.moved_from.append((current.name, error.reason))
+        exchange.moved_from += ((current.name, error.reason),)
         exchange.begin_again()
         current.running -= 1
         self._take(self._left.pop(0), exchange)

@@ -107,10 +107,10 @@ class Backends:
 def ordered(backends: Iterable[Backend], name: str) -> list[Backend]:
     """In the order in which they are asked for a model; they stand in the operator's."""
     alive_first = sorted(backends, key=_is_down)
-    build = alive_first[0].build(name)
-    same = [one for one in alive_first if one is alive_first[0] or (build and one.build(name) == build)]
+    first, build = alive_first[0], alive_first[0].build(name)
+    same = [one for one in alive_first if one is first or (build and one.build(name) == build)]
     others = [one for one in alive_first if one not in same]
-    return sorted(same, key=lambda one: (_is_down(one), one.load)) + others
+    return sorted([*sorted(same, key=lambda one: one.load), *others], key=_is_down)
 
 
 def _is_down(backend: Backend) -> bool:

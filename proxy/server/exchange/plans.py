@@ -18,7 +18,7 @@ class ExchangePlans:
     """The plans of one exchange, made when they are first needed, and its notices. It keeps the policies that were in
     force when it began.
 
-    policies: these
+    policies: these, as they hold for models of the status that this one is known to have
     template_of: what is known of a model's chat template
     """
 

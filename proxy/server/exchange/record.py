@@ -183,7 +183,7 @@ class Exchange:
     check_errors: list[Exception] = field(default_factory=list)
     plugin_failures: Failures | None = None
     upstream: str = ""
-    moved_from: list[tuple[str, str]] = field(default_factory=list)
+    moved_from: tuple[tuple[str, str], ...] = ()
     asked: str = ""
     upstream_status: int = 0
     prompt_characters: int = 0

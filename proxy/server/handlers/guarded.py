@@ -17,6 +17,8 @@ from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamError
 from proxy.policy.plan import Plan
+from proxy.server.asks.asker import Asker
+from proxy.server.asks.desk import About, Desk
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.chain import BackendChain
 from proxy.server.backends.choice import Backends
@@ -35,6 +37,7 @@ from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
 from proxy.server.keys.models import refuse_model
 from proxy.server.limits.admission import Admission
+from proxy.server.models.alignments import WITHOUT_TEXT
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
@@ -61,8 +64,10 @@ class GuardedHandler:
         backends: Backends,
         watchdog: Watchdog,
         observers: Sequence[Observer],
+        desk: Desk,
         admission: Admission,
     ) -> None:
+        self.desk = desk
         self.config = config
         self.policies = policies
         self.backends = backends
@@ -83,6 +88,7 @@ class GuardedExchange:
 
     __slots__ = (
         "_answer",
+        "_asker",
         "_backends",
         "_config",
         "_context",
@@ -115,6 +121,7 @@ class GuardedExchange:
         key = "" if context.key is None else context.key.name
         self.exchange = Exchange(route.path, policies.revision, context.id, context.client, key)
         self._sender = Sender(context, route.dialect, self.exchange)
+        self._asker = Asker(handler.desk, About(context.id))
         self._plans = ExchangePlans(policies, self.exchange, self._backends.template_of)
 
     async def run(self) -> None:
@@ -145,7 +152,7 @@ class GuardedExchange:
 
     def _close(self) -> None:
         self.timeouts.close()
-        self._abort_upstream()
+        self._abandon()
         self._backends.close()
         self.exchange.ended = perf_counter()
         if not self._is_recorded:
@@ -193,7 +200,9 @@ class GuardedExchange:
             await backend.models.cloud.refuse_remote(request.model)
         self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
         self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
-        self._relay = relay = Relay(answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns)
+        self._relay = relay = Relay(
+            answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker
+        )
         heartbeat = self._sender.heartbeat if request.stream and self._dialect.keep_alive else None
         await handler.admission.turn(self.exchange, self.timeouts, heartbeat)
         return relay, await self._ask(request, relay, backend, heartbeat)
@@ -210,7 +219,7 @@ class GuardedExchange:
         config = self._config
         self._backends.body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
-        self.timeouts.watch_client(self._abort_upstream)
+        self.timeouts.watch_client(self._abandon)
 
     async def _read(self) -> Request:
         """Parse the request, and choose the backend for its model."""
@@ -218,7 +227,9 @@ class GuardedExchange:
         request = await self._parse(body, config.options)
         refuse_model(self._context.key, request.model)
         self.exchange.model = request.model
+        self._asker.about = About(self.exchange.id, request.model)
         await self._backends.choose(self.exchange, request.path, self._context.key)
+        await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)
@@ -232,6 +243,16 @@ class GuardedExchange:
         if len(body) > self._config.offload:
             return await asyncio.to_thread(self._dialect.parse, body, options)
         return self._dialect.parse(body, options)
+
+    async def _look_at_model(self, model: str) -> None:
+        """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""
+        alignments, plans, exchange = self._backends.current.models.alignments, self._plans, self.exchange
+        required = self._config.require_alignment if self._dialect.name not in WITHOUT_TEXT else None
+        try:
+            await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
+        finally:
+            exchange.alignment = self._backends.alignment_of(model, exchange.alignment)
+        plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
         plans = self._plans
@@ -348,6 +369,11 @@ class GuardedExchange:
     def _abort_upstream(self) -> None:
         if self._relay is not None:
             self._relay.abort()
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer any more: stop the model, and all who are asked."""
+        self._abort_upstream()
+        self._asker.close()
 
     def _record_outcome(self) -> None:
         """Record what the guard saw, if the exchange has come so far. Once: a whole answer's head already tells it."""

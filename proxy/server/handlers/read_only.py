@@ -148,7 +148,8 @@ class ReadOnlyHandler:
         asked.append(place)
         try:
             data = await _fetch(backend, question)
-            switches = {word: self._permissions[word] for word in options.switches}
+            given = {**self._permissions, "claims": backend.models.alignments.shown}
+            switches = {word: given[word] for word in options.switches}
             shown = options.clean(data, names=self._names, **switches)
         except UpstreamError as error:
             if error.status != 404 or not question.model:

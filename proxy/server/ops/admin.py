@@ -25,9 +25,11 @@ from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
 from proxy.server.keys.store import KeyStore
+from proxy.server.models.overview import overview
 from proxy.server.ops.admin_guard import AdminGuard, Needs
 from proxy.server.state.pause import Pause
 
+LOOK = 10.0  # seconds that a request for the models waits for the model servers
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -69,6 +71,7 @@ class Admin:
                 Route("/healthz", self._refuse_web_pages(self._liveness, Needs.NOTHING)),
                 Route("/readyz", self._refuse_web_pages(self._readiness, Needs.NOTHING)),
                 Route("/admin/status", self._refuse_web_pages(self._status, Needs.ADMIN)),
+                Route("/admin/models", self._refuse_web_pages(self._models, Needs.ADMIN)),
                 Route("/admin/reload", self._refuse_web_pages(self._reload, Needs.ADMIN), methods=["POST"]),
                 Route("/admin/pause", self._refuse_web_pages(self._put_pause, Needs.ADMIN), methods=["POST"]),
                 Route("/admin/resume", self._refuse_web_pages(self._resume, Needs.ADMIN), methods=["POST"]),
@@ -132,6 +135,17 @@ class Admin:
         if keys is not None:
             status["keys"] = _key_fields(keys)
         return JSONResponse(status)
+
+    async def _models(self, _: Request) -> Response:
+        """What each model claims to be. The model servers are asked anew, for as long as LOOK."""
+        looks = [asyncio.ensure_future(one.models.alignments.look_at_all()) for one in self._backends]
+        done = await asyncio.wait(looks, timeout=LOOK)
+        for late in done[1]:
+            late.cancel()
+        rows = [(one.name, one.models.alignments) for one in self._backends]
+        policies = self._store.current
+        found = [line for name, known in rows for line in overview(name, known.rows(), policies)]
+        return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
 
     async def _reload(self, _: Request) -> Response:
         """Read the policies and the keys again. If they cannot be used: 422 with the reasons, and the old ones stay."""

@@ -134,7 +134,7 @@ def _read(text: str, checks: Sequence[Check], final: bool) -> Steps[Judged]:
             progress = scan.feed(text[at : at + PIECE])
             mark = progress.watermark
             found += progress.findings
-            yield
+            yield None
         if final:
             progress = scan.feed("", final=True)
             mark = progress.watermark

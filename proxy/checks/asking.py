@@ -1,0 +1,271 @@
+"""A rule that asks somebody about the text, segment by segment: a service, a model, another process.
+
+Where the segments end, what is asked about one, and what a reply means are its `Questions`: data and pure functions.
+Text waits from the first segment without an answer on, unless the rule only looks at what has been let out (`after`).
+A question that is not answered goes by the policy's on_error, for its segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self
+
+from proxy.checks.fail_open import failed_open
+from proxy.checks.segments import Segment
+from proxy.core.check import NO_TURN, Ask, Progress, Turn, Waits
+from proxy.core.failures import CheckFailed, Failures, Reason
+from proxy.core.guard import CHECK_FAILED
+from proxy.core.types import Action, Finding, Rule
+
+
+class Splitter(Protocol):
+    """Finds the ends of segments in one text: `proxy.checks.segments.Segmenter`, or one of those below."""
+
+    def feed(self, text: str, final: bool = False) -> list[Segment]:
+        """Read on. Gives the segments whose ends became certain; with `final` all that is left. Joined they are the
+        text, and no cut changes one."""
+
+    def save(self) -> object:
+        """The whole state."""
+
+    def restore(self, mark: object) -> None:
+        """Go back to a saved state."""
+
+
+class Spot(NamedTuple):
+    """What a reply points at. start, end: in the segment. action: None for that of the rule, or a weaker one."""
+
+    start: int
+    end: int
+    action: Action | None = None
+
+
+class Questions(Protocol):
+    """What a rule asks, and how it reads the answers. Immutable, pure.
+
+    hold: the most characters that wait for the end of a segment; None: there is no bound
+    """
+
+    @property
+    def hold(self) -> int | None: ...
+
+    def split(self) -> Splitter:
+        """For one text."""
+
+    def question(self, turn: Turn, before: str, text: str) -> Hashable | None:
+        """What is to be asked about a segment; `before`: the text before it. None: nobody has to be asked about it."""
+
+    def spots(self, text: str, reply: object) -> Iterable[Spot]:
+        """What the reply says of the segment. Raises ValueError when it is no answer; its message may hold no text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskingRule:
+    """A rule that asks; a check of the gate (`proxy.core.check.Asking`).
+
+    name:       who is asked, for counts and the log
+    fails_open: what could not be answered passes
+    after:      text is let out before it is judged, and a block ends what is still to come
+    failures:   of the exchange whose texts it reads; None: they belong to none
+    weaker:     the rule for findings of a weaker action
+    """
+
+    asks: ClassVar[Literal[True]] = True
+
+    rule: Rule
+    name: str
+    questions: Questions
+    fails_open: bool = False
+    after: bool = False
+    failures: Failures | None = None
+    weaker: Mapping[Action, Rule] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for it."""
+        return self.rule.holds and not self.after
+
+    @property
+    def hold(self) -> int | None:
+        """The most characters that wait without a question."""
+        return self.questions.hold if self.holds else 0
+
+    @property
+    def on_error(self) -> str:
+        """What its policy says when there is no answer."""
+        return "allow" if self.fails_open else "block"
+
+    def enforced(self, enforced: bool) -> Self:
+        """The same rule, for a policy that is enforced or one that only watches: that must not block, not even when
+        there is no answer."""
+        weaker = {action: replace(rule, enforced=enforced) for action, rule in self.weaker.items()}
+        rule = replace(self.rule, enforced=enforced)
+        return replace(self, rule=rule, weaker=weaker, fails_open=self.fails_open or not enforced)
+
+    def for_exchange(self, failures: Failures) -> Self:
+        """The same rule for the texts of one exchange, which notes there what is not answered."""
+        return replace(self, failures=failures)
+
+    def describe(self) -> str:
+        """How long it can hold, in words."""
+        if not self.holds:
+            return f"asks {self.name}, never holds"
+        held = "the whole text" if self.hold is None else f"at most {self.hold} characters and what is being judged"
+        return f"asks {self.name}, holds {held}"
+
+    def open(self, turn: Turn = NO_TURN) -> AskingScan:
+        """A fresh scan."""
+        return AskingScan(self, turn)
+
+
+class AskingScan:
+    """One text on its way."""
+
+    __slots__ = ("_before", "_check", "_ends", "_number", "_open", "_read", "_split", "_turn")
+
+    def __init__(self, check: AskingRule, turn: Turn) -> None:
+        self._check = check
+        self._turn = turn
+        self._split = check.questions.split()
+        self._before = turn.before  # what has been asked about, for the context of the next segment
+        self._read = 0
+        self._number = 0
+        self._open: dict[int, Segment] = {}  # what has been asked, in the order of the text
+        self._ends = [(0, 0)]  # in the latest feed: from how many characters on all before this place was asked about
+
+    def feed(self, text: str, final: bool = False) -> Progress:
+        """Read on, as core.check.Scan does."""
+        self._ends = [(0, self._ends[-1][1])]
+        asks = [ask for read, segment in self._segments(text, final) for ask in self._ask(segment, read)]
+        return Progress(self._mark(), (), tuple(asks))
+
+    def answer(self, number: int, reply: object) -> Progress:
+        """See core.check.AskingScan."""
+        segment = self._open.pop(number)
+        found = self._failed(segment, reply) if isinstance(reply, CheckFailed) else self._found(segment, reply)
+        return Progress(self._mark(), tuple(found))
+
+    def asked_at(self, read: int) -> int:
+        """See core.check.AskingScan."""
+        return next(end for since, end in reversed(self._ends) if since <= read)
+
+    def waits(self) -> Waits | None:
+        """See proxy.core.check.Waiting."""
+        waiting = self._read - self._mark()
+        return Waits(waiting, self._check.rule) if waiting > 0 else None
+
+    def _segments(self, text: str, final: bool) -> Iterator[tuple[int, Segment]]:
+        """The segments that became certain, each with the number of characters that were read to know."""
+        split, start = self._split, self._read
+        before = split.save()
+        segments = split.feed(text)
+        self._read += len(text)
+        if segments and len(text) > 1:
+            split.restore(before)
+            for i, char in enumerate(text, 1):
+                yield from ((start + i, segment) for segment in split.feed(char))
+        else:
+            yield from ((self._read, segment) for segment in segments)
+        if final:
+            yield from ((self._read + 1, segment) for segment in split.feed("", final=True))
+
+    def _ask(self, segment: Segment, read: int) -> Iterator[Ask]:
+        self._ends.append((read, segment.end))
+        data = self._check.questions.question(self._turn, self._before, segment.text)
+        self._before += segment.text
+        if data is not None:
+            self._number += 1
+            self._open[self._number] = segment
+            yield Ask(self._number, segment.start, segment.end, read, data)
+
+    def _mark(self) -> int:
+        """Everything before it is decided."""
+        if not self._check.holds:
+            return self._read
+        first = next(iter(self._open.values()), None)
+        return self._ends[-1][1] if first is None else first.start
+
+    def _found(self, segment: Segment, reply: object) -> Iterable[Finding]:
+        check = self._check
+        try:
+            spots = tuple(check.questions.spots(segment.text, reply))
+        except ValueError as error:
+            return self._failed(segment, CheckFailed(check.name, Reason.WRONG_ANSWER, f"gave no answer: {error}"))
+        if not all(0 <= start < end <= len(segment.text) for start, end, _ in spots):
+            problem = CheckFailed(check.name, Reason.FINDING, "found something outside of the text")
+            return self._failed(segment, problem)
+        return sorted({self._finding(segment.start, spot) for spot in spots}, key=_place)
+
+    def _finding(self, at: int, spot: Spot) -> Finding:
+        start, end, action = spot
+        rule = self._check.rule
+        return Finding(at + start, at + end, rule if action is None else self._check.weaker.get(action, rule))
+
+    def _failed(self, segment: Segment, failed: CheckFailed) -> Iterable[Finding]:
+        """There is no answer: the segment passes, or ends the text."""
+        check = self._check
+        if check.failures is not None:
+            check.failures.note(failed, check.on_error)
+        rule = failed_open(check.name, failed.reason.value) if check.fails_open else CHECK_FAILED
+        return (Finding(segment.start, segment.end, rule),)
+
+
+def _place(finding: Finding) -> tuple[int, int, Action]:
+    return finding.start, finding.end, finding.rule.action
+
+
+# -- where segments end, beside the ends of sentences
+
+
+class Whole:
+    """The whole text is one segment."""
+
+    def __init__(self) -> None:
+        self._parts: tuple[str, ...] = ()
+
+    def feed(self, text: str, final: bool = False) -> list[Segment]:
+        """See Splitter."""
+        self._parts = (*self._parts, text) if len(self._parts) < MOST_PARTS else ("".join((*self._parts, text)),)
+        whole = "".join(self._parts) if final else ""
+        return [Segment(0, whole)] if whole else []
+
+    def save(self) -> object:
+        """See Splitter."""
+        return self._parts
+
+    def restore(self, mark: object) -> None:
+        """See Splitter."""
+        assert isinstance(mark, tuple)
+        self._parts = mark
+
+
+MOST_PARTS = 64  # strings in which a text is kept before they are joined
+
+
+class Pieces:
+    """Segments of so many characters."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._start, self._text = 0, ""
+
+    def feed(self, text: str, final: bool = False) -> list[Segment]:
+        """See Splitter."""
+        size, whole = self._size, self._text + text
+        upto = len(whole) if final else len(whole) - len(whole) % size
+        segments = [Segment(self._start + at, whole[at : min(at + size, upto)]) for at in range(0, upto, size)]
+        self._start, self._text = self._start + upto, whole[upto:]
+        return segments
+
+    def save(self) -> object:
+        """See Splitter."""
+        return self._start, self._text
+
+    def restore(self, mark: object) -> None:
+        """See Splitter."""
+        assert isinstance(mark, tuple)
+        self._start, self._text = mark
+
+
+Split = Callable[[], Splitter]
