@@ -78,7 +78,7 @@ class Admin:
             ]
         )
 
-    def _refuse_web_pages(self, endpoint: Endpoint, needs: Needs) -> Endpoint:
+    def _refuse_web_pages(self, endpoint: Endpoint, needs: Needs = Needs.ADMIN) -> Endpoint:
         """Refuse web pages, names that only resolve to this machine (DNS rebinding), and who shows no key where one is
         needed."""
 
