@@ -180,9 +180,9 @@ CASES = (
     Case("file", "a call's arguments of 1 MB: a file", file_call, reach={SHIPPED: 100, who.HUNDRED: 150, LARGE: 250}),
     Case("table", "a call's arguments of 1 MB: a table", table_call, reach={SHIPPED: 100, who.HUNDRED: 150}),
     Case(
-        *("whole", "a whole answer of 1 MB", question),
+        *("whole", "a whole answer of 1 MB, which the model server sends as one event", question),
         reach={SHIPPED: 100, who.HUNDRED: 150, LARGE: 250},
-        answer=Pace(n=MIB // 4, stamp=0),
+        answer=Pace(n=1, stamp=0, big=MIB),
         stream=False,
     ),
 )

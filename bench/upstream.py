@@ -27,7 +27,6 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 CREATED = 1_795_416_664
 SPREAD = 997  # phases into which streams that begin together are spread; prime, so that they do not gather
-LARGE = 10_000  # tokens of a whole answer from which on no two say the same
 APART = 811  # tokens between the beginnings of two answers
 
 
@@ -86,12 +85,10 @@ def encoded() -> list[bytes]:
     return [orjson.dumps(token)[1:-1] for token in tokens()]
 
 
-def whole(pace: Pace, model: str, begins: int = 0) -> bytes:
-    """An answer that is not streamed, from this token on."""
-    prose = tokens()
-    begins %= len(prose)
-    turned = prose[begins:] + prose[:begins] if begins else prose
-    text = "".join(itertools.islice(itertools.cycle(turned), pace.n))
+def whole(pace: Pace, model: str) -> bytes:
+    """An answer that is not streamed."""
+    begin = big_text(pace) if pace.big else ""
+    text = begin + "".join(itertools.islice(itertools.cycle(tokens()), pace.n))
     message = {"role": "assistant", "content": text}
     usage = {"completion_tokens": pace.n, "prompt_tokens": 12, "total_tokens": pace.n + 12}
     choice = {"finish_reason": "stop", "index": 0, "message": message}
@@ -137,8 +134,7 @@ class Upstream(asyncio.Protocol):
         self._body.clear()
         model = str(request.get("model", ""))
         if not request.get("stream"):
-            pace = Pace.of(model)
-            self._transport.write(whole(pace, model, next(self._answers) * APART if pace.n >= LARGE else 0))
+            self._transport.write(whole(Pace.of(model), model))
             return
         self._script = script = self._script_of(model, bool(request.get("stream_options")))
         self._at = 0

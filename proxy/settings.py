@@ -82,6 +82,9 @@ class Settings:
         "TIME",
         "processor time of a plug-in's check for 8192 characters; after more it is stopped for that request; 0: any",
     )
+    guard_formats: Path | None = _setting(
+        None, values.folder, "DIR", "a directory of .yaml files with formats of guard models of your own"
+    )
     hash_key: str | None = _setting(
         None,
         values.text,

@@ -39,9 +39,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "server": (
         ("http",),
         ("config",),
-        ("upstream", "exchange"),
+        ("asks", "upstream", "exchange"),
         ("models", "routing"),
         ("backends",),
+        ("guards",),
         ("handlers", "ops"),
         ("runtime",),
         ("app",),

@@ -19,6 +19,7 @@ from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.asks.desk import Desk
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
@@ -46,6 +47,7 @@ ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 class Runtime:
     """Everything that outlives a request. `store` (and `shadow`) must have been loaded.
 
+    desk:        who answers questions of checks
     app, admin:  the two ASGI applications; they know no lifespan of their own
     listen_host: what the chat side is bound to; None: unknown, because another program listens
     """
@@ -73,6 +75,7 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
+        self.desk = Desk()
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
@@ -114,6 +117,7 @@ class Runtime:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
         await self.backends.aclose()
+        await self.desk.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
@@ -123,7 +127,7 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
-        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers)
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}

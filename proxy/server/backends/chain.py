@@ -6,9 +6,12 @@ import logging
 
 from proxy.errors import UpstreamError, UpstreamUnreachable
 from proxy.policy.plan import ChatTemplate
+from proxy.policy.schema import Alignment
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
+
+WORSE_THAN_UNKNOWN: tuple[Alignment, ...] = ("unaligned", "base")
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -36,6 +39,12 @@ class BackendChain:
     def template_of(self, model: str) -> ChatTemplate:
         """What is known of a model's chat template there."""
         return self.current.models.templates.get(model)
+
+    def alignment_of(self, model: str, before: Alignment) -> Alignment:
+        """What a model is known to be there. While nobody knows, it is what it was at the one asked before, if that is
+        worse than unknown."""
+        status = self.current.models.alignments.known(model).status
+        return before if status == "unknown" and before in WORSE_THAN_UNKNOWN else status
 
     async def choose(self, exchange: Exchange, path: str) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""

@@ -17,6 +17,8 @@ from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
 from proxy.errors import ClientError, UpstreamError
 from proxy.policy.plan import Plan
+from proxy.server.asks.asker import Asker
+from proxy.server.asks.desk import About, Desk
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.chain import BackendChain
 from proxy.server.backends.choice import Backends
@@ -61,7 +63,9 @@ class GuardedHandler:
         backends: Backends,
         watchdog: Watchdog,
         observers: Sequence[Observer],
+        desk: Desk,
     ) -> None:
+        self.desk = desk
         self.config = config
         self.policies = policies
         self.backends = backends
@@ -81,6 +85,7 @@ class GuardedExchange:
 
     __slots__ = (
         "_answer",
+        "_asker",
         "_backends",
         "_config",
         "_context",
@@ -114,6 +119,7 @@ class GuardedExchange:
         self.timeouts = ExchangeTimeouts(context, handler.watchdog)
         self.exchange = Exchange(route.path, policies.revision, context.id, context.client)
         self._sender = Sender(context, route.dialect, self.exchange)
+        self._asker = Asker(handler.desk, About(context.id))
         self._plans = ExchangePlans(policies, self.exchange, self._backends.template_of)
 
     async def run(self) -> None:
@@ -144,7 +150,7 @@ class GuardedExchange:
 
     def _close(self) -> None:
         self.timeouts.close()
-        self._abort_upstream()
+        self._abandon()
         self._backends.close()
         self.exchange.ended = perf_counter()
         if not self._is_recorded:
@@ -191,7 +197,9 @@ class GuardedExchange:
             await backend.models.cloud.refuse_remote(request.model)
         self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
         self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
-        self._relay = relay = Relay(answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns)
+        self._relay = relay = Relay(
+            answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker
+        )
         return relay, await self._ask(request, relay, backend)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
@@ -206,13 +214,14 @@ class GuardedExchange:
         config = self._config
         self._backends.body = await self._context.read(config.max_body, config.body_timeout)
         self.exchange.request_read = perf_counter()
-        self.timeouts.watch_client(self._abort_upstream)
+        self.timeouts.watch_client(self._abandon)
 
     async def _read(self) -> Request:
         """Parse the request, and choose the backend for its model."""
         config, body = self._config, self._backends.body
         request = await self._parse(body, config.options)
         self.exchange.model = request.model
+        self._asker.about = About(self.exchange.id, request.model)
         await self._backends.choose(self.exchange, request.path)
         await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)
@@ -236,7 +245,7 @@ class GuardedExchange:
         try:
             await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
         finally:
-            exchange.alignment = alignments.known(model).status
+            exchange.alignment = self._backends.alignment_of(model, exchange.alignment)
         plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
@@ -333,6 +342,11 @@ class GuardedExchange:
     def _abort_upstream(self) -> None:
         if self._relay is not None:
             self._relay.abort()
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer any more: stop the model, and all who are asked."""
+        self._abort_upstream()
+        self._asker.close()
 
     def _record_outcome(self) -> None:
         """Record what the guard saw, if the exchange has come so far. Once: a whole answer's head already tells it."""

@@ -37,6 +37,7 @@ from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
 from proxy.server.ops.alignment_metrics import AlignmentMetrics
 from proxy.server.ops.drops import SINKS, Drops
+from proxy.server.ops.guard_metrics import GuardMetrics
 from proxy.server.ops.series import OTHER, PREFIX, BeforeScrape, CappedLabel, CountedHistogram, MetricFactory
 from proxy.server.routing.routes import GUARDED_PATHS
 
@@ -87,6 +88,7 @@ class Metrics:
         self._make_upstream(make)
         self._make_state(make)
         self.alignment = AlignmentMetrics(make, overflow)
+        self.guards = GuardMetrics(make, overflow)
         self._last_status = Status()
         self._named: set[tuple[str, str, str]] = set()
         self._begin_at_zero(endpoints)

@@ -115,9 +115,11 @@ def _held(exchange: Exchange) -> dict[str, Any]:
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:
     return {
+        "name": exchange.upstream or None,
         "url": exchange.asked.partition(" ")[2] or None,
         "status": exchange.upstream_status or None,
         "error": exchange.upstream_reason or None,
+        "moved_from": [{"name": name, "error": reason} for name, reason in exchange.moved_from],
     }
 
 
