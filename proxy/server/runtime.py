@@ -90,7 +90,7 @@ class Runtime:
         self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
         registry = self.metrics.registry
-        admin = Admin(config, store, shadow, registry, self._is_ready, admin_host, self.backends.all)
+        admin = Admin(config, store, shadow, registry, self._is_ready, admin_host, self.backends.all, reviews)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from proxy import __version__
 from proxy.checks.registry import Entry
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
@@ -45,6 +46,7 @@ class Admin:
         ready: Callable[[], bool],
         host: str | None,
         backends: Sequence[Backend],
+        reviews: ModelsStore | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -52,6 +54,7 @@ class Admin:
         self._registry = registry
         self._ready = ready
         self._backends = backends
+        self._reviews = reviews
         self._started = time.time()
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
@@ -111,6 +114,8 @@ class Admin:
         }
         if self._shadow is not None:
             status["shadow"] = _policy_fields(self._shadow)
+        if self._reviews is not None:
+            status["models_file"] = _models_file_fields(self._reviews)
         return JSONResponse(status)
 
     async def _models(self, _: Request) -> Response:
@@ -125,10 +130,12 @@ class Admin:
         return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
 
     async def _reload(self, _: Request) -> Response:
-        """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""
+        """Read the policies and models.yaml again. What cannot be used: 422 with the reasons, and the old one stays."""
         stores = [store for store in (self._store, self._shadow) if store is not None]
-        good = all([await store.reload() for store in stores])
+        good = all([await store.reload() for store in (*stores, self._reviews) if store is not None])
         outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}
+        if self._reviews is not None:
+            outcome["models_file"] = _models_file_fields(self._reviews)
         return JSONResponse(outcome, 200 if good else 422)
 
 
@@ -161,6 +168,12 @@ def _name(store: PolicyStore) -> str:
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _models_file_fields(reviews: ModelsStore) -> dict[str, Any]:
+    fields = _load_fields(reviews.status)
+    del fields["revision"]
+    return {"file": str(reviews.path), **fields, "reviews": len(reviews.current.entries)}
 
 
 def _backend_fields(backend: Backend) -> dict[str, Any]:
