@@ -77,6 +77,12 @@ def read_options(
     return reader.read(node, inspect.type_info(schema), path), reader.problems
 
 
+def read_as(document: Document, schema: type[Struct], pause: Pause = no_pause) -> tuple[Any, list[Problem]]:
+    """A whole document as its schema says, and what is wrong in it. It is whole only when nothing is."""
+    reader = _Reader(document, pause)
+    return reader.read(document.root, inspect.type_info(schema), ()), reader.problems
+
+
 class _Reader:
     def __init__(self, document: Document, pause: Pause) -> None:
         self._document = document
@@ -318,7 +324,7 @@ def _keys_hint(kind: inspect.StructType) -> str:
 def _last(path: KeyPath) -> str:
     """How an error calls the value at a path."""
     if not path:
-        return "a policy"
+        return "the file"
     if isinstance(path[-1], str):
         return f"`{path[-1]}`"
     return "a rule" if path[:-1] == ("rules",) else f"an entry of `{path[-2]}`"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.llama_server import LlamaServer
+from tests.e2e.minilm import CONTEXT, INSTALL, model_folder, write_minilm
 from tests.e2e.scripts import SCRIPTS
 from tests.e2e.tiny_model import write_model
 
@@ -37,4 +38,16 @@ def llama_base(tmp_path_factory: pytest.TempPathFactory, xllamacpp_installed: No
     model = tmp_path_factory.mktemp("models") / "tiny-base.gguf"
     write_model(model, SCRIPTS, default="marker", base=True)
     with LlamaServer(model) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory, xllamacpp_installed: None) -> Iterator[LlamaServer]:
+    """A server with a real embedding model, all-MiniLM-L6-v2."""
+    folder = model_folder()
+    if folder is None:
+        pytest.skip(f"there is no embedding model: {INSTALL}")
+    model = tmp_path_factory.mktemp("models") / "all-minilm.gguf"
+    write_minilm(folder, model)
+    with LlamaServer(model, slots=1, context_tokens=CONTEXT, embeddings=True) as server:
         yield server

@@ -37,10 +37,12 @@ class LlamaServer:
 
     `slots` requests are answered at once, each with a context of `context_tokens`. The model says some 6,000 tokens a
     second at first and under 1,000 after half a minute, so the default context keeps an endless script going.
+    With `embeddings` it serves an embedding model, and no other.
     """
 
-    def __init__(self, model: Path, *, slots: int = 3, context_tokens: int = 400_000) -> None:
+    def __init__(self, model: Path, *, slots: int = 3, context_tokens: int = 400_000, embeddings: bool = False) -> None:
         self.model = model
+        self.embeddings = embeddings
         self.slots = slots
         self.context_tokens = context_tokens
         self.url = ""
@@ -102,7 +104,13 @@ class LlamaServer:
         self._log = Path(path)
         with os.fdopen(log, "wb") as stderr:
             self._process = subprocess.Popen(
-                [*PROGRAM, self.model, f"--slots={self.slots}", f"--context={self.context_tokens}"],
+                [
+                    *PROGRAM,
+                    self.model,
+                    f"--slots={self.slots}",
+                    f"--context={self.context_tokens}",
+                    *(["--embeddings"] if self.embeddings else []),
+                ],
                 cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -153,7 +161,7 @@ class LlamaServer:
                 raise LlamaServerError(f"{method} {path}: {error!r}; the server's log:\n{self.log_text()}") from error
 
 
-def serve(model: str, slots: int, context_tokens: int) -> None:
+def serve(model: str, slots: int, context_tokens: int, embeddings: bool) -> None:
     """Be the server process: print the url, then stay until SIGTERM or the end of standard input."""
     import xllamacpp
 
@@ -169,6 +177,9 @@ def serve(model: str, slots: int, context_tokens: int) -> None:
     params.endpoint_metrics = True
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
+    if embeddings:
+        params.embedding = True
+        params.n_batch = params.n_ubatch = 2048  # a text is read in one go
     server = xllamacpp.Server(params)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print(server.listening_address, flush=True)
@@ -182,8 +193,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--context", type=int, required=True)
+    parser.add_argument("--embeddings", action="store_true")
     arguments = parser.parse_args()
-    serve(arguments.model, arguments.slots, arguments.context)
+    serve(arguments.model, arguments.slots, arguments.context, arguments.embeddings)
 
 
 if __name__ == "__main__":
