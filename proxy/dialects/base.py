@@ -272,6 +272,15 @@ class Answer(ABC):
             error = _cut_off()
         return self._start_work(self._end_steps(error, given_up))
 
+    def take_stop(self, finding: Finding) -> bytes:
+        """Nobody may say more: what was held is decided, and each choice that goes on ends as if the finding's rule had
+        ended it here. For an answer of which an event has been read. What is left of `work` is given up, and then the
+        answer has failed."""
+        given_up = self.work is not None
+        if self.work is not None:
+            self.work.close()
+        return self._start_work(self._stop_steps(finding, given_up))
+
     def step(self) -> bytes:
         """One more step of `work`; bytes for a streaming client."""
         assert self.work is not None
@@ -379,6 +388,26 @@ class Answer(ABC):
             self._put_terminal(self._out)
         if not self.done:
             yield from self._fail(error or _cut_off(), given_up)
+
+    def _stop_steps(self, finding: Finding, given_up: bool) -> Steps[None]:
+        """Half a tool call is not sent; and of an event of which only a part was judged nothing is."""
+        if given_up:
+            yield from self._fail(UpstreamError(self.notice(finding), "paused", 503), given_up)
+        elif self.finished:
+            yield from self._end_steps(None)
+        if self.done:
+            return
+        flushed, blocked_choices = yield from self.guard.finish_steps()
+        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        blocked_choices += self.guard.stop(self._open_choices(), finding)
+        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), self._out)
+        self._settle(self._out)
+        if not self.done:
+            self._put_terminal(self._out)
+
+    def _open_choices(self) -> Iterable[int]:
+        """The choices that the upstream has not ended."""
+        return (0,)
 
     def _guarded_steps(self, read: Callable[[bytes], Iterable[Frame]], data: bytes) -> Steps[None]:
         """Frames through the guard. What cannot be understood ends the answer: fail closed."""

@@ -10,6 +10,7 @@ from proxy.policy.schema import Alignment
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
+from proxy.server.keys.key import Key
 
 WORSE_THAN_UNKNOWN: tuple[Alignment, ...] = ("unaligned", "base")
 
@@ -46,13 +47,13 @@ class BackendChain:
         status = self.current.models.alignments.known(model).status
         return before if status == "unknown" and before in WORSE_THAN_UNKNOWN else status
 
-    async def choose(self, exchange: Exchange, path: str) -> None:
+    async def choose(self, exchange: Exchange, path: str, key: Key | None = None) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""
         if self._current is not None:
             return
         only = self._backends.only
         if only is None:
-            first, *self._left = await self._backends.choose(exchange.model, path)
+            first, *self._left = await self._backends.choose(exchange.model, path, key)
         else:
             first = only
         self._take(first, exchange)

@@ -209,6 +209,8 @@ class ByTemplate(Policies):
         model: str,
         role: str | None = None,
         template: ChatTemplate = UNKNOWN,
+        key: str | None = None,
+        added: tuple[str, ...] = (),
         alignment: str = "unknown",
     ) -> Plan:
         """By the template."""
@@ -298,6 +300,8 @@ class ByAlignment(Policies):
         model: str,
         role: str | None = None,
         template: ChatTemplate = UNKNOWN,
+        key: str | None = None,
+        added: tuple[str, ...] = (),
         alignment: str = "unknown",
     ) -> Plan:
         """By the status."""
