@@ -15,6 +15,8 @@ from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed, found
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.failures import CHECKS
+from proxy.checks.guards.format import Format
+from proxy.checks.http_check import HTTP
 from proxy.checks.kinds import NAME, CheckKind, DetectorKind
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.plugin_pass import Budget, PluginRule
@@ -24,6 +26,8 @@ from proxy.core.types import Action, Rule
 from proxy.matching.errors import PatternError
 
 BUILT_IN = "built in"
+ASKING = (HTTP,)
+"""The kinds of the proxy that ask somebody."""
 DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 """Of those that come with the proxy."""
 TAKEN = (*DETECTOR_NAMES, *CHECKS)
@@ -61,10 +65,12 @@ class Registry:
 
     entries: by name
     budget:  the time that a plug-in's check may take
+    formats: in which guards are asked, by name
     """
 
     entries: Mapping[str, Entry]
     budget: Budget = field(default_factory=Budget)
+    formats: Mapping[str, Format] = field(default_factory=dict)
 
     def get(self, name: str) -> CheckKind | None:
         """The kind of this name."""
@@ -101,9 +107,11 @@ class Registry:
         return PluginRule(rule, name, check, hold, self.budget, fails_open)
 
 
-def make_registry(plugins: Iterable[Plugin] = (), budget: Budget | None = None) -> Registry:
+def make_registry(
+    plugins: Iterable[Plugin] = (), budget: Budget | None = None, formats: Mapping[str, Format] | None = None
+) -> Registry:
     """The kinds of the proxy and those of plug-ins. Raises RegistryError for the first that cannot be taken."""
-    entries = {kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in KINDS}
+    entries = {kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in (*KINDS, *ASKING)}
     for plugin in plugins:
         kind, name = plugin.kind, plugin.kind.name
         for fault in _faults(plugin):
@@ -114,7 +122,7 @@ def make_registry(plugins: Iterable[Plugin] = (), budget: Budget | None = None) 
         what = "check" if isinstance(kind, CheckKind) else "detector"
         check = kind if isinstance(kind, CheckKind) else _check_of(kind)
         entries[name] = Entry(check, what, plugin.origin, plugin.version or kind.version)
-    return Registry(entries, budget or Budget())
+    return Registry(entries, budget or Budget(), formats or {})
 
 
 def _faults(plugin: Plugin) -> Iterator[str]:

@@ -62,6 +62,8 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_models(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
     add_commands(commands, _registry)
+    _add_key(commands)
+    _add_pause(commands)
     _add_checks(commands)
     _add_new_check(commands)
     return top, commands.choices
@@ -127,6 +129,33 @@ def _add_new_check(commands: Commands) -> None:
     command.set_defaults(run=_new_check)
     command.add_argument("name", metavar="NAME", help="of the check: small letters, digits and _")
     command.add_argument("directory", metavar="DIR", nargs="?", help="where to (default: a new directory NAME)")
+
+
+def _add_key(commands: Commands) -> None:
+    about = "make a key for a client, and its entry for the file of keys"
+    command = commands.add_parser("key", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_key)
+    command.add_argument("action", metavar="new", choices=("new",), help="what to do")
+    command.add_argument("name", metavar="NAME", help="of the key: letters, digits, `_`, `.` and `-`")
+    command.add_argument("--admin", action="store_true", help="it opens the admin listener too")
+    command.add_argument("--scrape", action="store_true", help="it opens /metrics, and nothing else")
+    command.add_argument("--expires", metavar="DATE", help="the last day on which it is valid, such as 2027-01-31")
+    command.add_argument("--write", action="store_true", help="add the entry to the file of keys (setting keys)")
+    command.add_argument("--keys", metavar="FILE", default=argparse.SUPPRESS, help="the setting keys")
+    command.add_argument("--config", metavar="FILE", help="settings file, for the setting keys")
+
+
+def _add_pause(commands: Commands) -> None:
+    about = "refuse all generation, and end what runs, until `safety-proxy resume`"
+    pause = commands.add_parser("pause", help=about, description=f"{about.capitalize()}.")
+    pause.set_defaults(run=_pause)
+    pause.add_argument("--message", metavar="TEXT", default="", help="what clients are told")
+    about = "serve again after `safety-proxy pause`"
+    resume = commands.add_parser("resume", help=about, description=f"{about.capitalize()}.")
+    resume.set_defaults(run=_resume)
+    for command in (pause, resume):
+        command.add_argument("--admin", metavar="HOST:PORT", default=argparse.SUPPRESS, help="the setting admin")
+        command.add_argument("--config", metavar="FILE", help="settings file, for admin, admin_key, tls_certificate")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -220,6 +249,24 @@ def _models(args: argparse.Namespace) -> int:
     from proxy.cli.models import models
 
     return models(args)
+
+
+def _key(args: argparse.Namespace) -> int:
+    from proxy.cli.key import key
+
+    return key(args)
+
+
+def _pause(args: argparse.Namespace) -> int:
+    from proxy.cli.pause import pause
+
+    return pause(args)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from proxy.cli.pause import resume
+
+    return resume(args)
 
 
 def _config(args: argparse.Namespace) -> int:

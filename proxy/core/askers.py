@@ -156,10 +156,13 @@ class Askers:
         self.fresh.append(Asked(key, ask))
 
     def _blocked(self, read: int, limit: int, finding: Finding) -> None:
-        block = Block(read, finding.end, finding.rule.order, min(finding.start, limit), finding)
-        if self.block is None or block[:3] < self.block[:3]:
-            self.block = block
-        self.end(self.block.read)
+        new = Block(read, finding.end, finding.rule.order, min(finding.start, limit), finding)
+        old = self.block
+        if old is None or new.read < old.read:
+            self.block = new
+        elif new.read == old.read:  # both count
+            self.block = min(old, new, key=_when)._replace(cut=min(old.cut, new.cut))
+        self.end(read if old is None else min(read, old.read))
 
     def _take(self, i: int, progress: Progress) -> Progress:
         """What a scan says, in offsets of the gate's text."""
@@ -178,3 +181,7 @@ def _read(asked: tuple[int, Ask]) -> int:
 
 def _blocks(finding: Finding) -> bool:
     return finding.rule.holds and finding.rule.action is Action.BLOCK
+
+
+def _when(block: Block) -> tuple[int, int, int, int]:
+    return block[:4]

@@ -227,6 +227,13 @@ class Guard:
         self._unwritten = False
         return tuple(flushed), self._take_newly_blocked()
 
+    def stop(self, choices: Iterable[int], finding: Finding) -> tuple[int, ...]:
+        """End these choices here for a reason that lies in no text; the choices that are blocked now."""
+        for choice in choices:
+            if choice not in self.blocked_choices:
+                self._block(choice, finding)
+        return self._take_newly_blocked()
+
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
         admitted = self._plan.admitted

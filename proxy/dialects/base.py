@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.core.events import PAUSE, Frame, Release, TextDelta
-from proxy.core.guard import ENDING, Guard
-from proxy.core.steps import STEP, Steps
+from proxy.core.guard import ENDING, Guard, Question
+from proxy.core.steps import STALLED, STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
@@ -32,6 +32,8 @@ FIRST_SHARE, SHARE = 16 * 1024, 64 * 1024
 
 MOST_CHANNELS = 12_288
 """Texts of an answer, and ids, names and arguments of its calls: what ends with one event goes out in one step."""
+
+SILENT = 16  # a frame without text, such as a comment, takes as long as so many characters
 
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
@@ -210,6 +212,7 @@ class Answer(ABC):
     refused: the upstream says that the model refused, or that a filter of its own ended the answer
     events: frames of model text that came from the upstream (most backends send one a token)
     work:   what is left to do of what was taken last; call `step` until it is None
+    stalled: `work` stands still until a question of the guard is answered: `reply`
     """
 
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
@@ -225,6 +228,7 @@ class Answer(ABC):
         self._skeleton: EventSkeleton | None = None  # how the events look of which one is read at a time, most often
         self._unfinished: list[bytes] = []  # of an event that is not complete yet; a dialect puts its parser's here
         self.work: Steps[None] | None = None
+        self.stalled = False
         self._out: list[bytes] = []  # what the step has written so far
 
     # -- what the handler calls
@@ -237,7 +241,7 @@ class Answer(ABC):
         skeleton = self._skeleton
         quick = skeleton is not None and len(data) <= STEP and not self._unfinished and not self.done
         text = skeleton.text(data) if quick and skeleton is not None else None
-        if skeleton is None or text is None or not (skeleton.silent or self._admits_value(skeleton)):
+        if skeleton is None or text is None or not self._admits(skeleton):
             return self._start_work(self._read_steps(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
@@ -268,16 +272,45 @@ class Answer(ABC):
             error = _cut_off()
         return self._start_work(self._end_steps(error, given_up))
 
+    def take_stop(self, finding: Finding) -> bytes:
+        """Nobody may say more: what was held is decided, and each choice that goes on ends as if the finding's rule had
+        ended it here. For an answer of which an event has been read. What is left of `work` is given up, and then the
+        answer has failed."""
+        given_up = self.work is not None
+        if self.work is not None:
+            self.work.close()
+        return self._start_work(self._stop_steps(finding, given_up))
+
     def step(self) -> bytes:
         """One more step of `work`; bytes for a streaming client."""
         assert self.work is not None
-        for _ in self.work:
+        for stop in self.work:
+            self.stalled = stop is STALLED
             break
         else:
-            self.work = None
+            self.work, self.stalled = None, False
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def reply(self, question: Question, reply: object) -> bytes:
+        """A question of the guard is answered; bytes for a streaming client. It may end the answer."""
+        self.stalled = False
+        release = None if self.done else self.guard.answer(question, reply)
+        if release is None:
+            return b""
+        out: list[bytes] = []
+        self._put(self._write(Frame(b""), release), out)
+        if release.blocked_choices:
+            self._settle(out)
+        self._give_up_work()
+        return b"".join(out)
+
+    def _give_up_work(self) -> None:
+        """What is left to do, if the answer is done."""
+        if self.done and self.work is not None:
+            self.work.close()
+            self.work = None
 
     def feed(self, data: bytes) -> bytes:
         """`take` and all its steps."""
@@ -356,6 +389,26 @@ class Answer(ABC):
         if not self.done:
             yield from self._fail(error or _cut_off(), given_up)
 
+    def _stop_steps(self, finding: Finding, given_up: bool) -> Steps[None]:
+        """Half a tool call is not sent; and of an event of which only a part was judged nothing is."""
+        if given_up:
+            yield from self._fail(UpstreamError(self.notice(finding), "paused", 503), given_up)
+        elif self.finished:
+            yield from self._end_steps(None)
+        if self.done:
+            return
+        flushed, blocked_choices = yield from self.guard.finish_steps()
+        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        blocked_choices += self.guard.stop(self._open_choices(), finding)
+        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), self._out)
+        self._settle(self._out)
+        if not self.done:
+            self._put_terminal(self._out)
+
+    def _open_choices(self) -> Iterable[int]:
+        """The choices that the upstream has not ended."""
+        return (0,)
+
     def _guarded_steps(self, read: Callable[[bytes], Iterable[Frame]], data: bytes) -> Steps[None]:
         """Frames through the guard. What cannot be understood ends the answer: fail closed."""
         if self.done:
@@ -383,7 +436,7 @@ class Answer(ABC):
                 judged = 0
                 yield None
             before = guard.reread
-            if is_short:
+            if is_short and not (guard.asking and guard.stalls(deltas[0].channel)):
                 release = guard.release_delta(*deltas[0])
             else:
                 release = yield from guard.release_steps(frame)
@@ -446,6 +499,11 @@ class Answer(ABC):
         if self.request.stream:
             out.append(self._error_event(error))
 
+    def _admits(self, skeleton: EventSkeleton) -> bool:
+        """Whether the event just read can be judged at once."""
+        waits = self.guard.asking and self.guard.stalls(skeleton.channel)
+        return not waits and (skeleton.silent or self._admits_value(skeleton))
+
     def _admits_value(self, skeleton: EventSkeleton) -> bool:
         """Whether no rule minds what is new in the event just read, beside its text."""
         return skeleton.silent or self.guard.admits(skeleton.value.decode("ascii"))
@@ -503,7 +561,7 @@ class Answer(ABC):
 
 def _work(frame: Frame) -> int:
     """How much there is to judge in a frame, in characters."""
-    texts = sum([len(text) for _, text in frame.deltas])
+    texts = sum([len(text) for _, text in frame.deltas]) if frame.deltas else SILENT
     return texts + ENDING * (len(frame.closes) + len(frame.finishes))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
@@ -42,8 +43,8 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
-SearchRule = CompiledRule | OwnPass | PluginRule
-"""A rule that searches a text, as the matcher takes it."""
+SearchRule = CompiledRule | OwnPass | PluginRule | AskingRule
+"""A rule that searches a text, as the matcher takes it; or one that asks."""
 
 
 def rule_of(search_rule: SearchRule) -> Rule:
@@ -53,7 +54,10 @@ def rule_of(search_rule: SearchRule) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class PlanQuery:
-    """Whose text a plan is for. `model` is normalised. Without a role it is unknown whose text it is."""
+    """Whose text a plan is for. `model` is normalised. Without a role it is unknown whose text it is.
+
+    added: names of policies that apply whatever they say of models, keys and alignment: the key asks for them
+    """
 
     model: str
     key: str | None
@@ -61,6 +65,7 @@ class PlanQuery:
     direction: Direction | None = None
     role: str | None = None
     template: ChatTemplate = UNKNOWN
+    added: tuple[str, ...] = ()
 
 
 class Scope:
@@ -81,11 +86,23 @@ class Scope:
         fits_model = self._models is None or self._models.fullmatch(query.model) is not None
         fits_alignment = not self._alignment or query.alignment in self._alignment
         fits_key = not self._keys or query.key in self._keys
-        return fits_model and fits_alignment and fits_key and self._fits_text(query)
+        return fits_model and fits_alignment and fits_key and self.fits_text(query)
 
     def reads(self, kind: Kind) -> bool:
         """Whether the policy looks at texts of this kind."""
         return not self._channels or kind in self._channels
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Names of the keys to which it applies; empty: it does not ask for one."""
+        return self._keys
+
+    def fits_text(self, query: PlanQuery) -> bool:
+        """Whether the policy is for texts of this direction and role, whatever the model and the key."""
+        if query.direction is None:
+            return True
+        fits_direction = not self._directions or query.direction in self._directions
+        return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     @property
     def looks_at_alignment(self) -> bool:
@@ -101,12 +118,6 @@ class Scope:
     def reads_prompts(self) -> bool:
         """Whether it holds for texts that clients send, of whatever role."""
         return not self._directions or Direction.INPUT in self._directions
-
-    def _fits_text(self, query: PlanQuery) -> bool:
-        if query.direction is None:
-            return True
-        fits_direction = not self._directions or query.direction in self._directions
-        return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     def _role_fits(self, role: str | None) -> bool:
         role = _ROLES.get(role or "", role)
@@ -126,6 +137,7 @@ class Policy:
     leaks:    its rules that look for the request's own system text
     refusals: its rules that look for refusals of the model
     plugins:  its rules whose checks plug-ins made
+    asking:   its rules that ask somebody
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
     example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
@@ -146,17 +158,24 @@ class Policy:
     leaks: tuple[SystemPromptPass, ...] = ()
     refusals: tuple[RefusalPass, ...] = ()
     plugins: tuple[PluginRule, ...] = ()
+    asking: tuple[AskingRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
     example: tuple[Rule, str] | None = None
     _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
 
+    def applies(self, query: PlanQuery) -> bool:
+        """Whether it applies: to such a request anyway, or because the request's key asks for it."""
+        if self.name.removeprefix("shadow:") in query.added:
+            return self.scope.fits_text(query)
+        return self.scope.applies(query)
+
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
         others: tuple[SearchRule, ...] = (
-            *(*self.markers, *self.detectors, *self.leaks, *self.refusals, *self.plugins),
+            *(*self.markers, *self.detectors, *self.leaks, *self.refusals, *self.plugins, *self.asking),
         )
         rules: tuple[SearchRule, ...] = (*self.compiled, *others)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
@@ -218,6 +237,7 @@ class Policy:
             leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
             refusals=tuple(refusal for refusal in self.refusals if refusal.rule not in left_out),
             plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
+            asking=tuple(asking for asking in self.asking if asking.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},
@@ -297,8 +317,8 @@ class Plan:
 
     @property
     def has_plugins(self) -> bool:
-        """Whether a plug-in made one of its checks."""
-        own = any(policy.plugins for policy in self.policies)
+        """Whether a plug-in made one of its checks, or one asks somebody: then what goes wrong is noted by name."""
+        own = any(policy.plugins or policy.asking for policy in self.policies)
         return own or (self._shadow is not None and self._shadow.has_plugins)
 
     def for_exchange(self, failures: Failures) -> Plan:
@@ -363,4 +383,4 @@ class _OfExchange:
         return tuple([self._bound(check) for check in checks])
 
     def _bound(self, check: Check) -> Check:
-        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen) else check
+        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen | AskingRule) else check

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from secrets import token_bytes
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,10 +16,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.checks.http_check import HttpQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
+from proxy.server.asks.desk import Desk
+from proxy.server.asks.http import HttpAnswerer
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
@@ -30,8 +34,13 @@ from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
+from proxy.server.keys.authentication import Authentication
+from proxy.server.keys.store import KeyStore
+from proxy.server.limits.admission import Admission
 from proxy.server.models.shown_names import ShownNames
-from proxy.server.ops.admin import Admin
+from proxy.server.ops.access_metrics import AccessMetrics
+from proxy.server.ops.admin import Admin, Shared, Stores
+from proxy.server.ops.admin_guard import AdminGuard
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.plugin_log import PluginLog
@@ -39,6 +48,11 @@ from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
+from proxy.server.state.directory import StateDirectory
+from proxy.server.state.pause import Pause
+
+if TYPE_CHECKING:
+    from proxy.server.limits.rates import Rates
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -46,6 +60,7 @@ ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 class Runtime:
     """Everything that outlives a request. `store` (and `shadow`) must have been loaded.
 
+    desk:        who answers questions of checks
     app, admin:  the two ASGI applications; they know no lifespan of their own
     listen_host: what the chat side is bound to; None: unknown, because another program listens
     """
@@ -62,17 +77,25 @@ class Runtime:
         listen_host: str | None = None,
         admin_host: str | None = None,
         reviews: ModelsStore | None = None,
+        keys: KeyStore | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
-        """`reviews`: None: the operator has not reviewed any model. It must have been loaded."""
+        """`reviews`: None: the operator has not reviewed any model. `keys`: None: no key is asked for. What is given
+        must have been loaded. `state`: None: nothing survives a restart."""
         self.config = config
         self.store = store
         self.shadow = shadow
+        self.authentication = Authentication(keys)
+        self.pause = Pause(state)
+        self._rates = _rates(config, keys)
+        self.admission = Admission(config, self.pause, self._rates)
         self.stopping = False
         self.metrics = Metrics(registry or process_registry(), drops=drops)
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
+        self.desk = Desk({HttpQuestion: HttpAnswerer()})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
@@ -84,10 +107,15 @@ class Runtime:
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
         self.metrics.plugins_found(store.registry.plugins)
-        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
+        self.metrics.watch_access(AccessMetrics(self.admission, self.authentication, keys))
+        self.pause.listeners.append(self._watchdog.pause)
+        self._observers: tuple[Observer, ...] = (self.admission, self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
         registry = self.metrics.registry
-        admin = Admin(config, store, shadow, registry, self._is_ready, admin_host, self.backends.all)
+        guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
+        stores_read = Stores(store, shadow, reviews, keys)
+        shared = Shared(stores_read, registry, self._is_ready, self.backends.all, self.pause)
+        admin = Admin(config, shared, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
@@ -114,6 +142,10 @@ class Runtime:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
         await self.backends.aclose()
+        await self.desk.aclose()
+        if self._rates is not None:
+            await self.admission.counted()
+            await self._rates.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
@@ -123,14 +155,14 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
-        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers)
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk, self.admission)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
-        return Router(RouteTable(), web, handlers, local_only)
+        return Router(RouteTable(), web, handlers, local_only, self.authentication)
 
     def _watch_models(self, backend: Backend, reviews: ModelsStore | None) -> None:
         """What is found out of a backend's models goes into the metrics; the operator's reviews go before it."""
@@ -148,6 +180,16 @@ class Runtime:
     def _shadow_loaded(self, _: Status) -> None:
         assert self.shadow is not None
         self.metrics.begin_rules(directions(self.shadow.current.places))
+
+
+def _rates(config: ServerConfig, keys: KeyStore | None) -> Rates | None:
+    """What counts by minute; None where nothing is to be counted. The library takes a while to be imported."""
+    if not (config.requests_per_minute or config.tokens_per_minute or keys is not None):
+        return None
+    from proxy.server.limits.rates import Rates, open_store
+
+    store = open_store(config.limits_store) if config.limits_store is not None else None
+    return Rates(store, config.limits_on_error)
 
 
 def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:

@@ -21,6 +21,7 @@ from proxy.checks.plugin_pass import Budget
 from proxy.checks.registry import Plugin, Registry, RegistryError, make_registry
 from proxy.errors import SettingsError
 from proxy.settings import Settings
+from proxy.startup.guard_formats import find_formats
 
 GROUP = "safety_proxy.checks"
 MODULES = "safety_proxy_plugins"  # before the names of the modules that are made of files
@@ -28,7 +29,8 @@ KINDS = "a proxy.plugins.CheckKind or DetectorKind"
 
 
 def find_registry(settings: Settings) -> Registry:
-    """The kinds of checks for these settings. Raises SettingsError for a plug-in that cannot be used."""
+    """The kinds of checks for these settings. Raises SettingsError for a plug-in, or a guard's format, that cannot be
+    used."""
     budget = Budget(settings.plugin_budget, _clock)
     plugins = [*_of_packages(), *(_of_directory(settings.plugins) if settings.plugins else ())]
     known: list[Plugin] = []
@@ -38,7 +40,7 @@ def find_registry(settings: Settings) -> Registry:
         except RegistryError as error:
             raise SettingsError(f"plug-in {place}: {error}") from None
         known.append(plugin)
-    return make_registry(known, budget)
+    return make_registry(known, budget, find_formats(settings.guard_formats))
 
 
 def _clock() -> tuple[float, float]:

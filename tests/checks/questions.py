@@ -21,12 +21,15 @@ class Stops:
 
     def feed(self, text: str, final: bool = False) -> list[Segment]:
         """See Splitter."""
-        self._text += text
+        *pieces, self._text = (self._text + text).split(".")
+        pieces = [f"{piece}." for piece in pieces]
+        if final and self._text:
+            pieces.append(self._text)
+            self._text = ""
         segments: list[Segment] = []
-        for piece in re.findall(r"[^.]*\.|[^.]+\Z" if final else r"[^.]*\.", self._text):
+        for piece in pieces:
             segments.append(Segment(self._start, piece))
             self._start += len(piece)
-        self._text = self._text[sum(len(one.text) for one in segments) :]
         return segments
 
     def save(self) -> object:

@@ -104,18 +104,17 @@ def _without(vectors: Sequence[Vector], i: int) -> list[Vector]:
 
 
 def _refusal(texts: Sides, on: list[float], off: list[float], margin: float | None) -> str:
-    """Why there is no line, with the examples that are in the way."""
-    line = max([0.0, *off]) if margin is None else margin
-    missed = sorted((score, text) for score, text in zip(on, texts.found, strict=True) if score <= line)
-    caught = sorted(
-        ((score, text) for score, text in zip(off, texts.spared, strict=True) if score > line), reverse=True
-    )
+    """Why there is no line, with the examples that are in the way: those that overlap, or lie behind the margin."""
+    low, high = (max(0.0, *off), min(on)) if margin is None else (margin, margin)
+    missed = sorted((score, text) for score, text in zip(on, texts.found, strict=True) if score <= low)
+    caught = [(score, text) for score, text in zip(off, texts.spared, strict=True) if score > high or score >= min(on)]
     told = f"scores of what has to be found go from {min(on):.3f} (mean {fmean(on):.3f}), "
     told += f"of what has not up to {max(off):.3f} (mean {fmean(off):.3f})"
     if margin is not None:
         told += f", and the margin is {margin:.3f}"
-    named = [f"{_shown(text)} {score:+.3f}" for score, text in [*missed[:SHOWN], *caught[:SHOWN]]]
-    return f"its examples do not lie on two sides: {told}; in the way: {', '.join(named) or 'none alone'}"
+    in_the_way = [*missed[:SHOWN], *sorted(caught, reverse=True)[:SHOWN]]
+    named = ", ".join(f"{_shown(text)} {score:+.3f}" for score, text in in_the_way)
+    return f"its examples do not lie on two sides: {told}; in the way: {named}"
 
 
 def _shown(text: str) -> str:

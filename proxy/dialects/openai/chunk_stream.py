@@ -371,6 +371,9 @@ class ChunkedAnswer(Answer):
     def _is_complete(self) -> bool:
         return bool(self._seen) and self._seen <= self._finished | set(self.guard.blocked_choices)
 
+    def _open_choices(self) -> Iterable[int]:
+        return [choice for choice in range(self.request.choices) if choice not in self._finished]
+
     @property
     def finished(self) -> bool:
         """See Answer. A server that was asked for several choices may not have begun all of them."""

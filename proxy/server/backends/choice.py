@@ -15,6 +15,7 @@ from proxy.errors import NotServed
 from proxy.policy.names import normalise_model
 from proxy.server.backends.backend import NEVER, Backend
 from proxy.server.config import ServerConfig
+from proxy.server.keys.key import Key
 
 WAIT = 2.0  # seconds that a request waits for looks at the backends, where nobody is known to have its model
 FRESH = 1.0  # seconds in which a look is not repeated for a model that nobody has
@@ -32,24 +33,18 @@ class Backends:
         self.only = first if len(self.all) == 1 and not first.is_limited else None
         self._admits = admits
 
-    async def choose(self, model: str, path: str) -> list[Backend]:
-        """Those that may serve a request for a model at a path, the one to ask first. Raises NotServed for none."""
+    async def choose(self, model: str, path: str, key: Key | None = None) -> list[Backend]:
+        """Those that may serve a request for a model at a path, the one to ask first. Raises NotServed for none, with
+        the names of models that the key may use."""
         if self.only is not None:
             return [self.only]
-        await self._look(self._new())
-        name = normalise_model(model)
-        having = self._having(name)
-        if not having and model:
-            await self._look(self._due())
-            having = self._having(name)
+        having = await self._having(model)
         if not having:
-            having = [one for one in self.all if not model or one.may_have(name)]
+            raise self._missing(model, key)
         speaking = [one for one in having if one.speaks(path)]
-        if not speaking and having:
-            raise self._other_dialect(model, path, having)
         if not speaking:
-            raise self._missing(model)
-        return ordered(speaking, name)
+            raise self._other_dialect(model, path, having)
+        return ordered(speaking, normalise_model(model))
 
     async def listing(self, path: str) -> list[Backend]:
         """Those that have the list of models at a path, less those that are not there. Raises NotServed for none."""
@@ -64,8 +59,17 @@ class Backends:
         for backend in self.all:
             await backend.aclose()
 
-    def _having(self, name: str) -> list[Backend]:
-        return [one for one in self.all if one.has(name)]
+    async def _having(self, model: str) -> list[Backend]:
+        """Those that have a model; where none has it, those whose lists nobody has seen. Without a model any."""
+        await self._look(self._new())
+        name = normalise_model(model)
+        if not name:
+            return [one for one in self.all if not one.is_wrong]
+        having = [one for one in self.all if one.has(name)]
+        if not having:
+            await self._look(self._due())
+            having = [one for one in self.all if one.has(name)]
+        return having or [one for one in self.all if one.may_have(name)]
 
     def _new(self) -> list[Backend]:
         """Those at which nobody has looked yet."""
@@ -84,10 +88,11 @@ class Backends:
         for look in late:
             look.cancel()
 
-    def _missing(self, model: str) -> NotServed:
+    def _missing(self, model: str, key: Key | None) -> NotServed:
         """Nobody has it. In Ollama's own words: its command looks for them."""
         known = list(dict.fromkeys(name for one in self.all for name in one.known.names if one.shows(name)))
-        shown = [name for name in known if self._admits(name)][: MAX_NAMES + 1]
+        own = [name for name in known if key is None or key.allows(name)]
+        shown = [name for name in own if self._admits(name)][: MAX_NAMES + 1]
         more = ", ..." if len(shown) > MAX_NAMES else ""
         listed = ", ".join(shown[:MAX_NAMES]) + more or "none"
         return NotServed(f"model '{model[:LONGEST]}' not found; there are: {listed}", "model", "model_not_found")

@@ -92,4 +92,5 @@ class ExchangePlans:
 
     def _notice_for(self, rule: Rule, direction: Direction) -> str:
         message = self.policies.message_for(rule, direction)
-        return f"{message} (policy {rule.policy}, request {self._exchange.id})"
+        policy = f"policy {rule.policy}, " if rule.policy else ""  # it was no policy that has ended it
+        return f"{message} ({policy}request {self._exchange.id})"

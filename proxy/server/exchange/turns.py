@@ -44,7 +44,7 @@ class Turns:
         """Work on an answer, at least one step and for as long as the turn lasts; bytes for its client."""
         guard, out = answer.guard, list[bytes]()
         end = self._clock() + QUANTUM
-        while answer.work is not None and (not out or self._clock() < end):
+        while answer.work is not None and (not out or (self._clock() < end and not answer.stalled)):
             before, step = self._used(), guard.step
             out.append(answer.step())
             guard.step = next_step(step, self._used() - before)

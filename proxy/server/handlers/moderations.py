@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from proxy.core.check import without_asking
 from proxy.core.prompt import judge
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.dialects.openai import moderations
@@ -28,7 +29,7 @@ class ModerationsHandler:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
-        policies = self._policies.snapshot()
+        policies = self._policies.snapshot(request.key)
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
         answer = moderations.answer(results, request.id, [rule.name for rule in policies.policies.rules])
@@ -44,7 +45,7 @@ async def _found(policies: Snapshot, parts: Sequence[str]) -> dict[Rule, Finding
     """The first finding of each rule."""
     found: dict[Rule, Finding] = {}
     for direction in Direction:
-        checks = policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT)
+        checks = without_asking(policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT))
         for judged in judge(parts, moderations.JOINER, checks):
             if judged is None:
                 await asyncio.sleep(0)

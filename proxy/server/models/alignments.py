@@ -56,11 +56,13 @@ class _Model:
 
     claim:    what it claims to be; None: it has not been described yet
     tried_at: when its description was last asked for
+    row:      what follows from the claim and these reviews
     """
 
     listed: Listed
     claim: Claim | None
     tried_at: float = NEVER
+    row: tuple[Claim | None, Reviews, Row] | None = None
 
 
 class ReviewSource(Protocol):
@@ -100,6 +102,7 @@ class Alignments:
         self._looking: asyncio.Task[None] | None = None
         self._wanted: set[str] = set()
         self._applied: dict[str, Review] = {}  # by the listed name: the latest review that applied
+        self._statuses: dict[str, Alignment] = {}  # by the listed name: what is in the log
         self._told: set[tuple[str, str, str]] = set()  # lapsed reviews that are in the log
 
     def get(self, name: str) -> Claim:
@@ -187,10 +190,14 @@ class Alignments:
         return NOT_LISTED if found is None else self._row(found).claim
 
     def _row(self, model: _Model) -> Row:
-        listed = model.listed
-        review = self.reviews.current.find(listed.names, listed.digest)
-        claim = model.claim or SILENT._replace(digest=listed.digest)
-        return Row(listed.name, claim if review is None else reviewed(claim, review), review)
+        reviews = self.reviews.current
+        if model.row is None or model.row[0] is not model.claim or model.row[1] is not reviews:
+            listed = model.listed
+            review = reviews.find(listed.names, listed.digest)
+            claim = model.claim or SILENT._replace(digest=listed.digest)
+            row = Row(listed.name, claim if review is None else reviewed(claim, review), review)
+            model.row = model.claim, reviews, row
+        return model.row[2]
 
     # -- looks
 
@@ -230,6 +237,8 @@ class Alignments:
                 await self._describe(model)
         except UpstreamError as error:
             log.debug("the model server does not say which models it has: %s", error.for_log)
+        except Exception:
+            log.exception("what the model server says of its models cannot be read; please report this")
         finally:
             self._wanted.clear()
             self._tell()
@@ -260,7 +269,18 @@ class Alignments:
         rows = self.rows()
         for row, model in zip(rows, _distinct(self._models.values()), strict=True):
             self._watch_review(row, model.listed)
+            if model.claim is not None:
+                self._watch_status(row)
         self.report(rows)
+
+    def _watch_status(self, row: Row) -> None:
+        """Log what a model is when that is first known, if it is not instruct, and when it has changed."""
+        before, status = self._statuses.get(row.name), row.claim.status
+        self._statuses[row.name] = status
+        if before is None and status in ("base", "unaligned"):
+            log.info("model %.200a is %s: %s", row.name, status, row.claim.why)
+        elif before not in (None, status):
+            log.warning("model %.200a is %s, and was %s: %s", row.name, status, before, row.claim.why)
 
     def _watch_review(self, row: Row, listed: Listed) -> None:
         """Tell, once, that a review was for a model with another digest."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 
 from proxy import __version__
-from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import SettingsError, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.server.config import ServerConfig
 from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, OnData, Timeouts
 
@@ -49,12 +51,18 @@ class UpstreamResponse(Protocol):
     def complete(self) -> bool:
         """The end has arrived."""
 
+    interruptible: bool
+    """Whether `interrupt` may be called while `pump` waits. To be set before it waits."""
+
     async def read_some(self) -> bytes:
         """All that has arrived since the last call, at least one byte; b"" at the end. Raises TRANSPORT_ERRORS."""
 
     async def pump(self, on_data: OnData) -> bytes | None:
         """Call `on_data` with what arrives. Returns what it returned as soon as that is not None; None at the end.
         Raises TRANSPORT_ERRORS."""
+
+    def interrupt(self) -> None:
+        """Let `pump` return b"" soon, without a further call of its `on_data`. What arrives is kept for the next."""
 
     def abort(self) -> None:
         """Close the connection at once, unless the response has ended. Never waits."""
@@ -109,7 +117,9 @@ class HttpxUpstream:
         self._prefix = url.raw_path.rstrip(b"/")
         timeout = httpx.Timeout(None, connect=config.connect_timeout, write=WRITE_TIMEOUT)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, limits=limits, trust_env=False, follow_redirects=False, verify=_trust(config.upstream_ca)
+        )
         self._client.headers.clear()
 
     async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> HttpxResponse:
@@ -123,6 +133,18 @@ class HttpxUpstream:
         await self._client.aclose()
 
 
+def _trust(authorities: Path | None) -> ssl.SSLContext | bool:
+    """Whom an https upstream has to be vouched for by: these authorities and no others; None: the public ones. Raises
+    SettingsError if the file cannot be read."""
+    if authorities is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(authorities))
+    except (OSError, ssl.SSLError) as error:
+        reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror or error
+        raise SettingsError(f"upstream_ca {authorities} cannot be read ({reason}): give a PEM file") from None
+
+
 class HttpxResponse:
     """An httpx response, raw: nothing is decoded."""
 
@@ -133,6 +155,9 @@ class HttpxResponse:
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
         self.complete = False
+        self.interruptible = False
+        self._reading: asyncio.Task[bytes] | None = None  # a read that `interrupt` must not cancel
+        self._interrupted: asyncio.Future[None] | None = None
 
     async def read_some(self) -> bytes:
         """See UpstreamResponse."""
@@ -144,14 +169,38 @@ class HttpxResponse:
 
     async def pump(self, on_data: OnData) -> bytes | None:
         """See UpstreamResponse."""
-        while data := await self.read_some():
-            stop = on_data(data)
+        while (data := await self._next()) != b"":
+            stop = b"" if data is None else on_data(data)
             if stop is not None:
                 return stop
         return None
 
+    async def _next(self) -> bytes | None:
+        """What `read_some` returns; None: interrupted."""
+        if not self.interruptible:
+            return await self.read_some()
+        loop = asyncio.get_running_loop()
+        reading = self._reading = self._reading or loop.create_task(self.read_some())
+        self._interrupted = loop.create_future()
+        both: set[asyncio.Future[Any]] = {reading, self._interrupted}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            interrupted, self._interrupted = self._interrupted, None
+        if interrupted.done():
+            return None
+        self._reading = None
+        return reading.result()
+
+    def interrupt(self) -> None:
+        """See UpstreamResponse."""
+        if self._interrupted is not None and not self._interrupted.done():
+            self._interrupted.set_result(None)
+
     def abort(self) -> None:
         """See UpstreamResponse."""
+        if self._reading is not None:
+            self._reading.cancel()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._response.aclose())
 

@@ -41,7 +41,17 @@ class Http1Response:
     Close it (`aclose`, or `abort` where one cannot await), whether or not it was read to its end.
     """
 
-    __slots__ = ("_buffered", "_connection", "_error", "_loop", "_on_data", "_parser", "_since", "_waiter")
+    __slots__ = (
+        "_buffered",
+        "_connection",
+        "_error",
+        "_loop",
+        "_on_data",
+        "_parser",
+        "_since",
+        "_waiter",
+        "interruptible",
+    )
 
     def __init__(self, connection: Connection, parser: ResponseParser, loop: asyncio.AbstractEventLoop) -> None:
         self._connection: Connection | None = connection
@@ -52,6 +62,7 @@ class Http1Response:
         self._on_data: OnData | None = None
         self._since = loop.time()
         self._buffered = 0
+        self.interruptible = False  # see UpstreamResponse; here it always is
 
     @property
     def status(self) -> int:
@@ -124,6 +135,11 @@ class Http1Response:
                 stop = await self._pump_callbacks(on_data)
             if stop is not None:
                 return stop
+
+    def interrupt(self) -> None:
+        """Let `pump` return b"" soon. What arrives meanwhile is kept for the next call."""
+        self._on_data = None
+        self.wake(b"")
 
     async def _pump_callbacks(self, on_data: OnData) -> bytes | None:
         """Wait until `on_data` has said stop, or something else has happened."""

@@ -38,6 +38,7 @@ class Work:
         self._takes = takes
         self.guard = SimpleNamespace(step=STEP)
         self.work: object = self
+        self.stalled = False
 
     def step(self) -> bytes:
         """One of them."""

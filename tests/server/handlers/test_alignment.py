@@ -11,9 +11,11 @@ import pytest
 
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
+from proxy.policy.models_store import ModelsStore
 from proxy.server.config import UpstreamConfig
 from proxy.server.exchange.record import Outcome
 from proxy.server.models import alignments
+from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.ops.records import record_of
 from tests.fakes import FakeUpstream, Stall, ndjson, reply, reply_json, sse
 from tests.fakes.answers import Answer, Framing
@@ -245,7 +247,7 @@ async def test_a_silent_model_server_means_503(monkeypatch: pytest.MonkeyPatch) 
 async def test_each_model_server_tells_of_its_own_models() -> None:
     """Two llama.cpp servers with one model each: a request goes to its own, with the policies for that model."""
     bodies: list[str] = []
-    async with FakeUpstream(llama("a", "instruct", bodies)) as one, FakeUpstream(llama("b", "base", bodies)) as two:
+    async with FakeUpstream(Llama("a", "instruct", bodies)) as one, FakeUpstream(Llama("b", "base", bodies)) as two:
         upstreams = (UpstreamConfig(url=one.url, name="one"), UpstreamConfig(url=two.url, name="two"))
         async with running(one.url, shipped(), upstreams=upstreams) as proxy:
             await look(proxy)
@@ -261,7 +263,25 @@ async def test_each_model_server_tells_of_its_own_models() -> None:
             ]
 
 
-class llama:  # noqa: N801 - it stands where a function does
+async def test_the_next_model_server_is_looked_at_too() -> None:
+    """Where the first one is gone, what holds is what the next one says of its own model of that name."""
+    bodies: list[str] = []
+    async with FakeUpstream(Llama("a", "instruct", bodies)) as one, FakeUpstream(Llama("a", "base", bodies)) as two:
+        upstreams = (UpstreamConfig(url=one.url, name="one"), UpstreamConfig(url=two.url, name="two"))
+        async with running(one.url, shipped(), upstreams=upstreams) as proxy:
+            await look(proxy)
+            assert (await proxy.chat(content=PHISHING, model="a")).status == 200
+            one.stop_listening()
+            async with running(one.url, shipped(), upstreams=upstreams) as other:
+                for backend in other.server.runtime.backends.all:
+                    await backend.look()
+                await other.server.runtime.backends.all[1].models.alignments.look_at_all()
+                assert (await other.chat(content=PHISHING, model="a")).status == 400
+                exchange = await other.seen.ended(0)
+                assert (exchange.upstream, exchange.alignment) == ("two", "base")
+
+
+class Llama:
     """A llama.cpp with one model under an alias, of whose file the name says what it is."""
 
     tells_models = True
@@ -348,3 +368,60 @@ async def test_at_the_start_all_models_are_looked_at() -> None:
         known = proxy.server.runtime.backends.all[0].models.alignments
         await until(lambda: known.known("tiny:base").status == "base")
         checks.cancel()
+
+
+# -- models.yaml
+
+
+async def test_an_edit_of_models_yaml_holds_from_the_next_request_on(tmp_path: Path) -> None:
+    """It goes before what the model claims; a wrong edit is counted and changes nothing."""
+    path = tmp_path / "models.yaml"
+    reviews = ModelsStore.beside(tmp_path)
+    await reviews.load()
+    async with FakeUpstream(Refusing()) as upstream, running(upstream, shipped(), reviews=reviews) as proxy:
+        await look(proxy)
+        watching = asyncio.ensure_future(PolicyWatcher([reviews]).run())
+        assert (await proxy.chat(content=PHISHING, model="tiny")).status == 200
+        path.write_text("version: 1\nmodels:\n  - {model: tiny, status: unaligned}\n", "utf-8")
+        await until(lambda: reviews.current.entries)
+        assert (await proxy.chat(content=PHISHING, model="tiny")).status == 400
+        assert (await proxy.seen.ended(1)).alignment == "unaligned"
+        path.write_text("version: 1\nmodels:\n  - {model: tiny, status: nice}\n", "utf-8")
+        await until(lambda: reviews.status.error)
+        assert (await proxy.chat(content=PHISHING, model="tiny")).status == 400
+        assert await _sample(proxy, "models_file_reloads_total", result="failure") == reviews.status.failures
+        assert proxy.metric("models_file_reloads_total", result="success") == reviews.status.loads
+        watching.cancel()
+
+
+async def test_operators_can_reload_it(tmp_path: Path) -> None:
+    """POST /admin/reload reads it with the policies; both tell where it lies and what is wrong in it."""
+    path = tmp_path / "models.yaml"
+    reviews = ModelsStore.beside(tmp_path)
+    await reviews.load()
+    async with running("http://127.0.0.1:1", reviews=reviews) as proxy:
+        proxy.store.next = proxy.store.current
+        path.write_text("version: 1\nmodels:\n  - {model: tiny, status: base}\n", "utf-8")
+        answer = await proxy.client.post(f"{proxy.admin_url}/admin/reload")
+        assert answer.status_code == 200
+        told = answer.json()["models_file"]
+        assert (told["file"], told["reviews"], told["error"]) == (str(path), 1, None)
+        path.write_text("version: 2\n", "utf-8")
+        answer = await proxy.client.post(f"{proxy.admin_url}/admin/reload")
+        assert (answer.status_code, answer.json()["reloaded"]) == (422, False)
+        status = (await proxy.client.get(f"{proxy.admin_url}/admin/status")).json()["models_file"]
+        assert status["error"] == f"{path}:1:10: `2` cannot be `version`: possible: 1"
+        assert status["reviews"] == 1
+
+
+async def test_a_review_that_lapses_is_counted(tmp_path: Path) -> None:
+    """It was for a model with another digest."""
+    (tmp_path / "models.yaml").write_text(
+        "version: 1\nmodels:\n  - {model: tiny:base, digest: abcdefabcdef, status: instruct}\n", "utf-8"
+    )
+    reviews = ModelsStore.beside(tmp_path)
+    await reviews.load()
+    async with FakeUpstream(Refusing()) as upstream, running(upstream, shipped(), reviews=reviews) as proxy:
+        await look(proxy)
+        assert (await proxy.chat(content=PHISHING, model="tiny:base")).status == 400
+        assert await _sample(proxy, "model_reviews_lapsed_total") == 1

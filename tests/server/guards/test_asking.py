@@ -1,0 +1,236 @@
+"""Models are asked: where they are, in their turn, within their time; what fails says why and is not remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+
+import pytest
+
+from proxy.checks.guards.calls import Generated
+from proxy.core.failures import CheckFailed, Reason
+from proxy.server.asks.desk import About
+from proxy.server.guards import models
+from tests.fakes import Answer, Request, Stall, reply, reply_json
+from tests.fakes.answers import Close
+from tests.server.guards.asking import GUARD, about, asking, embeds, held, judged, says
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def failure(question: Awaitable[object]) -> CheckFailed:
+    """What a question fails with."""
+    with pytest.raises(CheckFailed) as caught:
+        await question
+    return caught.value
+
+
+async def test_a_guard_is_asked() -> None:
+    """Its prompt goes to Ollama raw, and its reply comes back as it is."""
+    async with asking(says("unsafe\nS1")) as guards:
+        reply = await guards.judges.answer(judged())
+        assert reply.said == (Generated("unsafe\nS1", True),)
+        (body,) = guards.bodies()
+        assert (body["model"], body["raw"], body["truncate"]) == (GUARD, True, False)
+        assert body["prompt"] == judged().prompts[0].raw
+        assert guards.results() == ["answered"]
+        assert guards.told[0].seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "data"),
+    [
+        ("llamacpp", "/completion", {"content": "safe", "stop": True, "stop_type": "eos"}),
+        ("lmstudio", "/v1/completions", {"choices": [{"text": "safe", "finish_reason": "stop"}]}),
+        ("openai", "/v1/completions", {"choices": [{"text": "safe", "finish_reason": "stop"}]}),
+    ],
+)
+async def test_each_server_in_its_dialect(kind: str, path: str, data: dict[str, object]) -> None:
+    """A look at the server tells which endpoint takes a raw prompt."""
+    async with asking(reply_json(data), kind) as guards:
+        answer = await guards.judges.answer(judged())
+        assert answer.said == (Generated("safe", True),)
+        assert [one.path for one in guards.upstream.requests if one.method == "POST"] == [path]
+
+
+async def test_all_prompts_of_a_question() -> None:
+    """A guard that judges by one criterion is asked about each."""
+    async with asking(says("No")) as guards:
+        reply = await guards.judges.answer(judged(format="shieldgemma"))
+        assert [said.text for said in reply.said] == ["No"] * 4
+        assert len(guards.bodies()) == 4
+        assert guards.results() == ["answered"]
+
+
+async def test_replies_are_remembered() -> None:
+    """The same question is asked once; another prompt, model or option is another question."""
+    async with asking(says("safe")) as guards:
+        first = await guards.judges.answer(judged())
+        assert (await guards.judges.answer(judged())).said == first.said
+        assert len(guards.bodies()) == 1
+        assert guards.results() == ["answered", "cached"]
+        for other in (judged("Other."), judged(context=4_096), judged(format="llama-guard-3-8b")):
+            await guards.judges.answer(other)
+        assert len(guards.bodies()) == 4
+
+
+async def test_what_is_remembered_of_a_key_is_apart_from_others() -> None:
+    """Nobody can tell by the time what was asked with another API key, or without one."""
+    async with asking(says("safe")) as guards:
+        for key in ("alice", "bob", None, "alice"):
+            await guards.judges.answer(judged(), About("1", "tiny", key))
+        assert guards.results() == ["answered", "answered", "answered", "cached"]
+
+
+@pytest.mark.parametrize("text", ["", "I cannot help with that.", "<think>hm", "safe\nS1"])
+async def test_replies_that_cannot_be_read_are_not_remembered(text: str) -> None:
+    """The next one asks again: a guard that was confused once may not be twice."""
+    async with asking(says(text)) as guards:
+        await guards.judges.answer(judged())
+        await guards.judges.answer(judged())
+        assert len(guards.bodies()) == 2
+        assert len(guards.judges.known) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [
+        (reply_json({"error": "model requires more memory"}, status=500), Reason.REFUSED, "status 500"),
+        (reply_json({"error": "the input length exceeds the context length"}, status=400), Reason.REFUSED, "too long"),
+        (reply(b"<html>", content_type="text/html"), Reason.WRONG_ANSWER, "something else than an answer"),
+        (reply_json([1]), Reason.WRONG_ANSWER, "something else than an answer"),
+        (says("safe", done=False), Reason.WRONG_ANSWER, "something else than an answer"),
+        (Answer((Close(),)), Reason.WRONG_ANSWER, "gave no answer ("),
+        (reply([b"{", Close()]), Reason.WRONG_ANSWER, "truncated"),
+    ],
+)
+async def test_what_goes_wrong(answer: Answer, reason: Reason, words: str) -> None:
+    """Each failure has its reason and a sentence, and is not remembered."""
+    async with asking(answer) as guards:
+        for _ in range(2):
+            failed = await failure(guards.judges.answer(judged()))
+            assert (failed.check, failed.reason) == (GUARD, reason)
+            assert words in str(failed)
+        assert guards.results() == [reason.value] * 2
+        assert len(guards.judges.known) == 0
+
+
+async def test_nobody_is_there() -> None:
+    """A model server that does not answer is a failure at once, not a wait."""
+    async with asking(says("safe"), url="http://127.0.0.1:9") as guards:
+        failed = await failure(guards.judges.answer(judged()))
+        assert failed.reason is Reason.UNREACHABLE
+
+
+async def test_a_guard_that_takes_too_long() -> None:
+    """Its question is given up at the deadline, and the connection with it."""
+    async with asking(Answer((Stall(),))) as guards:
+        failed = await failure(guards.judges.answer(judged(timeout=0.05)))
+        assert failed.reason is Reason.DEADLINE
+        assert "within 0.05 s" in str(failed)
+        await guards.upstream.exchanges[-1].wait_client_closed()
+
+
+async def test_one_question_at_a_time() -> None:
+    """Others wait for their turn, in order, as one guard is loaded for one request at a time."""
+    event = asyncio.Event()
+    async with asking(held(event, "safe")) as guards:
+        tasks = [asyncio.ensure_future(guards.judges.answer(judged(f"{i}."))) for i in range(3)]
+        await until(lambda: len(guards.bodies()) == 1)
+        assert not any(task.done() for task in tasks)
+        event.set()
+        await asyncio.gather(*tasks)
+        asked = [body["prompt"].partition("Agent: ")[2][:2] for body in guards.bodies()]
+        assert asked == ["0.", "1.", "2."]
+        assert guards.told[-1].queued > 0
+
+
+async def test_several_at_a_time_where_it_is_said() -> None:
+    """`at_once` lets as many through."""
+    event = asyncio.Event()
+    async with asking(held(event, "safe")) as guards:
+        tasks = [asyncio.ensure_future(guards.judges.answer(judged(f"{i}.", at_once=2))) for i in range(3)]
+        await until(lambda: len(guards.bodies()) == 2)
+        event.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a bound on those who wait; the next one fails at once."""
+    monkeypatch.setattr(models, "MOST_WAITING", 1)
+    event = asyncio.Event()
+    async with asking(held(event, "safe")) as guards:
+        tasks = [asyncio.ensure_future(guards.judges.answer(judged(f"{i}."))) for i in range(2)]
+        await until(lambda: len(guards.bodies()) == 1)
+        assert (await failure(guards.judges.answer(judged("3.")))).reason is Reason.OVERLOADED
+        event.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_question_that_is_given_up() -> None:
+    """It leaves its turn to the next one, whether it was asked already or waited."""
+    event = asyncio.Event()
+    answers = [Answer((Stall(),)), held(event, "safe")]
+    async with asking(lambda _: answers.pop(0)) as guards:
+        first, second, third = (asyncio.ensure_future(guards.judges.answer(judged(f"{i}."))) for i in range(3))
+        await until(lambda: len(guards.bodies()) == 1)
+        second.cancel()
+        first.cancel()
+        await asyncio.wait([first, second])
+        await until(lambda: len(guards.bodies()) == 2)
+        event.set()
+        await third
+        assert sorted(guards.results()) == ["answered", "cancelled", "cancelled"]
+
+
+async def test_a_topic_is_asked() -> None:
+    """The examples are measured once, in one request; then each segment is one more."""
+    async with asking(embeds) as guards:
+        reply = await guards.topics.answer(about("A soup."))
+        assert reply.measured.finds(reply.vector)
+        other = await guards.topics.answer(about("A hammer."))
+        assert not other.measured.finds(other.vector)
+        assert [len(body["input"]) for body in guards.bodies()] == [6, 1, 1]
+        assert all(body["truncate"] is False for body in guards.bodies())
+        await guards.topics.answer(about("A soup."))
+        assert len(guards.bodies()) == 3
+        assert guards.results()[-1] == "cached"
+
+
+async def test_examples_that_do_not_separate() -> None:
+    """Each question fails with the figures; the model is not asked for the examples again."""
+    async with asking(
+        lambda request: reply_json({"embeddings": [[1, 1]] * len(json.loads(request.body)["input"])})
+    ) as guards:
+        for _ in range(2):
+            failed = await failure(guards.topics.answer(about()))
+            assert failed.reason is Reason.REFUSED
+            assert "do not lie on two sides" in str(failed)
+        assert len(guards.bodies()) == 1
+
+
+async def test_examples_are_measured_when_the_model_is_back() -> None:
+    """A failure is not remembered."""
+    broken = [reply_json({"error": "no"}, status=500)]
+    async with asking(lambda request: broken.pop() if broken else embeds(request)) as guards:
+        assert (await failure(guards.topics.answer(about()))).reason is Reason.REFUSED
+        reply = await guards.topics.answer(about())
+        assert reply.measured.finds(reply.vector)
+
+
+def answered_with(count: int) -> Answer:
+    """So many vectors."""
+    return reply_json({"embeddings": [[1, 0]] * count})
+
+
+@pytest.mark.parametrize("count", [0, 5])
+async def test_too_few_vectors(count: int) -> None:
+    """A response that is not about all texts is none."""
+
+    def answer(_: Request) -> Answer:
+        return answered_with(count)
+
+    async with asking(answer) as guards:
+        assert (await failure(guards.topics.answer(about()))).reason is Reason.WRONG_ANSWER
