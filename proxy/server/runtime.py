@@ -15,15 +15,19 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.checks.asking import AskingRule
+from proxy.checks.http_check import HttpQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.asks.desk import Desk
+from proxy.server.asks.http import HttpAnswerer
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
+from proxy.server.guards.service import Guards
 from proxy.server.handlers.guarded import GuardedHandler
 from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
@@ -71,13 +75,15 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
-        self.desk = Desk()
+        self.desk = Desk({HttpQuestion: HttpAnswerer()})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
         for backend in self.backends.all:
             backend.report = partial(self.metrics.upstream_seen, backend.name)
         self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
+        self.guards = Guards(self.backends, self._rules_that_ask, self.metrics.guards.asked, self.metrics.guards.judged)
+        self.desk.answerers.update(self.guards.answerers)
         self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
@@ -94,10 +100,11 @@ class Runtime:
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model server and the policies, until cancelled: the probe and the self-test."""
+        """Look after the model server and the policies, until cancelled: the probe, the self-test, the guards."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
+            group.create_task(self.guards.run())
 
     def interrupt(self) -> None:
         """Interrupt every exchange now. Each gets a proper end."""
@@ -129,10 +136,18 @@ class Runtime:
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current
         self.metrics.policies_loaded(status, [policy.name for policy in current.policies], directions(current.places))
+        self.guards.policies_loaded()
+
+    def _rules_that_ask(self) -> Iterator[AskingRule]:
+        """Of all policies."""
+        for store in (self.store, self.shadow):
+            if store is not None:
+                yield from (rule for policy in store.current.policies for rule in policy.asking)
 
     def _shadow_loaded(self, _: Status) -> None:
         assert self.shadow is not None
         self.metrics.begin_rules(directions(self.shadow.current.places))
+        self.guards.policies_loaded()
 
 
 def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:
