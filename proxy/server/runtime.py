@@ -17,12 +17,14 @@ from prometheus_client import (
 )
 
 from proxy.checks.http_check import HttpQuestion
+from proxy.checks.isolated import ProcessQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.asks.desk import Desk
 from proxy.server.asks.http import HttpAnswerer
+from proxy.server.asks.process import ProcessAnswerer
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
@@ -95,7 +97,7 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
-        self.desk = Desk({HttpQuestion: HttpAnswerer()})
+        self.desk = Desk({HttpQuestion: HttpAnswerer(), ProcessQuestion: ProcessAnswerer(store.registry.worker)})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
