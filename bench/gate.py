@@ -67,18 +67,19 @@ LIMITS = (
 
 
 PROMPT_LIMITS = (
-    Limit("again", who.NONE, 2.2),  # shipped policies: of 400 KB that were judged before only the new turn is judged
-    Limit("again", prompts.OFF, 0.2),  # 100 rules
+    (prompts.SHIPPED, Limit("again", who.NONE, 2.2)),  # of 400 KB that were judged before only the new turn is judged
+    (who.HUNDRED, Limit("again", prompts.OFF, 0.2)),
+    (prompts.SHIPPED, Limit("cold", who.NONE, 5.0)),  # without the quick look 100 rules take 40 times as much
+    (who.HUNDRED, Limit("cold", who.NONE, 25.0)),
 )
-JUDGED = {who.NONE: prompts.SHIPPED, prompts.OFF: who.HUNDRED}
-"""Who is compared with whom."""
+"""Of 400 KB of prompts: who is compared with whom."""
 
 
 def prompt_verdicts(table: prompts.Table) -> Iterator[Verdict]:
     """One for each limit of long prompts."""
-    for limit in PROMPT_LIMITS:
+    for judged, limit in PROMPT_LIMITS:
         rows = table[limit.scenario]
-        own, base = rows[JUDGED[limit.base]].cpu, rows[limit.base].cpu
+        own, base = rows[judged].cpu, rows[limit.base].cpu
         yield Verdict(limit, statistics.median([one / other for one, other in zip(own, base, strict=True)]))
 
 
@@ -105,8 +106,8 @@ def main() -> None:
     rounds: int = parser.parse_args().rounds
     scenarios = [s for s in SCENARIOS if s.key in {limit.scenario for limit in LIMITS}]
     figures = run(scenarios, rounds, TAKE_PART)
-    again = [case for case in prompts.CASES if case.key == "again"]
-    table, _ = prompts.measure(again, (who.NONE, prompts.SHIPPED, who.HUNDRED, prompts.OFF), rounds)
+    cases = [case for case in prompts.CASES if case.key in ("again", "cold")]
+    table, _ = prompts.measure(cases, (who.NONE, prompts.SHIPPED, who.HUNDRED, prompts.OFF), rounds)
     rows = list(fairness.floods(rounds, (who.NGINX, who.HUNDRED), [], quiet=False))
     found = [*verdicts(figures), *prompt_verdicts(table), fairness_verdict(rows)]
     print("\n".join([*figures.notes, *(verdict.line() for verdict in found)]))

@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import random
+import re
 import shutil
 import socket
 import statistics
@@ -47,6 +48,7 @@ MARKER = " <|im_start|> "  # a marker that the shipped policies rewrite
 SHIPPED, LARGE = "shipped policies", "1000 rules, 100,000 words"
 OFF = "100 rules, no memory"
 ANSWER = Pace(n=2, stamp=0)
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 MARK, DONE = b'"content":"', b"data: [DONE]"
 
 Messages = list[dict[str, Any]]
@@ -64,6 +66,7 @@ class Case(NamedTuple):
 
     before: what is sent first, and not measured
     reach:  milliseconds that may be added, by contestant
+    answer: what comes back; `stream`: in events
     """
 
     key: str
@@ -71,6 +74,8 @@ class Case(NamedTuple):
     make: Callable[[int, str], Messages]
     before: Callable[[Messages], Messages] | None = None
     reach: Mapping[str, float] = MappingProxyType({})
+    answer: Pace = ANSWER
+    stream: bool = True
 
 
 # -- the prompts
@@ -148,6 +153,11 @@ def table_call(number: int, _: str) -> Messages:
     return with_call({"rows": rows})
 
 
+def question(number: int, _: str) -> Messages:
+    """A short one."""
+    return [{"role": "user", "content": f"Question {number}"}]
+
+
 CASES = (
     Case(
         *("again", "400 KB in 100 messages, one turn more", plain),
@@ -169,6 +179,12 @@ CASES = (
     Case("log", "a pasted log of 2 MB", pasted_log, reach=dict.fromkeys((SHIPPED, who.HUNDRED, LARGE), 250)),
     Case("file", "a call's arguments of 1 MB: a file", file_call, reach={SHIPPED: 100, who.HUNDRED: 150, LARGE: 250}),
     Case("table", "a call's arguments of 1 MB: a table", table_call, reach={SHIPPED: 100, who.HUNDRED: 150}),
+    Case(
+        *("whole", "a whole answer of 1 MB, which the model server sends as one event", question),
+        reach={SHIPPED: 100, who.HUNDRED: 150, LARGE: 250},
+        answer=Pace(n=1, stamp=0, big=MIB),
+        stream=False,
+    ),
 )
 QUICK = ("again", "cold", "matches")
 
@@ -221,9 +237,9 @@ def started(port: int, folder: Path, stack: ExitStack, names: Sequence[str]) -> 
 # -- one request
 
 
-def ask(contestant: Running, messages: Messages) -> Taken:
+def ask(contestant: Running, messages: Messages, answer: Pace = ANSWER, stream: bool = True) -> Taken:
     """Send a prompt, wait for the first text of the answer, and read it to the end."""
-    body = orjson.dumps({"model": ANSWER.model(), "stream": True, "messages": messages})
+    body = orjson.dumps({"model": answer.model(), "stream": stream, "messages": messages})
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -234,13 +250,20 @@ def ask(contestant: Running, messages: Messages) -> Taken:
         began = time.monotonic()
         client.sendall(head.encode() + body)
         first, received = 0.0, b""
-        while DONE not in received and (data := client.recv(1 << 16)):
+        while not _is_whole(received) and (data := client.recv(1 << 16)):
             received += data
             if not first and MARK in received.replace(b'"content": "', MARK).replace(b'"content":""', b""):
                 first = time.monotonic()
     if not first:
         raise AssertionError(f"{contestant.name}: {received[:300]!r}")
     return Taken(1000 * (first - began), (cpu_ns(contestant.pids) - used) / 1e6)
+
+
+def _is_whole(received: bytes) -> bool:
+    """Whether that is all of an answer."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return len(body) >= int(length[1]) if length else DONE in body
 
 
 def parse_and_write(messages: Messages, loads: Callable[[bytes], Any], dumps: Callable[[Any], object]) -> float:
@@ -280,7 +303,7 @@ def measure(cases: Sequence[Case], names: Sequence[str], rounds: int) -> tuple[T
         contestants = list(started(source.port, folder, stack, names))
         for contestant in contestants:  # the automata are built as text comes
             for case in cases:
-                ask(contestant, case.make(next(numbers), _match(contestant)))
+                ask(contestant, case.make(next(numbers), _match(contestant)), case.answer, case.stream)
         for turn in range(rounds):
             for case in cases:
                 base = 0.0
@@ -302,7 +325,8 @@ def _once(case: Case, contestant: Running, number: int) -> tuple[Taken, float]:
     messages = case.make(number, _match(contestant))
     if case.before is not None:
         ask(contestant, case.before(messages))
-    return ask(contestant, messages), parse_and_write(messages, json.loads, json.dumps)
+    large = messages if case.stream else [{"role": "assistant", "content": text(number, MIB)}]
+    return ask(contestant, messages, case.answer, case.stream), parse_and_write(large, json.loads, json.dumps)
 
 
 def _match(contestant: Running) -> str:

@@ -87,7 +87,8 @@ def encoded() -> list[bytes]:
 
 def whole(pace: Pace, model: str) -> bytes:
     """An answer that is not streamed."""
-    text = "".join(itertools.islice(itertools.cycle(tokens()), pace.n))
+    begin = big_text(pace) if pace.big else ""
+    text = begin + "".join(itertools.islice(itertools.cycle(tokens()), pace.n))
     message = {"role": "assistant", "content": text}
     usage = {"completion_tokens": pace.n, "prompt_tokens": 12, "total_tokens": pace.n + 12}
     choice = {"finish_reason": "stop", "index": 0, "message": message}

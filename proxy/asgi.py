@@ -24,11 +24,13 @@ from proxy.server.http.request import AsgiApplication, Receive, Scope, Send
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
+from proxy.server.state.directory import StateDirectory
 from proxy.settings import Settings, resolve
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, upstream_url
+from proxy.startup.keys import follow_policies, load_keys, refuse_open_application
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 
 __all__ = ["Application", "admin", "app", "create_admin", "create_app"]
 
@@ -97,6 +99,9 @@ class SharedRuntime:
 
     async def _start(self) -> Runtime:
         settings = self._settings or resolve({}, os.environ).settings
+        refuse_open_application(settings)
+        keys = load_keys(settings)
+        state = StateDirectory.open(settings.state_dir) if settings.state_dir is not None else None
         registry = await asyncio.to_thread(find_registry, settings)
         url = await upstream_url(settings, self._stack)
         key, empty = settings.hash_key, settings.allow_empty
@@ -105,12 +110,18 @@ class SharedRuntime:
         shadow = None
         if settings.shadow:
             shadow = await load(settings.shadow, hash_key=key, allow_empty=empty, shadow=True, registry=registry)
+        reviews = await load_reviews(settings, folder)
         stores = [one for one in (store, shadow) if one is not None]
+        follow_policies(stores, keys)
+        watched = [one for one in (*stores, reviews, keys) if one is not None]
         drops = Drops()
         decisions = self._stack.enter_context(open_decision_log(settings, drops))
-        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(stores).run())
+        self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(watched).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
-        runtime = Runtime(server_config(settings, url), store, shadow, observers=[decisions], drops=drops)
+        config = server_config(settings, url)
+        runtime = Runtime(
+            config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, keys=keys, state=state
+        )
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime
 

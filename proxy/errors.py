@@ -5,9 +5,13 @@ ProxyError
 │   ├── BadRequest       400  malformed, a wrong type, or refused; `param` names the field
 │   ├── PromptTooLong    400  more tokens than the model's context takes
 │   ├── TooLarge         413  body over the limit
+│   ├── Unauthorized     401  no key, a wrong one, or one that has expired
 │   ├── NotServed        404  a path or model that is not offered
+│   ├── TooMany          429  a limit of the operator's
+│   ├── Unavailable      503  nobody is served just now
 │   └── Unsupported      415  a content encoding that cannot be read
 ├── PolicyError          a policy file: what is wrong, where, and how to fix it
+│   └── KeysError        the file of keys: the same
 ├── SettingsError        a flag, an environment variable or safety-proxy.toml; exit code 2
 └── UpstreamError        the model server: `status` is what the client gets
     ├── UpstreamUnreachable   502
@@ -70,6 +74,40 @@ class NotServed(ClientError):
     status = 404
 
 
+class Unauthorized(ClientError):
+    """The request shows no key that is valid. `headers` go with the response (RFC 9110, section 11.6.1)."""
+
+    status = 401
+    headers = ((b"www-authenticate", b"Bearer"),)
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, None, "invalid_api_key")
+
+
+class TooMany(ClientError):
+    """A limit that the operator has set is reached; `seconds`: after how many it is worth asking again."""
+
+    status = 429
+
+    def __init__(self, message: str, code: str, seconds: float) -> None:
+        super().__init__(message, None, code)
+        self.headers = [(b"retry-after", b"%d" % max(1, -int(-seconds // 1)))]
+
+
+class Unavailable(ClientError):
+    """Nobody is served just now. `seconds`: after how many it is worth asking again; None: nobody knows, so programs
+    should not."""
+
+    status = 503
+
+    def __init__(self, message: str, code: str, seconds: float | None = None) -> None:
+        super().__init__(message, None, code)
+        if seconds is None:
+            self.headers = [(b"x-should-retry", b"false")]
+        else:
+            self.headers = [(b"retry-after", b"%d" % max(1, -int(-seconds // 1)))]
+
+
 class Unsupported(ClientError):
     """A content encoding that cannot be read."""
 
@@ -82,6 +120,10 @@ class PolicyError(ProxyError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class KeysError(PolicyError):
+    """One or more things are wrong in the file of keys."""
 
 
 class SettingsError(ProxyError):
@@ -98,7 +140,7 @@ UPSTREAM_REASONS = (
 class UpstreamError(ProxyError):
     """The model server failed.
 
-    reason: one of UPSTREAM_REASONS; `internal` where the fault is the proxy's own
+    reason: one of UPSTREAM_REASONS; `internal`, `busy` or `paused` where it is not the model server's
     """
 
     status = 502

@@ -60,6 +60,9 @@ class Settings:
     upstream_key: str | None = _setting(
         None, values.text, "KEY", "bearer token for the model server, in place of the app's", secret=True
     )
+    upstream_ca: Path | None = _setting(
+        None, values.folder, "FILE", "PEM certificates of the authorities that an https upstream is checked against"
+    )
     policies: Path = _setting(
         str(SHIPPED),
         values.folder,
@@ -101,6 +104,16 @@ class Settings:
         "a blocked text in an earlier turn: replace it and go on, or block",
         shown="what the policies say",
     )
+    models_file: Path | None = _setting(
+        None,
+        values.folder,
+        "FILE",
+        "what you have found out of your models (docs/alignment.md)",
+        shown="models.yaml beside the policies, if it is there",
+    )
+    require_alignment: str | None = _setting(
+        None, values.one_of("instruct"), "WORD", "instruct: no other models are served; docs/alignment.md", shown="none"
+    )
     context_margin: float = _setting(
         "1.5",
         values.margin,
@@ -119,6 +132,41 @@ class Settings:
     allow_remote_clients: bool = _setting(
         "false", values.boolean, "BOOL", "under another ASGI server: clients of other machines are served"
     )
+    keys: Path | None = _setting(
+        None, values.folder, "FILE", "the file of keys that clients have to show; an edit takes effect within a second"
+    )
+    allow_anonymous: bool = _setting(
+        "false", values.boolean, "BOOL", "without keys: listen where other machines can reach the proxy, and serve them"
+    )
+    admin_key: str | None = _setting(
+        None, values.text, "KEY", "the key that pause and resume show to the admin listener", secret=True
+    )
+    state_dir: Path | None = _setting(
+        None, values.folder, "DIR", "a directory for what survives a restart: a pause; only its owner can read it"
+    )
+    max_streams: int = _setting("0", values.number, "NUMBER", "requests that the model server works on at once; 0: any")
+    max_queue: int = _setting("100", values.number, "NUMBER", "requests that wait while max_streams are under way")
+    queue_timeout: float = _setting("1m", values.seconds, "TIME", "how long a request waits for its turn")
+    requests_per_minute: int = _setting("0", values.number, "NUMBER", "requests of all clients in a minute; 0: any")
+    tokens_per_minute: int = _setting("0", values.number, "NUMBER", "tokens of all clients in a minute; 0: any")
+    limits_store: str | None = _setting(
+        None,
+        values.store_url,
+        "URL",
+        "a Redis or Valkey server that counts for several proxies",
+        secret=True,
+        shown="each proxy counts for itself",
+    )
+    limits_on_error: str = _setting(
+        "allow",
+        values.one_of("allow", "refuse"),
+        "WORD",
+        "while limits_store does not answer: allow (each proxy counts for itself) or refuse",
+    )
+    cool_down_after: int = _setting(
+        "0", values.number, "NUMBER", "blocked requests of one key in a minute after which it has to wait; 0: never"
+    )
+    cool_down: float = _setting("5m", values.seconds, "TIME", "how long it has to wait")
     origins: tuple[str, ...] = _setting("", values.names, "LIST", "web origins that may call (CORS); *: all")
     hosts: tuple[str, ...] = _setting(
         "", values.names, "LIST", "more names under which a proxy bound to loopback answers"
@@ -349,6 +397,8 @@ def _from_file(path: str | None) -> Iterator[tuple[str, tuple[str, Any]]]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     for key, value in table.items():
+        if key == "upstream" and isinstance(value, dict):
+            raise SettingsError(f"{path}: [upstream] is a section; write [[upstream]] before each model server")
         if key not in ROWS and isinstance(value, dict):
             raise SettingsError(
                 f"{path}: [{key}] is a section; the file has none but [[upstream]], write its settings at the top"

@@ -235,6 +235,21 @@ def tokens(value: Any) -> int:
     return int(str(value).strip())
 
 
+def number(value: Any) -> int:
+    """A whole number; 0 for none."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value).strip(), re.ASCII):
+        raise ValueError("takes a whole number, such as 60, or 0")
+    return int(str(value).strip())
+
+
+def store_url(value: Any) -> str:
+    """The URL of a Redis or Valkey server."""
+    found = text(value)
+    if not re.fullmatch(r"(redis|valkey)s?://[^\s?#]+|(redis|valkey)\+unix://[^\s#]+", found, re.ASCII):
+        raise ValueError("takes a URL such as redis://127.0.0.1:6379")
+    return found
+
+
 def count(value: Any) -> int:
     """A number from 1 to 9999."""
     if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,3}", str(value).strip(), re.ASCII):

@@ -19,11 +19,14 @@ COPIES: Final = Path(__file__).with_name("data") / "policies"
 """chat-markers and starter, as they were shipped: .ci/run compares the two on a clean clone."""
 DEFAULT: Final = (COPIES / "chat-markers.yaml", COPIES.with_name("default") / "secrets.yaml")
 """What applies without a setting, as it was shipped."""
+UNALIGNED: Final = COPIES.with_name("unaligned") / "unaligned.yaml"
+"""What is for models that are not known to be instruct, as it was shipped."""
 SHIPPED: Final = Path(__file__).parent.parent / "policies"
 """As somebody may have edited them since."""
 COPY_OF: Final = {
     COPIES / "chat-markers.yaml": SHIPPED / "chat-markers.yaml",
     COPIES / "starter.yaml": SHIPPED / "more" / "starter.yaml",
+    UNALIGNED: SHIPPED / "more" / "unaligned.yaml",
     DEFAULT[1]: SHIPPED / "secrets.yaml",
 }
 """Of which shipped policy each copy is one."""

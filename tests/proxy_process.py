@@ -28,6 +28,7 @@ class ProxyProcessError(AssertionError):
 class ProxyProcess:
     """A running proxy: `with ProxyProcess(upstream=llama.url, policies=folder) as proxy: httpx.get(proxy.url)`.
 
+    Without `upstream` the settings name the model servers.
     `arguments` are added to the command, `environment` to this process's (without its SAFETY_PROXY_* variables).
     `program` takes the same command in the place of the proxy.
     Leaving the block sends SIGTERM and raises ProxyProcessError if the proxy does not end with exit code 0.
@@ -36,14 +37,14 @@ class ProxyProcess:
     def __init__(
         self,
         *,
-        upstream: str,
+        upstream: str | None,
         policies: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = (),
     ) -> None:
         command = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-        command += ["--upstream", upstream, "--policies", str(policies), *arguments]
+        command += [*(["--upstream", upstream] if upstream else []), "--policies", str(policies), *arguments]
         self._command = [*(program or PROGRAM), *command]
         self._environment = _clean_environment() | dict(environment or {})
         self._lines: list[str] = []

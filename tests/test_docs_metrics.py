@@ -13,11 +13,18 @@ from prometheus_client.metrics_core import Metric
 from proxy.checks.failures import CHECKS
 from proxy.core.prompt_memory import PromptMemory
 from proxy.errors import UPSTREAM_REASONS
-from proxy.server.exchange.record import Outcome
+from proxy.server.config import ServerConfig
+from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
+from proxy.server.keys.authentication import REASONS, Authentication
+from proxy.server.keys.store import KeyStore
+from proxy.server.limits.admission import Admission
+from proxy.server.limits.queue import Queue
+from proxy.server.ops.access_metrics import REFUSALS, AccessMetrics
 from proxy.server.ops.drops import SINKS
 from proxy.server.ops.metrics import ACTIONS, ALL_DIRECTIONS, OWN_RULES, STAGES, Metrics
 from proxy.server.ops.series import OTHER, PREFIX, CountedHistogram
+from proxy.server.state.pause import Pause
 
 TEXT = (Path(__file__).parent.parent / "docs/metrics.md").read_text("utf-8")
 ROW = re.compile(r"^\| `(safety_proxy_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -29,6 +36,7 @@ def metrics() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     registry = CollectorRegistry()
     made = Metrics(registry)
     made.watch(PromptMemory(b"key", 1 << 20))
+    made.watch_access(access())
     for metric in list(registry._collector_to_names):
         if isinstance(metric, MetricWrapperBase):
             ending = "_total" if metric._type == "counter" else ""
@@ -37,6 +45,15 @@ def metrics() -> Iterator[tuple[str, str, tuple[str, ...]]]:
             yield metric.name, "histogram", metric.labels
         else:
             yield from map(shape, metric.collect())
+
+
+def access() -> AccessMetrics:
+    """The metrics of keys and limits, each with a sample."""
+    admission = Admission(ServerConfig(upstream="http://x:1"), Pause())
+    admission.queues["x"] = Queue(1, 1, 1.0)
+    found = AccessMetrics(admission, Authentication(), KeyStore(Path("keys.yaml")))
+    found.count(Exchange("/v1/chat/completions", key="alice"))
+    return found
 
 
 def shape(family: Metric) -> tuple[str, str, tuple[str, ...]]:
@@ -74,6 +91,8 @@ def test_every_label_value_is_explained() -> None:
         *ACTIONS.values(),
         *STAGES,
         *SINKS,
+        *REASONS,
+        *(word for pair in REFUSALS for word in pair),
         *("exception", "block", "allow", "success", "failure", "blocked", "client_cancelled", "true", "false", OTHER),
         *(rule.id for rule in OWN_RULES),
     ]

@@ -37,10 +37,11 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("lmstudio",),
     ),
     "server": (
+        ("keys", "state"),
         ("http",),
         ("config",),
         ("asks", "upstream", "exchange"),
-        ("models", "routing"),
+        ("models", "routing", "limits"),
         ("backends",),
         ("guards",),
         ("handlers", "ops"),

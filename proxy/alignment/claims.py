@@ -82,7 +82,7 @@ class Claim(NamedTuple):
         told = "; ".join(f"{one.signal.word}: {one.reason}" for one in deciding[:2])
         against = next((one for one in self.evidence if one.says not in (None, self.status)), None)
         if against is not None:
-            told += f" (but {against.signal.word} says {against.says}: {against.reason})"
+            told += f" (but {against.signal.word}, for {against.says}: {against.reason})"
         return told or "nothing says what it is"
 
 

@@ -22,8 +22,8 @@ from proxy.policy.schema import Alignment
 class Naming(Enum):
     """Whose way of naming builds it is."""
 
-    OLLAMA = "Ollama's library"
-    HUB = "Hugging Face"
+    OLLAMA = "in Ollama's library"
+    HUB = "on Hugging Face"
 
 
 _BASE: Final = frozenset(
@@ -111,7 +111,7 @@ def _plain_name(text: str, naming: Naming) -> Iterator[Evidence]:
     if family in tuned or family in base:
         status: Alignment = "instruct" if family in tuned else "base"
         build = f"that is the {status} build of {family}"
-        yield Evidence(Signal.NAME, status, f"it is a family and perhaps a size: in {naming.value} {build}")
+        yield Evidence(Signal.NAME, status, f"it is a family's name alone: {naming.value} {build}")
 
 
 def _family(words: list[str]) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.checks.failures import EXCEPTION, OTHER, failed_check, failure_reason
-from proxy.core.check import Check, Progress, Resumable, Scan, Waits, skim, waits_of
+from proxy.core.check import Check, Progress, Resumable, Scan, Waits, skim, suspects, waits_of
 from proxy.core.failures import Failures
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.matcher import Matcher
@@ -54,6 +54,10 @@ class FailOpen:
         """See proxy.matching.rules.Preparable."""
         if isinstance(self._check, Matcher):
             self._check.prepare(pause)
+
+    def suspects(self, texts: Sequence[str]) -> Sequence[str]:
+        """See proxy.core.check.suspects."""
+        return suspects(self._check, texts)
 
     def for_exchange(self, failures: Failures) -> FailOpen:
         """The same check for the texts of one exchange."""

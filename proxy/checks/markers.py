@@ -257,6 +257,10 @@ class MarkerPass(RulePass):
         """Whether a marker that was found is of one of the kinds."""
         return named(text).kind in self.kinds
 
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return next(find(text, self.known), None) is None
+
     def open(self) -> MarkerScan:
         """A fresh scan."""
         return MarkerScan(self)

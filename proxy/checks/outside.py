@@ -6,7 +6,7 @@ is known whether it lies in code (see code.py), and with it the text behind it; 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from proxy.checks.code import LAG, CodeScan
@@ -14,7 +14,7 @@ from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.rule_pass import RulePass, first_find
 from proxy.core.check import Progress, Waits, waits_of
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.rules import HidingPass, PassScan, Verdict
+from proxy.matching.rules import HidingPass, PassScan, Preparable, Quick, Verdict
 
 MOST_SPANS = 4
 """Of code, in a place that can be told."""
@@ -42,6 +42,15 @@ class OutsideCode(RulePass):
     def describe(self) -> str:
         """How long it can hold, in words."""
         return f"holds at most {self.hold} characters, outside of code" if self.rule.holds else "never holds"
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return isinstance(self.inner, Quick) and self.inner.finds_nothing(text)
+
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """See proxy.matching.rules.Preparable."""
+        if isinstance(self.inner, Preparable):
+            self.inner.prepare(pause)
 
     def open(self) -> OutsideScan:
         """A fresh scan."""

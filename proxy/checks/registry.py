@@ -68,11 +68,13 @@ class Registry:
     entries: by name
     budget:  the time that a plug-in's check may take
     formats: in which guards are asked, by name
+    worker:  the command that starts a process with the same kinds, for those that want one of their own
     """
 
     entries: Mapping[str, Entry]
     budget: Budget = field(default_factory=Budget)
     formats: Mapping[str, Format] = field(default_factory=dict)
+    worker: tuple[str, ...] = ()
 
     def get(self, name: str) -> CheckKind | None:
         """The kind of this name."""
@@ -138,6 +140,7 @@ def _faults(plugin: Plugin) -> Iterator[str]:
         yield f"`{kind.name}` needs an `about`: one line that says what it does"
     if isinstance(kind, CheckKind):
         yield from _option_faults(kind)
+        yield from _isolation_faults(kind)
     else:
         yield from _detector_faults(kind)
 
@@ -193,6 +196,15 @@ def _detector_faults(kind: DetectorKind) -> Iterator[str]:
 
 
 _SIMPLE = (inspect.StrType, inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.LiteralType, inspect.EnumType)
+
+
+def _isolation_faults(kind: CheckKind) -> Iterator[str]:
+    if kind.isolation not in ("", "process"):
+        yield f"`{kind.name}` has the isolation {kind.isolation!r}: write `process`, or leave it out"
+    if kind.reads not in ("sentence", "whole") and not (type(kind.reads) is int and kind.reads > 0):
+        yield f"`{kind.name}` reads {kind.reads!r}: write `sentence`, `whole`, or a number of characters"
+    if not isinstance(kind.deadline, int | float) or not 0 < kind.deadline <= 600:
+        yield f"`{kind.name}` has the deadline {kind.deadline!r}: write seconds, up to 600"
 
 
 def _option_faults(kind: CheckKind) -> Iterator[str]:

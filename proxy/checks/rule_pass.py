@@ -8,7 +8,7 @@ from typing import Self
 
 from proxy.core.check import Progress
 from proxy.core.types import Action, Finding, Rule
-from proxy.matching.rules import HidingPass, PassScan
+from proxy.matching.rules import HidingPass, PassScan, Preparable
 from proxy.matching.views import FoldView
 
 _FOLD = FoldView()
@@ -78,6 +78,15 @@ class Folded:
     def hold(self) -> int | None:
         """The most characters of the text as it is that may wait."""
         return _FOLD.hold(self.inner.hold) if self.inner.hold else self.inner.hold
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return _FOLD.finds_nothing(self.inner, text)
+
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """See proxy.matching.rules.Preparable."""
+        if isinstance(self.inner, Preparable):
+            self.inner.prepare(pause)
 
     def open(self) -> PassScan:
         """A fresh scan."""

@@ -1,6 +1,7 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
-Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay); 2 the start failed.
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), or a model is not what it has
+to be (models --require); 2 the start failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   safety-proxy serve --upstream localhost:8080    in front of this model server
   safety-proxy demo                               see a rewrite and a block, without a model
   safety-proxy init my-policies                   a directory of policies of your own
+  safety-proxy models                             what each model claims to be, and why
   safety-proxy config                             which settings would be in force, and why
   safety-proxy explain policies "some text"       what each rule sees in it
 
@@ -57,14 +59,26 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_settings(commands, "serve", "start the proxy", _serve)
     _add_demo(commands)
     _add_init(commands)
+    _add_models(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
     add_commands(commands, _registry)
+    _add_key(commands)
+    _add_pause(commands)
     _add_checks(commands)
     _add_new_check(commands)
     return top, commands.choices
 
 
-def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> None:
+def _add_models(commands: Commands) -> None:
+    about = "say what each model claims to be, why, and which policies apply to it"
+    command = _add_settings(commands, "models", about, _models)
+    command.add_argument("--json", action="store_true", help="print JSON for programs")
+    command.add_argument(
+        "--require", choices=["instruct"], help="exit code 1 if a model that answers in text is not such"
+    )
+
+
+def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
     command.set_defaults(run=run)
     command.add_argument("--config", metavar="FILE", help=f"settings file (default: {FILE_NAME}, if there is one)")
@@ -74,6 +88,7 @@ def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., 
         if shape["metavar"] == "BOOL":
             shape |= {"nargs": "?", "const": "true"}
         command.add_argument(flag(setting), default=argparse.SUPPRESS, **shape)
+    return command
 
 
 def _add_demo(commands: Commands) -> None:
@@ -114,6 +129,33 @@ def _add_new_check(commands: Commands) -> None:
     command.set_defaults(run=_new_check)
     command.add_argument("name", metavar="NAME", help="of the check: small letters, digits and _")
     command.add_argument("directory", metavar="DIR", nargs="?", help="where to (default: a new directory NAME)")
+
+
+def _add_key(commands: Commands) -> None:
+    about = "make a key for a client, and its entry for the file of keys"
+    command = commands.add_parser("key", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_key)
+    command.add_argument("action", metavar="new", choices=("new",), help="what to do")
+    command.add_argument("name", metavar="NAME", help="of the key: letters, digits, `_`, `.` and `-`")
+    command.add_argument("--admin", action="store_true", help="it opens the admin listener too")
+    command.add_argument("--scrape", action="store_true", help="it opens /metrics, and nothing else")
+    command.add_argument("--expires", metavar="DATE", help="the last day on which it is valid, such as 2027-01-31")
+    command.add_argument("--write", action="store_true", help="add the entry to the file of keys (setting keys)")
+    command.add_argument("--keys", metavar="FILE", default=argparse.SUPPRESS, help="the setting keys")
+    command.add_argument("--config", metavar="FILE", help="settings file, for the setting keys")
+
+
+def _add_pause(commands: Commands) -> None:
+    about = "refuse all generation, and end what runs, until `safety-proxy resume`"
+    pause = commands.add_parser("pause", help=about, description=f"{about.capitalize()}.")
+    pause.set_defaults(run=_pause)
+    pause.add_argument("--message", metavar="TEXT", default="", help="what clients are told")
+    about = "serve again after `safety-proxy pause`"
+    resume = commands.add_parser("resume", help=about, description=f"{about.capitalize()}.")
+    resume.set_defaults(run=_resume)
+    for command in (pause, resume):
+        command.add_argument("--admin", metavar="HOST:PORT", default=argparse.SUPPRESS, help="the setting admin")
+        command.add_argument("--config", metavar="FILE", help="settings file, for admin, admin_key, tls_certificate")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -201,6 +243,30 @@ def _new_check(args: argparse.Namespace) -> int:
     from proxy.cli.new_check import new_check
 
     return new_check(args)
+
+
+def _models(args: argparse.Namespace) -> int:
+    from proxy.cli.models import models
+
+    return models(args)
+
+
+def _key(args: argparse.Namespace) -> int:
+    from proxy.cli.key import key
+
+    return key(args)
+
+
+def _pause(args: argparse.Namespace) -> int:
+    from proxy.cli.pause import pause
+
+    return pause(args)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from proxy.cli.pause import resume
+
+    return resume(args)
 
 
 def _config(args: argparse.Namespace) -> int:

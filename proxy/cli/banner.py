@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 
 from proxy import __version__
 from proxy.checks.registry import Entry
+from proxy.server.keys.store import KeyStore
 from proxy.startup.discovery import Backend
 from proxy.values import Address
 
@@ -35,17 +36,21 @@ def lines(
     plugins: Sequence[str] = (),
     recording: str = "",
     more: Sequence[Backend] = (),
+    asked: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Label and text of each line; a line without a label continues the one before. more: the other backends."""
+    """Label and text of each line; a line without a label continues the one before. more: the other backends.
+    asked: which keys clients have to show; "": none."""
     base = f"{dialled(listen, scheme)}/v1"
     yield "base_url", base
     if listen.is_socket:
         yield "", f"listening on {listen}"
     elif not listen.is_local:
-        yield "", f"listening on {listen}: other machines can reach it"
+        yield "", f"listening on {listen}: other machines can reach it" if asked else open_listener(listen)
     yield "admin", _admin(admin, scheme)
     if admin and not admin.is_local:
-        yield "", open_admin(admin)
+        yield "", f"listening on {admin}: other machines can reach it, with a key" if asked else open_admin(admin)
+    if asked:
+        yield "keys", asked
     for number, one in enumerate((backend, *more)):
         yield "" if number else "upstream", _backend(one)
         if one.trouble:
@@ -58,8 +63,8 @@ def lines(
         yield "" if number else "plug-ins", told
     if recording:
         yield "record", recording
-    asked = next((one for one in (backend, *more) if one.model), backend)
-    yield "try", curl(base, asked, listen)
+    tried = next((one for one in (backend, *more) if one.model), backend)
+    yield "try", curl(base, tried, listen)
 
 
 def recording(record_text: str, file: Path | None) -> str:
@@ -90,7 +95,18 @@ def _admin(address: Address | None, scheme: str) -> str:
 
 def open_admin(admin: Address) -> str:
     """What everybody who can reach the admin listener can do."""
-    return f"listening on {admin}: other machines can reach it, and it has no password (metrics, status, reload)"
+    return f"listening on {admin}: other machines can reach it, and see metrics and status without a key"
+
+
+def open_listener(listen: Address) -> str:
+    """What everybody who can reach the chat listener can do."""
+    return f"listening on {listen}: other machines can reach it, and use the models without a key (allow_anonymous)"
+
+
+def keys(store: KeyStore) -> str:
+    """Which keys clients have to show."""
+    number = len(store.current.keys)
+    return f"{store.path}: {'1 key' if number == 1 else f'{number} keys'}; each request has to show one"
 
 
 def curl(base_url: str, backend: Backend, listen: Address) -> str:

@@ -21,11 +21,13 @@ from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
 from proxy.server.app import serve as run_server
 from proxy.server.ops.drops import Drops
+from proxy.server.state.directory import StateDirectory
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
 from proxy.startup.configuration import open_decision_log, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
+from proxy.startup.keys import follow_policies, load_keys, refuse_open_listeners
 from proxy.startup.plugins import find_registry
-from proxy.startup.policies import load, policy_folder
+from proxy.startup.policies import load, load_reviews, policy_folder
 from proxy.values import Address
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -37,6 +39,7 @@ def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError or PolicyError if the start fails."""
     settings = _inherit_sockets(effective_settings(args), os.environ)
     _refuse_loops(settings)
+    refuse_open_listeners(settings)
     drops = Drops()
     with logging_to(sys.stderr, settings.log_format, settings.log_level, drops), ExitStack() as stack:
         run(_serve(settings, stack, drops))
@@ -46,6 +49,8 @@ def serve(args: argparse.Namespace) -> int:
 async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
     key, empty = settings.hash_key, settings.allow_empty
     registry = find_registry(settings)
+    keys = load_keys(settings)
+    state = StateDirectory.open(settings.state_dir) if settings.state_dir is not None else None
     is_default = settings.policies == SHIPPED
     store = None if is_default else await load(settings.policies, hash_key=key, allow_empty=empty, registry=registry)
     shadow = None
@@ -56,20 +61,40 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         folder = policy_folder(settings, is_demo=backend.is_demo)
         store = await load(folder, hash_key=key, allow_empty=empty, registry=registry)
 
+    reviews = await load_reviews(settings, store.directory)
+    follow_policies([one for one in (store, shadow) if one is not None], keys)
+
     def ready(bound: Bound) -> None:
         listen, admin = Address(*bound.listen), Address(*bound.admin) if bound.admin else None
-        if admin and not admin.is_local:
-            log.warning("admin: %s", banner.open_admin(admin))
+        if keys is None:
+            _warn_of_open_listeners(listen, admin)
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
         plugins = [banner.plugin(entry) for entry in registry.plugins]
         recording = banner.recording(settings.record_text, settings.decision_log)
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more)
+        asked = "" if keys is None else banner.keys(keys)
+        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more, asked)
         banner.write(sys.stdout, rows)
 
     config = server_config(settings, backend.url)
     decisions = stack.enter_context(open_decision_log(settings, drops))
-    await run_server(config, store, shadow, observers=[decisions], drops=drops, ready=ready)
+    await run_server(
+        *(config, store, shadow),
+        observers=[decisions],
+        drops=drops,
+        reviews=reviews,
+        keys=keys,
+        state=state,
+        ready=ready,
+    )
+
+
+def _warn_of_open_listeners(listen: Address, admin: Address | None) -> None:
+    """Say who can do what without a key, where that is not only this machine."""
+    if not listen.is_local:
+        log.warning("listen: %s", banner.open_listener(listen))
+    if admin and not admin.is_local:
+        log.warning("admin: %s", banner.open_admin(admin))
 
 
 def _loaded(store: PolicyStore) -> banner.Loaded:
@@ -81,7 +106,9 @@ def _loaded(store: PolicyStore) -> banner.Loaded:
 async def _backends(settings: Settings, stack: ExitStack) -> list[Backend]:
     """The model servers of the file's `[[upstream]]`, else the one that there is."""
     if settings.upstreams:
-        return await asyncio.gather(*(named(one.url, one.key, one.name) for one in settings.upstreams))
+        return await asyncio.gather(
+            *(named(one.url, one.key, one.name, settings.upstream_ca) for one in settings.upstreams)
+        )
     return [await _backend(settings, stack)]
 
 
@@ -90,7 +117,7 @@ async def _backend(settings: Settings, stack: ExitStack) -> Backend:
     if settings.upstream == DEMO:
         return _start_demo(settings, stack, "demo model: scripted answers")
     if settings.upstream:
-        return await named(settings.upstream, settings.upstream_key)
+        return await named(settings.upstream, settings.upstream_key, authorities=settings.upstream_ca)
     found = await find(own=banner.dialled(settings.listen))
     if found is not None:
         log.info("found %s at %s", found.name, found.url)

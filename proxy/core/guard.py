@@ -13,16 +13,16 @@ from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import MOST_REPORTED, Gate
 from proxy.core.json_checks import json_checks
 from proxy.core.json_gate import JsonGate
+from proxy.core.preceding import Preceding
 from proxy.core.steps import STALLED, STEP, Steps, in_one_go
 from proxy.core.types import Action, Channel, Finding, Kind, Rule
 
 PLAIN_TEXT_PARTS = (".name", ".id")  # channels of a tool call that hold plain text
 CHECK_FAILED = Rule("internal", "check_failed", Action.BLOCK)
-NO_DIGITS = dict.fromkeys(map(ord, "0123456789."))
-MAX_PRECEDING = 1024  # characters of the text before a channel that its checks read first
 NO_PREFILLS: Mapping[Kind, str] = {}
 MAX_ADMITTED = 512  # short texts that a plan remembers
 LONGEST_ADMITTED = 512  # characters of such a text
+ENDING = 64  # the end of a text takes as long as so many characters
 ALL = -1  # in Frame.finishes: every choice
 
 
@@ -87,6 +87,8 @@ class Guard:
     prefills:     the beginning of the answer by kind, given by the client: judged together with what follows
     step:         characters of a text that are judged before others may run (`release_steps`, `finish_steps`); it may
                   be changed at any time
+    reread:       characters that were read once more, since a text goes on behind another kind of text: as much work as
+                  others
     preceding_texts: by choice: text that apps show before the content (a prompt to be completed), because a phrase
                   can begin in it
 
@@ -116,15 +118,19 @@ class Guard:
         self._unwritten = False  # a frame's texts are being decided: what answers release is sent with them
         self._late: list[TextDelta] = []  # what they have released meanwhile
         self.step = step
+        self.reread = 0
         self._prefills = prefills
         self.preceding_texts: Mapping[int, str] = {}
         self._json_content = json_content
         self._gates: dict[Channel, AnyGate] = {}
         self._opened: list[tuple[Channel, AnyGate]] = []  # all gates, those of channels that went on anew too
+        self._preceding = Preceding()
+        self._may_hold: dict[int, dict[Channel, None]] = {}  # by choice, what had text since it turned to another kind
         self._speaking: dict[int, Kind] = {}  # the kind of the last text of each choice
         self._latest: Channel | None = None  # of the last text
         self._latest_gate: AnyGate | None = None
         self._closed: set[Channel] = set()
+        self._unclosed: dict[Channel, None] = {}
         self._newly_blocked: list[int] = []  # choices blocked since the last release
         self.blocked_choices: dict[int, Finding] = {}
         self.errors: list[Exception] = []
@@ -217,9 +223,16 @@ class Guard:
     def finish_steps(self) -> Steps[tuple[tuple[TextDelta, ...], tuple[int, ...]]]:
         """The same in steps."""
         self._unwritten, self._late = False, []  # of a frame that was given up nothing is sent
-        flushed = yield from self._flush(list(self._gates))
+        flushed = yield from self._flush(list(self._unclosed))
         self._unwritten = False
         return tuple(flushed), self._take_newly_blocked()
+
+    def stop(self, choices: Iterable[int], finding: Finding) -> tuple[int, ...]:
+        """End these choices here for a reason that lies in no text; the choices that are blocked now."""
+        for choice in choices:
+            if choice not in self.blocked_choices:
+                self._block(choice, finding)
+        return self._take_newly_blocked()
 
     def admits(self, text: str, kind: Kind = Kind.CONTENT) -> bool:
         """Whether a short text beside the answer (an id, a name) may pass as it is."""
@@ -261,6 +274,11 @@ class Guard:
         """How the first text of this kind in the first choice begins, as the model wrote it; "": there is none."""
         gates = (gate for channel, gate in self._opened if channel.kind is kind and channel.choice == 0)
         return next((gate.beginning for gate in gates if isinstance(gate, Gate) and gate.beginning.strip()), "")
+
+    @property
+    def channels(self) -> int:
+        """How many there are, the ended ones too."""
+        return len(self._gates)
 
     @property
     def waits_for(self) -> Rule | None:
@@ -307,7 +325,9 @@ class Guard:
             if fed > self.step:
                 fed = len(text)
                 yield None
+            before = self.reread
             texts.append(self._feed(channel, text))
+            fed += self.reread - before
         return tuple(texts), tuple(earlier)
 
     def _feed_long(self, channel: Channel, text: str) -> Steps[str]:
@@ -332,16 +352,18 @@ class Guard:
         if self._speaking.get(choice) is kind:
             return ()
         self._speaking[choice] = kind
+        fed = self._may_hold.pop(choice, {})
+        self._may_hold[choice] = {other: None for other in fed if other.kind is kind}
         waiting = [  # a JSON source is one text, whatever comes in between
             (other, gate)
-            for other, gate in self._gates.items()
-            if other.choice == choice and other.kind is not kind and type(gate) is Gate and gate.held
+            for other, gate in ((other, self._gates.get(other)) for other in fed if other.kind is not kind)
+            if type(gate) is Gate and gate.held
         ]
         flushed = [TextDelta(other, self._settle(other, gate)) for other, gate in waiting]
         while any(self._is_undecided(other, gate) for other, gate in waiting):
             yield STALLED
         for other, _ in waiting:
-            del self._gates[other]  # if it goes on, then in a gate that has read the end of this one
+            del self._gates[other], self._unclosed[other]  # if it goes on, then in a gate that has read this one's end
         if self._late:
             flushed, self._late = [*flushed, *self._late], []
         return tuple(delta for delta in flushed if delta.text)
@@ -354,10 +376,16 @@ class Guard:
         if gate is None:
             gate = self._gates[channel] = self._open(channel)
             self._opened.append((channel, gate))
+            self._unclosed[channel] = None
+            if isinstance(gate, Gate):
+                self._preceding.open(channel, gate)
+        if isinstance(gate, Gate):
+            self._preceding.feed(gate)
         if channel.choice in self.blocked_choices or channel in self._closed:
             return ""
         if text:
             self._latest, self._latest_gate = channel, gate
+            self._may_hold.setdefault(channel.choice, {})[channel] = None
         return self._feed_gate(channel, gate, text, final)
 
     def _feed_gate(self, channel: Channel, gate: AnyGate, text: str, final: bool) -> str:
@@ -373,6 +401,7 @@ class Guard:
         """What a gate holds, decided before another kind of text."""
         if channel.choice in self.blocked_choices:
             return ""
+        self._preceding.feed(gate)
         try:
             out = gate.settle()
         except Exception as error:
@@ -401,7 +430,7 @@ class Guard:
             call = WholeGate if channel.name.endswith(PLAIN_TEXT_PARTS) else ArgumentsGate
             return call(partial(self._checks, kind), self._turn_of(kind))
         prefill = self._prefills.get(kind)
-        if prefill is not None and not self._goes_on(channel):
+        if prefill is not None and not self._preceding.goes_on(channel):
             gate = self._fresh(kind)
             gate.prime(prefill)
             return gate
@@ -426,19 +455,23 @@ class Guard:
     def _open_after_preceding(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text, and go on where the channel was settled."""
         gate = self._primed_gate(channel)
-        settled = next((gate for other, gate in reversed(self._opened) if other == channel), None)
-        if isinstance(settled, Gate):
+        settled = self._preceding.gate_before(channel)
+        if settled is not None:
             gate.go_on(settled)
         return gate
 
     def _primed_gate(self, channel: Channel) -> Gate:
         """A gate whose checks have read the preceding text. A block that lies in that text does not count here."""
-        preceding = self._preceding_text(channel)[-MAX_PRECEDING:]
-        goes_on = self._goes_on(channel)
+        begun = self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
+        preceding = self._preceding.text(channel, self._prefills.get(channel.kind, begun))
+        if isinstance(self._latest_gate, Gate):
+            self._preceding.feed(self._latest_gate)  # it may be fed in the short way
+        goes_on = self._preceding.goes_on(channel)
         while True:
             gate = self._fresh(channel.kind)
             if not preceding:
                 return gate
+            self.reread += len(preceding)
             if isinstance(gate, JsonGate):
                 gate.prime(preceding, begins=False, goes_on=goes_on)
             else:
@@ -447,39 +480,25 @@ class Guard:
                 return gate
             preceding = preceding[max(gate.blocked.end, 1) :]
 
-    def _goes_on(self, channel: Channel) -> bool:
-        """Whether apps have already shown text of the model as one with this channel's."""
-        return any(_shown_as(other) == _shown_as(channel) for other, _ in self._opened)
-
-    def _preceding_text(self, channel: Channel) -> str:
-        """The text that a client shows directly before this channel's text."""
-        parts: list[str] = []
-        missing = MAX_PRECEDING
-        for other, gate in reversed(self._opened):
-            if _shown_as(other) == _shown_as(channel) and isinstance(gate, Gate):
-                parts.append(gate.released)
-                missing -= len(parts[-1])
-                if missing <= 0:
-                    break
-        else:
-            begun = self.preceding_texts.get(channel.choice, "") if channel.kind is Kind.CONTENT else ""
-            parts.append(self._prefills.get(channel.kind, begun))
-        return "".join(reversed(parts))
-
     def _close(self, frame: Frame) -> Steps[list[TextDelta]]:
         """The held text of the channels that end with this frame."""
         flushed: list[TextDelta] = []
         for choice in frame.finishes:
-            flushed += yield from self._flush([c for c in self._gates if choice in (c.choice, ALL)])
+            flushed += yield from self._flush([c for c in self._unclosed if choice in (c.choice, ALL)])
         if frame.closes:
             flushed += yield from self._flush(frame.closes)
         return flushed
 
     def _flush(self, channels: Iterable[Channel]) -> Steps[list[TextDelta]]:
         flushed: list[TextDelta] = []
+        judged = 0
         for channel in channels:
             if channel in self._gates and channel not in self._closed:
                 gate = self._gates[channel]
+                judged += gate.held + ENDING
+                if judged > self.step:
+                    judged = 0
+                    yield None
                 early, self._late = self._late, []  # released before, by answers
                 whole = isinstance(gate, WholeGate)
                 text = (yield from self._finish_whole(channel)) if whole else self._feed(channel, "", final=True)
@@ -491,6 +510,7 @@ class Guard:
                 flushed += self._late
                 self._late = []
                 self._closed.add(channel)
+                del self._unclosed[channel]
         return flushed
 
     def _finish_whole(self, channel: Channel) -> Steps[str]:
@@ -517,8 +537,3 @@ class Guard:
             choice in self.blocked_choices
             for choice in (*frame.finishes, *(delta.channel.choice for delta in frame.deltas))
         )
-
-
-def _shown_as(channel: Channel) -> tuple[int, Kind, str]:
-    """Equal for channels that apps show as one text: they differ only in the number of a block or an item."""
-    return channel.choice, channel.kind, channel.name.translate(NO_DIGITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from proxy.core.check import Check, Progress, Scan, asking, without_asking
+from proxy.core.check import Check, Progress, Scan, asking, skim, without_asking
 from proxy.core.json_values import JsonValues
 from proxy.core.types import Action, Finding, Rule
 
@@ -45,19 +45,24 @@ class _SourceScan:
 
     def feed(self, text: str, final: bool = False) -> Progress:
         """Read on, as core.check.Scan does."""
-        found = self._feed(text, final=False) if text or not final else []
+        found = self._feed(text, _read) if text or not final else []
         if final:  # apart, so that it does not matter with which text the end comes
-            found = [*found, *self._feed("", final=True)]
+            found = [*found, *self._feed("", _finish)]
         return Progress(self._mark, tuple(found)) if found else Progress(self._mark)
 
-    def _feed(self, text: str, final: bool) -> list[Finding]:
+    def skim(self, text: str) -> Progress:
+        """Read on, as core.check.Skimming does."""
+        found = self._feed(text, skim)
+        return Progress(self._mark, tuple(found))
+
+    def _feed(self, text: str, read: Callable[[Scan, str], Progress]) -> list[Finding]:
         if self._over:
             return []
         mark = end = self._read + len(text)
         found: list[Finding] = []
         block: Finding | None = None
         for scan in self._scans:
-            watermark, findings, _ = scan.feed(text, final)
+            watermark, findings, _ = read(scan, text)
             if watermark < mark:
                 mark = watermark
             if findings:
@@ -92,6 +97,14 @@ class _SourceScan:
                 known, spans[again] = spans[again], _joined(spans[again], span)
                 if spans[again] != known:
                     yield finding._replace(extends=True)
+
+
+def _read(scan: Scan, text: str) -> Progress:
+    return scan.feed(text)
+
+
+def _finish(scan: Scan, text: str) -> Progress:
+    return scan.feed(text, True)
 
 
 def _first_block(known: Finding | None, found: Iterable[Finding]) -> Finding | None:

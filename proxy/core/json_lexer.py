@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 LONGEST_SCALAR = 4400  # characters; Python's own reader takes integers of at most 4300 digits
 
@@ -13,6 +13,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _CONTENT = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 _ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
+_ONE_ESCAPE = r'\\(?:["\\/bfnrt]|u(?![dD][89abAB])[0-9a-fA-F]{4})'
+"""One that stands for a character by itself, whatever follows."""
+ESCAPES = re.compile(_ONE_ESCAPE)
+_SOURCE = rf'(?:[^"\\\x00-\x1f]++|{_ONE_ESCAPE})*+'
+_WRITTEN = re.compile(_SOURCE)
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LOW_BEGUN = re.compile(r"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?")
@@ -23,6 +28,7 @@ class Token(Enum):
 
     STRUCTURE: brackets, commas, colons and blanks; OPEN and CLOSE: the quotes around a string
     TEXT:      characters of a string; ESCAPE: one escape in a string, both halves of a pair together
+    WRITTEN:   characters of a string and escapes (`skim` only)
     SCALAR:    a piece of a number or of true, false, null
     PLAIN:     from here on it is no JSON
     """
@@ -32,6 +38,7 @@ class Token(Enum):
     CLOSE = auto()
     TEXT = auto()
     ESCAPE = auto()
+    WRITTEN = auto()
     SCALAR = auto()
     PLAIN = auto()
 
@@ -54,7 +61,8 @@ class Value(NamedTuple):
     """A value or a key in a run of whole ones.
 
     at:        where its text begins, counted from the beginning of the run
-    is_scalar: a number or a word; else a string without escapes
+    text:      as it is written
+    is_scalar: a number or a word; else a string
     """
 
     at: int
@@ -72,7 +80,7 @@ _BETWEEN = frozenset(State) - {State.STRING, State.SCALAR, State.PLAIN}
 SHORTEST_RUN = 16  # characters; in fewer there are hardly any whole values
 _LONGEST_PLAIN = 400  # characters of a number
 _WS = r"[ \t\r\n]*"
-_TEXT = r'"([^"\\\x00-\x1f]*)"'
+_TEXT = f'"({_SOURCE})"'
 _WORD = (
     rf"(-?(?:0|[1-9][0-9]{{0,{_LONGEST_PLAIN}}})(?:\.[0-9]{{1,{_LONGEST_PLAIN}}})?"
     rf"(?:[eE][+-]?[0-9]{{1,{_LONGEST_PLAIN}}})?|true|false|null)"
@@ -103,27 +111,37 @@ _NEXT[""] = {**_NUMBER[""], "t": "t", "f": "f", "n": "n"}
 _ENDS = frozenset(("0", "1", ".1", "e1", "true", "false", "null"))
 
 
+Nesting: TypeAlias = "tuple[str, Nesting] | None"
+"""The innermost bracket that is open, and those around it. A place may keep it: nobody changes it, or copies it."""
+
+
 class Place(NamedTuple):
     """Where a JSON text stands: the open brackets, what may come next, and whether an open string is a key."""
 
-    stack: tuple[str, ...]
+    stack: Nesting
     state: State
     is_key: bool
 
     def closing(self) -> str:
         """The least that makes the text whole."""
-        brackets = "".join("}" if bracket == "{" else "]" for bracket in reversed(self.stack))
+        brackets = "".join(["}" if bracket == "{" else "]" for bracket in _outwards(self.stack)])
         if self.state is State.STRING:
             return f'":null{brackets}' if self.is_key else f'"{brackets}'
-        if self.state is State.PLAIN or (self.state is State.VALUE and not self.stack):
+        if self.state is State.PLAIN or (self.state is State.VALUE and self.stack is None):
             return ""
         return _MISSING.get(self.state, "") + brackets
+
+
+def _outwards(nesting: Nesting) -> Iterator[str]:
+    while nesting is not None:
+        bracket, nesting = nesting
+        yield bracket
 
 
 class Lexer:
     """Pieces of a JSON text in, tokens out: joined they are what was read, but for `pending`.
 
-    stack:   the brackets that are open, `{` or `[`
+    stack:   the brackets that are open
     pending: half an escape at the end of what was read
     is_key:  the string that was read last is a key
     """
@@ -131,7 +149,7 @@ class Lexer:
     __slots__ = ("_before_scalar", "_scalar", "_scalar_size", "is_key", "pending", "stack", "state")
 
     def __init__(self) -> None:
-        self.stack: list[str] = []
+        self.stack: Nesting = None
         self.state = State.VALUE
         self.pending = ""
         self.is_key = False
@@ -161,7 +179,10 @@ class Lexer:
                     yield Token.STRUCTURE, text[at:after]
                     at = after
                     continue
-            token, after = self._next(text, at)
+            if values is not None and self.state is State.STRING:
+                token, after = self._in_written(text, at)
+            else:
+                token, after = self._next(text, at)
             if after > at:
                 yield token, text[at:after]
             elif self.pending:
@@ -181,7 +202,7 @@ class Lexer:
 
     def _run(self, text: str, start: int, values: list[Value]) -> int:
         """Read on as long as whole values come; where that ends. What is left is read token by token."""
-        at, stack = start, self.stack
+        at = start
         while True:
             if self.state in _WANT_KEY:
                 found = _MEMBER(text, at)
@@ -189,7 +210,7 @@ class Lexer:
                     self._member(found, start, values)
                     at = found.end()
                     continue
-            elif self.state in _WANT_VALUE and stack and stack[-1] == "[":
+            elif self.state in _WANT_VALUE and self._is_in("["):
                 found = _ITEM(text, at)
                 if found is not None:
                     values.append(_value(found, 1, start))
@@ -208,7 +229,7 @@ class Lexer:
         self.is_key = True
         opened = found[5]
         if opened is not None:
-            self.stack.append(opened)
+            self.stack = (opened, self.stack)
             self.state = State.FIRST_KEY if opened == "{" else State.FIRST_ITEM
             return
         values.append(_value(found, 2, start))
@@ -218,10 +239,19 @@ class Lexer:
     def _after_value(self, char: str) -> None:
         """Behind a value stands a comma, or the bracket that closes what it stands in."""
         if char == ",":
-            self.state = State.KEY if self.stack[-1] == "{" else State.VALUE
+            self.state = State.KEY if self._is_in("{") else State.VALUE
         else:
-            self.stack.pop()
-            self.state = State.AFTER
+            self._leave()
+
+    def _is_in(self, bracket: str) -> bool:
+        """Whether the innermost open bracket is this one."""
+        return self.stack is not None and self.stack[0] == bracket
+
+    def _leave(self) -> None:
+        """The innermost bracket is closed."""
+        assert self.stack is not None
+        self.stack = self.stack[1]
+        self.state = State.AFTER
 
     @property
     def ends_scalar(self) -> bool:
@@ -247,7 +277,7 @@ class Lexer:
         return self._place(State.AFTER)
 
     def _place(self, state: State) -> Place:
-        return Place(tuple(self.stack), state, self.is_key)
+        return Place(self.stack, state, self.is_key)
 
     # -- one token each: which, and where it ends
 
@@ -262,6 +292,12 @@ class Lexer:
         if text[at] != "\\":
             return self._no_json(text)
         return self._escape(text, at)
+
+    def _in_written(self, text: str, at: int) -> tuple[Token, int]:
+        found = _WRITTEN.match(text, at)
+        if found is None or found.end() == at:
+            return self._in_string(text, at)
+        return Token.TEXT if text.find("\\", at, found.end()) < 0 else Token.WRITTEN, found.end()
 
     def _escape(self, text: str, at: int) -> tuple[Token, int]:
         found = _ESCAPE.match(text, at)
@@ -330,23 +366,22 @@ class Lexer:
 
     def _takes(self, char: str) -> bool:
         """Go on past a bracket, a comma or a colon, if it may stand here."""
-        state, stack = self.state, self.stack
+        state = self.state
         if char in "{[" and state in _WANT_VALUE:
-            stack.append(char)
+            self.stack = (char, self.stack)
             self.state = State.FIRST_KEY if char == "{" else State.FIRST_ITEM
         elif char == ":" and state is State.COLON:
             self.state = State.VALUE
-        elif char == "," and state is State.AFTER and stack:
-            self.state = State.KEY if stack[-1] == "{" else State.VALUE
+        elif char == "," and state is State.AFTER and self.stack is not None:
+            self.state = State.KEY if self._is_in("{") else State.VALUE
         elif char in "}]" and self._may_close(char):
-            stack.pop()
-            self.state = State.AFTER
+            self._leave()
         else:
             return False
         return True
 
     def _may_close(self, char: str) -> bool:
-        if not self.stack or self.stack[-1] != ("{" if char == "}" else "["):
+        if not self._is_in("{" if char == "}" else "["):
             return False
         return self.state in (State.AFTER, State.FIRST_KEY if char == "}" else State.FIRST_ITEM)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from json import JSONDecoder
 
-from proxy.core.check import Check, Progress, Scan
-from proxy.core.json_lexer import Lexer, Token, Value
+from proxy.core.check import Check, Progress, Scan, suspects
+from proxy.core.json_lexer import ESCAPES, Lexer, Token, Value
 from proxy.core.json_writer import decoded
 from proxy.core.types import Action, Finding
 
 MOST_DIGITS = 400  # of a number written out; a float has no more
+FEW = 8  # values that are read one by one
 MOST_KNOWN = 4096  # strings in which nothing was found that one scan remembers
+_DECODER = JSONDecoder()
 
 
 class JsonValues:
@@ -84,27 +87,37 @@ class _ValuesScan:
 
     def _judge_run(self) -> None:
         """Whole values, which stand in the piece of structure that has just come."""
-        for at, text, is_scalar in self._run:
-            literal = text
-            if is_scalar:
-                if text[0] in "tfn":
-                    continue
-                text = written_out(literal)
-            if text in self._clean or self._is_clean(text):
+        suspected = self._suspects()
+        for one in self._run:
+            at, literal, is_scalar = one
+            if is_scalar and literal[0] in "tfn":
+                continue
+            text = _said(one)
+            if text in self._clean or self._is_clean(text, suspected):
                 continue
             value = _String(self._checks, self._at + at)
-            if text:
+            if is_scalar:
                 value.add(text, self._at + at, 0 if text == literal else len(literal))
+            else:
+                value.add_written(literal, self._at + at)
             self._note(value, value.feed(final=True))
             if self._over:
                 break
         self._run.clear()
 
-    def _is_clean(self, text: str) -> bool:
+    def _suspects(self) -> set[str] | None:
+        """The values in which something may be found; None: nobody has looked."""
+        if len(self._run) < FEW:
+            return None
+        texts = list({_said(value) for value in self._run} - self._clean)
+        return {text for check in self._checks for text in suspects(check, texts)} if texts else set()
+
+    def _is_clean(self, text: str, suspected: set[str] | None) -> bool:
         """Whether nothing is found in a value."""
-        for check in self._checks:
-            if check.open().feed(text, True).findings:
-                return False
+        if suspected is None or text in suspected:
+            for check in self._checks:
+                if check.open().feed(text, True).findings:
+                    return False
         if len(self._clean) < MOST_KNOWN:
             self._clean.add(text)
         return True
@@ -124,6 +137,8 @@ class _ValuesScan:
         value = self._value
         if token is Token.TEXT and value is not None:
             value.add(piece, self._at, 0)
+        elif token is Token.WRITTEN and value is not None:
+            value.add_written(piece, self._at)
         elif token is Token.ESCAPE and value is not None:
             value.add(decoded(token, piece), self._at, len(piece))
         elif token is Token.SCALAR:
@@ -191,6 +206,34 @@ class _String:
         self._end += len(text)
         self._raw_end = at + (width or len(text))
 
+    def add_written(self, source: str, at: int) -> None:
+        """More of it, as it is written: text and escapes that stand by themselves."""
+        if "\\" not in source:
+            if source:
+                self.add(source, at, 0)
+            return
+        text = read(source)
+        self._map += self._written(source, at)
+        self._fresh.append(text)
+        self._end += len(text)
+        self._raw_end = at + len(source)
+
+    def _written(self, source: str, at: int) -> Iterator[tuple[int, int, int]]:
+        """What it adds to the map."""
+        ahead = self._end - at  # of the decoded text, before the text as it is written
+        last = self._map[-1] if self._map else None
+        done = 0
+        straight = last is not None and not last[2] and at == self._raw_end
+        for escape in ESCAPES.finditer(source):
+            first, end = escape.span()
+            if first > done and not straight:
+                yield ahead + at + done, at + done, 0
+            yield ahead + at + first, at + first, end - first
+            ahead -= end - first - 1
+            done, straight = end, False
+        if done < len(source):
+            yield ahead + at + done, at + done, 0
+
     def feed(self, final: bool = False) -> list[Finding]:
         """The scans read what is new; what they find."""
         if not (self._fresh or final):
@@ -221,6 +264,19 @@ class _String:
         """Where the character before an offset ends."""
         first, raw, width = self._map[bisect_right(self._map, offset - 1, key=_first) - 1]
         return raw + (width or offset - first)
+
+
+def _said(value: Value) -> str:
+    return written_out(value.text) if value.is_scalar else read(value.text)
+
+
+def read(source: str) -> str:
+    """What stands between the quotes of a string says."""
+    if "\\" not in source:
+        return source
+    text: str
+    text, _ = _DECODER.raw_decode(f'"{source}"')
+    return text
 
 
 def written_out(literal: str) -> str:

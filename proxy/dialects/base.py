@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.core.events import PAUSE, Frame, Release, TextDelta
-from proxy.core.guard import Guard, Question
+from proxy.core.guard import ENDING, Guard, Question
 from proxy.core.steps import STALLED, STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
@@ -29,6 +29,11 @@ from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 
 FIRST_SHARE, SHARE = 16 * 1024, 64 * 1024
 """Bytes of the upstream's that are read in one step. The first step does not wait for a turn, so it is a short one."""
+
+MOST_CHANNELS = 12_288
+"""Texts of an answer, and ids, names and arguments of its calls: what ends with one event goes out in one step."""
+
+SILENT = 16  # a frame without text, such as a comment, takes as long as so many characters
 
 Notice = Callable[[Finding], str]
 """The sentence that a person reads when a rule has ended an answer: names policy and request id, never the match."""
@@ -267,6 +272,15 @@ class Answer(ABC):
             error = _cut_off()
         return self._start_work(self._end_steps(error, given_up))
 
+    def take_stop(self, finding: Finding) -> bytes:
+        """Nobody may say more: what was held is decided, and each choice that goes on ends as if the finding's rule had
+        ended it here. For an answer of which an event has been read. What is left of `work` is given up, and then the
+        answer has failed."""
+        given_up = self.work is not None
+        if self.work is not None:
+            self.work.close()
+        return self._start_work(self._stop_steps(finding, given_up))
+
     def step(self) -> bytes:
         """One more step of `work`; bytes for a streaming client."""
         assert self.work is not None
@@ -375,11 +389,33 @@ class Answer(ABC):
         if not self.done:
             yield from self._fail(error or _cut_off(), given_up)
 
+    def _stop_steps(self, finding: Finding, given_up: bool) -> Steps[None]:
+        """Half a tool call is not sent; and of an event of which only a part was judged nothing is."""
+        if given_up:
+            yield from self._fail(UpstreamError(self.notice(finding), "paused", 503), given_up)
+        elif self.finished:
+            yield from self._end_steps(None)
+        if self.done:
+            return
+        flushed, blocked_choices = yield from self.guard.finish_steps()
+        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        blocked_choices += self.guard.stop(self._open_choices(), finding)
+        self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), self._out)
+        self._settle(self._out)
+        if not self.done:
+            self._put_terminal(self._out)
+
+    def _open_choices(self) -> Iterable[int]:
+        """The choices that the upstream has not ended."""
+        return (0,)
+
     def _guarded_steps(self, read: Callable[[bytes], Iterable[Frame]], data: bytes) -> Steps[None]:
         """Frames through the guard. What cannot be understood ends the answer: fail closed."""
         if self.done:
             return
         try:
+            if self.guard.channels > MOST_CHANNELS:
+                raise UpstreamBroken(f"the model server's answer has more than {MOST_CHANNELS} parts", "protocol")
             yield from self._judge_steps(read(data))
         except UpstreamBroken as error:
             yield from self._fail(error)
@@ -394,17 +430,17 @@ class Answer(ABC):
             deltas = frame.deltas
             if deltas:
                 self.events += frame.events
-            if len(deltas) == 1 and not frame.closes and not frame.finishes and len(deltas[0].text) <= STEP:
-                judged += len(deltas[0].text)
-                if judged > STEP:
-                    judged = 0
-                    yield None
-                if guard.asking and guard.stalls(deltas[0].channel):
-                    release = yield from guard.release_steps(frame)
-                else:
-                    release = guard.release_delta(*deltas[0])
+            is_short = len(deltas) == 1 and not frame.closes and not frame.finishes and len(deltas[0].text) <= STEP
+            judged += len(deltas[0].text) if is_short else _work(frame)
+            if judged > STEP:
+                judged = 0
+                yield None
+            before = guard.reread
+            if is_short and not (guard.asking and guard.stalls(deltas[0].channel)):
+                release = guard.release_delta(*deltas[0])
             else:
                 release = yield from guard.release_steps(frame)
+            judged += guard.reread - before
             self._forward(frame, release, self._out)
             if self.done:
                 return
@@ -521,6 +557,12 @@ class Answer(ABC):
     @abstractmethod
     def _error_event(self, error: UpstreamError) -> bytes:
         """An error in mid-stream, in the shape that this dialect's clients understand."""
+
+
+def _work(frame: Frame) -> int:
+    """How much there is to judge in a frame, in characters."""
+    texts = sum([len(text) for _, text in frame.deltas]) if frame.deltas else SILENT
+    return texts + ENDING * (len(frame.closes) + len(frame.finishes))
 
 
 def _count(value: Any) -> int:

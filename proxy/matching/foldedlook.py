@@ -23,7 +23,7 @@ from proxy.matching.literalsearch import Literals, Spans
 from proxy.matching.pauses import Pause, no_pause, pausing
 from proxy.matching.spellings import MARKUP
 from proxy.matching.words import edge_class
-from proxy.matching.writing import Images, Writing, encoded
+from proxy.matching.writing import Images, Writing, ascii_and_others
 
 MOST_MARKUP = 40
 """Characters of markup within a run of letters; with more the run is a hit by itself."""
@@ -51,6 +51,7 @@ _MARKUP_OUT = str.maketrans(dict.fromkeys(MARKUP, ""))
 _SIGNS_AS_LETTERS = str.maketrans(SIGNS)
 
 Span = tuple[int, int]
+_LEFT_OUT = "\x01"
 
 
 def word_image(char: str) -> str:
@@ -59,7 +60,12 @@ def word_image(char: str) -> str:
     return SUBSTITUTES.get(char, char) if joins else " "
 
 
-_AS_WORDS = Images(word_image)
+def spelled_image(char: str) -> str:
+    """The same with signs as letters, and with what is to be left out."""
+    return _LEFT_OUT if char in MARKUP else word_image(SIGNS.get(char, char))
+
+
+_AS_WORDS, _AS_SPELLED = Images(word_image), Images(spelled_image)
 
 
 class Part(NamedTuple):
@@ -146,14 +152,21 @@ class FoldedSearch:
     def _runs(self, text: str) -> Iterator[tuple[int, Span]]:
         """Words with signs for letters, or interrupted by markup."""
         yield from ((-1, (tag.start(), tag.end() - 1)) for tag in _OPEN_TAG.finditer(text))
+        all_of_it = not self._nowhere(text)
         spelled: list[tuple[Span, str]] = []
-        for first, end in _marked_runs(text):
+        for first, end in _marked_runs(text, 1 if all_of_it else MOST_MARKUP + 1):
             shown = _TAG.sub("", text[first:end]).translate(_MARKUP_OUT)
             if end - first - len(shown) > MOST_MARKUP:
                 yield -1, (first, end - 1)
-            if _SPELLS.search(text, first, end):
+            if all_of_it and _SPELLS.search(text, first, end):
                 spelled.append(((first, end - 1), shown))
         yield from self._in_spelled(spelled)
+
+    def _nowhere(self, text: str) -> bool:
+        """Whether no part is in any run: all runs are in the text without its markup."""
+        shown = text if "<" not in text else _TAG.sub("", text)
+        written = _AS_SPELLED.written(ascii_and_others(shown)).translate(None, _LEFT_OUT.encode())
+        return not self._anywhere.find(written, overlapping=False)
 
     def _with_signs(self, text: str) -> Iterator[tuple[int, Span]]:
         """Letters that stand apart, with signs for some of them."""
@@ -187,8 +200,11 @@ class FoldedSearch:
             yield from ((number, span) for number, _, _ in self._anywhere.find(letters))
 
 
-def _marked_runs(text: str) -> Iterator[Span]:
-    """Runs of letters, markup, tags and signs that stand for letters, with at least one of the latter three."""
+def _marked_runs(text: str, least: int) -> Iterator[Span]:
+    """Runs of letters, markup, tags and signs that stand for letters, with at least one of the latter three.
+
+    least: characters of a run without the letters before its first mark; shorter ones are left out
+    """
     at = 0
     while (mark := _MARK_OR_TAG.search(text, at)) is not None:
         run = _RUN.match(text, mark.start())
@@ -196,6 +212,8 @@ def _marked_runs(text: str) -> Iterator[Span]:
             at = mark.end()
             continue
         first, at = run.span()
+        if at - first < least:
+            continue
         while first and (text[first - 1].isalnum() or text[first - 1] == "_"):
             first -= 1
         yield first, at
@@ -206,4 +224,4 @@ def _letters(text: str) -> str:
 
 
 def _as_letters(text: str) -> bytes:
-    return encoded(_AS_WORDS.of(text.translate(_SIGNS_AS_LETTERS)))
+    return _AS_WORDS.written(ascii_and_others(text.translate(_SIGNS_AS_LETTERS)))

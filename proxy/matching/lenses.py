@@ -32,6 +32,8 @@ class Escape(NamedTuple):
 
 
 _JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ONE_JSON = re.compile(r'\\(?:["\\/bfnrt]|u(?![dD][89abAB])[0-9a-fA-F]{4})')
+"""An escape that stands for a character by itself, whatever follows."""
 _HEX4 = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LOW = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _HEX4_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
@@ -55,6 +57,7 @@ def json_escape(text: str, at: int) -> Escape:
     return Escape(low.end(), chr(0x10000 + (code - 0xD800 << 10) + int(low[1], 16) - 0xDC00), low.end())
 
 
+_NO_REFERENCES = re.compile(r"(?:&(?=[^a-zA-Z#]))+")
 _NAMES = sorted(name for name in html5 if name.endswith(";"))
 HTML_LONGEST = max(map(len, _NAMES)) + 1
 _NUMERIC = re.compile(r"&#(?:[0-9]{1,8}|[xX][0-9a-fA-F]{1,7});")
@@ -102,7 +105,8 @@ cannot make a few view characters stand for an unbounded raw text."""
 Piece = tuple[int, int, int, int]
 """Part of the map from the view to the raw text: (seen, raw, width, late).
 
-width 0: from view offset `seen` to the next piece, view characters are raw characters, from raw offset `raw` on
+width 0: from view offset `seen` to the next piece, view characters are raw characters, from raw offset `raw` on, and to
+         know each of them, `late` more raw characters had to be read
 width n: the view characters up to the next piece are one unit of n raw characters, and to know that, `late` more raw
          characters had to be read
 """
@@ -143,14 +147,42 @@ class Lens(Protocol):
         """Go back to a saved state."""
 
 
+class _Written(dict[str, str]):
+    """Escapes of JSON that stand for a character by themselves, and what they say."""
+
+    def __missing__(self, escape: str) -> str:
+        said = self[escape] = json_escape(escape, 0).text
+        return said
+
+
+class Syntax(NamedTuple):
+    """A way to write one character as several.
+
+    sign:   what an escape begins with
+    escape: reads one, or what only begins like one
+    frequent: finds at a sign what need not be read by `escape`
+    said:   what an escape that `frequent` finds says; None where it finds no escapes, but signs that mean what they
+            say, each of which is known by the character behind it
+    """
+
+    sign: str
+    escape: Callable[[str, int], Escape]
+    frequent: re.Pattern[str]
+    said: dict[str, str] | None
+
+
+JSON_ESCAPES = Syntax("\\", json_escape, _ONE_JSON, _Written())
+HTML_REFERENCES = Syntax("&", html_reference, _NO_REFERENCES, None)
+
+
 class EscapeLens:
     """Escapes resolved."""
 
     remembers = False
-    __slots__ = ("_begun", "_escape", "_sign", "memory")
+    __slots__ = ("_begun", "_sign", "_syntax", "memory")
 
-    def __init__(self, sign: str, escape: Callable[[str, int], Escape]) -> None:
-        self._sign, self._escape = sign, escape
+    def __init__(self, syntax: Syntax) -> None:
+        self._syntax, self._sign = syntax, syntax.sign
         self.memory = False
         self._begun = ""  # what may be the beginning of an escape, at the end of what was read
 
@@ -171,18 +203,29 @@ class EscapeLens:
         parts: list[str] = []
         pieces: list[Piece] = []
         done = 0
-        while (at := text.find(self._sign, done)) >= 0:
-            escape = self._escape(text, at)
-            if escape.read > len(text) and not final:
+        sign, escape_at, frequent, said = self._syntax
+        while (at := text.find(sign, done)) >= 0:
+            known = frequent.match(text, at)
+            escape = None if known else escape_at(text, at)
+            if escape is not None and escape.read > len(text) and not final:
                 break
             if at > done:
                 parts.append(text[done:at])
                 pieces.append((seen, raw + done, 0, 0))
                 seen += at - done
-            part, more = _unit(text, at, escape, seen, raw)
+            if known is None:
+                assert escape is not None
+                part, more = _unit(text, at, escape, seen, raw)
+                pieces.extend(more)
+                done = escape.end
+            elif said is None:
+                part, done = known[0], known.end()
+                pieces.append((seen, raw + at, 0, 1))
+            else:
+                part, done = said[known[0]], known.end()
+                pieces.append((seen, raw + at, done - at, 0))
             parts.append(part)
-            pieces.extend(more)
-            seen, done = seen + len(part), escape.end
+            seen += len(part)
         end = len(text) if at < 0 else at
         if end > done:
             parts.append(text[done:end])
@@ -218,7 +261,7 @@ class FoldLens:
     def __init__(self, strict: bool = False) -> None:
         """strict: a flood of characters that nobody sees is an error, since what it hides cannot be held for ever."""
         self._strict = strict
-        self._references = EscapeLens("&", html_reference)
+        self._references = EscapeLens(HTML_REFERENCES)
         self._unseen = 0  # how many characters in a row were left out
         self._letter = False  # the last character that is seen is one of BREVE_LETTERS
 
@@ -256,7 +299,7 @@ class FoldLens:
                 part = "".join(map(self._seen, chars))
                 straight = len(part) == width == 1 and not late
             else:
-                part, straight, width = self._run(chars), True, 1
+                part, straight = self._run(chars), not late
             if straight and not (pieces and continues(pieces[-1], seen, unit)):
                 pieces.append((seen, unit, 0, 0))
             elif part and not straight:
@@ -323,10 +366,13 @@ LONGEST_KEPT = 64
 
 
 def _units(pieces: Sequence[Piece], text: str) -> Iterator[tuple[int, int, int, str]]:
-    """(raw offset, width, late, characters) of every unit of a map from offset 0 on; width 0: each is seen as one."""
+    """(raw offset, width, late, characters) of every unit of a map from offset 0 on; width 0: each is seen as one.
+
+    Signs that mean what they say are ASCII: they are seen as they are.
+    """
     ends = [*(piece[0] for piece in pieces), len(text)][1:]
     for (start, raw, width, late), end in zip(pieces, ends, strict=True):
-        if width:
+        if width or late:
             yield raw, width, late, text[start:end]
         else:
             yield from _straight(text[start:end], raw)
@@ -344,4 +390,4 @@ def _straight(text: str, raw: int) -> Iterator[tuple[int, int, int, str]]:
 
 def continues(piece: Piece, seen: int, raw: int) -> bool:
     """Would a raw character that is its own view character be part of the straight piece before it?"""
-    return piece[2] == 0 and raw - seen == piece[1] - piece[0]
+    return not piece[2] and not piece[3] and raw - seen == piece[1] - piece[0]

@@ -18,7 +18,6 @@ except ImportError:  # there is no wheel for this platform
 AVAILABLE = BytesAhoCorasick is not None
 Found = tuple[int, int, int]  # which literal, where it begins, where it ends
 MOST_AT_ONCE = 4_000
-_BLANKS = re.compile(rb"  +")
 _TOKEN = re.compile(rb"[^ ]+")
 
 
@@ -118,7 +117,7 @@ class Spans:
     def __init__(self, writing: Writing, images: Images) -> None:
         self._writing = writing
         self._written = writing.by(images)
-        self.squeezed = _BLANKS.sub(b" ", b" " + self._written + b" ")
+        self.squeezed = b" ".join((b"", *self._written.split(), b""))
 
     @cached_property
     def _blanks(self) -> list[int]:

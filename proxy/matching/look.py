@@ -62,6 +62,11 @@ class Look:
         self._searches = searches
         self.reach = max((search.reach for search in searches), default=0) + SLACK
 
+    def finds_nothing(self, text: str) -> bool:
+        """Whether there is nothing in a text."""
+        writing = Writing(text)
+        return not any(True for search in self._searches for _ in search.hits(writing))
+
     def hits(self, text: str) -> list[Hit]:
         """All of a text, in order."""
         writing = Writing(text)

@@ -14,7 +14,17 @@ from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.lazy_dfa import MAX_TRANSITIONS
 from proxy.matching.pauses import Pause, no_pause
 from proxy.matching.report import in_order
-from proxy.matching.rules import HidingPass, OutsidePass, PassScan, Preparable, TakenBack, Verdict
+from proxy.matching.rules import (
+    APART,
+    HidingPass,
+    OutsidePass,
+    PassScan,
+    Preparable,
+    Quick,
+    Selecting,
+    TakenBack,
+    Verdict,
+)
 from proxy.matching.scan import MatchPass
 from proxy.matching.transition_cache import MAX_CACHED, CachingScan, TransitionCache
 from proxy.matching.views import Composition, FoldView, JsonUnescapeView
@@ -62,6 +72,17 @@ class Matcher:
             if isinstance(inner, Preparable):
                 inner.prepare(pause)
 
+    def suspects(self, texts: Sequence[str]) -> Sequence[str]:
+        """See proxy.core.check.suspects."""
+        if self._beside:
+            return texts
+        together = APART.join(texts)
+        found: list[str] = []
+        for view, inner in self._passes:
+            if not _finds_nothing(view, inner, together):
+                found += _selected(view, inner, texts)
+        return found
+
     @cached_property
     def hold(self) -> int | None:
         """The most characters that may be kept waiting; 0 when no rule can hide anything, None when there is no end."""
@@ -95,6 +116,27 @@ class Matcher:
     def _open(self) -> PassScan:
         scans = [i.open() if view is None else view.open(i, i.hides) for view, i in self._passes]
         return scans[0] if len(scans) == 1 else _KeyedLockstep(scans, self._may_block)
+
+
+def _finds_nothing(view: View | None, inner: HidingPass, text: str) -> bool:
+    if view is None:
+        return isinstance(inner, Quick) and inner.finds_nothing(text)
+    return isinstance(view, FoldView) and view.finds_nothing(inner, text)
+
+
+def _selected(view: View | None, inner: HidingPass, texts: Sequence[str]) -> Iterable[str]:
+    """The texts in which a pass finds something; one that fails in a text does so again when it is read."""
+    if view is None and isinstance(inner, Selecting):
+        return inner.selected(texts)
+    return [text for text in texts if _finds_in(view, inner, text)]
+
+
+def _finds_in(view: View | None, inner: HidingPass, text: str) -> bool:
+    scan = inner.open() if view is None else view.open(inner, inner.hides)
+    try:
+        return bool(scan.feed(text, True).findings)
+    except Exception:
+        return True
 
 
 def _view(fold: bool, escaped: bool) -> View | None:

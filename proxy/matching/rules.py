@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -118,6 +118,29 @@ class Preparable(Protocol):
 
     def prepare(self, pause: Callable[[], None]) -> None:
         """Takes up to seconds; `pause` is called now and then."""
+
+
+APART = "\n\x00\n"
+"""What stands between texts that are looked at together: the edge of a word, and nothing that anybody looks for."""
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """A pass that may see at one look that it would find nothing."""
+
+    def finds_nothing(self, text: str) -> bool:
+        """Whether it would find nothing in any of the parts between which APART stands, each of them by itself.
+
+        False: that is not known.
+        """
+
+
+@runtime_checkable
+class Selecting(Quick, Protocol):
+    """A pass that can tell in which of several texts it finds something."""
+
+    def selected(self, texts: Sequence[str]) -> Iterable[str]:
+        """Those texts."""
 
 
 class View(Protocol):

@@ -413,6 +413,10 @@ class MatchScan:
 class MatchPass(Program):
     """Compiled rules in one pass over one view of the text; shared by all streams."""
 
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return self.look is not None and self.look.finds_nothing(text)
+
     def open(self) -> PassScan:
         """A fresh scan."""
         scan = MatchScan(self)

@@ -15,16 +15,17 @@ from proxy.core.check import Progress, Waits, skim, waits_of
 from proxy.core.types import Action, Finding, Rule
 from proxy.matching.lenses import (
     HTML_LONGEST,
+    JSON_ESCAPES,
     JSON_LONGEST,
     UNSEEN_LIMIT,
     EscapeLens,
+    FloodError,
     FoldLens,
     Lens,
     Piece,
     continues,
-    json_escape,
 )
-from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Verdict
+from proxy.matching.rules import MOST_OPEN, Pass, PassScan, Quick, Verdict
 
 HISTORY = 8
 """How many irregular pieces back from its end a finding that only flags is located to the character."""
@@ -38,6 +39,17 @@ class FoldView:
     def hold(self, inner: int | None) -> int | None:
         """The most raw characters that wait when the rules keep at most `inner` view characters waiting."""
         return None if inner is None else (inner * (1 + UNSEEN_LIMIT) + 1) * HTML_LONGEST
+
+    def finds_nothing(self, inner: object, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        if not isinstance(inner, Quick):
+            return False
+        lens = FoldLens(strict=True)
+        try:
+            view = lens.plain(text)
+            return inner.finds_nothing(lens.read(text, True, 0, 0)[0] if view is None else view)
+        except FloodError:
+            return False
 
     def open(self, inner: Pass, waits: bool = True) -> PassScan:
         """`waits`: False when no rule of the pass can hide anything; then half a reference is not held back."""
@@ -53,7 +65,7 @@ class JsonUnescapeView:
 
     def open(self, inner: Pass, waits: bool = True) -> PassScan:
         """`waits`: False when no rule of the pass can hide anything; then half an escape is not held back."""
-        return _Scan(inner.open(), EscapeLens("\\", json_escape), waits)
+        return _Scan(inner.open(), EscapeLens(JSON_ESCAPES), waits)
 
 
 class _AnyView(Protocol):
@@ -210,10 +222,11 @@ class _Scan:
         return self._located(findings, after)
 
     def _extend_map(self, pieces: list[Piece]) -> None:
-        """Add to the map; a straight piece that continues the last one is part of it."""
+        """Add to the map; a piece of characters as they are that continues the last one is part of it."""
         if pieces:
-            seen, raw, width, _ = pieces[0]
-            if width == 0 and self._delta == raw - seen:
+            seen, raw, width, late = pieces[0]
+            last_seen, last_raw, last_width, last_late = self._map[-1]
+            if not (width or last_width) and late == last_late and raw - seen == last_raw - last_seen:
                 del pieces[0]
             self._map += tuple(pieces)
         self._last = self._map[-1][0]

@@ -333,7 +333,7 @@ class Compilation:
                 rules.append(rule)
             self._pause()
         self.problems += reader.problems
-        self.hints += reader.hints + _unmet_conditions(file)
+        self.hints += reader.hints
         return rules
 
     def _compile_rule(self, file: LoadedFile, index: int, spec: RuleSpec, match: RuleFound) -> PolicyRule | None:
@@ -494,16 +494,6 @@ def _finds(rule: PolicyRule, text: str) -> bool:
     with suppress(CheckFailed):  # told where its examples are run
         return bool(run_check(rule.check, text).spans)
     return False
-
-
-def _unmet_conditions(file: LoadedFile) -> list[Problem]:
-    """Conditions of `applies_to` that no request can meet yet: such a policy looks like a guard and guards nothing."""
-    conditions, document = file.policy.applies_to, file.document
-    unmet: list[tuple[str, str]] = []
-    if conditions.keys:
-        unmet.append(("keys", "no request has the name of a key yet, so the policy applies to none"))
-    paths: list[tuple[KeyPath, str]] = [(("applies_to", key), message) for key, message in unmet]
-    return [document.problem(document.at(path), message, "leave it out", path) for path, message in paths]
 
 
 def _scopes(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> dict[Rule, Scope]:

@@ -54,7 +54,10 @@ def rule_of(search_rule: SearchRule) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class PlanQuery:
-    """Whose text a plan is for. `model` is normalised. Without a role it is unknown whose text it is."""
+    """Whose text a plan is for. `model` is normalised. Without a role it is unknown whose text it is.
+
+    added: names of policies that apply whatever they say of models, keys and alignment: the key asks for them
+    """
 
     model: str
     key: str | None
@@ -62,6 +65,7 @@ class PlanQuery:
     direction: Direction | None = None
     role: str | None = None
     template: ChatTemplate = UNKNOWN
+    added: tuple[str, ...] = ()
 
 
 class Scope:
@@ -82,11 +86,23 @@ class Scope:
         fits_model = self._models is None or self._models.fullmatch(query.model) is not None
         fits_alignment = not self._alignment or query.alignment in self._alignment
         fits_key = not self._keys or query.key in self._keys
-        return fits_model and fits_alignment and fits_key and self._fits_text(query)
+        return fits_model and fits_alignment and fits_key and self.fits_text(query)
 
     def reads(self, kind: Kind) -> bool:
         """Whether the policy looks at texts of this kind."""
         return not self._channels or kind in self._channels
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Names of the keys to which it applies; empty: it does not ask for one."""
+        return self._keys
+
+    def fits_text(self, query: PlanQuery) -> bool:
+        """Whether the policy is for texts of this direction and role, whatever the model and the key."""
+        if query.direction is None:
+            return True
+        fits_direction = not self._directions or query.direction in self._directions
+        return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     @property
     def looks_at_alignment(self) -> bool:
@@ -102,12 +118,6 @@ class Scope:
     def reads_prompts(self) -> bool:
         """Whether it holds for texts that clients send, of whatever role."""
         return not self._directions or Direction.INPUT in self._directions
-
-    def _fits_text(self, query: PlanQuery) -> bool:
-        if query.direction is None:
-            return True
-        fits_direction = not self._directions or query.direction in self._directions
-        return fits_direction and (query.direction is not Direction.INPUT or self._role_fits(query.role))
 
     def _role_fits(self, role: str | None) -> bool:
         role = _ROLES.get(role or "", role)
@@ -154,6 +164,12 @@ class Policy:
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
     example: tuple[Rule, str] | None = None
     _narrowed: dict[tuple[frozenset[Rule], ChatTemplate], Policy] = field(default_factory=dict)
+
+    def applies(self, query: PlanQuery) -> bool:
+        """Whether it applies: to such a request anyway, or because the request's key asks for it."""
+        if self.name.removeprefix("shadow:") in query.added:
+            return self.scope.fits_text(query)
+        return self.scope.applies(query)
 
     @property
     def search_rules(self) -> tuple[SearchRule, ...]:

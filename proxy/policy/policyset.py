@@ -106,16 +106,20 @@ class PolicySet:
         alignment: str = "unknown",
         role: str | None = None,
         template: ChatTemplate = UNKNOWN,
+        added: tuple[str, ...] = (),
     ) -> Plan:
-        """The checks for a text: `model` as the client named it, `key` the API key's name, `role` (input) whose text.
+        """The checks for a text: `model` as the client named it, `key` the API key's name, `role` (input) whose text,
+        `added` the policies that the key asks for.
 
         Without a role it is unknown whose text it is: then every policy applies that does so for some role.
         `template` is what is known of the model's chat template.
         """
-        return self._plan(PlanQuery(normalise_model(model), key, alignment, direction, role, template), direction)
+        return self._plan(
+            PlanQuery(normalise_model(model), key, alignment, direction, role, template, added), direction
+        )
 
     def _plan(self, query: PlanQuery, direction: Direction) -> Plan:
-        applying = tuple(p.narrowed(query) for p in self.policies if p.scope.applies(query))
+        applying = tuple(p.narrowed(query) for p in self.policies if p.applies(query))
         plan = self._plans.get((direction, applying))
         if plan is None:
             if len(self._plans) > MAX_NARROWED:
@@ -125,10 +129,12 @@ class PolicySet:
             self.recent_queries = (*self.recent_queries, query)[-MAX_RECENT_QUERIES:]
         return plan
 
-    def system_prompt(self, model: str, key: str | None = None, alignment: str = "unknown") -> tuple[str, str]:
+    def system_prompt(
+        self, model: str, key: str | None = None, alignment: str = "unknown", added: tuple[str, ...] = ()
+    ) -> tuple[str, str]:
         """The operator's words before and after the client's system text; both may be empty."""
-        query = PlanQuery(normalise_model(model), key, alignment)
-        prompts = [p.system_prompt for p in self.policies if p.enforced and p.scope.applies(query)]
+        query = PlanQuery(normalise_model(model), key, alignment, added=added)
+        prompts = [p.system_prompt for p in self.policies if p.enforced and p.applies(query)]
         return (
             "\n\n".join(p.prepend for p in prompts if p.prepend),
             "\n\n".join(p.append for p in prompts if p.append),

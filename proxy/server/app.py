@@ -11,13 +11,16 @@ from typing import NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Observer
 from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
+from proxy.server.keys.store import KeyStore
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
+from proxy.server.state.directory import StateDirectory
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -43,13 +46,18 @@ class Server:
         registry: CollectorRegistry | None = None,
         observers: Sequence[Observer] = (),
         drops: Drops | None = None,
+        reviews: ModelsStore | None = None,
+        keys: KeyStore | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
         self._config = config
         self._closed = False
         hosts = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **hosts)
+        self.runtime = Runtime(
+            config, store, shadow, registry, observers, drops=drops, reviews=reviews, keys=keys, state=state, **hosts
+        )
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -117,17 +125,20 @@ async def serve(
     registry: CollectorRegistry | None = None,
     observers: Sequence[Observer] = (),
     drops: Drops | None = None,
+    reviews: ModelsStore | None = None,
+    keys: KeyStore | None = None,
+    state: StateDirectory | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads the policies.
+    """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads policies, models.yaml and keys.
 
     `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
     """
     stop = asyncio.Event()
-    watcher = PolicyWatcher([s for s in (store, shadow) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers, drops)
+    watcher = PolicyWatcher([s for s in (store, shadow, reviews, keys) if s is not None], watch=watch)
+    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state)
 
     def stop_requested() -> None:
         if stop.is_set():

@@ -36,6 +36,7 @@ class ServerConfig:
 
     upstream:           base URL of the model server; its path is put before every requested path
     upstream_key:       bearer token for the model server, in place of the client's
+    upstream_ca:        PEM certificates that an https upstream is checked against; None: the public authorities
     upstreams:          the model servers, where there are several; none: the one that `upstream` names
     transport:          `own` (https goes through httpx all the same), or `httpx`
     header_timeout:     for a request's head, from its first byte (or from the connection's beginning) to its end
@@ -48,6 +49,7 @@ class ServerConfig:
     pass_authorization: the client's authorization and x-api-key go upstream
     show_prompts:       POST /api/show tells a model's system prompt, template and Modelfile
     context_margin:     a prompt of so many times the model's context is refused if it would be cut; 0: never
+    require_alignment:  only models that are known to be such are served; None: all
     history:            overrides what policies say of a block in an earlier turn
     origins:            web origins besides the defaults that may call (CORS); `*` allows all
     hosts:              Host names besides the defaults that are answered while the listener is bound to loopback
@@ -58,6 +60,13 @@ class ServerConfig:
     record_text:        what of the texts goes into the decision log
     ready_needs_upstream: /readyz says no while the model server does not answer
     allow_remote_clients: under another ASGI server, whose address is not known, clients of other machines are served
+    allow_anonymous:    there are no keys, and clients of other machines are served all the same
+    max_streams:        requests that the model server works on at once; 0: any number
+    max_queue:          requests that wait for it; queue_timeout: how long each does
+    requests_per_minute, tokens_per_minute: of all clients; 0: any number
+    limits_store:       URL of a Redis or Valkey server that counts for several proxies; None: this process counts
+    limits_on_error:    while it does not answer: `allow` (this process counts) or `refuse`
+    cool_down_after:    blocked requests of one key in a minute after which it waits `cool_down`; 0: never
     max_body:           largest request body, also after decompression
     max_answer:         largest answer that is collected for a client that does not stream
     offload:            bodies larger than this are parsed in a thread
@@ -66,6 +75,7 @@ class ServerConfig:
 
     upstream: str
     upstream_key: str | None = field(default=None, repr=False)
+    upstream_ca: Path | None = None
     upstreams: tuple[UpstreamConfig, ...] = ()
     listen: Address = ("127.0.0.1", 11435)
     admin: Address | None = ("127.0.0.1", 9435)
@@ -90,12 +100,23 @@ class ServerConfig:
     record_text: Literal["none", "masked", "full"] = "none"
     ready_needs_upstream: bool = False
     allow_remote_clients: bool = False
+    allow_anonymous: bool = False
+    max_streams: int = 0
+    max_queue: int = 100
+    queue_timeout: float = 60.0
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    limits_store: str | None = field(default=None, repr=False)
+    limits_on_error: Literal["allow", "refuse"] = "allow"
+    cool_down_after: int = 0
+    cool_down: float = 300.0
     max_body: int = 32 * MIB
     max_answer: int = 64 * MIB
     offload: int = 256 * 1024
     prompt_memory: int = 64 * MIB
     show_prompts: bool = False
     context_margin: float = 1.5
+    require_alignment: Literal["instruct"] | None = None
     history: Literal["replace", "block"] | None = None
     options: Options = field(default_factory=Options)
 

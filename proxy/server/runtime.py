@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from secrets import token_bytes
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,11 +18,15 @@ from prometheus_client import (
 
 from proxy.checks.asking import AskingRule
 from proxy.checks.http_check import HttpQuestion
+from proxy.checks.isolated import ProcessQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.asks.desk import Desk
 from proxy.server.asks.http import HttpAnswerer
+from proxy.server.asks.process import ProcessAnswerer
+from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies
@@ -33,8 +38,13 @@ from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
 from proxy.server.http.cors import WebRules
 from proxy.server.http.request import AsgiApplication
+from proxy.server.keys.authentication import Authentication
+from proxy.server.keys.store import KeyStore
+from proxy.server.limits.admission import Admission
 from proxy.server.models.shown_names import ShownNames
-from proxy.server.ops.admin import Admin
+from proxy.server.ops.access_metrics import AccessMetrics
+from proxy.server.ops.admin import Admin, Shared, Stores
+from proxy.server.ops.admin_guard import AdminGuard
 from proxy.server.ops.drops import Drops
 from proxy.server.ops.metrics import Metrics
 from proxy.server.ops.plugin_log import PluginLog
@@ -42,6 +52,11 @@ from proxy.server.ops.selftest import SelfTest
 from proxy.server.ops.upstream_probe import UpstreamProbe
 from proxy.server.routing.router import Router
 from proxy.server.routing.routes import Access, RouteTable
+from proxy.server.state.directory import StateDirectory
+from proxy.server.state.pause import Pause
+
+if TYPE_CHECKING:
+    from proxy.server.limits.rates import Rates
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -65,22 +80,32 @@ class Runtime:
         drops: Drops | None = None,
         listen_host: str | None = None,
         admin_host: str | None = None,
+        reviews: ModelsStore | None = None,
+        keys: KeyStore | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
+        """`reviews`: None: the operator has not reviewed any model. `keys`: None: no key is asked for. What is given
+        must have been loaded. `state`: None: nothing survives a restart."""
         self.config = config
         self.store = store
         self.shadow = shadow
+        self.authentication = Authentication(keys)
+        self.pause = Pause(state)
+        self._rates = _rates(config, keys)
+        self.admission = Admission(config, self.pause, self._rates)
         self.stopping = False
         self.metrics = Metrics(registry or process_registry(), drops=drops)
         self._memory = PromptMemory(token_bytes(32), config.prompt_memory) if config.prompt_memory else None
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
-        self.desk = Desk({HttpQuestion: HttpAnswerer()})
+        self.desk = Desk({HttpQuestion: HttpAnswerer(), ProcessQuestion: ProcessAnswerer(store.registry.worker)})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
         for backend in self.backends.all:
             backend.report = partial(self.metrics.upstream_seen, backend.name)
+            self._watch_models(backend, reviews)
         self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
         self.guards = Guards(self.backends, self._rules_that_ask, self.metrics.guards.asked, self.metrics.guards.judged)
         self.desk.answerers.update(self.guards.answerers)
@@ -88,20 +113,29 @@ class Runtime:
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
         self.metrics.plugins_found(store.registry.plugins)
-        self._observers: tuple[Observer, ...] = (self.metrics, self.probe, PluginLog(), *observers)
+        self.metrics.watch_access(AccessMetrics(self.admission, self.authentication, keys))
+        self.pause.listeners.append(self._watchdog.pause)
+        self._observers: tuple[Observer, ...] = (self.admission, self.metrics, self.probe, PluginLog(), *observers)
         self.app: AsgiApplication = self._router(listen_host)
         registry = self.metrics.registry
-        admin = Admin(config, store, shadow, registry, self._is_ready, admin_host, self.backends.all)
+        guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
+        shared = Shared(Stores(store, shadow, keys), registry, self._is_ready, self.backends.all, self.pause)
+        admin = Admin(config, shared, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
+        if reviews is not None:
+            reviews.listeners.append(self.metrics.alignment.models_file_read)
+            self.metrics.alignment.models_file_read(reviews.status)
         if shadow is not None:
             shadow.listeners.append(self._shadow_loaded)
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model server and the policies, until cancelled: the probe, the self-test, the guards."""
+        """Look after the model servers, their models, the policies, and the guards, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            for backend in self.backends.all:
+                group.create_task(backend.models.alignments.run())
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
             group.create_task(self.guards.run())
@@ -115,6 +149,9 @@ class Runtime:
         self.stopping = True
         await self.backends.aclose()
         await self.desk.aclose()
+        if self._rates is not None:
+            await self.admission.counted()
+            await self._rates.aclose()
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
@@ -124,14 +161,23 @@ class Runtime:
 
     def _router(self, listen_host: str | None) -> Router:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
-        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk)
+        guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk, self.admission)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
         moderations = ModerationsHandler(config, policies)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)
         local_only = listen_host is None and not remote
-        return Router(RouteTable(), web, handlers, local_only)
+        return Router(RouteTable(), web, handlers, local_only, self.authentication)
+
+    def _watch_models(self, backend: Backend, reviews: ModelsStore | None) -> None:
+        """What is found out of a backend's models goes into the metrics; the operator's reviews go before it."""
+        alignments, metrics = backend.models.alignments, self.metrics.alignment
+        alignments.report = partial(metrics.models_seen, backend.name)
+        alignments.lapsed = metrics.review_lapsed
+        if reviews is not None:
+            alignments.reviews = reviews
+            reviews.listeners.append(lambda _: alignments.reviews_changed())
 
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current
@@ -148,6 +194,16 @@ class Runtime:
         assert self.shadow is not None
         self.metrics.begin_rules(directions(self.shadow.current.places))
         self.guards.policies_loaded()
+
+
+def _rates(config: ServerConfig, keys: KeyStore | None) -> Rates | None:
+    """What counts by minute; None where nothing is to be counted. The library takes a while to be imported."""
+    if not (config.requests_per_minute or config.tokens_per_minute or keys is not None):
+        return None
+    from proxy.server.limits.rates import Rates, open_store
+
+    store = open_store(config.limits_store) if config.limits_store is not None else None
+    return Rates(store, config.limits_on_error)
 
 
 def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:

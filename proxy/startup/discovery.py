@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from proxy.errors import SettingsError, UpstreamError
@@ -79,26 +80,28 @@ async def upstream_url(settings: Settings, stack: ExitStack) -> str:
     return found.url
 
 
-async def named(url: str, key: str | None = None, label: str = "") -> Backend:
+async def named(url: str, key: str | None = None, label: str = "", authorities: Path | None = None) -> Backend:
     """The model server that the operator has named. What is wrong with it is logged: it may come up later."""
-    backend = await look_at(url, key=key, label=label)
+    backend = await look_at(url, key=key, label=label, authorities=authorities)
     if backend.trouble:
         log.warning("the model server at %s %s", url, backend.trouble)
     return backend
 
 
-async def look_at(url: str, name: str = "", key: str | None = None, label: str = "") -> Backend:
-    """A model server whose address is given: what is it, and what can be asked for?"""
-    async with _asking(url, key) as api:
+async def look_at(
+    url: str, name: str = "", key: str | None = None, label: str = "", authorities: Path | None = None
+) -> Backend:
+    """A model server whose address is given: what is it, and what can be asked for? authorities: as upstream_ca."""
+    async with _asking(url, key, authorities) as api:
         look = await backend_look.look_at(api, patience=PATIENCE)
     kind = "" if look.kind in (None, BackendKind.OPENAI) else str(look.kind)
     return Backend(name or kind, url, next(iter(look.names), None), look.trouble, label=label)
 
 
 @asynccontextmanager
-async def _asking(url: str, key: str | None = None) -> AsyncIterator[ModelServerApi]:
+async def _asking(url: str, key: str | None = None, authorities: Path | None = None) -> AsyncIterator[ModelServerApi]:
     """Asks as requests will: with the same client of the model server."""
-    upstream = create_upstream(ServerConfig(upstream=url, connect_timeout=PATIENCE))
+    upstream = create_upstream(ServerConfig(upstream=url, connect_timeout=PATIENCE, upstream_ca=authorities))
     try:
         yield ModelServerApi(upstream, key)
     finally:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore
 from proxy.settings import DEMO_POLICIES, SHIPPED, Settings
 
@@ -44,6 +45,16 @@ async def load(
     if has_template and not shadow and not store.current.guards_turns:
         log.warning("%s: %s", folder, FORGED_TURNS)
     return store
+
+
+async def load_reviews(settings: Settings, folder: Path) -> ModelsStore:
+    """What the operator has found out of models: the file that was named, or the one in the policies' folder.
+
+    Raises PolicyError; the caller shows its lines.
+    """
+    reviews = ModelsStore.beside(folder, settings.models_file)
+    await reviews.load()
+    return reviews
 
 
 @contextmanager

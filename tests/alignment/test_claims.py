@@ -39,7 +39,7 @@ def test_a_disagreement_is_shown() -> None:
     """The line tells what decided, and what speaks against it."""
     found = claim(said(None, "instruct", None, None, "base"))
     assert found.status == "base"
-    assert found.why == "name: r4 (but metadata says instruct: r1)"
+    assert found.why == "name: r4 (but metadata, for instruct: r1)"
 
 
 def test_where_nothing_votes_it_is_unknown() -> None:

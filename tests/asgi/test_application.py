@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from proxy.asgi import Application, create_admin, create_app
 from proxy.server.http.request import Message, Scope
 from proxy.settings import Settings
 from proxy.startup import discovery
+from proxy.values import Upstream
 from tests.fakes import Answer, FakeUpstream, Stall, reply, sse
+from tests.server.backends.several import Scripted
+from tests.server.keys.samples import bearer, written
 from tests.server.running import chat_body, events, said, soon, text
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +67,17 @@ async def test_it_runs_without_sockets(policies: Path) -> None:
             answer = await http.post(CHAT, json=chat_body())
             assert answer.status_code == 200
             assert text(events(answer.content)) == "Project [name] is"
+
+
+async def test_it_stands_before_several_model_servers(policies: Path) -> None:
+    """`[[upstream]]` counts under another ASGI server too."""
+    first, second = (Scripted(name, {name: "a"}) for name in ("one", "two"))
+    async with FakeUpstream(first) as one, FakeUpstream(second) as two:
+        app = create_app(Settings(upstreams=(Upstream(one.url), Upstream(two.url)), policies=policies))
+        async with running(app), client(app) as http:
+            for model in ("one", "two"):
+                answer = await http.post(CHAT, json=chat_body(model=model))
+                assert text(events(answer.content)) == model
 
 
 async def test_the_start_says_whose_limits_hold(policies: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,9 +179,58 @@ async def test_clients_of_other_machines_are_refused(policies: Path, address: st
 async def test_clients_of_other_machines_are_served_when_allowed(policies: Path) -> None:
     """With allow_remote_clients they are, under whatever name they reach it."""
     async with FakeUpstream(reply(sse(*said("Hello")))) as upstream:
-        app = create_app(Settings(upstream=upstream.url, policies=policies, allow_remote_clients=True))
+        settings = Settings(upstream=upstream.url, policies=policies, allow_remote_clients=True, allow_anonymous=True)
+        app = create_app(settings)
         async with running(app), client(app, "192.0.2.7", "http://guard.example") as http:
             assert text(events((await http.post(CHAT, json=chat_body())).content)) == "Hello"
+
+
+async def test_clients_of_other_machines_need_keys(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """allow_remote_clients without keys stops the start; with keys each request shows one."""
+    async with FakeUpstream(reply(sse(*said("Hello")))) as upstream:
+        settings = Settings(upstream=upstream.url, policies=policies, allow_remote_clients=True)
+        message = await started(create_app(settings))
+        assert message["type"] == "lifespan.startup.failed"
+        assert "allow_remote_clients is true, and there are no keys: make a key" in message["message"]
+        file = written(tmp_path_factory.mktemp("keys") / "keys.yaml", {"name": "alice"})
+        app = create_app(replace(settings, keys=file))
+        async with running(app), client(app, "192.0.2.7", "http://guard.example") as http:
+            assert (await http.post(CHAT, json=chat_body())).status_code == 401
+            answer = await http.post(CHAT, json=chat_body(), headers=bearer("alice"))
+            assert text(events(answer.content)) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown", "statuses"),
+    [
+        (None, None, {"192.0.2.7": (200, 403, 403, 403), "127.0.0.1": (200, 200, 200, 422)}),
+        (("ann", "pat"), None, {"192.0.2.7": (200, 401, 401, 401), "127.0.0.1": (200, 401, 401, 401)}),
+        (("ann", "pat"), "pat", {"192.0.2.7": (200, 200, 403, 403)}),
+        (("ann", "pat"), "ann", {"192.0.2.7": (200, 200, 200, 422)}),
+    ],
+)
+async def test_the_operators_side_asks_for_a_key(
+    policies: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    keys: tuple[str, ...] | None,
+    shown: str | None,
+    statuses: dict[str, tuple[int, ...]],
+) -> None:
+    """Without keys it is for this machine; with keys for who shows an admin key, or for /metrics one that scrapes."""
+    file = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    if keys is not None:
+        written(file, {"name": "ann", "admin": True}, {"name": "pat", "scrape": True})
+    settings = Settings(upstream="http://127.0.0.1:9", policies=policies, keys=None if keys is None else file)
+    app = create_app(settings)
+    admin = create_admin(app)
+    headers = {} if shown is None else bearer(shown)
+    async with running(app), running(admin):
+        (policies / "p.yaml").write_text("nonsense")
+        for address, expected in statuses.items():
+            async with client(admin, address) as http:
+                asked = [("GET", "/healthz"), ("GET", "/metrics"), ("GET", "/admin/status"), ("POST", "/admin/reload")]
+                got = [(await http.request(method, path, headers=headers)).status_code for method, path in asked]
+                assert tuple(got) == expected
 
 
 async def test_a_name_that_only_points_here_is_refused(policies: Path) -> None:

@@ -63,8 +63,27 @@ def test_the_longest_delay_is_told_for_each_disturbance() -> None:
 def test_the_next_turn_of_a_long_conversation_is_guarded(known: list[float], passed: bool) -> None:
     """Against a proxy without rules, and one without a memory; each round by itself, and the median counts."""
     cpu = {who.NONE: [3.0] * 3, prompts.SHIPPED: known, who.HUNDRED: [7.0] * 3, prompts.OFF: [130.0] * 3}
-    table = {"again": {name: prompts.Row(cpu=values) for name, values in cpu.items()}}
-    assert [verdict.passed for verdict in prompt_verdicts(table)] == [passed, True]
+    again = {name: prompts.Row(cpu=values) for name, values in cpu.items()}
+    cold = {name: prompts.Row(cpu=[10.0]) for name in cpu}
+    assert [verdict.passed for verdict in prompt_verdicts({"again": again, "cold": cold})] == [passed, True, True, True]
+
+
+@pytest.mark.parametrize(("took", "passed"), [([40.0, 50.0, 300.0], True), ([140.0, 130.0, 40.0], False)])
+def test_a_long_conversation_that_nobody_has_seen_is_guarded(took: list[float], passed: bool) -> None:
+    """With 100 rules it takes the quick look, and not the time to read all of it."""
+    cold = {who.NONE: [3.0] * 3, prompts.SHIPPED: [10.0] * 3, who.HUNDRED: took}
+    rows = {name: prompts.Row(cpu=values) for name, values in cold.items()}
+    again = {name: prompts.Row(cpu=[1.0]) for name in (who.NONE, prompts.SHIPPED)}
+    again |= {who.HUNDRED: prompts.Row(cpu=[7.0]), prompts.OFF: prompts.Row(cpu=[130.0])}
+    assert [verdict.passed for verdict in prompt_verdicts({"again": again, "cold": rows})] == [True, True, True, passed]
+
+
+def test_an_answer_is_whole_when_its_length_is_there() -> None:
+    """Or, in events, its last one; the head alone is nothing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+    assert [prompts._is_whole(head + body) for body in (b"", b"ab", b"abc")] == [False, False, True]
+    assert not prompts._is_whole(b"HTTP/1.1 200 OK\r\n\r\ndata: {}")
+    assert prompts._is_whole(b"HTTP/1.1 200 OK\r\n\r\ndata: {}\n\ndata: [DONE]\n\n")
 
 
 def test_a_prompt_begins_like_no_other() -> None:

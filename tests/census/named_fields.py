@@ -283,7 +283,6 @@ def _block_rest() -> Iterator[Field]:
     for block in (
         {"type": "server_tool_use", "id": HOLE, "name": HOLE, "input": {"query": HOLE}},
         {"type": "web_search_tool_result", "tool_use_id": "t", "content": [{"title": HOLE, "url": HOLE}]},
-        {"type": "redacted_thinking", "data": HOLE},
         {"type": "tool_result", "content": HOLE},
         {"type": "text", "text": "x", "citations": [{"cited_text": HOLE}]},
         {"type": "odd", "text": HOLE},
@@ -303,7 +302,9 @@ def _block_rest() -> Iterator[Field]:
 
 
 def _signed() -> Iterator[Field]:
-    """Thinking has a signature: an opaque word that clients send back."""
+    """Thinking has a signature, or is redacted: opaque words that clients send back."""
+    hidden = {"type": "redacted_thinking", "data": HOLE}
+    yield Field("redacted_thinking", Fate.ADMITTED, _block(**hidden), _whole(hidden), tail=(_STOP,))
     sign = _delta(type="signature_delta", signature=HOLE)
     whole = _whole({"type": "thinking", "thinking": "x", "signature": HOLE})
     lead = (*_THINKING, _delta(type="thinking_delta", thinking="x"))

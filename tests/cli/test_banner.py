@@ -55,10 +55,22 @@ def test_an_address_that_everybody_can_reach_is_said_to_be_one(host: str, dialle
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "proxy.example"])
 def test_an_admin_listener_that_others_can_reach_is_said_to_be_one(host: str) -> None:
-    """It has no password; who can reach it reads the status and loads policies."""
+    """Without keys, who can reach it reads metrics and status."""
     rows = list(lines(LOCAL, Address(host, 9435), Backend("", "http://x:1"), LOADED))
     shown = str(Address(host, 9435))
-    assert rows[2][1].startswith(f"listening on {shown}: other machines can reach it, and it has no password")
+    assert rows[2][1].startswith(f"listening on {shown}: other machines can reach it, and see metrics and status")
+
+
+def test_with_keys_the_banner_says_so() -> None:
+    """Which file, and that both listeners ask for one."""
+    everywhere = Address("0.0.0.0", 80), Address("0.0.0.0", 9435)
+    rows = list(lines(*everywhere, Backend("", "http://x:1"), LOADED, asked="keys.yaml: 2 keys"))
+    assert ("keys", "keys.yaml: 2 keys") in rows
+    told = [text for _, text in rows if "machines" in text]
+    assert told == [
+        "listening on 0.0.0.0:80: other machines can reach it",
+        "listening on 0.0.0.0:9435: other machines can reach it, with a key",
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
@@ -72,6 +84,16 @@ def test_what_is_wrong_with_the_model_server_stands_below_its_url() -> None:
     """As the first look found it."""
     rows = list(lines(LOCAL, None, Backend("", "http://x:1", trouble="answers with poems"), LOADED))
     assert rows[rows.index(("upstream", "http://x:1")) + 1] == ("", "answers with poems")
+
+
+def test_several_model_servers_stand_below_each_other() -> None:
+    """Each with its name, what it is, and what is wrong with it; the command asks for a model that there is."""
+    first = Backend("", "http://x:1", trouble="answers with poems", label="desk")
+    second = Backend("llama.cpp", "http://y:1", "tiny", label="big")
+    rows = list(lines(LOCAL, None, first, LOADED, more=[second]))
+    start = rows.index(("upstream", "desk at http://x:1"))
+    assert rows[start + 1 : start + 3] == [("", "answers with poems"), ("", "big at http://y:1 (llama.cpp)")]
+    assert '"model":"tiny"' in dict(rows)["try"]
 
 
 def test_a_models_name_cannot_break_out_of_the_command() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.arguments import ArgumentsGate, WholeGate
+from proxy.core.arguments import ArgumentsGate, WholeGate, pieces
 from proxy.core.check import Check
+from proxy.core.json_checks import json_checks
+from proxy.core.json_gate import JsonGate
+from proxy.core.json_values import JsonValues
+from proxy.core.steps import in_one_go
+from tests.core.test_json_gate import SOURCES
 from tests.literals import Literal
 from tests.phrases import block, flag, rewrite
 
@@ -123,3 +128,33 @@ def test_what_is_found_again_is_told_again() -> None:
     arguments = gate(flag("bomb"))
     assert arguments.feed(source, final=True) == source
     assert len(arguments.findings) == 3
+
+
+TEXTS = st.sampled_from(["a", "b\n", "1", '"'])
+
+
+def checks_of(*actions: Callable[[str], Check]) -> st.SearchStrategy[list[Check]]:
+    """Some checks that do that."""
+    return st.lists(st.builds(lambda action, text: action(text), st.sampled_from(actions), TEXTS), max_size=3)
+
+
+@given(SOURCES, checks_of(block, flag, rewrite), st.integers(1, 40))
+def test_a_call_is_judged_as_a_json_answer_is(source: str, checks: list[Check], step: int) -> None:
+    """Though nothing is written where nothing is found: the same goes out, and the same is found, at any step."""
+    whole = gate(*checks)
+    whole.feed(source)
+    out = in_one_go(whole.finish(lambda: step))
+    written = JsonGate(json_checks(lambda escaped: checks))
+    expected = "".join(written.feed(piece) for piece in pieces(source, lambda: step)) + written.feed("", final=True)
+    assert whole.blocked == written.blocked
+    assert out == ("" if written.blocked else expected)
+    assert whole.findings == written.findings
+
+
+@given(SOURCES, checks_of(flag, rewrite))
+def test_values_with_escapes_are_read_at_one_look_as_they_are_piece_by_piece(source: str, checks: list[Check]) -> None:
+    """What is found in them, and where."""
+    whole, stepwise = JsonValues(checks).open(), JsonValues(checks).open()
+    found = [*whole.feed(source).findings, *whole.feed("", final=True).findings]
+    others = [finding for char in source for finding in stepwise.feed(char).findings]
+    assert found == [*others, *stepwise.feed("", final=True).findings]

@@ -108,3 +108,14 @@ def test_long_numbers(digits: int) -> None:
     """The longest that is a number is the same for both."""
     for number in ("1" * digits, "0." + "1" * digits, "1e" + "1" * digits):
         check(f"[1, {number}, 2]", 0)
+
+
+def test_a_place_does_not_copy_the_brackets_that_are_open() -> None:
+    """However deep a text is, to know a place in it takes the same time; it stays what it was when the text goes on."""
+    lexer = Lexer()
+    list(lexer.feed('[{"a":' * 50_000))
+    place = lexer.place()
+    assert place.stack is lexer.place().stack
+    list(lexer.feed('1},{"b":'))
+    assert place.closing() == "null" + "}]" * 50_000
+    assert lexer.place().closing() == "null" + "}]" * 50_000

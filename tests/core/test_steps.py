@@ -111,6 +111,24 @@ def judged(guard: Guard, frame: Frame, check: Counting) -> Iterator[int]:
         before = sum(check.sizes)
 
 
+def test_what_is_read_once_more_counts() -> None:
+    """Where thinking and answer take turns with each word, each word is a step: what stands before it is read again."""
+    guard = Guard(PhrasePlan([rewrite("bomb")]), step=100)
+    words = [TextDelta((CONTENT, REASONING)[i % 2], f"{'w' * 99} bo") for i in range(60)]
+    before = guard.reread
+    assert len(list(guard.release_steps(Frame(b"", tuple(words))))) >= 50
+    assert guard.reread - before > 50 * 100
+
+
+def test_the_ends_of_very_many_texts_are_several_steps() -> None:
+    """A thousand calls that end with one event are not judged in one go."""
+    guard = Guard(PhrasePlan([rewrite("bomb")]))
+    names = [Channel(0, Kind.TOOL_ARGUMENTS, f"{i}.name") for i in range(1000)]
+    in_one_go(guard.release_steps(Frame(b"", tuple(TextDelta(name, "n") for name in names))))
+    assert guard.channels == 1000
+    assert len(list(guard.release_steps(Frame(b"", finishes=(0,))))) >= 30
+
+
 def test_a_text_that_passes_in_steps_is_passed_as_it_is() -> None:
     """Where nothing of a long text is changed, the frame itself may be sent, though its pieces waited in between."""
     guard = Guard(PhrasePlan([rewrite("bomb")]), step=2)

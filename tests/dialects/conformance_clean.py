@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
 
 from proxy.core.check import Check
+from proxy.core.types import Action, Finding, Rule
 from proxy.dialects import base
 from proxy.dialects.common import named_events
 from proxy.dialects.ollama import answer as ollama_answer
@@ -15,11 +17,14 @@ from proxy.errors import UpstreamTimeout
 from tests.dialects.driven import Driven
 from tests.dialects.wires import (
     GARBAGE,
+    NOTICE,
     Late,
     Stream,
     cuts,
 )
 from tests.phrases import block, rewrite
+
+STOPPED = Rule("", "stopped", Action.BLOCK)
 
 
 class CleanAnswers(Driven):
@@ -88,6 +93,36 @@ class CleanAnswers(Driven):
             assert answer.failed is not None
             assert self.wire.read(out).failed
             assert answer.work is None
+
+    def test_a_stop_in_the_middle(self, golden_stream: Stream) -> None:
+        """Wherever an answer is stopped from outside it ends as a block does: what came before stays, the notice stands
+        in the content, and the end is a proper one. Held text is decided. Between two steps it has failed instead."""
+        body = golden_stream.golden.body
+        everything = self.wire.read(body)
+        ends = [match.end() for match in re.finditer(re.escape(self.wire.gap), body)]
+        for checks, step in (((), 10**9), ((rewrite("he v"),), 10**9), ((Late(),), 10**9), ((), 1)):
+            for at in ends[:: max(1, len(ends) // 12)]:
+                answer = self.wire.answer(checks, stream=True)
+                answer.guard.step = step
+                out = answer.take(body[:at])
+                if not answer.events:
+                    continue
+                given_up = answer.work is not None
+                out += answer.take_stop(Finding(0, 0, STOPPED))
+                while answer.work is not None:
+                    out += answer.step()
+                assert answer.done
+                told = self.wire.read(out)
+                assert told.failed is given_up is (answer.failed is not None)
+                if given_up:
+                    continue
+                assert told.finish
+                for key, text in told.texts.items():
+                    shown = text.removesuffix(NOTICE).rstrip("\n")
+                    if not checks:
+                        assert everything.texts.get(key, "").startswith(shown) or shown in everything.texts.values()
+                stopped = {self.wire.blocked} & set(told.finish.values())
+                assert stopped or set(told.finish) == set(everything.finish)
 
     def test_nothing_follows_the_end(self, golden_stream: Stream) -> None:
         """What an upstream sends after its end is not looked at."""

@@ -27,6 +27,11 @@ def lines(name: str) -> list[bytes]:
     return recorded(name).splitlines(keepends=True)
 
 
+def events(name: str) -> list[bytes]:
+    """The server-sent events of one, each with its end."""
+    return [event + b"\n\n" for event in recorded(name).split(b"\n\n") if event]
+
+
 class Ollama:
     """Chooses answers (see tests.fakes.FakeUpstream). `answers` go before what was recorded; a path's JSON may change.
 
@@ -51,6 +56,10 @@ class Ollama:
             return reply(b"Ollama is running", content_type="text/plain; charset=utf-8", framing=Framing.LENGTH)
         if door == "GET /api/tags":
             return _json(json.dumps(self.tags).encode())
+        if door == "GET /v1/models":
+            return _json(json.dumps({"object": "list", "data": self._openai_models()}).encode())
+        if door == "GET /api/version":
+            return _json(recorded("version.json"))
         if door == "GET /api/ps":
             return _json(recorded("ps.json"))
         body = json.loads(request.body or b"{}")
@@ -59,9 +68,18 @@ class Ollama:
             return _json(json.dumps(shown).encode()) if shown else _missing(body["model"])
         if door == "POST /api/chat":
             return _stream("chat.ndjson") if body.get("messages") else _json(recorded("load_chat.json"))
+        if door == "POST /v1/chat/completions":
+            return reply(events("v1_chat.sse"))
         if door == "POST /api/generate":
             return _generate(body)
         return NOT_FOUND
+
+    def _openai_models(self) -> list[dict[str, Any]]:
+        """The same models as it lists them in OpenAI's dialect."""
+        return [
+            {"id": entry["name"], "object": "model", "created": 1795461521, "owned_by": "library"}
+            for entry in self.tags["models"]
+        ]
 
 
 def _generate(body: Mapping[str, Any]) -> Answer:

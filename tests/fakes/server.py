@@ -121,7 +121,7 @@ NOTHING_TOLD = reply(b"404 page not found", status=404, content_type="text/plain
 def _is_about_models(request: Request) -> bool:
     """Whether the proxy asks for itself; what it passes on for a client has another Accept header."""
     return (
-        request.path.endswith(("/api/tags", "/api/show", "/v1/models", "/api/version", "/api/v0/models"))
+        request.path.endswith(("/api/tags", "/api/show", "/models", "/api/version", "/props"))
         and request.header("accept") == "application/json"
     )
 

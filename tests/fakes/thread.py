@@ -57,6 +57,10 @@ class FakeUpstreamThread:
         """Wait until the client closes the connection of that exchange. Returns when, by time.monotonic()."""
         return self._run(self.exchange(index, within).wait_client_closed(within))
 
+    def close(self) -> None:
+        """End now: connections are closed, and new ones refused."""
+        self._run(self.upstream.__aexit__(None, None, None))
+
     def set(self, event: asyncio.Event) -> None:
         """Set an event that a `Wait` or a `Stall` waits for."""
         self._loop.call_soon_threadsafe(event.set)

@@ -851,6 +851,42 @@ def test_l02_done_without_a_finish_is_an_error(stream: bool) -> None:
     assert got.answer.failed.reason == "truncated"
 
 
+# -- texts that come in another shape, or alone
+
+
+@both
+def test_responses_text_that_no_item_came_before(stream: bool) -> None:
+    """Some servers send the deltas of a text and no item: they reach the client, judged, and the whole has the text."""
+    pieces = ["mail bob@", "example.com", " or so"]
+    at = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    deltas = [{"type": "response.output_text.delta", **at, "delta": piece} for piece in pieces]
+    for rules, shown in (([QUIET], "mail bob@example.com or so"), ([EMAIL], "mail [email] or so")):
+        sent = _response_events(deltas, output=[])
+        got = carried(OpenAIResponses(), {**RESPONSES, "stream": stream}, sent, rules)
+        assert got.answer.failed is None
+        if stream:
+            assert "".join(event.get("delta", "") for event in told(got.out)) == shown
+        else:
+            (item,) = json.loads(got.out)["output"]
+            assert item["content"][0]["text"] == shown
+
+
+@both
+def test_a_part_that_stands_alone(stream: bool) -> None:
+    """An object in the place of a text is a part; one without text says nothing, and the answer goes on."""
+    deltas: list[dict[str, Any]] = [
+        {"reasoning": {"text": "well "}},
+        {"reasoning": {"effort": 1}},
+        {"content": {"type": "text", "text": "hi"}},
+    ]
+    body = events(*(chunk(delta) for delta in deltas), chunk({}, "stop"), "[DONE]")
+    got = carried(OpenAIChat(), {**CHAT, "stream": stream}, body)
+    assert got.answer.failed is None
+    said = [c.get("delta") or c.get("message") or {} for value in told(got.out) for c in value["choices"]]
+    assert "".join(part.get("reasoning") or "" for part in said) == "well "
+    assert "".join(part.get("content") or "" for part in said) == "hi"
+
+
 # -- n08: blobs that nobody here can read, and plain text in their place
 
 BLOB = "EqoBCkgIARABGAIiQL4Zx9vT3mJr8wPq" * 4
@@ -872,15 +908,16 @@ def _thinking(signature: str, redacted: str) -> list[bytes]:
 
 
 @both
-def test_n08_blobs_of_messages(stream: bool) -> None:
-    """Anthropic: what has the form of a blob passes as it came, in both fields."""
-    sent = _thinking(BLOB, BLOB)
+@pytest.mark.parametrize("value", [BLOB, "Plain thinking."])
+def test_n08_blobs_of_messages(value: str, stream: bool) -> None:
+    """Anthropic: a blob passes as it came, and plain text that no rule minds, in both fields."""
+    sent = _thinking(value, value)
     got = carried(AnthropicMessages(), {**MESSAGES, "stream": stream}, sent, [STOP])
     if stream:
         assert told(got.out) == told(b"".join(sent))
     else:
         first, second = json.loads(got.out)["content"]
-        assert (first["signature"], second) == (BLOB, {"type": "redacted_thinking", "data": BLOB})
+        assert (first["signature"], second) == (value, {"type": "redacted_thinking", "data": value})
 
 
 @both

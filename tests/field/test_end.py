@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+import asyncio
 
 import pytest
 
-from proxy.dialects.base import Answer
 from proxy.server.exchange.timeouts import Interrupt
-from proxy.server.handlers.guarded import GuardedExchange
+from proxy.server.handlers.relay import Relay
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.server.running import chat_body, chunk, running
 
@@ -68,16 +67,17 @@ async def test_l02_done_without_a_finish_stays_an_error() -> None:
 
 async def test_what_comes_when_the_wait_ends_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last event may come when the wait for it has ended and its task has not run yet: the answer is sent whole."""
-    original = GuardedExchange._on_data
+    original = Relay._on_data
 
-    def read(self: GuardedExchange, answer: Answer, data: bytes) -> bytes | None:
+    def read(self: Relay, data: bytes) -> bytes | None:
         if b"[DONE]" in data:
-            self.timeouts.check(perf_counter())
-            self.timeouts.check(perf_counter() + 1000.0)
-            assert self.timeouts.reason is Interrupt.ANSWER_FINISHED
-        return original(self, answer, data)
+            now = asyncio.get_running_loop().time()
+            self._timeouts.check(now)
+            self._timeouts.check(now + 1000.0)
+            assert self._timeouts.reason is Interrupt.ANSWER_FINISHED
+        return original(self, data)
 
-    monkeypatch.setattr(GuardedExchange, "_on_data", read)
+    monkeypatch.setattr(Relay, "_on_data", read)
     async with FakeUpstream(reply(sse(*FINISHED, COUNTS, "[DONE]"))) as upstream, running(upstream) as proxy:
         answer = await proxy.chat()
     assert answer.complete

@@ -11,23 +11,28 @@ from typing import Any
 import pytest
 
 from proxy.core.types import Direction
+from proxy.dialects.anthropic.messages import AnthropicMessages
 from proxy.dialects.base import Dialect, Options, Request
 from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
+from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import Exchange
 from tests.census.driving import BLOCK, REWRITE, notice, plan
 from tests.census.planting import BAD, LABEL, PLAIN
 
 CHAT, COMPLETIONS, NATIVE, LM_STUDIO = OpenAIChat(), OpenAICompletions(), OllamaChat(), LMStudioChat()
+RESPONSES, MESSAGES = OpenAIResponses(), AnthropicMessages()
 USER = {"role": "user", "content": "hi"}
 BASES: dict[Dialect, dict[str, Any]] = {
     CHAT: {"model": "m", "messages": [USER]},
     COMPLETIONS: {"model": "m", "prompt": "hi"},
     NATIVE: {"model": "m", "messages": [USER]},
     LM_STUDIO: {"model": "m", "input": "hi"},
+    RESPONSES: {"model": "m", "input": "hi"},
+    MESSAGES: {"model": "m", "messages": [USER], "max_tokens": 9},
 }
 
 
@@ -82,6 +87,19 @@ PASSING: dict[str, tuple[Dialect, dict[str, Any]]] = {
         {"return_progress": True, "timings_per_token": True, "reasoning_format": "none", "backend_sampling": False},
     ),
     "f19: in completions": (COMPLETIONS, {"return_progress": True, "timings_per_token": True}),
+    "f19: in responses, which llama.cpp takes for a chat": (
+        RESPONSES,
+        {
+            "return_progress": True,
+            "timings_per_token": True,
+            "reasoning_format": "none",
+            "min_p": 0.1,
+            "stop": ["x"],
+            "samplers": "kp",
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+    ),
+    "f11: in messages": (MESSAGES, {"chat_template_kwargs": {"enable_thinking": False}}),
     "words that came later": (
         CHAT,
         {"reasoning_effort": "ultra", "verbosity": "low", "service_tier": "flex", "reasoning": {"effort": "max"}},
@@ -113,6 +131,8 @@ def test_values_that_pass(name: str) -> None:
         (CHAT, {"chat_template_kwargs": {"documents": [{"title": "x", "text": BAD}]}}),
         (CHAT, {"chat_template_kwargs": {"documents": [{"text": BAD.split()[0]}, {"text": BAD.split()[1]}]}}),
         (CHAT, {"chat_template_kwargs": {"options": {PLAIN: 1}}}),
+        (RESPONSES, {"chat_template_kwargs": {"documents": [{"title": "x", "text": BAD}]}}),
+        (MESSAGES, {"chat_template_kwargs": {"options": {PLAIN: 1}}}),
         (CHAT, {"reasoning_effort": PLAIN}),
         (CHAT, {"reasoning": {"effort": PLAIN}}),
         (CHAT, {"verbosity": PLAIN}),

@@ -258,3 +258,15 @@ def test_a_block_ends_numbers_too() -> None:
     )
     assert b"Hello" not in got.out
     assert b"perf" not in got.out.partition(b"<stopped>")[2]
+
+
+def test_known_numbers_of_responses_come_with_every_event() -> None:
+    """llama.cpp tells in each event how long it took (timings_per_token), and how far the prompt is read."""
+    (way,) = (way for way in WAYS if way.dialect.name == "openai_responses")
+    at = next(i for i, event in enumerate(way.stream) if event.get("delta") == "Hello")
+    delta = way.stream[at]
+    said = [{**delta, "timings": {"prompt_n": 1, "predicted_ms": n + 0.5}} for n in range(9)]
+    read = {**way.stream[0], "type": "response.in_progress", "prompt_progress": {"total": 9, "processed": 3}}
+    events = [_filled(event, {}) for event in (way.stream[0], read, *way.stream[1:at], *said)]
+    got = carried(way.dialect, _asked(way, stream=True), _sent(way, *events))
+    assert told(got.out)[: len(events)] == events

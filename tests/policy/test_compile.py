@@ -172,21 +172,6 @@ def test_a_set_without_a_rule_has_to_be_allowed() -> None:
     assert compile_policies([], hash_key=b"key", allow_empty=True).policies == ()
 
 
-@pytest.mark.parametrize(
-    ("scope", "said"),
-    [
-        ("{keys: [kitchen]}", "no request has the name of a key yet"),
-        ("{alignment: [base]}", ""),
-        ("{models: [llama*]}", ""),
-    ],
-)
-def test_a_policy_that_would_guard_nothing_says_so(scope: str, said: str) -> None:
-    """A scope that no served request meets is allowed, for `explain`, and told when it is loaded."""
-    hints = compiled(with_rule("words: [w], action: block") + f"applies_to: {scope}\n").hints
-    assert len(hints) == bool(said)
-    assert all(hint.startswith("x.yaml:") and said in hint and "leave it out" in hint for hint in hints)
-
-
 def test_entries_that_may_surprise_get_a_hint() -> None:
     """They are allowed, and `check` says what they do: three of them in full, and how many more there are."""
     policies = compiled(with_rule('words: ["c++", ok, ".net", "#1", "-x-", "$y"], action: block'))

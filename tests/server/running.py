@@ -20,11 +20,14 @@ from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange
+from proxy.server.keys.store import KeyStore
+from proxy.server.state.directory import StateDirectory
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
 from tests.plain_http import async_client
@@ -48,6 +51,7 @@ class Plan(PhrasePlan):
     history = "replace"
     looks_for_system_text = False
     refuses_images = False
+    __hash__ = object.__hash__
 
     def markers(self, kind: Kind, escaped: bool = False) -> Sequence[Check]:
         """None: the phrases know nothing of chat templates."""
@@ -103,22 +107,26 @@ class Policies:
         model: str,
         role: str | None = None,
         template: ChatTemplate = UNKNOWN,
+        key: str | None = None,
+        added: tuple[str, ...] = (),
         alignment: str = "unknown",
     ) -> Plan:
-        """The same for all models and roles."""
+        """The same for all models, roles and keys."""
         plan = Plan(self.input if direction is Direction.INPUT else self.output)
         object.__setattr__(plan, "any_output_rule", bool(self.output))
         object.__setattr__(plan, "history", self.history)
         object.__setattr__(plan, "refuses_images", self.refuses_images)
         return plan
 
-    def system_prompt(self, model: str, alignment: str = "unknown") -> tuple[str, str]:
+    def system_prompt(
+        self, model: str, key: str | None = None, added: tuple[str, ...] = (), alignment: str = "unknown"
+    ) -> tuple[str, str]:
         """Before and after."""
         return self.prompt
 
     def message_for(self, rule: Rule, direction: Direction) -> str:
         """The notice."""
-        return f"Stopped by {rule.policy}."
+        return rule.message or f"Stopped by {rule.policy}."
 
 
 class Named(NamedTuple):
@@ -358,10 +366,10 @@ class Proxy:
         async with Wire(reader, writer) as wire:
             yield wire
 
-    async def chat(self, *, path: str = "/v1/chat/completions", **body: Any) -> Answer:
+    async def chat(self, *headers: str, path: str = "/v1/chat/completions", **body: Any) -> Answer:
         """Ask and read the whole answer."""
         async with self.wire() as wire:
-            await wire.post(path, chat_body(**body))
+            await wire.post(path, chat_body(**body), *headers)
             return await wire.answer()
 
     async def send(self, data: bytes) -> Answer:
@@ -424,15 +432,23 @@ async def running(
     policies: Policies | None = None,
     *,
     registry: Registry = BUILT_IN_ONLY,
+    reviews: ModelsStore | None = None,
+    keys: KeyStore | None = None,
+    state: StateDirectory | None = None,
     **config: Any,
 ) -> AsyncIterator[Proxy]:
-    """A proxy in front of `upstream`; `config` are fields of ServerConfig."""
+    """A proxy in front of `upstream`; `config` are fields of ServerConfig. `keys`: those that clients have to show."""
     seen = Seen()
     store = Store(policies or Policies(), registry=registry)
     url = upstream if isinstance(upstream, str) else upstream.url
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
-    server = Server(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen])
+    server = Server(
+        *(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen]),
+        reviews=reviews,
+        keys=keys,
+        state=state,
+    )
     async with server, async_client() as client:
         yield Proxy(server, client, store, seen)
 

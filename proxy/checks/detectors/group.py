@@ -9,7 +9,7 @@ as soon as its tokens are.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from proxy.checks.detectors.patterns import Before
 from proxy.checks.detectors.scan import DetectorPass, DetectorScan, Recognition
 from proxy.core.check import Progress, Waits, longest
 from proxy.core.types import Finding, Rule
-from proxy.matching.rules import Verdict
+from proxy.matching.rules import APART, Verdict
 
 LONGEST = 32
 """Characters of a text that is remembered: tokens are shorter."""
@@ -64,14 +64,14 @@ class Member:
         if search.first_char.search(text) is None:
             return None
         held, at = before + text, len(before)
-        partial = search.partial.search(held, max(at, len(held) - search.longest))
-        limit = len(held) if partial is None else partial.start()
+        begun = search.begun(held, at)
+        limit = len(held) if begun is None else begun
         candidate = search.find.search(held, at)
         if candidate is not None and candidate.start() < limit:
             scan = self.open()
             scan.begin(before, 0)
             return _after(scan, text)
-        if partial is None:
+        if begun is None:
             return None
         kept = max(0, limit - 1)
         key = *self.recognition.key(held[kept:], limit - kept), 0
@@ -120,6 +120,16 @@ class DetectorGroup:
         """A whole candidate waits for the character behind it."""
         holding = (member for member in self.members if member.holds)
         return max((member.recognition.search.longest for member in holding), default=0)
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return all(member.recognition.finds_nothing(text) for member in self.members)
+
+    def selected(self, texts: Sequence[str]) -> Iterator[str]:
+        """See proxy.matching.rules.Selecting."""
+        together = APART.join(texts)
+        unsure = [one.recognition for one in self.members if not one.recognition.finds_nothing(together)]
+        return (text for text in texts if any(one.finds(text) for one in unsure))
 
     def open(self) -> GroupScan:
         """A fresh scan."""

@@ -49,6 +49,15 @@ class Recognition:
     nth: int = 1
     canonical: Callable[[str], str] = str
 
+    def finds_nothing(self, text: str) -> bool:
+        """Whether there is no candidate in a text, nor in any of the parts between which APART stands."""
+        search = self.search
+        return search.ends_at_breaks and search.finder(text)(text, 0) is None
+
+    def finds(self, text: str) -> bool:
+        """Whether anything in a whole text counts."""
+        return any(candidate.validation.spans for candidate in self.candidates(text))
+
     def key(self, held: str, at: int) -> tuple[str, int]:
         """What is undecided, and what the pattern can tell of the character before it."""
         if at:
@@ -58,7 +67,8 @@ class Recognition:
     def candidates(self, text: str) -> Iterator[Candidate]:
         """Every candidate of a whole text, also those that do not count."""
         at = seen = 0
-        while (match := self.search.candidate(text, at)) is not None:
+        find = self.search.finder(text)
+        while (match := find(text, at)) is not None:
             validation = self.validate(match)
             if validation.spans and (seen := seen + 1) < self.nth:
                 yield Candidate(match.start(), match.end(), dropped(f"only the {seen}. of {self.nth}"))
@@ -82,6 +92,10 @@ class DetectorPass(RulePass):
     def hold(self) -> int:
         """A whole candidate waits for the character behind it."""
         return self.recognition.search.longest if self.rule.holds else 0
+
+    def finds_nothing(self, text: str) -> bool:
+        """See proxy.matching.rules.Quick."""
+        return self.recognition.finds_nothing(text)
 
     def open(self) -> DetectorScan:
         """A fresh scan."""
@@ -125,19 +139,17 @@ class DetectorScan:
     """One text on its way. Keeps what is undecided, and the one character before it."""
 
     __slots__ = (
-        "_at", "_blocks", "_count", "_find", "_first_char", "_held", "_holds", "_longest", "_partial", "_position",
-        "_recognition", "_rules", "verdict",
+        "_at", "_blocks", "_count", "_first_char", "_held", "_holds", "_position", "_recognition", "_rules", "_search",
+        "verdict",
     )  # fmt: skip
 
     def __init__(self, recognition: Recognition, rules: tuple[Rule, ...]) -> None:
         """rules: those that want to know; one that blocks stands alone."""
-        search = recognition.search
+        self._search = search = recognition.search
         self._recognition, self._rules = recognition, rules
         self._holds = any(rule.holds for rule in rules)
         self._blocks = any(rule.holds and rule.action is Action.BLOCK for rule in rules)
-        self._find, self._partial = search.candidate, search.partial.search
         self._first_char = search.first_char.search
-        self._longest = search.longest
         self._position = 0  # how much has been read
         self._held = ""  # the character before what is undecided, and what is
         self._at = 0  # where in _held the undecided begins
@@ -174,7 +186,8 @@ class DetectorScan:
         at = self._at
         found: list[Finding] = []
         limit = len(held) if final else self._limit(held, at)
-        while (match := self._find(held, at)) is not None and match.start() < limit:
+        find = self._search.finder(held)
+        while (match := find(held, at)) is not None and match.start() < limit:
             validation = self._recognition.validate(match)
             if validation.spans and self._counts():
                 spans = [(base + start, base + end) for start, end in validation.spans]
@@ -196,8 +209,8 @@ class DetectorScan:
 
     def _limit(self, held: str, at: int) -> int:
         """Where the earliest candidate begins that may still become one, or another one."""
-        partial = self._partial(held, max(at, len(held) - self._longest))
-        return len(held) if partial is None else partial.start()
+        begun = self._search.begun(held, at)
+        return len(held) if begun is None else begun
 
     def _stop(self, before: object, text: str, finding: Finding) -> Progress:
         """A block."""

@@ -25,7 +25,7 @@ from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
-from proxy.dialects.common.opaque import is_blob, may_be_shown
+from proxy.dialects.common.opaque import may_be_shown
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton
@@ -99,6 +99,7 @@ class MessagesAnswer(NamedEventsAnswer):
         self._ended = False  # the upstream has said why it stopped
         self._counted = False  # it has told counts at least
         self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
+        self._calls: dict[Channel, Block] = {}  # those of the blocks that are open
         self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
         self._places = 0  # indexes given to the client
         self._whole = WholeMessage()
@@ -186,7 +187,8 @@ class MessagesAnswer(NamedEventsAnswer):
         if kind == CALL:
             channel = Channel(0, Kind.TOOL_ARGUMENTS, str(number))
             source = _source(content["input"]) if content.get("input") else ""
-            self._blocks.append(Block(CALL, channel, input=source))
+            block = self._calls[channel] = Block(CALL, channel, input=source)
+            self._blocks.append(block)
             yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
             block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place())
@@ -196,17 +198,17 @@ class MessagesAnswer(NamedEventsAnswer):
             clean = self._with_numbers(value, block.begun({"type": kind, kind: text, **signature}))
             text_deltas = (TextDelta(block.channel, text),) if text else ()
             yield Frame(self._raw(event, value, clean), text_deltas, body=clean)
-        elif kind == REDACTED and is_blob(content.get("data", "")) and self._shows_opaque(content["data"]):
+        elif kind == REDACTED and self._shows_opaque(content.get("data")):
             block = Block(REDACTED, Channel(0, Kind.REASONING, str(number)), self._next_place())
             self._blocks.append(block)
-            clean = block.begun({"type": kind, "data": content["data"]})
+            clean = self._with_numbers(value, block.begun({"type": kind, "data": content["data"]}))
             yield Frame(self._raw(event, value, clean), body=clean)
         else:
             self._blocks.append(None)
 
-    def _shows_opaque(self, value: str) -> bool:
-        """Whether a signature, or thinking that nobody here can read, may pass."""
-        return may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
+    def _shows_opaque(self, value: Any) -> bool:
+        """Whether a signature, or thinking that nobody here can read, may pass; plain text there is judged alike."""
+        return isinstance(value, str) and may_be_shown(value, lambda text: self.guard.admits(text, Kind.REASONING))
 
     def _end_before(self, index: int) -> Iterator[Frame]:
         """The block of an index ends, if it has not, when another begins under it."""
@@ -248,12 +250,13 @@ class MessagesAnswer(NamedEventsAnswer):
 
     def _end_call(self, block: Block) -> Frame:
         block.open = False
+        self._calls.pop(block.channel, None)
         name = block.channel.name
         parts = tuple(block.channel._replace(name=name + part) for part in (".id", ".name", ""))
         return Frame(b"", (TextDelta(block.channel, block.input),), closes=parts)
 
     def _open_calls(self) -> list[Block]:
-        return [block for block in self._blocks if block is not None and block.kind == CALL and block.open]
+        return list(self._calls.values())
 
     def _next_place(self) -> int:
         self._places += 1

@@ -33,6 +33,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import conversation_texts, schema_texts
+from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
 
 ROLES = ("user", "assistant", "system", "developer", "tool")
 
@@ -80,6 +81,7 @@ MESSAGES = Object(
             task_budget=_settings(type=words("tokens"), total=PASSED, remaining=PASSED),
         ),
         "output_format": _FORMAT,
+        "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         **CONTROL,
         "mcp_servers": allowed("allow_server_tools", judged()),
         "container": allowed("allow_server_tools", judged()),

@@ -40,7 +40,7 @@ class NoNames:
         """Nothing is done with it."""
 
 
-def cleaned(clean: Callable[..., Any], body: bytes, names: Names | None = None, **flags: bool) -> bytes:
+def cleaned(clean: Callable[..., Any], body: bytes, names: Names | None = None, **flags: Any) -> bytes:
     """What may be shown, as bytes. Names in words are judged; an entry whose name is not shown is left out."""
     names = names or NoNames()
     answer = parse_upstream(body)

@@ -45,8 +45,8 @@ def clean_delta(delta: Any) -> dict[str, Any]:
     """A delta (or a whole message) without what is not understood."""
     clean: dict[str, Any] = {}
     for key, value in _items(delta):
-        if key in TEXT_KINDS and isinstance(value, list):
-            clean |= _said_in(value, key)
+        if key in TEXT_KINDS and isinstance(value, list | dict):
+            clean |= _said_in(value if isinstance(value, list) else [value], key)
         elif key in TEXT_KINDS:
             clean[key] = _text(value)
         elif key == "role":
@@ -59,7 +59,7 @@ def clean_delta(delta: Any) -> dict[str, Any]:
 
 
 def _said_in(parts: list[Any], key: str) -> dict[str, str]:
-    """What an array of parts says in the place of a text, as one; thinking among them stands under its own key."""
+    """What an array of parts (one may stand alone) says in the place of a text; thinking in it has its own key."""
     said = {key: ""}
     for part in parts:
         fields = {"text": part} if isinstance(part, str) else part if isinstance(part, dict) else {}

@@ -30,6 +30,8 @@ DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
 LAST = Frame(b"", finishes=(ALL,))
 """[DONE]: it is written when what was held has gone out."""
+MOST_CHOICES = 1024
+"""In one event, if not more were asked for: all of them are read in one go, while everybody waits."""
 LONGEST_WORD = 16  # bytes of data that may be a word instead of a chunk
 HEAD = ("id", "created", "model", "system_fingerprint")
 EXTRAS = ("usage", "timings", "prompt_progress")
@@ -304,7 +306,7 @@ class ChunkedAnswer(Answer):
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and (finishes or not chunk["choices"]):
             self._usage_sent = True
-        return Frame(raw, tuple(deltas), finishes=tuple(finishes), body=chunk)
+        return Frame(raw, tuple(deltas), finishes=tuple(dict.fromkeys(finishes)), body=chunk)
 
     # -- writing
 
@@ -368,6 +370,9 @@ class ChunkedAnswer(Answer):
 
     def _is_complete(self) -> bool:
         return bool(self._seen) and self._seen <= self._finished | set(self.guard.blocked_choices)
+
+    def _open_choices(self) -> Iterable[int]:
+        return [choice for choice in range(self.request.choices) if choice not in self._finished]
 
     @property
     def finished(self) -> bool:
@@ -458,6 +463,8 @@ def _choices(chunk: dict[str, Any], asked: int) -> list[Any]:
     choices = chunk.get("choices") or []
     if not isinstance(choices, list):
         raise UpstreamBroken("the model server sent choices that are not an array", "protocol")
+    if len(choices) > max(MOST_CHOICES, asked):
+        raise UpstreamBroken(f"the model server sent {len(choices)} choices at once", "protocol")
     return [_numbered(choice, place, asked) for place, choice in enumerate(choices)]
 
 

@@ -11,13 +11,20 @@ import orjson
 
 from proxy.errors import ClientError, UpstreamError
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "server_error",
+}
 
 
 def error(problem: ClientError | UpstreamError, request_id: str) -> bytes:
     """The body for an error that is not a block."""
     if isinstance(problem, UpstreamError):
-        kind = _TYPES.get(problem.status, "upstream_error" if problem.status >= 500 else "invalid_request_error")
+        known = _TYPES.get(problem.status, "invalid_request_error")
+        kind = "upstream_error" if problem.status >= 500 else known
         return _body(str(problem), kind, None, f"upstream_{problem.reason}", request_id)
     return _body(
         str(problem), _TYPES.get(problem.status, "invalid_request_error"), problem.param, problem.code, request_id

@@ -25,7 +25,6 @@ from proxy.dialects.common.request_fields import (
     anything,
     by_type,
     form,
-    judged,
     kinds,
     left_out,
     lenient,
@@ -37,6 +36,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import conversation_texts, nested_texts
+from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
 from proxy.dialects.common.whole import text_part
 from proxy.dialects.openai.tools import TOOLS
 
@@ -68,7 +68,7 @@ def _format_type(value: Any, path: str, report: Report) -> str:
 
 _FORMAT = Object({"type": _format_type, "json_schema": anything, "schema": anything}, ["type"])
 
-SAMPLING: dict[str, Take] = {
+CHOOSING: dict[str, Take] = {
     **dict.fromkeys(_NUMBERS, PASSED),
     "stop": lenient(
         by_type("a string or an array of strings", string=STRING, array=list_of(lenient(STRING)), null=NULL)
@@ -80,11 +80,15 @@ SAMPLING: dict[str, Take] = {
     "dry_sequence_breakers": lenient(
         by_type("an array of strings", string=STRING, array=list_of(lenient(STRING)), null=NULL)
     ),
+    "reasoning_format": form(r"[a-z][a-z_\-]{0,31}"),
+}
+"""How tokens are chosen and what is told beside them; llama.cpp takes it in /v1/responses too."""
+SAMPLING: dict[str, Take] = {
+    **CHOOSING,
     "reasoning_effort": EFFORT,
     "reasoning": lenient(
         by_type("an object", object=Object({"effort": EFFORT, "summary": words(), "enabled": PASSED}), null=NULL)
     ),
-    "reasoning_format": form(r"[a-z][a-z_\-]{0,31}"),
     "verbosity": words("low", "medium", "high"),
     "service_tier": words("auto", "default", "flex", "scale", "priority", "fast"),
     "grammar": lenient(OPTIONAL_STRING),
@@ -207,18 +211,13 @@ _MESSAGE = _Message(
 
 # -- the body
 
-_TEMPLATE_OWN = ("messages", "tools", "functions", "bos_token", "eos_token", "add_generation_prompt")
-"""Variables of a template that the model server sets from the rest of the request, which is judged as what it is."""
-
 CHAT = Object(
     {
         "model": by_type("a string or null", string=STRING, null=NULL),
         "messages": list_of(_MESSAGE),
         "n": COUNT,
         **TOOLS,
-        "chat_template_kwargs": lenient(
-            by_type("an object", object=map_of(judged(), named=r"[A-Za-z_]\w{0,63}", without=_TEMPLATE_OWN), null=NULL)
-        ),
+        "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         "modalities": lenient(by_type("an array", array=list_of(form("text")), null=NULL)),
         "logprobs": SWITCH,
         "top_logprobs": COUNT,

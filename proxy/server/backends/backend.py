@@ -11,6 +11,7 @@ from proxy.policy.names import model_globs, normalise_model
 from proxy.server.backends.kinds import speaks
 from proxy.server.backends.look import NOT_LOOKED_AT, Look, look_at
 from proxy.server.config import ServerConfig, UpstreamConfig
+from proxy.server.models.alignments import Alignments
 from proxy.server.models.api import ModelServerApi
 from proxy.server.models.chat_templates import ChatTemplates
 from proxy.server.models.cloud_models import CloudModels
@@ -26,6 +27,7 @@ class Models(NamedTuple):
     templates: ChatTemplates
     contexts: ContextLengths
     cloud: CloudModels
+    alignments: Alignments
 
 
 class Backend:
@@ -40,7 +42,7 @@ class Backend:
     known:   what the latest look at it has shown
     up:      whether it answered when last asked; None: it has not been asked
     heard:   the traffic, or a look, has told since the latest look that was due whether it answers
-    report:  is told each time
+    report:  is told when `up` changes
     running: requests that it has now
     looked_at: when the latest look ended (time.monotonic())
     """
@@ -57,6 +59,7 @@ class Backend:
             ChatTemplates(self.api),
             ContextLengths(self.api, config.context_margin),
             CloudModels(self.api, config.first_byte_timeout),
+            Alignments(self.api),
         )
         self.known: Look = NOT_LOOKED_AT
         self.up: bool | None = None
@@ -111,12 +114,16 @@ class Backend:
     async def _look(self) -> None:
         self.known = await look_at(self.api, self.known)
         self.looked_at = monotonic()
-        self.tell(self.known.answers)
+        is_busy = self.known.silent and self.running and self.up
+        if not is_busy:  # llama.cpp answers nobody while all of its threads are at work
+            self.tell(self.known.answers)
 
     def tell(self, is_up: bool) -> None:
         """It has answered just now, or could not be reached."""
-        self.up, self.heard = is_up, True
-        self.report(is_up)
+        self.heard = True
+        if is_up is not self.up:
+            self.up = is_up
+            self.report(is_up)
 
     async def aclose(self) -> None:
         """Close its connections. Once is enough."""

@@ -6,9 +6,13 @@ import logging
 
 from proxy.errors import UpstreamError, UpstreamUnreachable
 from proxy.policy.plan import ChatTemplate
+from proxy.policy.schema import Alignment
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.exchange.record import Exchange
+from proxy.server.keys.key import Key
+
+WORSE_THAN_UNKNOWN: tuple[Alignment, ...] = ("unaligned", "base")
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -37,13 +41,19 @@ class BackendChain:
         """What is known of a model's chat template there."""
         return self.current.models.templates.get(model)
 
-    async def choose(self, exchange: Exchange, path: str) -> None:
+    def alignment_of(self, model: str, before: Alignment) -> Alignment:
+        """What a model is known to be there. While nobody knows, it is what it was at the one asked before, if that is
+        worse than unknown."""
+        status = self.current.models.alignments.known(model).status
+        return before if status == "unknown" and before in WORSE_THAN_UNKNOWN else status
+
+    async def choose(self, exchange: Exchange, path: str, key: Key | None = None) -> None:
         """Choose for the exchange's model, unless that is done. Raises NotServed where nobody can be asked."""
         if self._current is not None:
             return
         only = self._backends.only
         if only is None:
-            first, *self._left = await self._backends.choose(exchange.model, path)
+            first, *self._left = await self._backends.choose(exchange.model, path, key)
         else:
             first = only
         self._take(first, exchange)
@@ -62,7 +72,7 @@ class BackendChain:
             *(exchange.id, exchange.asked, error.for_log, error.__cause__ or error.reason, self._left[0].name),
             extra={"request_id": exchange.id, "reason": error.reason, "in_message": True},
         )
-        exchange.moved_from.append((current.name, error.reason))
+        exchange.moved_from += ((current.name, error.reason),)
         exchange.begin_again()
         current.running -= 1
         self._take(self._left.pop(0), exchange)

@@ -15,6 +15,7 @@ from proxy.errors import NotServed
 from proxy.policy.names import normalise_model
 from proxy.server.backends.backend import NEVER, Backend
 from proxy.server.config import ServerConfig
+from proxy.server.keys.key import Key
 
 WAIT = 2.0  # seconds that a request waits for looks at the backends, where nobody is known to have its model
 FRESH = 1.0  # seconds in which a look is not repeated for a model that nobody has
@@ -32,8 +33,9 @@ class Backends:
         self.only = first if len(self.all) == 1 and not first.is_limited else None
         self._admits = admits
 
-    async def choose(self, model: str, path: str) -> list[Backend]:
-        """Those that may serve a request for a model at a path, the one to ask first. Raises NotServed for none."""
+    async def choose(self, model: str, path: str, key: Key | None = None) -> list[Backend]:
+        """Those that may serve a request for a model at a path, the one to ask first. Raises NotServed for none, with
+        the names of models that the key may use."""
         if self.only is not None:
             return [self.only]
         await self._look(self._new())
@@ -48,7 +50,7 @@ class Backends:
         if not speaking and having:
             raise self._other_dialect(model, path, having)
         if not speaking:
-            raise self._missing(model)
+            raise self._missing(model, key)
         return ordered(speaking, name)
 
     async def listing(self, path: str) -> list[Backend]:
@@ -84,10 +86,11 @@ class Backends:
         for look in late:
             look.cancel()
 
-    def _missing(self, model: str) -> NotServed:
+    def _missing(self, model: str, key: Key | None) -> NotServed:
         """Nobody has it. In Ollama's own words: its command looks for them."""
         known = list(dict.fromkeys(name for one in self.all for name in one.known.names if one.shows(name)))
-        shown = [name for name in known if self._admits(name)][: MAX_NAMES + 1]
+        own = [name for name in known if key is None or key.allows(name)]
+        shown = [name for name in own if self._admits(name)][: MAX_NAMES + 1]
         more = ", ..." if len(shown) > MAX_NAMES else ""
         listed = ", ".join(shown[:MAX_NAMES]) + more or "none"
         return NotServed(f"model '{model[:LONGEST]}' not found; there are: {listed}", "model", "model_not_found")
@@ -104,10 +107,10 @@ class Backends:
 def ordered(backends: Iterable[Backend], name: str) -> list[Backend]:
     """In the order in which they are asked for a model; they stand in the operator's."""
     alive_first = sorted(backends, key=_is_down)
-    build = alive_first[0].build(name)
-    same = [one for one in alive_first if one is alive_first[0] or (build and one.build(name) == build)]
+    first, build = alive_first[0], alive_first[0].build(name)
+    same = [one for one in alive_first if one is first or (build and one.build(name) == build)]
     others = [one for one in alive_first if one not in same]
-    return sorted(same, key=lambda one: (_is_down(one), one.load)) + others
+    return sorted([*sorted(same, key=lambda one: one.load), *others], key=_is_down)
 
 
 def _is_down(backend: Backend) -> bool:

@@ -31,6 +31,7 @@ class Look(NamedTuple):
     models:  the digests of its models by their normalised names, "" where it tells none; None: it has not told
     names:   the same names as it spells them, in its order
     answers: it has answered this time, whatever it said
+    silent:  it has taken the question, and not answered in time
     trouble: what is wrong with it, as a sentence about it; "": nothing
     """
 
@@ -38,6 +39,7 @@ class Look(NamedTuple):
     models: Mapping[str, str] | None = None
     names: tuple[str, ...] = ()
     answers: bool = False
+    silent: bool = False
     trouble: str = ""
 
 
@@ -52,13 +54,15 @@ async def look_at(api: ModelServerApi, before: Look = NOT_LOOKED_AT, patience: f
     try:
         kind, listed = await _ask(_Asking(api, patience or TIMEOUT), before.kind if before.answers else None)
     except UpstreamError as error:
-        return before._replace(answers=False, trouble=_silence(error))
+        silent = isinstance(error, UpstreamTimeout)
+        return before._replace(answers=False, silent=silent, trouble=_silence(error))
     models = None if kind is None else _models(kind, listed)
     if models is not None:
         digests = {normalise_model(name): digest for name, digest in models}
         return Look(kind, digests, tuple(name for name, _ in models), answers=True)
     may_come_back = kind is not None or listed.status in HINTS
-    return (before if may_come_back else NOT_LOOKED_AT)._replace(answers=True, trouble=_trouble(listed))
+    known = before if may_come_back else NOT_LOOKED_AT
+    return known._replace(answers=True, silent=False, trouble=_trouble(listed))
 
 
 class _Answer(NamedTuple):

@@ -18,7 +18,7 @@ class ExchangePlans:
     """The plans of one exchange, made when they are first needed, and its notices. It keeps the policies that were in
     force when it began.
 
-    policies: these
+    policies: these, as they hold for models of the status that this one is known to have
     template_of: what is known of a model's chat template
     """
 
@@ -92,4 +92,5 @@ class ExchangePlans:
 
     def _notice_for(self, rule: Rule, direction: Direction) -> str:
         message = self.policies.message_for(rule, direction)
-        return f"{message} (policy {rule.policy}, request {self._exchange.id})"
+        policy = f"policy {rule.policy}, " if rule.policy else ""  # it was no policy that has ended it
+        return f"{message} ({policy}request {self._exchange.id})"

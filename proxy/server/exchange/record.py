@@ -110,11 +110,14 @@ class Hold:
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
+    queue_place:    its place among the requests that waited for their turn; 0: it did not wait
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
+    key:            name of the key that the request shows; "": it shows none
     alignment:      what the model is known to be, as the policies for this exchange take it
     revision:       of the policies in force when this exchange began; it keeps them
     request_read:   the whole body has arrived
-    sent_upstream:  the prompt has been judged, and the request is sent
+    sent_upstream:  the prompt has been judged, the turn has come, and the request is sent
+    queued:         how long it waited for its turn, in seconds
     upstream_bytes, upstream_text: the model server's first byte, and the first model text in it
     client_bytes, client_text:     what the client got: the first byte, and the first after the first model text
     max_held:       most characters that waited for a verdict at once; held_seconds: how long any waited, in all
@@ -136,6 +139,7 @@ class Exchange:
     moved_from:     names of model servers that could not be asked, so that the next one was, with the reason of each
     asked:          the method and URL of the request to the model server, for the log
     upstream_status: the status of its response; 0: there was none
+    prompt_characters: of all texts of the prompt, once it has been judged
     prompt_tokens, answer_tokens: as the model server counted them; 0: it has not
     refusal:        how the model itself refused, or NO_REFUSAL
     upstream_reason: why the model server failed, as a word for metrics
@@ -147,6 +151,7 @@ class Exchange:
     revision: str = ""
     id: str = field(default_factory=new_id)
     client: str = ""
+    key: str = ""
     model: str = ""
     alignment: Alignment = "unknown"
     stream: bool = False
@@ -178,13 +183,16 @@ class Exchange:
     check_errors: list[Exception] = field(default_factory=list)
     plugin_failures: Failures | None = None
     upstream: str = ""
-    moved_from: list[tuple[str, str]] = field(default_factory=list)
+    moved_from: tuple[tuple[str, str], ...] = ()
     asked: str = ""
     upstream_status: int = 0
+    prompt_characters: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     refusal: ModelRefusal = NO_REFUSAL
     upstream_reason: str = ""
+    queue_place: int = 0
+    queued: float = 0.0
     transcript: object = None
     trace: Trace | None = None
 
@@ -261,7 +269,7 @@ class Exchange:
         """Seconds that the proxy added before the client got the first text; None: no text came."""
         if not (self.client_text and self.sent_upstream):
             return None
-        return (self.sent_upstream - self.request_read) + (self.client_text - self.upstream_text)
+        return (self.sent_upstream - self.queued - self.request_read) + (self.client_text - self.upstream_text)
 
 
 class Observer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import perf_counter
 
 from proxy.dialects.base import Dialect, Request
@@ -60,11 +61,11 @@ class Sender:
         if not self.context.ended:
             await self.context.send(self._dialect.keep_alive)
 
-    async def reply(self, status: int, body: bytes, extra: Headers | None = None) -> None:
+    async def reply(self, status: int, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send a whole response."""
         self._exchange.status = status
         headers = response_headers(self._exchange, self.request, "application/json")
-        await self.context.reply(status, headers + (extra or []), body)
+        await self.context.reply(status, [*headers, *extra], body)
 
     async def reply_answer(self, body: bytes) -> None:
         """Send an answer that is not streamed."""

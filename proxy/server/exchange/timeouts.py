@@ -49,6 +49,12 @@ class Watchdog:
         for timeouts in list(self._running):
             timeouts.interrupt(Interrupt.STOPPING)
 
+    def pause(self) -> None:
+        """Interrupt every exchange in which a model is asked to generate."""
+        for timeouts in list(self._running):
+            if timeouts.generates:
+                timeouts.interrupt(Interrupt.PAUSED)
+
     def _check_all(self) -> None:
         self._timer = None
         now = perf_counter()
@@ -66,6 +72,7 @@ class Interrupt(Enum):
     UPSTREAM_SILENT = auto()
     ANSWER_FINISHED = auto()
     STOPPING = auto()
+    PAUSED = auto()
 
 
 class ExchangeTimeouts:
@@ -73,6 +80,7 @@ class ExchangeTimeouts:
 
     last_received:    when the upstream sent its last byte (time.perf_counter()), set by the reader; 0.0: not asked
     upstream_timeout: seconds in which the upstream may send nothing
+    generates:        a model is asked to generate, so a pause ends it
     """
 
     __slots__ = (
@@ -85,12 +93,13 @@ class ExchangeTimeouts:
         "_request",
         "_task",
         "_watchdog",
+        "generates",
         "last_received",
         "reason",
         "upstream_timeout",
     )
 
-    def __init__(self, request: RequestContext, watchdog: Watchdog) -> None:
+    def __init__(self, request: RequestContext, watchdog: Watchdog, generates: bool = False) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
@@ -102,6 +111,7 @@ class ExchangeTimeouts:
         self._finished_since = 0.0
         self._on_disconnect: Callable[[], None] | None = None
         self._watchdog = watchdog
+        self.generates = generates
         self.reason: Interrupt | None = None
         self.last_received = 0.0
         self.upstream_timeout = watchdog.first_byte_timeout
@@ -112,6 +122,10 @@ class ExchangeTimeouts:
         before the exchange's task runs."""
         self._on_disconnect = on_disconnect
         self._request.on_disconnect(self._client_disconnected)
+
+    def watch_queue(self, heartbeat: Heartbeat | None) -> None:
+        """The exchange waits for its turn; `heartbeat` as in `watch_upstream`."""
+        self._heartbeat = heartbeat
 
     def watch_upstream(self, heartbeat: Heartbeat | None) -> None:
         """Watch from now on how long nothing comes. `heartbeat` runs when the client was sent nothing for too long."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from proxy.core.check import NO_TURN, Check, Turn
 from proxy.core.events import Frame, Release
-from proxy.core.guard import MAX_PRECEDING, PLAIN_TEXT_PARTS, Guard
+from proxy.core.guard import PLAIN_TEXT_PARTS, Guard
 from proxy.core.json_checks import json_checks
+from proxy.core.preceding import MAX_PRECEDING
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Kind
 from proxy.dialects.base import InputText, Request

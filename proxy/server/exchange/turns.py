@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from proxy.core.steps import next_step
 from proxy.dialects.base import Answer
@@ -19,10 +19,14 @@ QUANTUM = 0.004
 
 
 class Turns:
-    """Whoever has work waits for a turn, first come, first served. `clock` counts seconds."""
+    """Whoever has work waits for a turn, first come, first served.
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
-        self._clock = clock
+    clock: counts seconds
+    used:  counts the processor's seconds: a step is no longer because other programs had the processor meanwhile
+    """
+
+    def __init__(self, clock: Callable[[], float] = perf_counter, used: Callable[[], float] = thread_time) -> None:
+        self._clock, self._used = clock, used
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._calling = False
 
@@ -39,12 +43,11 @@ class Turns:
     def use(self, answer: Answer) -> bytes:
         """Work on an answer, at least one step and for as long as the turn lasts; bytes for its client."""
         guard, out = answer.guard, list[bytes]()
-        began = now = self._clock()
-        while answer.work is not None and (not out or (now < began + QUANTUM and not answer.stalled)):
-            before, step = now, guard.step
+        end = self._clock() + QUANTUM
+        while answer.work is not None and (not out or (self._clock() < end and not answer.stalled)):
+            before, step = self._used(), guard.step
             out.append(answer.step())
-            now = self._clock()
-            guard.step = next_step(step, now - before)
+            guard.step = next_step(step, self._used() - before)
         return b"".join(out)
 
     def _call_next(self) -> None:

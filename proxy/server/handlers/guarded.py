@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -31,13 +31,15 @@ from proxy.server.exchange.prompt_asks import conversation
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.sender import Sender
-from proxy.server.exchange.timeouts import ExchangeTimeouts, Interrupt, Watchdog
+from proxy.server.exchange.timeouts import ExchangeTimeouts, Heartbeat, Interrupt, Watchdog
 from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.turns import Turns
 from proxy.server.handlers.relay import Relay
 from proxy.server.http.body import ClientGone
-from proxy.server.http.headers import Headers
 from proxy.server.http.request import RequestContext
+from proxy.server.keys.models import refuse_model
+from proxy.server.limits.admission import Admission
+from proxy.server.models.alignments import WITHOUT_TEXT
 from proxy.server.models.context_length import CUT_SILENTLY, SHORT_PROMPT
 from proxy.server.routing.routes import Route, RouteMatch
 from proxy.server.upstream import response as upstream_response
@@ -65,6 +67,7 @@ class GuardedHandler:
         watchdog: Watchdog,
         observers: Sequence[Observer],
         desk: Desk,
+        admission: Admission,
     ) -> None:
         self.desk = desk
         self.config = config
@@ -73,6 +76,7 @@ class GuardedHandler:
         self.watchdog = watchdog
         self.observers = observers
         self.begin_observers = [one for one in observers if isinstance(one, BeginObserver)]
+        self.admission = admission
         self.turns = Turns()
 
     def run(self, match: RouteMatch, context: RequestContext) -> Awaitable[None]:
@@ -95,7 +99,6 @@ class GuardedExchange:
         "_handler",
         "_is_recorded",
         "_plans",
-        "_prompt_characters",
         "_relay",
         "_request",
         "_sender",
@@ -111,14 +114,14 @@ class GuardedExchange:
         self._context = context
         policies = handler.policies.snapshot()
         self._backends = BackendChain(handler.backends)
-        self._prompt_characters = 0  # of the prompt, once it has been judged
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._guard: Guard | None = None
         self._is_recorded = False  # what the guard saw is in `exchange`
         self._relay: Relay | None = None
-        self.timeouts = ExchangeTimeouts(context, handler.watchdog)
-        self.exchange = Exchange(route.path, policies.revision, context.id, context.client)
+        self.timeouts = ExchangeTimeouts(context, handler.watchdog, generates=True)
+        key = "" if context.key is None else context.key.name
+        self.exchange = Exchange(route.path, policies.revision, context.id, context.client, key)
         self._sender = Sender(context, route.dialect, self.exchange)
         self._asker = Asker(handler.desk, About(context.id))
         self._plans = ExchangePlans(policies, self.exchange, self._backends.template_of)
@@ -129,14 +132,14 @@ class GuardedExchange:
         for observer in self._handler.begin_observers:
             observer.begin(exchange)
         try:
+            await self._handler.admission.enter(exchange, self._context.key)
             await self._serve()
         except ClientGone:
             exchange.outcome = Outcome.CLIENT_CANCELLED
         except Blocked as block:
             await self._refuse_prompt(block)
         except ClientError as error:
-            exchange.outcome = Outcome.REJECTED
-            await self._reply_error(error)
+            await self._reject(error)
         except UpstreamError as error:
             await self._fail(error)
         except asyncio.CancelledError:
@@ -163,6 +166,7 @@ class GuardedExchange:
     # The request
 
     async def _serve(self) -> None:
+        self._plans.policies = self._plans.policies.for_key(self._context.key)
         await self._receive()
         while True:
             try:
@@ -190,9 +194,9 @@ class GuardedExchange:
         """Judge the prompt for the backend that is asked, and ask it."""
         backend, handler = self._backends.current, self._handler
         await self._judge(request)
-        self._prompt_characters = sum([len(text.text) for text in request.texts])
-        if self._prompt_characters >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
-            await backend.models.contexts.check(request.model, self._prompt_characters)
+        size = self.exchange.prompt_characters = sum([len(text.text) for text in request.texts])
+        if size >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
+            await backend.models.contexts.check(request.model, size)
         self.exchange.asked = f"POST {backend.url}{request.path}"
         if not self._config.options.allow_cloud_models:
             await backend.models.cloud.refuse_remote(request.model)
@@ -201,7 +205,9 @@ class GuardedExchange:
         self._relay = relay = Relay(
             answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker
         )
-        return relay, await self._ask(request, relay, backend)
+        heartbeat = self._sender.heartbeat if request.stream and self._dialect.keep_alive else None
+        await handler.admission.turn(self.exchange, self.timeouts, heartbeat)
+        return relay, await self._ask(request, relay, backend, heartbeat)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
         turn = Turn(conversation=conversation(request.texts))
@@ -222,9 +228,11 @@ class GuardedExchange:
         """Parse the request, and choose the backend for its model."""
         config, body = self._config, self._backends.body
         request = await self._parse(body, config.options)
+        refuse_model(self._context.key, request.model)
         self.exchange.model = request.model
         self._asker.about = About(self.exchange.id, request.model)
-        await self._backends.choose(self.exchange, request.path)
+        await self._backends.choose(self.exchange, request.path, self._context.key)
+        await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)
@@ -238,6 +246,16 @@ class GuardedExchange:
         if len(body) > self._config.offload:
             return await asyncio.to_thread(self._dialect.parse, body, options)
         return self._dialect.parse(body, options)
+
+    async def _look_at_model(self, model: str) -> None:
+        """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""
+        alignments, plans, exchange = self._backends.current.models.alignments, self._plans, self.exchange
+        required = self._config.require_alignment if self._dialect.name not in WITHOUT_TEXT else None
+        try:
+            await alignments.for_request(model, required, is_needed=plans.policies.looks_at_alignment)
+        finally:
+            exchange.alignment = self._backends.alignment_of(model, exchange.alignment)
+        plans.policies = plans.policies.for_alignment(exchange.alignment)
 
     async def _judge(self, request: Request) -> None:
         plans = self._plans
@@ -256,6 +274,7 @@ class GuardedExchange:
             answer_notice=partial(plans.earlier_notice, direction=Direction.OUTPUT),
             memory=plans.policies.memory,
             answers=self._asker.answers,
+            apart=plans.policies.apart,
         )
         before, after = plans.policies.system_prompt(request.model)
         if before or after:
@@ -268,7 +287,9 @@ class GuardedExchange:
         request.texts = [text for text in request.texts if text.param == "instructions"]  # some answers repeat them
         self._context.forget_headers()
 
-    async def _ask(self, request: Request, relay: Relay, backend: Backend) -> UpstreamResponse:
+    async def _ask(
+        self, request: Request, relay: Relay, backend: Backend, heartbeat: Heartbeat | None
+    ) -> UpstreamResponse:
         context = self._context
         query = plain_query(context.query)
         path = request.path.encode() + (b"?" + query if query else b"")
@@ -277,7 +298,7 @@ class GuardedExchange:
         headers = traced(headers, trace, own_span=self._config.otel_endpoint is not None)
         body = self._dialect.upstream_body(request)
         self.exchange.sent_upstream = perf_counter()
-        self.timeouts.watch_upstream(self._sender.heartbeat if request.stream and self._dialect.keep_alive else None)
+        self.timeouts.watch_upstream(heartbeat)
         try:
             relay.response = response = await backend.upstream.open(b"POST", path, headers, body)
         except TRANSPORT_ERRORS as error:
@@ -300,7 +321,26 @@ class GuardedExchange:
         body = self._dialect.blocked(message, self.exchange.id)
         await self._sender.reply(400, body)
 
-    async def _reply_error(self, error: ClientError | UpstreamError, extra: Headers | None = None) -> None:
+    async def _reject(self, error: ClientError) -> None:
+        """The request cannot be served. While it waited for its turn the head may have been sent."""
+        self.exchange.outcome = Outcome.REJECTED
+        if not self._context.started:
+            await self._reply_error(error, getattr(error, "headers", ()))
+        elif self._answer is not None:
+            await self._context.end(self._answer.finish(UpstreamError(str(error), "busy", error.status)))
+
+    async def _pause(self) -> None:
+        """The operator has paused the proxy: a refusal, or the end that a block has."""
+        pause, answer, relay = self._handler.admission.pause, self._answer, self._relay
+        pause.ended += 1
+        self.exchange.outcome = Outcome.REJECTED
+        if not self._context.started:
+            await self._reply_error(pause.error, pause.error.headers)
+        elif answer is not None and relay is not None and not self._context.ended:
+            begun = answer.take_stop(pause.finding) if answer.events else answer.take_end(pause.failure)
+            await self._context.end(await relay.work_off(begun))
+
+    async def _reply_error(self, error: ClientError | UpstreamError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
         await self._sender.reply(error.status, self._dialect.error(error, self.exchange.id), extra)
 
     async def _fail(self, error: UpstreamError, outcome: Outcome = Outcome.UPSTREAM_ERROR) -> None:
@@ -310,7 +350,7 @@ class GuardedExchange:
         self.exchange.outcome = outcome
         self.exchange.upstream_reason = error.reason
         if not self._context.started:
-            await self._reply_error(error, getattr(error, "headers", None))
+            await self._reply_error(error, getattr(error, "headers", ()))
         elif not self._context.ended:
             answer, relay = self._answer, self._relay
             out = b"" if answer is None or relay is None else await relay.work_off(answer.take_end(error))
@@ -319,10 +359,10 @@ class GuardedExchange:
     async def _interrupted(self, reason: Interrupt | None) -> None:
         self._abort_upstream()
         error = self.timeouts.error
-        if error is not None:
+        if error is not None or reason is Interrupt.PAUSED:
             try:
                 async with asyncio.timeout(LAST_SEND_TIMEOUT):
-                    await self._fail(error)
+                    await (self._pause() if error is None else self._fail(error))
             except TimeoutError:
                 self._context.abort()
             return
@@ -345,6 +385,6 @@ class GuardedExchange:
         guard, answer, exchange = self._guard, self._answer, self.exchange
         if guard is not None and answer is not None:
             contexts = self._backends.current.models.contexts
-            exchange.prompt_cut = contexts.learn(exchange.model, self._prompt_characters, answer.prompt_tokens)
+            exchange.prompt_cut = contexts.learn(exchange.model, exchange.prompt_characters, answer.prompt_tokens)
             record_outcome(exchange, guard, answer)
             guard.end()

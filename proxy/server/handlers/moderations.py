@@ -29,7 +29,7 @@ class ModerationsHandler:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:
             return
-        policies = self._policies.snapshot()
+        policies = self._policies.snapshot(request.key)
         asked = moderations.parse(body)
         results = [list((await _found(policies, parts)).values()) for parts in asked.inputs]
         answer = moderations.answer(results, request.id, [rule.name for rule in policies.policies.rules])

@@ -17,6 +17,8 @@ from proxy.server.exchange.timeouts import ExchangeTimeouts, Watchdog
 from proxy.server.handlers.failure_log import FailureLog
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
+from proxy.server.keys.key import Key
+from proxy.server.keys.models import only_allowed, refuse_model
 from proxy.server.routing.errors import refuse
 from proxy.server.routing.routes import ReadOnlyOptions, Route, RouteMatch
 from proxy.server.upstream.client import TRANSPORT_ERRORS, UpstreamResponse, to_upstream_error
@@ -39,6 +41,7 @@ class _Question(NamedTuple):
     body: bytes
     model: str
     headers: Headers
+    key: Key | None
 
 
 class ReadOnlyHandler:
@@ -62,6 +65,8 @@ class ReadOnlyHandler:
             timeouts.watch_client()
             timeouts.watch_upstream(None)
             body = await self._answer(question, asked)
+            if not question.model and not question.options.any_answer:
+                body = only_allowed(request.key, body)
             await request.reply(200, [(b"content-type", question.options.content_type.encode())], body)
         except ClientGone:
             return
@@ -85,8 +90,10 @@ class ReadOnlyHandler:
         if options.ask is not None:
             method = b"POST"
             model, body = options.ask(await request.read(self._config.max_body, self._config.body_timeout))
+        if model:
+            refuse_model(request.key, model)
         path = route.path.partition("{")[0] + _quoted(match.rest)
-        return _Question(route, options, method, path, body, model, request.headers)
+        return _Question(route, options, method, path, body, model, request.headers, request.key)
 
     async def _answer(self, question: _Question, asked: list[str]) -> bytes:
         only = self._backends.only
@@ -94,7 +101,9 @@ class ReadOnlyHandler:
             return await self._ask(only, question, asked)
         if question.options.merged:
             return await self._merge(question, asked)
-        return await self._ask_one_of(await self._backends.choose(question.model, question.path), question, asked)
+        return await self._ask_one_of(
+            await self._backends.choose(question.model, question.path, question.key), question, asked
+        )
 
     async def _ask_one_of(self, backends: Sequence[Backend], question: _Question, asked: list[str]) -> bytes:
         """The answer of the first that gives one. Raises the error of the last: nothing is changed by a question."""
@@ -139,7 +148,8 @@ class ReadOnlyHandler:
         asked.append(place)
         try:
             data = await _fetch(backend, question)
-            switches = {word: self._permissions[word] for word in options.switches}
+            given = {**self._permissions, "claims": backend.models.alignments.shown}
+            switches = {word: given[word] for word in options.switches}
             shown = options.clean(data, names=self._names, **switches)
         except UpstreamError as error:
             if error.status != 404 or not question.model:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from proxy.server.http.headers import Headers
 
-OURS = ("request-id", "policy", "action", "dropped", "removed")
+OURS = ("request-id", "policy", "action", "queue", "dropped", "removed")
 
 DEFAULT_ORIGINS = ("localhost", "127.0.0.1", "0.0.0.0")  # as Ollama's envconfig.AllowedOrigins
 DEFAULT_ORIGIN_SCHEMES = ("app://", "file://", "tauri://", "vscode-webview://", "vscode-file://")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from proxy.server.http.body import ClientGone, decode, read_body, too_large
 from proxy.server.http.headers import Headers
+from proxy.server.keys.key import Key
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -57,6 +58,7 @@ class RequestContext:
 
     id:         what headers, notices, errors and the log call it
     client:     address of the client, as far as the server knows it; "": it does not, as on a unix socket
+    key:        the key that the request shows; None: it shows none, and need not
     header:     the request's header fields by name, in lower case; of those that come twice the first
     common:     headers that every response gets
     keep_alive: False: the connection ends with this response
@@ -81,6 +83,7 @@ class RequestContext:
         "http_version",
         "id",
         "keep_alive",
+        "key",
         "last_sent",
         "method",
         "path",
@@ -98,6 +101,7 @@ class RequestContext:
         self._direct: DirectConnection | None = None  # once it knows the head
         self.id = new_id()
         self.client: str = (scope.get("client") or ("",))[0]
+        self.key: Key | None = None
         self.method: str = scope["method"]
         self.path = path_of(scope)
         self.query: bytes = scope.get("query_string", b"")
@@ -115,6 +119,8 @@ class RequestContext:
 
     async def read(self, limit: int, within: float) -> bytes:
         """The request's whole body, decoded. Raises ClientGone, or a ClientError that says what is wrong with it."""
+        if self.key is not None and 0 < self.key.limits.max_body < limit:
+            limit = self.key.limits.max_body
         length = self.header.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             raise too_large(limit)

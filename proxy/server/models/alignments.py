@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from proxy.alignment.claims import NOT_LISTED, NOT_LOOKED_AT, SILENT, Claim
 from proxy.alignment.reviews import reviewed
@@ -28,6 +28,8 @@ from proxy.server.models.listing import Listed, Listing, Lists
 
 log = logging.getLogger("safety_proxy.server")
 
+WITHOUT_TEXT = frozenset(("openai_embeddings", "ollama_embed", "ollama_embeddings", "lmstudio_v0_embeddings"))
+"""Dialects whose answers are numbers: nothing that a model says comes out of them, whatever it is."""
 REFRESH_AFTER = 10.0  # seconds after which the list is asked again
 AGAIN_AFTER = 1.0  # the same for a model that is not in the list: it may be new
 EXPIRES_AFTER = 600.0  # seconds after which what the model server said counts as unknown
@@ -54,20 +56,27 @@ class _Model:
 
     claim:    what it claims to be; None: it has not been described yet
     tried_at: when its description was last asked for
+    row:      what follows from the claim and these reviews
     """
 
     listed: Listed
     claim: Claim | None
     tried_at: float = NEVER
+    row: tuple[Claim | None, Reviews, Row] | None = None
 
 
-class ReviewSource:
-    """Where an operator's reviews come from. This one has none: see `proxy.policy.models_store.ModelsStore`."""
+class ReviewSource(Protocol):
+    """Where an operator's reviews come from: `proxy.policy.models_store.ModelsStore`."""
 
     @property
     def current(self) -> Reviews:
         """Those in force."""
-        return NO_REVIEWS
+
+
+class NoReviews:
+    """There are none."""
+
+    current = NO_REVIEWS
 
 
 def tell_nobody(_: object) -> None:
@@ -83,7 +92,7 @@ class Alignments:
     def __init__(self, api: ModelServerApi, clock: Callable[[], float] = monotonic) -> None:
         self.report: Callable[[list[Row]], None] = tell_nobody
         self.lapsed: Callable[[Review], None] = tell_nobody
-        self.reviews: ReviewSource = ReviewSource()
+        self.reviews: ReviewSource = NoReviews()
         self._api = api
         self._clock = clock
         self._lists = Lists(api)
@@ -105,6 +114,24 @@ class Alignments:
     def known(self, name: str) -> Claim:
         """The same, and nothing is asked."""
         return self._claim(normalise_model(name))
+
+    def shown(self, name: str) -> dict[str, Any] | None:
+        """What a client is told in a list of models; None: nobody has looked yet. Nothing is asked."""
+        claim = self.known(name)
+        if claim is NOT_LOOKED_AT:
+            return None
+        return {"alignment": claim.status, "evidence": [one.as_json() for one in claim.evidence]}
+
+    async def for_request(self, name: str, required: Alignment | None, *, is_needed: bool) -> None:
+        """Before what is `known` counts for one request.
+
+        required:  the status that its model has to have; raises as `require`
+        is_needed: some policy depends on it, so a look starts when one is due
+        """
+        if required is not None:
+            await self.require(name, required)
+        elif is_needed:
+            self.get(name)
 
     async def require(self, name: str, status: Alignment) -> Claim:
         """What is known of a model that has to have a status. Waits for a look where nothing is known.
@@ -162,10 +189,14 @@ class Alignments:
         return NOT_LISTED if found is None else self._row(found).claim
 
     def _row(self, model: _Model) -> Row:
-        listed = model.listed
-        review = self.reviews.current.find(listed.names, listed.digest)
-        claim = model.claim or SILENT._replace(digest=listed.digest)
-        return Row(listed.name, claim if review is None else reviewed(claim, review), review)
+        reviews = self.reviews.current
+        if model.row is None or model.row[0] is not model.claim or model.row[1] is not reviews:
+            listed = model.listed
+            review = reviews.find(listed.names, listed.digest)
+            claim = model.claim or SILENT._replace(digest=listed.digest)
+            row = Row(listed.name, claim if review is None else reviewed(claim, review), review)
+            model.row = model.claim, reviews, row
+        return model.row[2]
 
     # -- looks
 
@@ -205,6 +236,8 @@ class Alignments:
                 await self._describe(model)
         except UpstreamError as error:
             log.debug("the model server does not say which models it has: %s", error.for_log)
+        except Exception:
+            log.exception("what the model server says of its models cannot be read; please report this")
         finally:
             self._wanted.clear()
             self._tell()

@@ -1,12 +1,13 @@
-"""The operators' ASGI application: metrics, probes, status, reload. The chat listener serves none of it."""
+"""The operators' ASGI application: metrics, probes, status, reload, pause. The chat listener serves none of it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -18,56 +19,77 @@ from starlette.routing import Route
 
 from proxy import __version__
 from proxy.checks.registry import Entry
+from proxy.errors import ClientError
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host
+from proxy.server.keys.store import KeyStore
+from proxy.server.models.overview import overview
+from proxy.server.ops.admin_guard import AdminGuard, Needs
+from proxy.server.state.pause import Pause
 
+LOOK = 10.0  # seconds that a request for the models waits for the model servers
 OPENMETRICS_END = b"# EOF\n"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+class Stores(NamedTuple):
+    """What is read again when an operator asks for it."""
+
+    policies: PolicyStore
+    shadow: PolicyStore | None = None
+    keys: KeyStore | None = None
+
+
+class Shared(NamedTuple):
+    """What the application shares with the chat side. `ready`: whether the proxy accepts new requests."""
+
+    stores: Stores
+    registry: CollectorRegistry
+    ready: Callable[[], bool]
+    backends: Sequence[Backend]
+    pause: Pause
+
+
 class Admin:
-    """The application, as `app`.
+    """The application, as `app`. `host`: what the listener is bound to; None: unknown."""
 
-    ready: whether the proxy accepts new requests
-    host:  what the listener is bound to; None: unknown
-    """
-
-    def __init__(
-        self,
-        config: ServerConfig,
-        store: PolicyStore,
-        shadow: PolicyStore | None,
-        registry: CollectorRegistry,
-        ready: Callable[[], bool],
-        host: str | None,
-        backends: Sequence[Backend],
-    ) -> None:
-        self._config = config
-        self._store = store
-        self._shadow = shadow
-        self._registry = registry
-        self._ready = ready
-        self._backends = backends
+    def __init__(self, config: ServerConfig, shared: Shared, host: str | None, guard: AdminGuard) -> None:
+        self._stores = shared.stores
+        self._store = shared.stores.policies
+        self._registry = shared.registry
+        self._ready = shared.ready
+        self._backends = shared.backends
+        self._pause = shared.pause
+        self._guard = guard
         self._started = time.time()
         self._web = WebRules((), config.hosts, host)
         self.app = Starlette(
             routes=[
-                Route("/metrics", self._refuse_web_pages(self._metrics)),
-                Route("/healthz", self._refuse_web_pages(self._liveness)),
-                Route("/readyz", self._refuse_web_pages(self._readiness)),
-                Route("/admin/status", self._refuse_web_pages(self._status)),
-                Route("/admin/reload", self._refuse_web_pages(self._reload), methods=["POST"]),
+                Route("/metrics", self._refuse_web_pages(self._metrics, Needs.SCRAPE)),
+                Route("/healthz", self._refuse_web_pages(self._liveness, Needs.NOTHING)),
+                Route("/readyz", self._refuse_web_pages(self._readiness, Needs.NOTHING)),
+                Route("/admin/status", self._refuse_web_pages(self._status, Needs.ADMIN)),
+                Route("/admin/models", self._refuse_web_pages(self._models, Needs.ADMIN)),
+                Route("/admin/reload", self._refuse_web_pages(self._reload, Needs.ADMIN), methods=["POST"]),
+                Route("/admin/pause", self._refuse_web_pages(self._put_pause, Needs.ADMIN), methods=["POST"]),
+                Route("/admin/resume", self._refuse_web_pages(self._resume, Needs.ADMIN), methods=["POST"]),
             ]
         )
 
-    def _refuse_web_pages(self, endpoint: Endpoint) -> Endpoint:
-        """Refuse web pages, and names that only resolve to this machine (DNS rebinding)."""
+    def _refuse_web_pages(self, endpoint: Endpoint, needs: Needs) -> Endpoint:
+        """Refuse web pages, names that only resolve to this machine (DNS rebinding), and who shows no key where one is
+        needed."""
 
         async def endpoint_if_local(request: Request) -> Response:
             if "origin" in request.headers or not self._serves_host(request):
                 return PlainTextResponse("Not for web pages, nor under this Host name (setting hosts)\n", 403)
+            try:
+                self._guard.check(request, needs)
+            except ClientError as error:
+                headers = {name.decode(): value.decode() for name, value in getattr(error, "headers", ())}
+                return PlainTextResponse(f"{error}\n", error.status, headers)
             return await endpoint(request)
 
         return endpoint_if_local
@@ -101,21 +123,54 @@ class Admin:
             "python": platform.python_version(),
             "uptime_seconds": round(time.time() - self._started, 1),
             "ready": self._ready(),
+            "paused": self._pause.message,
             "upstream": self._backends[0].url,
             "upstreams": [_backend_fields(backend) for backend in self._backends],
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
-        if self._shadow is not None:
-            status["shadow"] = _policy_fields(self._shadow)
+        shadow, keys = self._stores.shadow, self._stores.keys
+        if shadow is not None:
+            status["shadow"] = _policy_fields(shadow)
+        if keys is not None:
+            status["keys"] = _key_fields(keys)
         return JSONResponse(status)
 
+    async def _models(self, _: Request) -> Response:
+        """What each model claims to be. The model servers are asked anew, for as long as LOOK."""
+        looks = [asyncio.ensure_future(one.models.alignments.look_at_all()) for one in self._backends]
+        done = await asyncio.wait(looks, timeout=LOOK)
+        for late in done[1]:
+            late.cancel()
+        rows = [(one.name, one.models.alignments) for one in self._backends]
+        policies = self._store.current
+        found = [line for name, known in rows for line in overview(name, known.rows(), policies)]
+        return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
+
     async def _reload(self, _: Request) -> Response:
-        """Read the policies again. If they cannot be used: 422 with the reasons, and the old ones stay."""
-        stores = [store for store in (self._store, self._shadow) if store is not None]
-        good = all([await store.reload() for store in stores])
-        outcome = {"reloaded": good, **{_name(store): _load_fields(store.status) for store in stores}}
+        """Read the policies and the keys again. If they cannot be used: 422 with the reasons, and the old ones stay."""
+        stores = {name: store for name, store in self._stores._asdict().items() if store is not None}
+        good = all([await store.reload() for store in stores.values()])
+        outcome = {"reloaded": good, **{name: _load_fields(store.status) for name, store in stores.items()}}
         return JSONResponse(outcome, 200 if good else 422)
+
+    async def _put_pause(self, request: Request) -> Response:
+        """Refuse all generation, and end what runs. Body: nothing, or {"message": "what clients are told"}."""
+        body = await request.body()
+        try:
+            given = json.loads(body) if body else {}
+            message = given.get("message", "")
+        except (ValueError, AttributeError):
+            return JSONResponse({"error": 'the body is to be nothing, or {"message": "TEXT"}'}, 400)
+        if not isinstance(message, str):
+            return JSONResponse({"error": "message has to be a text"}, 400)
+        kept = self._pause.on(message)
+        return JSONResponse({"paused": self._pause.message, "survives_restart": kept})
+
+    async def _resume(self, _: Request) -> Response:
+        """Serve again."""
+        kept = self._pause.off()
+        return JSONResponse({"paused": None, "survives_restart": kept})
 
 
 class _OneMetric:
@@ -140,10 +195,6 @@ def expose(registry: CollectorRegistry, encode: Callable[[Any], bytes]) -> bytes
     return b"".join(out) + (OPENMETRICS_END if ends else b"")
 
 
-def _name(store: PolicyStore) -> str:
-    return "shadow" if store.shadow else "policies"
-
-
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
@@ -161,6 +212,15 @@ def _backend_fields(backend: Backend) -> dict[str, Any]:
         "running": backend.running,
         "weight": backend.weight,
     }
+
+
+def _key_fields(store: KeyStore) -> dict[str, Any]:
+    """Names of keys and what they are for; never a digest."""
+    keys = [
+        {"name": key.name, "admin": key.admin, "scrape": key.scrape, "expired": store.is_expired(key)}
+        for key in store.current.keys
+    ]
+    return {"file": str(store.path), **_load_fields(store.status), "loaded": keys}
 
 
 def _plugin_fields(entry: Entry) -> dict[str, str]:

@@ -9,7 +9,7 @@ from prometheus_client import Counter
 
 from proxy.policy.schema import Alignment
 from proxy.policy.store import Status
-from proxy.server.exchange.record import Exchange, Outcome
+from proxy.server.exchange.record import Exchange
 from proxy.server.models.alignments import Row
 from proxy.server.ops.series import OTHER, CappedLabel, MetricFactory
 
@@ -23,7 +23,7 @@ class AlignmentMetrics:
     def __init__(self, make: MetricFactory, overflow: Counter) -> None:
         self._names = CappedLabel(MAX_LISTED, overflow, "listed_model")
         self._requests = make.counter(
-            "requests_by_alignment", "Requests by what the model was known to be.", "alignment", "outcome"
+            "requests_by_alignment", "Requests by what the model was known to be.", "alignment"
         )
         self._info = make.gauge("model_info", "1 for each model that is listed.", "model", "alignment", "digest")
         self._lapsed = make.counter("model_reviews_lapsed", "Reviews that apply no more: the model is another one.")
@@ -34,12 +34,11 @@ class AlignmentMetrics:
         for result in ("success", "failure"):
             self._reloads(result)
         for alignment in get_args(Alignment):
-            for outcome in Outcome:
-                self._requests(alignment, outcome.value)
+            self._requests(alignment)
 
     def count(self, exchange: Exchange) -> None:
         """A request has ended."""
-        self._requests(exchange.alignment, exchange.outcome.value).inc()
+        self._requests(exchange.alignment).inc()
 
     def models_seen(self, upstream: str, rows: Iterable[Row]) -> None:
         """These are the models of a model server now."""

@@ -202,7 +202,7 @@ class LogSink:
 def _fields(exchange: Exchange) -> dict[str, str]:
     """For a line. A client of another machine is named by its address."""
     client = other_machine(exchange.client)
-    who = {"client": client} if client else {}
+    who = ({"client": client} if client else {}) | ({"key": exchange.key} if exchange.key else {})
     alignment = {"alignment": exchange.alignment} if exchange.alignment != "unknown" else {}
     return who | {"endpoint": exchange.endpoint, **alignment, "outcome": exchange.outcome.value}
 

@@ -35,6 +35,7 @@ from proxy.policy.store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
+from proxy.server.ops.access_metrics import AccessMetrics
 from proxy.server.ops.alignment_metrics import AlignmentMetrics
 from proxy.server.ops.drops import SINKS, Drops
 from proxy.server.ops.guard_metrics import GuardMetrics
@@ -74,6 +75,7 @@ class Metrics:
         """`endpoints`: the paths whose requests are counted. `drops`: what logging has thrown away."""
         self.registry = registry
         self._drops = drops or Drops()
+        self._access: AccessMetrics | None = None
         self._under_way: dict[str, int] = defaultdict(int)
         self._finished: deque[Exchange] = deque()
         self._count_lock = Lock()  # a scrape has its own thread
@@ -245,6 +247,11 @@ class Metrics:
         """Show how full the memory of prompts is, and what use it is."""
         self.registry.register(_MemoryCollector(memory))
 
+    def watch_access(self, access: AccessMetrics) -> None:
+        """Show who is refused and why, and how much each key uses."""
+        self._access = access
+        self.registry.register(access)
+
     def begin(self, exchange: Exchange) -> None:
         """A guarded request has begun."""
         self._under_way[exchange.endpoint] += 1
@@ -283,6 +290,8 @@ class Metrics:
             self._cut_prompts(model).inc()
         self._count_refusal(exchange, model)
         self.alignment.count(exchange)
+        if self._access is not None and exchange.key:
+            self._access.count(exchange)
 
     def _model_name(self, exchange: Exchange) -> str:
         """The model as a label. Before the model server has answered for it a name is one of the others."""
@@ -313,7 +322,7 @@ class Metrics:
         if any(exchange.gaps):
             self._gaps.add(model, exchange.gaps, exchange.gap_seconds)
         if exchange.sent_upstream:
-            self._added_latency("input").observe(exchange.sent_upstream - exchange.request_read)
+            self._added_latency("input").observe(exchange.sent_upstream - exchange.queued - exchange.request_read)
         if exchange.upstream_text:
             self._added_latency("output").observe(exchange.output_seconds)
             self._added_latency("hold").observe(exchange.held_seconds)

@@ -30,7 +30,7 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "endpoint": exchange.endpoint,
         "model": exchange.model[:MAX_NAME] or None,
         "alignment": exchange.alignment,
-        "key": None,
+        "key": exchange.key or None,
         "policy": exchange.revision,
         "stream": exchange.stream,
         "outcome": exchange.outcome.value,
@@ -95,7 +95,8 @@ def _timings(exchange: Exchange) -> dict[str, float | None]:
     return {
         "total": between(exchange.began, exchange.ended),
         "request": between(exchange.began, exchange.request_read),
-        "input": between(exchange.request_read, exchange.sent_upstream),
+        "input": between(exchange.request_read, exchange.sent_upstream - exchange.queued),
+        "queue": round(exchange.queued, 6) if exchange.queue_place else None,
         "first_byte": between(exchange.sent_upstream, exchange.upstream_bytes),
         "first_text": between(exchange.sent_upstream, exchange.upstream_text),
         "added_to_first_text": None if added is None else round(added, 6),
@@ -115,9 +116,11 @@ def _held(exchange: Exchange) -> dict[str, Any]:
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:
     return {
+        "name": exchange.upstream or None,
         "url": exchange.asked.partition(" ")[2] or None,
         "status": exchange.upstream_status or None,
         "error": exchange.upstream_reason or None,
+        "moved_from": [{"name": name, "error": reason} for name, reason in exchange.moved_from],
     }
 
 

@@ -6,6 +6,7 @@ import re
 
 import orjson
 
+from proxy.dialects.base import Dialect
 from proxy.dialects.openai import errors as openai_errors
 from proxy.errors import ClientError, UpstreamError
 from proxy.server.http.headers import Headers
@@ -25,11 +26,13 @@ class WrongMethod(ClientError):
         self.headers: Headers = [(b"allow", listed.encode())]
 
 
-async def refuse(request: RequestContext, error: ClientError | UpstreamError) -> None:
-    """Reply with an error in the shape that the clients of this path read."""
-    if OLLAMA_PATHS(request.path):
+async def refuse(request: RequestContext, error: ClientError | UpstreamError, dialect: Dialect | None = None) -> None:
+    """Reply with an error in the shape that the clients of this path read: its dialect's, if it has one."""
+    if dialect is not None:
+        body = dialect.error(error, request.id)
+    elif OLLAMA_PATHS(request.path):
         body = orjson.dumps({"error": str(error)})
     else:
         body = openai_errors.error(error, request.id)
     headers = [(b"content-type", b"application/json"), (b"x-safety-proxy-request-id", request.id.encode())]
-    await request.reply(error.status, headers + getattr(error, "headers", []), body)
+    await request.reply(error.status, [*headers, *getattr(error, "headers", ())], body)

@@ -9,6 +9,7 @@ from proxy.errors import BadRequest, ClientError, NotServed, UpstreamError
 from proxy.server.http.cors import WebRules, cross_origin, is_loopback, may_lack_host, preflight
 from proxy.server.http.headers import Headers
 from proxy.server.http.request import Receive, RequestContext, Scope, Send, other_paths
+from proxy.server.keys.authentication import Authentication
 from proxy.server.routing.errors import WrongMethod, refuse
 from proxy.server.routing.routes import Access, RouteMatch, RouteTable
 
@@ -30,10 +31,17 @@ class Router:
     """Passes a request to its handler, or refuses it in the shape that the clients of its path read."""
 
     def __init__(
-        self, table: RouteTable, web: WebRules, handlers: Mapping[Access, Handler], local_only: bool = False
+        self,
+        table: RouteTable,
+        web: WebRules,
+        handlers: Mapping[Access, Handler],
+        local_only: bool = False,
+        authentication: Authentication | None = None,
     ) -> None:
-        """`local_only`: refuse clients of other machines, because it is not known where the server listens."""
+        """`local_only`: refuse clients of other machines, because it is not known where the server listens.
+        `authentication`: None: no key is asked for."""
         self._local_only = local_only
+        self._authentication = authentication or Authentication()
         self._table = table
         self._web = web
         self._handlers = handlers
@@ -65,6 +73,10 @@ class Router:
         match = self._find(request, scope)
         if request.method == "OPTIONS" and match.methods:
             return request.reply(204, _options(match, request), b"")
+        try:
+            request.key = self._authentication.key_of(request.header, request.client)
+        except ClientError as error:
+            return refuse(request, error, match.route.dialect if match.route is not None else None)
         return self._handler(match, request)(match, request)
 
     def _find(self, request: RequestContext, scope: Scope) -> RouteMatch:

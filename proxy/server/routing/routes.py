@@ -42,7 +42,8 @@ class ReadOnlyOptions:
 
     clean:    makes of the response's body what may be shown; it takes `names` too, which judges the names of models
     ask:      POST: makes of the client's body the name of a model and the body to send
-    switches: settings of the operator that `clean` takes as arguments: `reveal` prompts, `cloud` models
+    switches: what `clean` takes as arguments: `reveal` prompts and `cloud` models, which are settings of the operator;
+              `claims`, which says what a model claims to be
     content_type: of what is shown
     any_answer: any response but a 5xx says that the model server runs
     merged:   the key of the list of models in the response, which is one of all model servers; "": one of them answers
@@ -105,8 +106,8 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /api/embeddings", OllamaEmbeddings(), "Ollama's older call for the same."),
     _guarded("POST /api/v0/embeddings", LMStudioEmbeddings(), "LM Studio's older path for the same."),
     Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
-    _read_only("GET /v1/models", openai_models.openai_models, "The models.", merged="data"),
-    _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model."),
+    _read_only("GET /v1/models", openai_models.openai_models, "The models.", "claims", merged="data"),
+    _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model.", "claims"),
     _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models.", merged="models"),
     _read_only("GET /api/ps", ollama_models.loaded, "Ollama's list of loaded models.", merged="models"),
     _read_only("GET /api/status", ollama_models.cloud_status, "Whether Ollama has models that run elsewhere.", "cloud"),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 
 from proxy import __version__
-from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import SettingsError, UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.server.config import ServerConfig
 from proxy.server.upstream.transport import Headers, Http1Origin, Http1Response, Http1Transport, OnData, Timeouts
 
@@ -115,7 +117,9 @@ class HttpxUpstream:
         self._prefix = url.raw_path.rstrip(b"/")
         timeout = httpx.Timeout(None, connect=config.connect_timeout, write=WRITE_TIMEOUT)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, limits=limits, trust_env=False, follow_redirects=False, verify=_trust(config.upstream_ca)
+        )
         self._client.headers.clear()
 
     async def open(self, method: bytes, path: bytes, headers: Headers, body: bytes) -> HttpxResponse:
@@ -127,6 +131,18 @@ class HttpxUpstream:
     async def aclose(self) -> None:
         """See Upstream."""
         await self._client.aclose()
+
+
+def _trust(authorities: Path | None) -> ssl.SSLContext | bool:
+    """Whom an https upstream has to be vouched for by: these authorities and no others; None: the public ones. Raises
+    SettingsError if the file cannot be read."""
+    if authorities is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(authorities))
+    except (OSError, ssl.SSLError) as error:
+        reason = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror or error
+        raise SettingsError(f"upstream_ca {authorities} cannot be read ({reason}): give a PEM file") from None
 
 
 class HttpxResponse:

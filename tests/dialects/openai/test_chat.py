@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import pytest
 
 from proxy.core.check import Check
+from proxy.dialects import base
 from proxy.dialects.base import Answer, Dialect, Options
 from proxy.dialects.openai.chat import OpenAIChat
+from proxy.dialects.openai.chunk_stream import MOST_CHOICES
 from proxy.errors import ClientError
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Late, Stream, Told, Wire
 from tests.dialects.golden_files import golden
@@ -166,6 +168,30 @@ def test_text_after_the_end_of_its_choice() -> None:
     answer, told, _ = _run(b"".join([first, finish, late, b"data: [DONE]\n\n"]), block(BAD))
     assert answer.failed is None
     assert told.texts == {(0, "content"): "aNEVE"}
+
+
+def test_far_too_many_choices_at_once_are_an_error() -> None:
+    """They are read in one go: nobody asked for so many. What was said before them arrives."""
+    said = _chunk({"index": 0, "delta": {"content": "a"}, "finish_reason": None})
+    for many, failed in ((MOST_CHOICES, False), (MOST_CHOICES + 1, True)):
+        flood = _event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}] * many)
+        answer, told, _ = _run(said + flood + b"data: [DONE]\n\n")
+        assert told.texts == {(0, "content"): "a"}
+        assert told.failed is failed
+        assert (answer.failed is not None) is failed
+
+
+def test_an_answer_of_far_too_many_calls_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that end with one event go out in one step, so there is a bound."""
+    monkeypatch.setattr(base, "MOST_CHANNELS", 30)
+    for many, failed in ((10, False), (12, True)):
+        calls = [{"index": i, "id": f"c{i}", "function": {"name": "f", "arguments": "{}"}} for i in range(many)]
+        chunks = [_chunk({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}) for call in calls]
+        answer = ChatWire().answer(stream=True)
+        out = b"".join(map(answer.feed, [*chunks, _chunk({"index": 0, "delta": {}, "finish_reason": "tool_calls"})]))
+        out += answer.feed(b"data: [DONE]\n\n") + answer.finish()
+        assert (answer.failed is not None) is failed
+        assert (b"tool_calls" in out) is not failed
 
 
 def test_half_a_call_is_not_sent() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from proxy.alignment.claims import Claim
 from proxy.core.types import Direction
 from proxy.dialects.base import Options
 from proxy.policy.plan import UNKNOWN, ChatTemplate
+from proxy.policy.schema import Alignment
 from proxy.server.models.chat_templates import ChatTemplates
+from proxy.server.ops.records import record_of
 from tests.fakes import Answer, Close, Request, Reset, Stall, Step, reply, reply_json, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.backends.several import Scripted, die, several, who
@@ -44,7 +47,7 @@ async def fails(first: Scripted, stream: bool = True, **config: Any) -> tuple[in
     async with several(first, second, **config) as (proxy, _):
         answer = await proxy.chat(model="llama3", stream=stream)
         exchange = await proxy.exchange()
-        assert (exchange.upstream, exchange.moved_from) == ("one", [])
+        assert (exchange.upstream, exchange.moved_from) == ("one", ())
         assert exchange.outcome == "upstream_error"
         assert asked(first)  # over a kept connection it is sent twice, to this one
         assert answer.complete
@@ -117,8 +120,11 @@ async def test_one_that_cannot_be_reached(stream: bool, transport: str) -> None:
         assert answer.status == 200
         assert b"two" in answer.body
         exchange = await proxy.exchange()
-        assert exchange.moved_from == [("one", "connect")]
+        assert exchange.moved_from == (("one", "connect"),)
         assert exchange.outcome == "allowed"
+        record = record_of(exchange)["upstream"]
+        assert record["name"] == "two"
+        assert record["moved_from"] == [{"name": "one", "error": "connect"}]
         assert [backend.running for backend in proxy.server.runtime.backends.all] == [0, 0]
 
 
@@ -154,7 +160,7 @@ async def test_a_kept_connection_that_broke_is_no_failed_connection() -> None:
         answer = await proxy.chat(model="llama3")
         assert answer.status == 502
         exchange = await proxy.exchange(1)
-        assert (exchange.upstream, exchange.moved_from, asked(first), asked(second)) == ("one", [], 2, 0)
+        assert (exchange.upstream, exchange.moved_from, asked(first), asked(second)) == ("one", (), 2, 0)
 
 
 async def test_nothing_moves_once_the_client_has_been_sent_anything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +203,15 @@ class ByTemplate(Policies):
     base: Policies = field(default_factory=Policies)
 
     def plan(
-        self, direction: Direction, *, model: str, role: str | None = None, template: ChatTemplate = UNKNOWN
+        self,
+        direction: Direction,
+        *,
+        model: str,
+        role: str | None = None,
+        template: ChatTemplate = UNKNOWN,
+        key: str | None = None,
+        added: tuple[str, ...] = (),
+        alignment: str = "unknown",
     ) -> Plan:
         """By the template."""
         if template.exists is False:
@@ -270,3 +284,55 @@ async def test_the_system_prompt_is_put_in_once(stream: bool) -> None:
     async with moved(policies, Scripted("two", SAME, chat=chat)) as proxy:
         assert (await proxy.chat(model="llama3", stream=stream)).status == 200
         assert [message["content"] for message in bodies[0]["messages"]] == ["Be kind.", "Hello"]
+
+
+@dataclass
+class ByAlignment(Policies):
+    """Other policies for an unaligned model."""
+
+    looks_at_alignment: bool = True
+    base: Policies = field(default_factory=Policies)
+
+    def plan(
+        self,
+        direction: Direction,
+        *,
+        model: str,
+        role: str | None = None,
+        template: ChatTemplate = UNKNOWN,
+        key: str | None = None,
+        added: tuple[str, ...] = (),
+        alignment: str = "unknown",
+    ) -> Plan:
+        """By the status."""
+        if alignment == "unaligned":
+            return self.base.plan(direction, model=model, role=role)
+        return super().plan(direction, model=model, role=role)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "counts"),
+    [
+        ("unaligned", "unknown", "unaligned"),
+        ("base", "unknown", "base"),
+        ("instruct", "unknown", "unknown"),
+        ("unaligned", "instruct", "instruct"),
+        ("instruct", "unaligned", "unaligned"),
+    ],
+)
+async def test_the_worse_of_both_counts_until_it_is_known(
+    first: Alignment, second: Alignment, counts: Alignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model is on the one that answers, as soon as that is known. Until then it is no better than it was on
+    the one that is gone."""
+    two = Scripted("two", SAME, chat=reply(sse(*said("a FORBIDDEN word"))))
+    policies = ByAlignment(base=Policies(output=[block("FORBIDDEN")]))
+    async with several(Scripted("one", SAME), two, policies=policies) as (proxy, upstreams):
+        for backend, status in zip(proxy.server.runtime.backends.all, (first, second), strict=True):
+            monkeypatch.setattr(backend.models.alignments, "known", lambda _, status=status: Claim(status))
+        await proxy.server.runtime.probe.look()
+        await die(proxy, upstreams[0])
+        answer = await proxy.chat(model="llama3")
+        exchange = await proxy.exchange()
+        assert (exchange.alignment, exchange.moved_from) == (counts, (("one", "connect"),))
+        assert ("FORBIDDEN" in answer.text()) is (counts != "unaligned")

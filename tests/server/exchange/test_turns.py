@@ -98,6 +98,20 @@ def test_a_turn_ends_with_its_time() -> None:
     assert Turns(lambda: clock[0]).use(as_answer(work)) == b"012"
 
 
+def test_a_step_is_as_long_as_the_processor_worked() -> None:
+    """The next one is shorter where that was long, and not where other programs had the processor."""
+    clock, used = [0.0], [0.0]
+    busy = Work(1, used, 3 * QUANTUM)
+    answer = as_answer(busy)
+    answer.guard.step = 4096
+    Turns(lambda: clock[0], lambda: used[0]).use(answer)
+    assert answer.guard.step == 2048
+    waited = as_answer(Work(1, clock, 3 * QUANTUM))
+    waited.guard.step = 4096
+    Turns(lambda: clock[0], lambda: used[0]).use(waited)
+    assert waited.guard.step == 8192
+
+
 class Watched:
     """A check that finds nothing, and calls somebody when it has read so much."""
 

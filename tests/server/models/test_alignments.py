@@ -24,7 +24,6 @@ from proxy.server.models.alignments import (
     MAX_MODELS,
     REFRESH_AFTER,
     Alignments,
-    ReviewSource,
     Row,
 )
 from proxy.server.models.api import ModelServerApi
@@ -50,7 +49,7 @@ class Clock:
         return self.now
 
 
-class Given(ReviewSource):
+class Given:
     """Reviews that a test gives."""
 
     def __init__(self, text: str = "version: 1") -> None:
@@ -67,7 +66,7 @@ class Known:
 
     def __init__(self, url: str) -> None:
         self.http = create_upstream(ServerConfig(upstream=url))
-        self.api = ModelServerApi(ServerConfig(upstream=url), self.http)
+        self.api = ModelServerApi(self.http)
         self.clock = Clock()
         self.models = Alignments(self.api, self.clock)
         self.reports: list[list[Row]] = []
@@ -380,7 +379,7 @@ async def test_a_review_goes_before_what_a_model_claims() -> None:
         )
         named, pinned = one.models.known("tiny"), one.models.known("tiny:base")
         assert (named.status, pinned.status) == ("unaligned", "instruct")
-        assert named.why.startswith("models.yaml: the operator says so, reviewed on 2026-11-30 (but metadata says")
+        assert named.why.startswith("models.yaml: the operator says so, reviewed on 2026-11-30 (but metadata, for")
         assert pinned.evidence[0].reason == "the operator says so, for this digest"
         assert len(pinned.evidence) > 1
         assert not one.lapsed

@@ -134,7 +134,7 @@ def test_an_answer_without_template_teaches_nothing(shown: dict[str, Any]) -> No
 
 async def test_a_request_never_waits_for_the_answer() -> None:
     """What is not known yet is unknown, even while the model server does not answer at all."""
-    async with FakeUpstream(reply([b"x", Stall()])) as upstream, Asking(upstream) as asking:
+    async with FakeUpstream(reply([b"x", Stall()]), tells_models=True) as upstream, Asking(upstream) as asking:
         assert asking.templates.get("tiny") is UNKNOWN
         await upstream.exchange()
         assert asking.templates.get("tiny") is UNKNOWN

@@ -45,7 +45,7 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 2051, "completion_tokens": 1,
 @asynccontextmanager
 async def contexts(answers: Any, margin: float = 1.5) -> AsyncIterator[tuple[ContextLengths, FakeUpstream]]:
     """ContextLengths in front of a fake model server."""
-    async with FakeUpstream(answers) as upstream:
+    async with FakeUpstream(answers, tells_models=True) as upstream:
         config = ServerConfig(upstream=upstream.url)
         transport = create_upstream(config)
         api = ModelServerApi(transport)

@@ -55,6 +55,7 @@ LAST = {
     Ending.STOP: ("completed", None),
     Ending.LENGTH: ("incomplete", "max_output_tokens"),
 }
+COUNTED = ("timings", "prompt_progress")
 Reader = Callable[[Event, sse.Event | None], Frame | None]
 
 
@@ -77,6 +78,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def __init__(self, request: Request, guard: Guard, notice: Notice) -> None:
         super().__init__(request, guard, notice)
         self._head: Event = {}  # the response as it began, without its output
+        self._begun: set[str] = set()  # the types of the events that have told so
         self._output = Output(self._word, self._shows_opaque)
         self._numbers = Numbers()
         self._final: Event = {}
@@ -131,10 +133,18 @@ class ResponsesAnswer(NamedEventsAnswer):
             yield frame
 
     def _stamped(self, event: sse.Event | None, value: Event, clean: Event) -> bytes:
-        stamped = self._numbers.stamp(clean)
+        stamped = self._numbers.stamp(self._counted(value) | clean)
         return self._raw(event, value, self._unknown.beside(value, stamped, value["type"]))
 
-    def _beginning(self, value: Event, event: sse.Event | None) -> Frame:
+    def _counted(self, value: Event) -> Event:
+        """What llama.cpp tells beside an event: how long it took, and how far the prompt is read."""
+        return {key: self._unknown.statistics(value[key], key) for key in COUNTED if key in value}
+
+    def _beginning(self, value: Event, event: sse.Event | None) -> Frame | None:
+        """Each of them once: it gives the client's request back, which may be long."""
+        if value["type"] in self._begun:
+            return None
+        self._begun.add(value["type"])
         response = as_dict(value.get("response"))
         self._head = clean_response(response, self.request, self._word, self._unknown)
         output: Event = {"output": []} if "output" in response else {}
@@ -157,7 +167,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _item_done(self, value: Event, event: sse.Event | None) -> Frame | None:
         given = as_dict(value.get("item"))
         item = self._output.find_or_make(given, value)
-        if item is None:
+        if item is None or (item.over and item.calls is None):
             return None
         deltas, closes = self._output.repeat(item, given)
         if item.calls is not None:
@@ -185,7 +195,7 @@ class ResponsesAnswer(NamedEventsAnswer):
     def _part_done(self, place: str, value: Event, event: sse.Event | None) -> Frame | None:
         given = as_dict(value.get("part"))
         part = self._output.part_of(PARTS.get((place, str(given.get("type")))), value)
-        if part is None:
+        if part is None or part.state is State.OVER:
             return None
         deltas = self._output.rest(part, as_text(given.get(part.text.key)))
         extras = empty_extras(given)
@@ -193,7 +203,7 @@ class ResponsesAnswer(NamedEventsAnswer):
 
     def _text_done(self, text: TextKind, value: Event, event: sse.Event | None) -> Frame | None:
         part = self._output.part_of(text, value)
-        if part is None:
+        if part is None or part.state is not State.OPEN:
             return None
         deltas = self._output.rest(part, as_text(value.get(text.key)))
         return self._repeat(part, deltas, State.TOLD, value, event, lambda: {part.text.key: part.told})
@@ -207,7 +217,8 @@ class ResponsesAnswer(NamedEventsAnswer):
         event: sse.Event | None,
         whole: Callable[[], Event],
     ) -> Frame:
-        """An event that repeats all of a part's text, which ends with it."""
+        """An event that repeats all of a part's text, which ends with it. It is told once: a short event of the model
+        server's would else be a long one here, any number of times."""
         before, part.state = part.state, state
 
         def told() -> Event:
@@ -262,10 +273,10 @@ class ResponsesAnswer(NamedEventsAnswer):
         self._over = self._unknown.ending = True
         self._count_tokens(response.get("usage"), "input_tokens", "output_tokens")
         head = clean_response(response, self.request, self._word, self._unknown)
-        timings = {"timings": self._unknown.statistics(value["timings"], "timings")} if "timings" in value else {}
+        counted = self._counted(value)
 
         def told() -> Event:
-            return {"type": value["type"], "response": {**head, "output": in_order(repeats)}, **timings}
+            return {"type": value["type"], "response": {**head, "output": in_order(repeats)}, **counted}
 
         def anew() -> Iterator[Event]:
             for item, _ in repeats:

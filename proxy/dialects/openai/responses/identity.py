@@ -14,15 +14,20 @@ Key = tuple[str, str | int]
 
 
 class Identity:
-    """The upstream's items, with what it calls them. None stands for an item that is left out."""
+    """The upstream's items, with what it calls them. None stands for an item that is left out.
+
+    begun: it has begun an item; some servers begin none, and send the text alone
+    """
 
     def __init__(self) -> None:
+        self.begun = False
         self._known: dict[Key, Item | None] = {}
         self._call_ids: dict[Item, str] = {}
         self._latest: Item | None = None
 
     def remember(self, item: Item | None, given: Event, value: Event) -> None:
         """An item begins."""
+        self.begun = True
         self._latest = item
         for key in _keys(given.get("id"), given, value):
             self._known[key] = item

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from proxy.core.events import TextDelta
-from proxy.core.types import Channel
+from proxy.core.types import Channel, Kind
 from proxy.dialects.common.counts import index_of
 from proxy.dialects.openai.responses.identity import Identity
 from proxy.dialects.openai.responses.items import (
@@ -24,8 +24,11 @@ from proxy.dialects.openai.responses.items import (
     base_of,
     status_of,
 )
+from proxy.errors import UpstreamBroken
 
 CALL_PARTS = (".id", ".name", "")
+MOST_ITEMS = 1024
+"""Of a response: at its end each is looked for among all, in one go."""
 Repeats = list[tuple[Item, Event | None]]
 
 
@@ -50,6 +53,7 @@ class Output:
 
     def make(self, given: Event, value: Event) -> Item | None:
         """An item that is new; None if it is of a type that is left out."""
+        _check_number(len(self._items) + 1)
         item = self._add(given, self._word(given.get("id"))) if given.get("type") in TYPES else None
         self._identity.remember(item, given, value)
         return item
@@ -66,11 +70,21 @@ class Output:
     def part_of(self, text: TextKind | None, value: Event) -> Part | None:
         """The part that an event is about."""
         item = self.find(value.get("item_id"), value)
+        if item is None and text is not None and not self._identity.begun:
+            item = self._begin_unsaid(text, value)
         if item is None or text is None or item.calls is not None:
             return None
         part = item.part(text, index_of({"index": value.get(text.index_key, 0)}))
         self._parts[part.channel] = part
         return part
+
+    def _begin_unsaid(self, text: TextKind, value: Event) -> Item | None:
+        """The item of a text that comes before any item; the client learns of it by the text alone, as direct."""
+        kind = "reasoning" if text.kind is Kind.REASONING else "message"
+        item = self.make({"type": kind, "id": value.get("item_id")}, value)
+        if item is not None:
+            self.announce(item)
+        return item
 
     def part(self, channel: Channel) -> Part | None:
         """The part of a channel; None for one of a call."""
@@ -87,6 +101,7 @@ class Output:
             return [(item, None) for item in self._items]
         found: Repeats = []
         outputs = [as_dict(given) for given in as_list(response["output"])]
+        _check_number(len(outputs))
         for given, (begun, known) in zip(outputs, self._identity.listed(tuple(self._items), outputs), strict=True):
             item = known if begun else self.make(given, {})
             if item is not None:
@@ -244,6 +259,11 @@ class Output:
         yield from self.show(part.channel, notice)
         yield from self._close_part(part)
         yield from self._close_item(item)
+
+
+def _check_number(items: int) -> None:
+    if items > MOST_ITEMS:
+        raise UpstreamBroken(f"the model server sent a response of more than {MOST_ITEMS} items", "protocol")
 
 
 def in_order(repeats: Iterable[tuple[Item, Event | None]]) -> list[Event]:

@@ -14,7 +14,6 @@ from proxy.dialects.common.request_fields import (
     COUNT,
     NULL,
     OPTIONAL_STRING,
-    PASSED,
     STRING,
     SWITCH,
     Object,
@@ -32,6 +31,8 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import conversation_texts, schema_texts
+from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
+from proxy.dialects.openai.request import CHOOSING
 from proxy.dialects.openai.responses.input_items import ITEM, is_shown, item_texts, role_of, stateful
 from proxy.dialects.openai.responses.tools import TOOL, TOOL_CHOICE, kept_choice
 
@@ -79,7 +80,8 @@ RESPONSES = Object(
             context=words("auto", "current_turn", "all_turns"),
             mode=words("standard", "pro"),
         ),
-        **dict.fromkeys(("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty"), PASSED),
+        **CHOOSING,
+        "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         **dict.fromkeys(("seed", "max_output_tokens", "max_tool_calls", "top_logprobs"), COUNT),
         "truncation": words("auto", "disabled"),
         "include": lenient(by_type("an array", array=list_of(STRING), string=one_or_more(STRING), null=NULL)),

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.core.guard import Guard
 from proxy.dialects.base import Answer, Options
+from proxy.dialects.openai.responses.output import MOST_ITEMS
 from proxy.errors import ClientError
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Late, Told, notice
 from tests.dialects.golden_files import golden
@@ -102,6 +103,40 @@ def test_a_repeat_that_says_more_than_its_deltas() -> None:
             assert b"it is" not in out
             assert b"content_filter" in out
             assert BAD.encode() in ResponsesWire().stream([body])[1]
+
+
+@pytest.mark.parametrize("place", range(2, 6))
+def test_a_repeat_is_told_once(place: int) -> None:
+    """A model server that repeats an end, however short, does not make the client's answer any longer: each repeat
+    would have all of the text, and each beginning the client's own tools."""
+    item = {"id": "m1", "type": "message", "role": "assistant", "status": "completed"}
+    at = {"item_id": "m1", "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "text": ""}
+    events: list[dict[str, Any]] = [
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.output_text.delta", **at, "delta": "all of it. "},
+        {"type": "response.output_text.done", **at, "text": ""},
+        {"type": "response.content_part.done", **at, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, "content": [part]}},
+    ]
+    in_progress = {"type": "response.in_progress", "response": {**HEAD, "tools": []}}
+    once = [*events[:2], in_progress, *events[2:]]
+    tools = [{"type": "function", "name": "look", "parameters": {"type": "object"}}]
+    whole = [{**item, "content": [part]}]
+    _, told, out = _run(stream_of(*once, output=whole), tools=tools)
+    again = [*once[: place + 1], *([once[place]] * 50), *once[place + 1 :]]
+    assert _run(stream_of(*again, output=whole), tools=tools)[2] == out
+    assert told.of("content") == "all of it. "
+
+
+def test_a_response_of_far_too_many_items_is_an_error() -> None:
+    """Those that begin, and those that the last event lists."""
+    item = {"type": "message", "role": "assistant", "content": []}
+    added = {"type": "response.output_item.added", "item": item}
+    for many, failed in ((MOST_ITEMS, False), (MOST_ITEMS + 1, True)):
+        for body in (stream_of(*([added] * many)), stream_of(output=[item] * many)):
+            answer, _ = ResponsesWire().stream([body])
+            assert (answer.failed is not None) is failed
 
 
 def test_a_repeat_that_says_something_else_is_not_believed() -> None:
