@@ -119,7 +119,8 @@ class Runtime:
         self.app: AsgiApplication = self._router(listen_host)
         registry = self.metrics.registry
         guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
-        shared = Shared(Stores(store, shadow, keys), registry, self._is_ready, self.backends.all, self.pause)
+        stores_read = Stores(store, shadow, reviews, keys)
+        shared = Shared(stores_read, registry, self._is_ready, self.backends.all, self.pause)
         admin = Admin(config, shared, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
