@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.limits import Limit
 from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Rule
 from proxy.matching.rules import MatchRule
 
-Search = MatchRule | OwnPass | Limit | Check
-"""What a kind makes: a rule of the matcher, a pass of it, or a check of any sort."""
+Search = MatchRule | OwnPass | AskingRule | Limit | Check
+"""What a kind makes: a rule of the matcher, a pass of it, a rule that asks, or a check of any sort."""
 
 NAME = re.compile(r"[a-z][a-z0-9_\-]{0,63}", re.ASCII)
 BUILT_IN = "built in"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
 from proxy.checks.system_prompt import SystemPromptPass, phrases_of
-from proxy.core.check import Check
+from proxy.core.check import Check, without_asking
 from proxy.core.failures import CheckFailed
 from proxy.core.gate import Gate
 from proxy.core.guard import CHECK_FAILED
@@ -87,6 +88,9 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
             if not applies:
                 yield View(rule, None, name)
                 continue
+            if isinstance(search_rule, AskingRule):
+                yield View(rule, (), name, failed=f"asks {search_rule.name}, and nobody is asked here")
+                continue
             try:
                 not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
                 yield View(rule, run_check(check, sample.text).spans, name, not_counted)
@@ -98,7 +102,7 @@ def outcome(policies: PolicySet, sample: Sample) -> Outcome:
     """What the set as a whole does."""
     plan = plan_for(policies, sample)
     checks = partial(plan.checks, sample.kind)
-    gate = Gate(json_checks(checks) if sample.escaped else checks())
+    gate = Gate(without_asking(json_checks(checks) if sample.escaped else checks()))
     try:
         out = gate.feed(sample.text) + gate.feed("", final=True)
     except CheckFailed:

@@ -16,11 +16,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.checks.http_check import HttpQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.asks.desk import Desk
+from proxy.server.asks.http import HttpAnswerer
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
@@ -93,7 +95,7 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
-        self.desk = Desk()
+        self.desk = Desk({HttpQuestion: HttpAnswerer()})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
@@ -111,7 +113,8 @@ class Runtime:
         self.app: AsgiApplication = self._router(listen_host)
         registry = self.metrics.registry
         guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
-        shared = Shared(Stores(store, shadow, keys), registry, self._is_ready, self.backends.all, self.pause)
+        stores_read = Stores(store, shadow, reviews, keys)
+        shared = Shared(stores_read, registry, self._is_ready, self.backends.all, self.pause)
         admin = Admin(config, shared, admin_host, guard)
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)

@@ -76,7 +76,7 @@ BESIDE: list[list[Any]] = [
     [asking(Action.REWRITE, "stops"), block("a.b"), flag("a")],
     [asking(Action.BLOCK, 3), asking(Action.BLOCK, "stops", 2), block("!!")],
     [asking(Action.BLOCK, 4, 3), asking(Action.REWRITE, "stops", 2), block("aa"), rewrite(". ")],
-    [asking(Action.BLOCK, "stops"), asking(Action.BLOCK, 5, 0, fails_open=True), matcher(("a+b", Action.REWRITE))],
+    [asking(Action.BLOCK, "stops"), asking(Action.BLOCK, 5, 9, fails_open=True), matcher(("a+b", Action.REWRITE))],
     [asking(Action.FLAG, 2, fails_open=True), asking(Action.REWRITE, "whole"), matcher(("a ?!|b+ a", Action.BLOCK))],
     [
         asking(Action.REWRITE, 3),

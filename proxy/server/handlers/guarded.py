@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 
+from proxy.core.check import Turn
 from proxy.core.guard import Guard
 from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
@@ -26,6 +27,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.plans import ExchangePlans
 from proxy.server.exchange.policies import ActivePolicies
+from proxy.server.exchange.prompt_asks import conversation
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.sender import Sender
@@ -208,11 +210,12 @@ class GuardedExchange:
         return relay, await self._ask(request, relay, backend, heartbeat)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
+        turn = Turn(conversation=conversation(request.texts))
         if self._config.record_text == "none":
-            return Guard(plan, request.json_content, request.prefills())
+            return Guard(plan, request.json_content, request.prefills(), turn=turn)
         from proxy.server.exchange.transcript import recording_guard
 
-        return recording_guard(plan, request, self.exchange)
+        return recording_guard(plan, request, self.exchange, turn)
 
     async def _receive(self) -> None:
         """Read the request's body."""
@@ -270,6 +273,7 @@ class GuardedExchange:
             strict,
             answer_notice=partial(plans.earlier_notice, direction=Direction.OUTPUT),
             memory=plans.policies.memory,
+            answers=self._asker.answers,
             apart=plans.policies.apart,
         )
         before, after = plans.policies.system_prompt(request.model)
