@@ -102,6 +102,11 @@ class Gate:
         """Whether answers are missing: something may still be released, or the text may still be blocked."""
         return self._askers is not None and self._askers.waiting and self.blocked is None
 
+    @property
+    def ending(self) -> bool:
+        """Whether something will block the text, and only where it ends depends on answers."""
+        return self._askers is not None and (self._askers.block or self._ending) is not None
+
     def take_asks(self) -> list[Asked]:
         """The questions that have arisen since the last call."""
         return self._askers.take_fresh() if self._askers is not None else []

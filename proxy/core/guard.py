@@ -185,6 +185,13 @@ class Guard:
             return False
         return any(gate.held for other, gate in self._gates.items() if other.choice == channel.choice)
 
+    def is_ending(self, choices: int) -> bool:
+        """Whether all of so many choices will be blocked, whatever the model still says."""
+        if not self.asking:
+            return False
+        ending = {c.choice for c, gate in self._opened if isinstance(gate, Gate) and gate.ending}
+        return len(ending | self.blocked_choices.keys()) >= choices
+
     def take_questions(self) -> list[Question]:
         """What checks want to know, since the last call."""
         return [
