@@ -16,18 +16,20 @@ from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.failures import CHECKS
 from proxy.checks.guards.format import Format
+from proxy.checks.guards.judge import judge_kind
 from proxy.checks.http_check import HTTP
 from proxy.checks.kinds import NAME, CheckKind, DetectorKind
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.plugin_pass import Budget, PluginRule
 from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK
+from proxy.checks.topics.rule import TOPIC_KIND
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.errors import PatternError
 
 BUILT_IN = "built in"
-ASKING = (HTTP,)
-"""The kinds of the proxy that ask somebody."""
+ASKING = (HTTP, TOPIC_KIND)
+"""The kinds of the proxy that ask somebody, less `judge`, which depends on the formats of guards."""
 DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 """Of those that come with the proxy."""
 TAKEN = (*DETECTOR_NAMES, *CHECKS)
@@ -113,7 +115,9 @@ def make_registry(
     plugins: Iterable[Plugin] = (), budget: Budget | None = None, formats: Mapping[str, Format] | None = None
 ) -> Registry:
     """The kinds of the proxy and those of plug-ins. Raises RegistryError for the first that cannot be taken."""
-    entries = {kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in (*KINDS, *ASKING)}
+    entries = {
+        kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in (*KINDS, *ASKING, judge_kind(formats or {}))
+    }
     for plugin in plugins:
         kind, name = plugin.kind, plugin.kind.name
         for fault in _faults(plugin):

@@ -392,15 +392,19 @@ class Answer(ABC):
             yield from self._fail(error or _cut_off(), given_up)
 
     def _stop_steps(self, finding: Finding, given_up: bool) -> Steps[None]:
-        """Half a tool call is not sent; and of an event of which only a part was judged nothing is."""
+        """Half a tool call is not sent; and of an event of which only a part was judged nothing is. Nobody waits for
+        those whom checks have asked, so of such an answer what is held is not sent either."""
         if given_up:
             yield from self._fail(UpstreamError(self.notice(finding), "paused", 503), given_up)
         elif self.finished:
             yield from self._end_steps(None)
         if self.done:
             return
-        flushed, blocked_choices = yield from self.guard.finish_steps()
-        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        texts: tuple[TextDelta, ...] = ()
+        blocked_choices: tuple[int, ...] = ()
+        if not self.guard.asking:
+            flushed, blocked_choices = yield from self.guard.finish_steps()
+            texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
         blocked_choices += self.guard.stop(self._open_choices(), finding)
         self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), self._out)
         self._settle(self._out)

@@ -13,14 +13,21 @@ from proxy.checks.guards.format import Format, Marks
 from proxy.checks.markers import BREAK, FORM, LISTED
 
 QUOTE = "> "
+_LONE = re.compile("[\ud800-\udfff]")
 _LINE_START = r"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029]))"
 
 
 def neutral(guard: Format, text: str) -> str:
     """The text with nothing in it that means something in the guard's prompt. It reads the same."""
     tokens, lines = _patterns(guard.marks)
+    text = sound(text)
     text = tokens.sub(rf"\g<0>{BREAK}", text)
     return lines.sub(QUOTE, text) if lines else text
+
+
+def sound(text: str) -> str:
+    """The text without lone surrogates, which no JSON can hold: as many characters."""
+    return text if text.isascii() else _LONE.sub("\ufffd", text)
 
 
 @lru_cache

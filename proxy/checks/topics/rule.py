@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from proxy.checks.asking import AskingRule, Splitter, Spot
 from proxy.checks.guards.gates import gate_hold, splitter
+from proxy.checks.guards.neutral import sound
 from proxy.checks.kinds import CheckKind
 from proxy.checks.topics.measure import Measured, Vector
 from proxy.checks.topics.models import prefix_of
@@ -71,7 +72,7 @@ class TopicQuestions:
         is_late = self.options.gate == "start" and len(before) > len(turn.before)
         if is_late or not any(map(str.isalnum, text)):
             return None
-        return TopicQuestion(self.subject, " ".join(text.split()))
+        return TopicQuestion(self.subject, " ".join(sound(text).split()))
 
     def spots(self, text: str, reply: object) -> Iterable[Spot]:
         """See Questions."""

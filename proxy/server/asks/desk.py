@@ -16,6 +16,11 @@ class About(NamedTuple):
     key: str | None = None
 
 
+def apart_of(about: object) -> str:
+    """What keeps the answers that are remembered apart: whose requests they come from. "": a request without a key."""
+    return (about.key or "") if isinstance(about, About) else ""
+
+
 class Answerer(Protocol):
     """Answers the questions of one kind."""
 

@@ -90,6 +90,11 @@ class Backend:
         """It is not known which models it has."""
         return self._globs is None and self.known.models is None
 
+    @property
+    def is_wrong(self) -> bool:
+        """Something else than a model server is at its address, as far as can be seen."""
+        return self.known.answers and self.known.kind is None and self.known.models == {}
+
     def shows(self, name: str) -> bool:
         """Whether a model that it lists is shown: requests for it may go there."""
         return self._globs is None or self._globs.fullmatch(normalise_model(name)) is not None

@@ -38,20 +38,13 @@ class Backends:
         the names of models that the key may use."""
         if self.only is not None:
             return [self.only]
-        await self._look(self._new())
-        name = normalise_model(model)
-        having = self._having(name)
-        if not having and model:
-            await self._look(self._due())
-            having = self._having(name)
+        having = await self._having(model)
         if not having:
-            having = [one for one in self.all if not model or one.may_have(name)]
-        speaking = [one for one in having if one.speaks(path)]
-        if not speaking and having:
-            raise self._other_dialect(model, path, having)
-        if not speaking:
             raise self._missing(model, key)
-        return ordered(speaking, name)
+        speaking = [one for one in having if one.speaks(path)]
+        if not speaking:
+            raise self._other_dialect(model, path, having)
+        return ordered(speaking, normalise_model(model))
 
     async def listing(self, path: str) -> list[Backend]:
         """Those that have the list of models at a path, less those that are not there. Raises NotServed for none."""
@@ -66,8 +59,17 @@ class Backends:
         for backend in self.all:
             await backend.aclose()
 
-    def _having(self, name: str) -> list[Backend]:
-        return [one for one in self.all if one.has(name)]
+    async def _having(self, model: str) -> list[Backend]:
+        """Those that have a model; where none has it, those whose lists nobody has seen. Without a model any."""
+        await self._look(self._new())
+        name = normalise_model(model)
+        if not name:
+            return [one for one in self.all if not one.is_wrong]
+        having = [one for one in self.all if one.has(name)]
+        if not having:
+            await self._look(self._due())
+            having = [one for one in self.all if one.has(name)]
+        return having or [one for one in self.all if one.may_have(name)]
 
     def _new(self) -> list[Backend]:
         """Those at which nobody has looked yet."""

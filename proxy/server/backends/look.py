@@ -28,7 +28,8 @@ class Look(NamedTuple):
     """What a look has shown.
 
     kind:    what it is; None: it has not answered, or it is none of them
-    models:  the digests of its models by their normalised names, "" where it tells none; None: it has not told
+    models:  the digests of its models by their normalised names, "" where it tells none; {} for what is none of them;
+             None: it has not told
     names:   the same names as it spells them, in its order
     answers: it has answered this time, whatever it said
     silent:  it has taken the question, and not answered in time
@@ -61,7 +62,7 @@ async def look_at(api: ModelServerApi, before: Look = NOT_LOOKED_AT, patience: f
         digests = {normalise_model(name): digest for name, digest in models}
         return Look(kind, digests, tuple(name for name, _ in models), answers=True)
     may_come_back = kind is not None or listed.status in HINTS
-    known = before if may_come_back else NOT_LOOKED_AT
+    known = before if may_come_back else Look(models={})
     return known._replace(answers=True, silent=False, trouble=_trouble(listed))
 
 

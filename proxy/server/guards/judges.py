@@ -8,6 +8,7 @@ from proxy.checks.guards.cache import AnswerCache, key_of
 from proxy.checks.guards.calls import Generated, call, generated
 from proxy.checks.guards.judge import GuardQuestion, GuardReply, read
 from proxy.checks.guards.verdict import Verdict, VerdictError
+from proxy.server.asks.desk import apart_of
 from proxy.server.guards.models import ModelAsker, Place
 
 MOST_KNOWN = 4_096
@@ -15,7 +16,8 @@ MOST_KNOWN = 4_096
 
 
 class Judges:
-    """Answers a GuardQuestion with a GuardReply. `about` is the exchange, of which a guard is told nothing."""
+    """Answers a GuardQuestion with a GuardReply. `about` is the exchange, of which a guard is told nothing. Replies are
+    remembered for each API key by itself, so that nobody can tell by the time what others have asked."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Judges:
         assert isinstance(data, GuardQuestion)
         model = data.options.model
         place = await self._asker.place(model)
-        key = key_of(*_parts(data, place))
+        key = key_of(apart_of(about), *_parts(data, place))
         known = self.known.get(key)
         if known is not None:
             self._asker.cached(model)

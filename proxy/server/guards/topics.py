@@ -10,6 +10,7 @@ from proxy.checks.topics.calls import embedding_call, vectors
 from proxy.checks.topics.measure import Measured, NotSeparated, Vector, measure
 from proxy.checks.topics.rule import Subject, TopicQuestion, TopicReply
 from proxy.core.failures import CheckFailed, Reason
+from proxy.server.asks.desk import apart_of
 from proxy.server.guards.models import ModelAsker, Place
 
 MOST_KNOWN = 2_048
@@ -19,7 +20,8 @@ AT_A_TIME = 16
 
 
 class Topics:
-    """Answers a TopicQuestion with a TopicReply. `about` is the exchange, of which a model is told nothing."""
+    """Answers a TopicQuestion with a TopicReply. `about` is the exchange, of which a model is told nothing. Vectors are
+    remembered for each API key by itself, those of the examples for all."""
 
     def __init__(self, asker: ModelAsker, most_known: int = MOST_KNOWN) -> None:
         self._asker = asker
@@ -32,7 +34,7 @@ class Topics:
         assert isinstance(data, TopicQuestion)
         place = await self._asker.place(data.subject.model)
         measured = await self._examples(data.subject, place)
-        (vector,) = await self._vectors(data.subject, place, [data.text])
+        (vector,) = await self._vectors(data.subject, place, [data.text], apart_of(about))
         if len(vector) != len(measured.found[0]):
             self._measured.clear()  # the model was exchanged under its name
             raise CheckFailed(data.subject.model, Reason.WRONG_ANSWER, "answers with vectors of another length")
@@ -70,8 +72,9 @@ class Topics:
         except ValueError as error:
             raise CheckFailed(subject.model, Reason.WRONG_ANSWER, f"gave no answer: {error}") from None
 
-    async def _vectors(self, subject: Subject, place: Place, texts: Sequence[str]) -> list[Vector]:
-        keys = [key_of(place.backend.name, subject.model, place.digest, subject.prefix, text) for text in texts]
+    async def _vectors(self, subject: Subject, place: Place, texts: Sequence[str], apart: str = "") -> list[Vector]:
+        model = (place.backend.name, subject.model, place.digest, subject.prefix)
+        keys = [key_of(*model, apart, text) for text in texts]
         known = {key: vector for key in keys if (vector := self.known.get(key)) is not None}
         missing = [(key, text) for key, text in zip(keys, texts, strict=True) if key not in known]
         if not missing:

@@ -230,7 +230,7 @@ class GuardedExchange:
         request = await self._parse(body, config.options)
         refuse_model(self._context.key, request.model)
         self.exchange.model = request.model
-        self._asker.about = About(self.exchange.id, request.model)
+        self._asker.about = About(self.exchange.id, request.model, self.exchange.key or None)
         await self._backends.choose(self.exchange, request.path, self._context.key)
         await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)

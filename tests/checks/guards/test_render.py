@@ -167,3 +167,10 @@ def test_every_piece_of_a_text_without_blanks() -> None:
     pieces = asked("llama-guard-3-8b", "prompt", "x" * 9_000, context=1_024)
     assert pieces[-1].end == 9_000
     assert sum(prompt.end - prompt.start for prompt in pieces) > 9_000
+
+
+def test_lone_surrogates() -> None:
+    """A text that no JSON can hold is judged all the same, with a mark in its place."""
+    (prompt,) = asked("llama-guard-3-8b", "prompt", "a\ud800b \U0001f600", [Said("user", "\udfff")])
+    assert "a\ufffdb \U0001f600" in prompt.raw
+    prompt.raw.encode()

@@ -65,6 +65,9 @@ def test_what_is_asked() -> None:
     question = found.question(NO_TURN, "", " Boil\n the soup. ")
     assert question == TopicQuestion(found.subject, "Boil the soup.")
     assert found.subject.prefix == "classification: "
+    other = found.question(NO_TURN, "", "a\ud800")
+    assert other is not None
+    assert other.text == "a\ufffd"
     assert questions(prefix="x: ").subject.prefix == "x: "
     assert questions().subject == found.subject
 

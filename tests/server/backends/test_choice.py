@@ -179,6 +179,20 @@ async def test_the_list_of_one_that_has_never_answered_may_hold_it() -> None:
         assert await who(proxy, "llama3") == "one"
 
 
+async def test_what_is_no_model_server_gets_nothing() -> None:
+    """A web server at a wrong address, beside a model server: a wrong name is told as one, and nothing is sent there. A
+    server without a list gets the models that the operator names for it."""
+    page = reply(b"<html>", status=404, content_type="text/html")
+    wrong, listless = Scripted("wrong", told=page), Scripted("listless", told=page)
+    rows = [{}, {"models": ("mine",)}]
+    async with several(wrong, listless, Scripted("good", {"llama3": "a"}), rows=rows) as (proxy, _):
+        answer = await proxy.chat(model="nobody")
+        assert answer.json()["error"]["message"] == "model 'nobody' not found; there are: llama3"
+        assert await who(proxy, "mine") == "listless"
+        assert await who(proxy, "") == "good"
+        assert not [path for path in wrong.paths if path.startswith("POST /v1")]
+
+
 async def test_names_that_a_rule_minds_are_not_told() -> None:
     """The list of what there is is judged as every list of models."""
     policies = Policies(output=[block("secret")])

@@ -96,7 +96,7 @@ async def test_what_is_none_of_them(status: int) -> None:
     async with asking(reply(b"<html>", status=status, content_type="text/html")) as api:
         found = await look_at(api)
     assert found.trouble == f"answers, but is none of Ollama, LM Studio, llama.cpp: GET /v1/models gave {status}"
-    assert (found.kind, found.models, found.answers) == (None, None, True)
+    assert (found.kind, found.models, found.answers) == (None, {}, True)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ async def test_answers_that_are_no_lists(body: bytes) -> None:
     """Status 200 makes no model server."""
     async with asking(reply(body, content_type="application/json")) as api:
         found = await look_at(api)
-    assert (found.kind, found.models) == (None, None)
+    assert (found.kind, found.models) == (None, {})
     assert found.trouble.endswith("GET /v1/models gave 200 without a list of models")
 
 

@@ -36,7 +36,7 @@ async def test_each_is_told_with_what_is_wrong_with_it() -> None:
             "weight": 3,
         }
         wrong = "answers, but is none of Ollama, LM Studio, llama.cpp: GET /v1/models gave 404"
-        assert (two["kind"], two["up"], two["models"], two["trouble"]) == (None, True, None, wrong)
+        assert (two["kind"], two["up"], two["models"], two["trouble"]) == (None, True, 0, wrong)
         assert (three["up"], three["trouble"]) == (False, "does not answer yet; requests get 502 until it does")
         assert "s3cret" not in answer.text
 

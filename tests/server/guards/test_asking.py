@@ -10,6 +10,7 @@ import pytest
 
 from proxy.checks.guards.calls import Generated
 from proxy.core.failures import CheckFailed, Reason
+from proxy.server.asks.desk import About
 from proxy.server.guards import models
 from tests.fakes import Answer, Request, Stall, reply, reply_json
 from tests.fakes.answers import Close
@@ -73,6 +74,14 @@ async def test_replies_are_remembered() -> None:
         for other in (judged("Other."), judged(context=4_096), judged(format="llama-guard-3-8b")):
             await guards.judges.answer(other)
         assert len(guards.bodies()) == 4
+
+
+async def test_what_is_remembered_of_a_key_is_apart_from_others() -> None:
+    """Nobody can tell by the time what was asked with another API key, or without one."""
+    async with asking(says("safe")) as guards:
+        for key in ("alice", "bob", None, "alice"):
+            await guards.judges.answer(judged(), About("1", "tiny", key))
+        assert guards.results() == ["answered", "answered", "answered", "cached"]
 
 
 @pytest.mark.parametrize("text", ["", "I cannot help with that.", "<think>hm", "safe\nS1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from proxy.errors import KeysError
 from proxy.policy.store import Status
 from proxy.server.keys.store import KeyStore
+from proxy.server.ops.policy_watcher import PolicyWatcher
 from tests.server.keys.samples import written
+from tests.server.running import soon
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +68,21 @@ async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
     await store.refresh()
     assert names(store) == ["alice"]
     assert store.status.failures == 1
+
+
+async def test_the_file_is_followed_like_the_policies(tmp_path: Path) -> None:
+    """An edit is seen without a request to reload; so is a file that replaces it, as editors and Kubernetes do it."""
+    store = KeyStore(written(tmp_path / "keys.yaml", {"name": "alice"}))
+    store.load()
+    changed = asyncio.Event()
+    store.listeners.append(lambda _: changed.set())
+    watching = asyncio.ensure_future(PolicyWatcher([store]).run())
+    written(store.path, {"name": "bob"})
+    await soon(changed.wait())
+    assert names(store) == ["bob"]
+    changed.clear()
+    written(tmp_path / "new.yaml", {"name": "carl"}).replace(store.path)
+    await soon(changed.wait())
+    assert names(store) == ["carl"]
+    watching.cancel()
+    await asyncio.wait([watching])
