@@ -58,7 +58,9 @@ async def test_answers_may_come_in_any_order(order: Sequence[int], stream: bool,
         assert answer.complete
         whole = answer.text() if stream else answer.json()["choices"][0]["message"]["content"]
         assert whole == "".join(ANSWER)
-        assert (await proxy.exchange()).outcome == "allowed"
+        exchange = await proxy.exchange()
+        assert exchange.outcome == "allowed"
+        assert {rule.name for rule, _ in exchange.hold.shares() if rule is not None} == {"p/block.stops"}
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -422,3 +424,37 @@ async def test_the_proxy_stops_while_a_verdict_is_missing() -> None:
             answer = await wire.answer()
         assert b"Two" not in answer.body
         assert (await proxy.exchange()).outcome == "upstream_error"
+
+
+async def test_a_client_that_leaves_while_its_prompt_is_judged() -> None:
+    """Those who are asked stop, and the model server is never asked."""
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body(content="Hello. You."))
+            await service.was_asked("Hello.", " You.")
+            wire.leave()
+            await service.until(lambda: set(service.cancelled) == {"Hello.", " You."})
+        assert (await proxy.exchange()).outcome == "client_cancelled"
+        assert upstream.requests == []
+
+
+async def test_the_texts_of_a_prompt_are_asked_about_beside_each_other() -> None:
+    """And each equal question once, however often its text stands in the conversation."""
+    messages = [{"role": role, "content": "Same."} for role in ("user", "assistant") * 2]
+    messages.append({"role": "user", "content": "Other."})
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body(messages=messages))
+            await service.was_asked("Same.", "Other.")
+            for text_ in ("Other.", "Same."):
+                service.say(text_)
+            assert (await wire.answer()).text() == "One."
+        assert sorted(service.asked) == ["Other.", "Same."]
