@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from proxy.core.answer_gates import Question
 from proxy.core.events import PAUSE, Frame, Release, TextDelta
-from proxy.core.guard import ENDING, Guard, Question
+from proxy.core.guard import ENDING, Guard
 from proxy.core.steps import STALLED, STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from proxy.core.guard import Question
+from proxy.core.answer_gates import Question
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamBroken
 from proxy.server.asks.asker import Asker
