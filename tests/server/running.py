@@ -15,6 +15,7 @@ import httptools
 import httpx
 from prometheus_client import CollectorRegistry
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
@@ -133,6 +134,7 @@ class Named(NamedTuple):
 
     name: str
     enforced: bool = True
+    asking: tuple[AskingRule, ...] = ()
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal, NamedTuple
 
@@ -171,8 +171,8 @@ def judge_kind(formats: Mapping[str, Format]) -> CheckKind:
                 render(guard, judged, "", (), questions.wanted)
             except NoRoom as error:
                 raise OptionError(str(error), "give a greater `context`, or fewer words", "context") from None
-        weaker = {action: replace(rule, action=action) for action in Action if action < rule.action}
-        return AskingRule(rule, options.model, questions, after=options.gate == "after", weaker=weaker)
+        made = AskingRule(rule, options.model, questions, after=options.gate == "after")
+        return made.with_actions(Action)
 
     def remarks(options: JudgeOptions) -> Iterator[Remark | None]:
         guard = formats.get(options.format)
