@@ -78,6 +78,8 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
                 service.say(ASKED[index], ((0, 5),) if index else ())
                 if index:
                     await (await upstream.exchange()).wait_client_closed()
+                    await service.until(lambda: " Three." in service.cancelled)
+                    assert (" Two." in service.cancelled, "One." in service.cancelled) == (False, False)
             answer = await wire.answer()
         await (await upstream.exchange()).wait_client_closed()
         assert answer.complete
@@ -89,7 +91,6 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
         assert b"Two" not in answer.body
         exchange = await proxy.exchange()
         assert exchange.outcome == "blocked"
-        await service.until(lambda: " Three." in service.cancelled)
 
 
 async def test_a_client_that_leaves_stops_those_who_are_asked() -> None:
