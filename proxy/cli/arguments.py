@@ -10,7 +10,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from proxy import __version__
@@ -61,7 +61,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_init(commands)
     _add_models(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
-    add_commands(commands, _registry)
+    add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
     _add_checks(commands)
@@ -231,6 +231,12 @@ def _registry(args: argparse.Namespace) -> Registry:
     from proxy.startup.plugins import find_registry
 
     return find_registry(effective_settings(args).settings)
+
+
+def _ask(args: argparse.Namespace, questions: Sequence[Hashable]) -> Mapping[Hashable, object]:
+    from proxy.cli.ask import ask
+
+    return ask(args, questions)
 
 
 def _checks(args: argparse.Namespace) -> int:

@@ -46,6 +46,7 @@ class Plan(PhrasePlan):
     """Phrases of one direction."""
 
     any_output_rule = False
+    judges_after = False
     has_plugins = False
     shared = True
     history = "replace"

@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.checks.guards.judge import GuardQuestion
 from proxy.checks.registry import make_registry
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
+from proxy.server.guards.judges import Judges
 from tests.checks.guards.formats import FORMATS
 from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json, sse
 from tests.fakes.answers import Wait
@@ -100,6 +102,7 @@ async def test_an_answer_that_a_guard_does_not_mind() -> None:
     async with guarded(models, policies(f"{JUDGE}}}, action: block, directions: [output]")) as (proxy, _):
         answer = await chat(proxy)
         assert answer.text() == "".join(SENTENCES)
+        assert "x-safety-proxy-judged" not in answer.headers
         assert (await proxy.exchange()).outcome == "allowed"
         assert proxy.metric("guard_requests_total", guard=GUARD, result="answered") == 3
         assert proxy.metric("guard_verdicts_total", guard=GUARD, level="safe", category="") == 3
@@ -200,8 +203,10 @@ async def test_after_lets_text_out_before_its_verdict() -> None:
         await wire.post("/v1/chat/completions", chat_body(model="m"))
         await wire.until(b"Stir it well.")
         verdict.set()
-        await wire.answer()
+        answer = await wire.answer()
+        assert answer.headers["x-safety-proxy-judged"] == "after"
         assert (await proxy.exchange()).outcome == "blocked"
+        assert proxy.metric("judged_after_total") == 1
 
 
 async def test_a_topic_in_an_answer() -> None:
@@ -222,3 +227,34 @@ async def test_two_rules_with_one_guard_ask_once() -> None:
     async with guarded(models, policies(f"{rule}, action: block", f"{rule}, action: flag")) as (proxy, _):
         await chat(proxy)
     assert len(models.prompts) <= 2
+
+
+async def test_many_streams_with_one_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question at a time goes to the guard; each stream gets its own whole answer, or its own block."""
+    models = Models(sse(*said(*SENTENCES)), minds("number 7"))
+    most, now = 0, 0
+
+    def count(asked: int) -> None:
+        nonlocal most, now
+        now += asked
+        most = max(most, now)
+
+    rules = policies(f"{JUDGE}}}, action: block, directions: [output]")
+    async with guarded(models, rules) as (proxy, _):
+        judges = proxy.server.runtime.desk.answerers[GuardQuestion]
+        assert isinstance(judges, Judges)
+        generate = judges._generate
+
+        async def counted(*arguments: Any) -> Any:
+            count(1)
+            try:
+                return await generate(*arguments)
+            finally:
+                count(-1)
+
+        monkeypatch.setattr(judges, "_generate", counted)
+        answers = await asyncio.gather(*(chat(proxy, f"This is number {i}.") for i in range(32)))
+    texts = [answer.text() for answer in answers]
+    blocked = [i for i, text in enumerate(texts) if text != "".join(SENTENCES)]
+    assert blocked == [7]
+    assert most == 1
