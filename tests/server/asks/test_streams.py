@@ -459,3 +459,15 @@ async def test_the_texts_of_a_prompt_are_asked_about_beside_each_other() -> None
                 service.say(text_)
             assert (await wire.answer()).text() == "One."
         assert sorted(service.asked) == ["Other.", "Same."]
+
+
+async def test_a_long_prompt_is_asked_about_as_a_whole() -> None:
+    """It is read slice by slice, so that others may run; the questions are those of the whole text."""
+    content = "".join(f"Sentence {i}. " for i in range(1500))
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted(lambda _: ()))
+        assert (await proxy.chat(content=content)).text() == "One."
+        assert "".join(service.asked) + " " == content
