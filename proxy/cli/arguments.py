@@ -64,6 +64,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
+    _add_store(commands)
     _add_checks(commands)
     _add_new_check(commands)
     return top, commands.choices
@@ -156,6 +157,27 @@ def _add_pause(commands: Commands) -> None:
     for command in (pause, resume):
         command.add_argument("--admin", metavar="HOST:PORT", default=argparse.SUPPRESS, help="the setting admin")
         command.add_argument("--config", metavar="FILE", help="settings file, for admin, admin_key, tls_certificate")
+
+
+def _add_store(commands: Commands) -> None:
+    about = "export, import, prune or forget the stored records of exchanges"
+    command = commands.add_parser("store", help=about, description=f"{about.capitalize()}.")
+    actions: Commands = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser("export", help="write all records as lines of JSON, the oldest first")
+    export.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file (default: standard output)")
+    bring = actions.add_parser("import", help="store records from such lines, or from a decision log")
+    bring.add_argument("files", metavar="FILE", nargs="+", help="- is the standard input")
+    prune = actions.add_parser("prune", help="delete what is older or more than the settings allow, now")
+    forget = actions.add_parser("forget", help="delete all records of a key, a request or a trace")
+    forget.add_argument("--key", metavar="NAME", default="", help="the name of the key")
+    forget.add_argument("--request", metavar="ID", default="", help="the id that the user sees")
+    forget.add_argument("--trace", metavar="ID", default="", help="the trace_id of the records (traceparent)")
+    for action in (export, bring, prune, forget):
+        action.set_defaults(run=_store)
+        for name in ("store", "state_dir", "store_days", "store_bytes"):
+            metavar = ROWS[name].metadata["metavar"]
+            action.add_argument(flag(name), metavar=metavar, default=argparse.SUPPRESS, help=f"the setting {name}")
+        action.add_argument("--config", metavar="FILE", help="settings file, for these settings")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -261,6 +283,12 @@ def _key(args: argparse.Namespace) -> int:
     from proxy.cli.key import key
 
     return key(args)
+
+
+def _store(args: argparse.Namespace) -> int:
+    from proxy.cli.store import store
+
+    return store(args)
 
 
 def _pause(args: argparse.Namespace) -> int:
