@@ -22,7 +22,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("matching",),
         ("checks", "dialects"),
         ("plugins", "policy", "testing"),
-        ("alignment",),
+        ("alignment", "store"),
         ("server", "values"),
         ("demo", "settings"),
         ("startup",),

@@ -88,6 +88,7 @@ async def guarded(settings: Settings, url: str, folder: Path) -> AsyncIterator[G
     runtime = Runtime(server_config(settings, url), store, observers=[rules], reviews=reviews)
     try:
         await asyncio.gather(*(backend.models.alignments.look_at_all() for backend in runtime.backends.all))
+        await runtime.guards.look()
         transport = httpx.ASGITransport(app=runtime.app)
         async with httpx.AsyncClient(transport=transport, base_url=BASE, timeout=None) as client:
             yield Guarded(client, store.current.revision, rules)

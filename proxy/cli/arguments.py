@@ -10,7 +10,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from proxy import __version__
@@ -63,9 +63,10 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_models(commands)
     _add_audit(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
-    add_commands(commands, _registry)
+    add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
+    _add_store(commands)
     _add_checks(commands)
     _add_new_check(commands)
     return top, commands.choices
@@ -183,8 +184,8 @@ def _add_key(commands: Commands) -> None:
     command.set_defaults(run=_key)
     command.add_argument("action", metavar="new", choices=("new",), help="what to do")
     command.add_argument("name", metavar="NAME", help="of the key: letters, digits, `_`, `.` and `-`")
-    command.add_argument("--admin", action="store_true", help="it opens the admin listener too")
-    command.add_argument("--scrape", action="store_true", help="it opens /metrics, and nothing else")
+    command.add_argument("--admin", dest="for_admin", action="store_true", help="it opens the admin listener too")
+    command.add_argument("--scrape", dest="for_scrape", action="store_true", help="it opens /metrics, and nothing else")
     command.add_argument("--expires", metavar="DATE", help="the last day on which it is valid, such as 2027-01-31")
     command.add_argument("--write", action="store_true", help="add the entry to the file of keys (setting keys)")
     command.add_argument("--keys", metavar="FILE", default=argparse.SUPPRESS, help="the setting keys")
@@ -202,6 +203,27 @@ def _add_pause(commands: Commands) -> None:
     for command in (pause, resume):
         command.add_argument("--admin", metavar="HOST:PORT", default=argparse.SUPPRESS, help="the setting admin")
         command.add_argument("--config", metavar="FILE", help="settings file, for admin, admin_key, tls_certificate")
+
+
+def _add_store(commands: Commands) -> None:
+    about = "export, import, prune or forget the stored records of exchanges"
+    command = commands.add_parser("store", help=about, description=f"{about.capitalize()}.")
+    actions: Commands = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser("export", help="write all records as lines of JSON, the oldest first")
+    export.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file (default: standard output)")
+    bring = actions.add_parser("import", help="store records from such lines, or from a decision log")
+    bring.add_argument("files", metavar="FILE", nargs="+", help="- is the standard input")
+    prune = actions.add_parser("prune", help="delete what is older or more than the settings allow, now")
+    forget = actions.add_parser("forget", help="delete all records of a key, a request or a trace")
+    forget.add_argument("--key", metavar="NAME", default="", help="the name of the key")
+    forget.add_argument("--request", metavar="ID", default="", help="the id that the user sees")
+    forget.add_argument("--trace", metavar="ID", default="", help="the trace_id of the records (traceparent)")
+    for action in (export, bring, prune, forget):
+        action.set_defaults(run=_store)
+        for name in ("store", "state_dir", "store_days", "store_bytes"):
+            metavar = ROWS[name].metadata["metavar"]
+            action.add_argument(flag(name), metavar=metavar, default=argparse.SUPPRESS, help=f"the setting {name}")
+        action.add_argument("--config", metavar="FILE", help="settings file, for these settings")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -279,6 +301,12 @@ def _registry(args: argparse.Namespace) -> Registry:
     return find_registry(effective_settings(args).settings)
 
 
+def _ask(args: argparse.Namespace, questions: Sequence[Hashable]) -> Mapping[Hashable, object]:
+    from proxy.cli.ask import ask
+
+    return ask(args, questions)
+
+
 def _checks(args: argparse.Namespace) -> int:
     from proxy.cli.checks import checks
 
@@ -307,6 +335,12 @@ def _key(args: argparse.Namespace) -> int:
     from proxy.cli.key import key
 
     return key(args)
+
+
+def _store(args: argparse.Namespace) -> int:
+    from proxy.cli.store import store
+
+    return store(args)
 
 
 def _pause(args: argparse.Namespace) -> int:
