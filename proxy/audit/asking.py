@@ -102,7 +102,7 @@ def _read(
     said, finish = _text(message.get("refusal")), _text(choice.get("finish_reason"))
     text = _text(message.get("content")) or _text(choice.get("text")) or said
     filtered = finish == "content_filter"
-    is_ours = not question.side.is_direct and (filtered or headers.get("x-safety-proxy-action") == "block")
+    is_ours = not question.side.is_direct and headers.get("x-safety-proxy-action") == "block"
     return Reply(
         *question.key,
         text=text[:MAX_TEXT],
