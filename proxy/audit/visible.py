@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 SHOWN = 20  # of a run of such characters so many are named
+MARKS = 1000  # of a text that are pieces of their own: a page of a million elements is none
 
 
 class Part(NamedTuple):
@@ -18,10 +19,18 @@ class Part(NamedTuple):
 
 
 def parts(text: str) -> Iterator[Part]:
-    """The text in pieces. Line feeds and tabs stay as they are; an empty text has none."""
+    """The text in pieces. Line feeds and tabs stay as they are; an empty text has none. Behind MARKS names the rest is
+    one piece, with names in brackets."""
+    marks, rest = 0, list[str]()
     for hidden, run in groupby(text, _is_hidden):
         characters = "".join(run)
-        yield Part(_named(characters), True) if hidden else Part(characters)
+        marks += hidden
+        if marks > MARKS:
+            rest.append(f"[{_named(characters)}]" if hidden else characters)
+        else:
+            yield Part(_named(characters), True) if hidden else Part(characters)
+    if rest:
+        yield Part("".join(rest))
 
 
 def plain(text: str) -> str:

@@ -165,6 +165,8 @@ def test_what_has_no_shape_is_named() -> None:
     assert len(plain(OVERRIDE * 1_000_000)) < 300
     assert plain(OVERRIDE * 21).endswith(" and 1 more]")
     assert list(parts("")) == []
+    assert len(list(parts(f"a{OVERRIDE}" * 100_000))) < 3000
+    assert plain(f"a{OVERRIDE}" * 3000) == "a[U+202E]" * 3000
 
 
 def test_the_data_cannot_end_its_element() -> None:
