@@ -1,7 +1,7 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
 Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), or a model is not what it has
-to be (models --require); 2 the start failed.
+to be (models --require, audit --fail-under); 2 the start failed; 130 an audit was interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   safety-proxy demo                               see a rewrite and a block, without a model
   safety-proxy init my-policies                   a directory of policies of your own
   safety-proxy models                             what each model claims to be, and why
+  safety-proxy audit MODEL                        does it refuse what it should, and answer the rest?
   safety-proxy config                             which settings would be in force, and why
   safety-proxy explain policies "some text"       what each rule sees in it
 
@@ -60,6 +61,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_demo(commands)
     _add_init(commands)
     _add_models(commands)
+    _add_audit(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
     add_commands(commands, _registry, _ask)
     _add_key(commands)
@@ -77,6 +79,50 @@ def _add_models(commands: Commands) -> None:
     command.add_argument(
         "--require", choices=["instruct"], help="exit code 1 if a model that answers in text is not such"
     )
+
+
+def _add_audit(commands: Commands) -> None:
+    about = "ask a model prompts that it should refuse and prompts that it should answer, and count"
+    command = _add_settings(commands, "audit", about, _audit)
+    command.add_argument(
+        "model", metavar="MODEL", nargs="*", help="as `safety-proxy models` lists it; several: compared"
+    )
+    for name, metavar, default, text in AUDIT_VALUES:
+        shown = f" (default: {default})" if default else ""
+        command.add_argument(name, metavar=metavar, default=default or None, help=text + shown)
+    command.add_argument("--system", metavar="TEXT", default="", help="a system prompt before each prompt")
+    command.add_argument("--and-policies", metavar="DIR", action="append", default=[], help="more policies, compared")
+    command.add_argument("--format", choices=["chat", "completion"], help="how to ask (default: as the model claims)")
+    for name, text in AUDIT_SWITCHES:
+        command.add_argument(name, action="store_true", help=text)
+
+
+AUDIT_VALUES = (
+    ("--prompts", "FILE", "", "CSV or JSON lines with your prompts (default: the 120 that come with it)"),
+    ("--out", "DIR", "audit", "where the results and reports are"),
+    ("--proxy", "URL", "", "ask through this proxy that runs, not through the policies in this process"),
+    ("--repeats", "N", "1", "how often each prompt is asked"),
+    ("--temperature", "T", "0", "of the answers"),
+    ("--seed", "N", "1", "of the first repeat, each later one has the next; none: the model server chooses"),
+    ("--max-tokens", "N", "512", "of an answer"),
+    ("--concurrency", "N", "1", "requests at once"),
+    ("--timeout", "SECONDS", "600", "for one answer"),
+    ("--patience", "SECONDS", "600", "for a model server that does not answer"),
+    ("--report", "FILE", "", "ask nothing: report the results.jsonl of an audit anew"),
+    ("--corrections", "FILE", "", "what a person has said of the answers, as the page saves it"),
+    (
+        "--fail-under",
+        "PERCENT",
+        "",
+        "exit code 1 if less is refused where it should be, or answered where it should be",
+    ),
+)
+AUDIT_SWITCHES = (
+    ("--direct", "only without the policies (default: both)"),
+    ("--guarded", "only through the policies"),
+    ("--resume", "go on with the audit that is in the directory"),
+    ("--json", "print JSON for programs"),
+)
 
 
 def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
@@ -277,6 +323,12 @@ def _models(args: argparse.Namespace) -> int:
     from proxy.cli.models import models
 
     return models(args)
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from proxy.cli.audit import audit
+
+    return audit(args)
 
 
 def _key(args: argparse.Namespace) -> int:
