@@ -1,7 +1,7 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
-Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), or a model is not what it has
-to be (models --require, audit --fail-under); 2 the start failed; 130 an audit was interrupted.
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), a model is not what it has to be
+(models --require, audit --fail-under), or something is wrong (doctor); 2 the start failed; 130 an audit was interrupted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   safety-proxy models                             what each model claims to be, and why
   safety-proxy audit MODEL                        does it refuse what it should, and answer the rest?
   safety-proxy config                             which settings would be in force, and why
+  safety-proxy doctor                             what a start would stumble over, and what to do
   safety-proxy explain policies "some text"       what each rule sees in it
 
 Every flag of serve is also a variable SAFETY_PROXY_* and a key of safety-proxy.toml."""
@@ -63,6 +64,8 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_models(commands)
     _add_audit(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
+    _add_settings(commands, "doctor", "look at all that a start needs, and say what to do", _doctor)
+    _add_completion(commands)
     add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
@@ -136,6 +139,13 @@ def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., 
             shape |= {"nargs": "?", "const": "true"}
         command.add_argument(flag(setting), default=argparse.SUPPRESS, **shape)
     return command
+
+
+def _add_completion(commands: Commands) -> None:
+    about = "print a shell's completion of this command"
+    command = commands.add_parser("completion", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_completion)
+    command.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
 
 
 def _add_demo(commands: Commands) -> None:
@@ -359,3 +369,16 @@ def _config(args: argparse.Namespace) -> int:
     from proxy.cli.config import show
 
     return show(args)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from proxy.cli.doctor import doctor
+
+    return doctor(args)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from proxy.cli.completion import script
+
+    print(script(args.shell, grammar()[1]), end="")
+    return 0
