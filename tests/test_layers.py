@@ -45,6 +45,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("backends",),
         ("guards",),
         ("handlers", "ops"),
+        ("console",),
         ("runtime",),
         ("app",),
     ),

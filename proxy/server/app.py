@@ -7,7 +7,7 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +21,9 @@ from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 from proxy.server.state.directory import StateDirectory
+
+if TYPE_CHECKING:
+    from proxy.store.writer import Writer
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -49,15 +52,15 @@ class Server:
         reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
+        records: Writer | None = None,
     ) -> None:
         self._config = config
         self._closed = False
-        hosts = {"listen_host": bound_host(config.listen)}
+        hosts: dict[str, Any] = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(
-            config, store, shadow, registry, observers, drops=drops, reviews=reviews, keys=keys, state=state, **hosts
-        )
+        own: dict[str, Any] = {"reviews": reviews, "keys": keys, "state": state, "records": records}
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **own, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -128,6 +131,7 @@ async def serve(
     reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
+    records: Writer | None = None,
     ready: Callable[[Bound], None] | None = None,
     watch: bool = True,
 ) -> None:
@@ -138,7 +142,7 @@ async def serve(
     """
     stop = asyncio.Event()
     watcher = PolicyWatcher([s for s in (store, shadow, reviews, keys) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state)
+    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state, records)
 
     def stop_requested() -> None:
         if stop.is_set():
