@@ -123,7 +123,13 @@ class SharedRuntime:
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         config = server_config(settings, url)
         runtime = Runtime(
-            config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, keys=keys, state=state
+            *(config, store, shadow),
+            observers=[decisions],
+            drops=drops,
+            reviews=reviews,
+            keys=keys,
+            state=state,
+            records=kept,
         )
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime

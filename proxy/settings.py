@@ -260,6 +260,7 @@ class Settings:
     record_text_full: str | None = _setting(
         None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
     )
+    console: bool = _setting("true", values.boolean, "BOOL", "pages for people at / of the admin listener")
     store: str = _setting(
         "sqlite",
         values.record_store,

@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("backends",),
         ("guards",),
         ("handlers", "ops"),
+        ("console",),
         ("runtime",),
         ("app",),
     ),

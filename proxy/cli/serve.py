@@ -24,7 +24,7 @@ from proxy.server.app import serve as run_server
 from proxy.server.ops.drops import Drops
 from proxy.server.state.directory import StateDirectory
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
-from proxy.startup.configuration import open_decision_log, open_store, server_config
+from proxy.startup.configuration import keeps_records, open_decision_log, open_store, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_listeners
 from proxy.startup.plugins import find_registry
@@ -73,9 +73,10 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
         plugins = [banner.plugin(entry) for entry in registry.plugins]
-        recording = banner.recording(settings.record_text, settings.decision_log)
+        recording = banner.recording(settings.record_text, settings.decision_log, keeps_records(settings))
         asked = "" if keys is None else banner.keys(keys)
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more, asked)
+        about = (watching, scheme, plugins, recording, more, asked, settings.console)
+        rows = banner.lines(listen, admin, backend, _loaded(store), *about)
         banner.write(sys.stdout, rows)
         manager.ready(f"chat apps connect to {listen}")
 
@@ -91,6 +92,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         reviews=reviews,
         keys=keys,
         state=state,
+        records=kept,
         ready=ready,
         stopping=manager.stopping,
         reloading=manager.reloading,

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +22,9 @@ from proxy.server.ops.drops import Drops
 from proxy.server.ops.policy_watcher import PolicyWatcher, Reloading
 from proxy.server.runtime import Runtime
 from proxy.server.state.directory import StateDirectory
+
+if TYPE_CHECKING:
+    from proxy.store.writer import Writer
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -50,15 +53,15 @@ class Server:
         reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
+        records: Writer | None = None,
     ) -> None:
         self._config = config
         self._closed = False
-        hosts = {"listen_host": bound_host(config.listen)}
+        hosts: dict[str, Any] = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(
-            config, store, shadow, registry, observers, drops=drops, reviews=reviews, keys=keys, state=state, **hosts
-        )
+        own: dict[str, Any] = {"reviews": reviews, "keys": keys, "state": state, "records": records}
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **own, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -129,6 +132,7 @@ async def serve(
     reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
+    records: Writer | None = None,
     ready: Callable[[Bound], None] | None = None,
     stopping: Callable[[], None] | None = None,
     reloading: Reloading = nullcontext,
@@ -143,7 +147,7 @@ async def serve(
     stop = asyncio.Event()
     stores = [one for one in (store, shadow, reviews, keys) if one is not None]
     watcher = PolicyWatcher(stores, watch=watch, reloading=reloading)
-    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state)
+    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state, records)
 
     def stop_requested() -> None:
         if stop.is_set():

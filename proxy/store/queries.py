@@ -11,7 +11,8 @@ from proxy.store.schema import EXCHANGES as E
 from proxy.store.schema import FINDINGS as F
 
 PAGE = 50  # exchanges of a page
-COUNTED = 5_000  # exchanges, the newest, of which counts tell
+COUNTED = 3_000  # exchanges, the newest, of which counts tell
+COUNTED_OF_SEVERAL = 500  # where a filter names several things: no index has them together
 MOST_VALUES = 30  # of one kind, the most frequent
 
 
@@ -82,8 +83,9 @@ def page(connection: Connection, wanted: Filter, before: Place | None = None, si
     return [Line._make((*row, tuple(rules.get(row.seq, {})))) for row in found]
 
 
-def counts(connection: Connection, wanted: Filter, most: int = COUNTED) -> Counts:
-    """Of the newest `most` that a filter lets through: to count a million takes too long for a page."""
+def counts(connection: Connection, wanted: Filter, most: int | None = None) -> Counts:
+    """Of the newest that a filter lets through, `most`: to count a million takes too long for a page."""
+    most = most or (COUNTED if _is_simple(wanted) else COUNTED_OF_SEVERAL)
     at = _matching(wanted, None, most).cte("at")
     total = connection.scalar(select(func.count()).select_from(at)) or 0
     policies, rules = _found(connection, at)
@@ -125,6 +127,12 @@ def _matching(wanted: Filter, before: Place | None, most: int) -> Select[Any]:
     if before is not None:
         rows = rows.where(tuple_(time, seq) < tuple_(*before))
     return rows.order_by(time.desc(), seq.desc()).limit(most)
+
+
+def _is_simple(wanted: Filter) -> bool:
+    """It names one thing at most."""
+    rule = wanted.policy or wanted.rule
+    return sum(map(bool, (wanted.outcome, rule, wanted.model, wanted.key, wanted.id))) <= 1
 
 
 def _of_rule(wanted: Filter) -> list[ColumnElement[bool]]:
