@@ -48,6 +48,7 @@ bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and 
 	@$(DEV)/bin/python -m bench $(ARGS)
 	@$(DEV)/bin/python -m bench.prompts $(if $(findstring --quick,$(ARGS)),--quick)
 	@$(DEV)/bin/python -m bench.fairness $(if $(findstring --quick,$(ARGS)),--rounds 1)
+	@$(DEV)/bin/python -m bench.guards
 
 bench-gate: $(DEV)/ready ## two minutes of it, for CI: fails when the proxy has become slower
 	@$(DEV)/bin/python -m bench.gate $(ARGS)

@@ -21,7 +21,7 @@ def from_llama_cpp(props: Mapping[str, Any], entry: Mapping[str, Any]) -> Claim:
     kind: Kind = "embedding" if any(map(is_embedding, texts)) else "guard" if any(map(is_guard, texts)) else "chat"
     template = props.get("chat_template")
     no_template = isinstance(template, str) and template.strip() == LLAMA_CPP_DEFAULT
-    evidence = [found for name in names for found in read_name(name, Naming.HUB)]
+    evidence = [found for name in names for found in read_name(name, Naming.HUB, embeds=kind == "embedding")]
     if isinstance(template, str) and kind != "embedding":
         evidence += _template(no_template)
     return claim(evidence, "completion" if no_template and kind == "chat" else kind)

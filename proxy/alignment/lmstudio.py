@@ -21,7 +21,8 @@ def from_lmstudio(entry: Mapping[str, Any]) -> Claim:
     kind: Kind = "guard" if any(is_guard(plain(name)) for name in names) else "chat"
     if entry.get("type") in EMBEDDING:
         kind = "embedding"
-    evidence = [*_capabilities(entry.get("capabilities")), *(one for n in names for one in read_name(n, Naming.HUB))]
+    evidence = list(_capabilities(entry.get("capabilities")))
+    evidence += [one for name in names for one in read_name(name, Naming.HUB, embeds=kind == "embedding")]
     found = claim(evidence, kind)
     return found._replace(kind="completion") if found.status == "base" and kind == "chat" else found
 

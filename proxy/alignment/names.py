@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from proxy.alignment.claims import Evidence, Signal
-from proxy.alignment.words import FILL_IN, is_embedding, plain, tuning_votes, unaligned_votes, words_of
+from proxy.alignment.words import FILL_IN, plain, tuning_votes, unaligned_votes, words_of
 from proxy.policy.names import normalise_model
 from proxy.policy.schema import Alignment
 
@@ -68,13 +68,14 @@ _HUBS = ("hf.co/", "huggingface.co/")
 _FILE = re.compile(r"(?:-\d{5}-of-\d{5})?\.(?:gguf|bin|safetensors)$")
 
 
-def read_name(name: str, naming: Naming) -> Iterator[Evidence]:
-    """What a name speaks for, with the words that say it."""
+def read_name(name: str, naming: Naming, *, embeds: bool = False) -> Iterator[Evidence]:
+    """What a name speaks for, with the words that say it. embeds: of such a model `base` and `text` are its size and
+    what it reads."""
     text = _FILE.sub("", plain(name))
     if naming is Naming.OLLAMA:
         text = normalise_model(text)
         naming = Naming.HUB if text.startswith(_HUBS) else naming
-    if is_embedding(text):
+    if embeds:
         yield from (_word(status, word) for status, word in unaligned_votes(text))
         return
     model = text.rpartition("/")[2]  # what stands before it is who published it

@@ -27,7 +27,7 @@ def from_ollama(listed: Mapping[str, Any], shown: Mapping[str, Any]) -> Claim:
     said = frozenset((*_words(listed, "capabilities"), *_words(shown, "capabilities")))
     kind = _declared(plain(name), said)
     evidence = [*_metadata(shown), *(_template(shown) if kind != "embedding" else ()), *_capabilities(said)]
-    evidence += _names(name, listed, shown)
+    evidence += _names(name, kind, listed, shown)
     if kind == "chat" and _has_no_template(shown):
         kind = "completion"
     return claim(evidence, kind, local=_is_local(name, listed, shown), digest=_text(listed, "digest"))
@@ -78,9 +78,9 @@ def _capabilities(said: frozenset[str]) -> Iterator[Evidence]:
             yield Evidence(Signal.CAPABILITIES, "instruct", f"it is said to be made for {word}")
 
 
-def _names(name: str, listed: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[Evidence]:
+def _names(name: str, kind: Kind, listed: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[Evidence]:
     """Its own name, and those of what it was made of, of which only a bad word counts."""
-    yield from read_name(name, Naming.OLLAMA)
+    yield from read_name(name, Naming.OLLAMA, embeds=kind == "embedding")
     for source in (listed, shown):
         details = source.get("details")
         parents = [_text(details, "parent_model")] if isinstance(details, dict) else []

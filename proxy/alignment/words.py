@@ -53,8 +53,10 @@ def tuning_votes(text: str, *, tuned: bool = False) -> Iterator[tuple[Alignment,
     for word in words_of(text):
         if word in BASE_WORDS or (short and word == "pt"):
             yield "base", word
-        elif word in INSTRUCT_WORDS or _is_instruct(word) or (short and word == "it"):
+        elif word in INSTRUCT_WORDS or (short and word == "it"):
             yield "instruct", word
+        elif found := _instruct_part(word):
+            yield "instruct", found
 
 
 def unaligned_votes(text: str) -> Iterator[tuple[Alignment, str]]:
@@ -81,5 +83,8 @@ def is_guard(text: str) -> bool:
     return any(stem.startswith(("guard", "shieldgemma")) or stem.endswith("guard") for stem in stems)
 
 
-def _is_instruct(word: str) -> bool:
-    return word.startswith(("instruct", "chat")) or word.endswith("chat")
+def _instruct_part(word: str) -> str:
+    """`instruct` of `instruction`, `chat` of `openchat`; never a word that somebody else has made up."""
+    if word.startswith("instruct"):
+        return "instruct"
+    return "chat" if word.startswith("chat") or word.endswith("chat") else ""

@@ -7,7 +7,8 @@ A question that is not answered goes by the policy's on_error, for its segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -68,6 +69,7 @@ class AskingRule:
     fails_open: what could not be answered passes
     after:      text is let out before it is judged, and a block ends what is still to come
     failures:   of the exchange whose texts it reads; None: they belong to none
+    escaped:    the text is JSON source
     weaker:     the rule for findings of a weaker action
     """
 
@@ -78,6 +80,7 @@ class AskingRule:
     questions: Questions
     fails_open: bool = False
     after: bool = False
+    escaped: bool = False
     failures: Failures | None = None
     weaker: Mapping[Action, Rule] = field(default_factory=dict)
 
@@ -89,7 +92,8 @@ class AskingRule:
     @property
     def hold(self) -> int | None:
         """The most characters that wait without a question."""
-        return self.questions.hold if self.holds else 0
+        hold = self.questions.hold if self.holds else 0
+        return hold + LONGEST_ESCAPE if hold and self.escaped else hold
 
     @property
     def on_error(self) -> str:
@@ -102,6 +106,15 @@ class AskingRule:
         weaker = {action: replace(rule, enforced=enforced) for action, rule in self.weaker.items()}
         rule = replace(self.rule, enforced=enforced)
         return replace(self, rule=rule, weaker=weaker, fails_open=self.fails_open or not enforced)
+
+    def with_actions(self, actions: Iterable[Action | None]) -> Self:
+        """The same rule, whose findings may also have these weaker actions."""
+        weaker = {a: replace(self.rule, action=a) for a in actions if a is not None and a < self.rule.action}
+        return replace(self, weaker=weaker)
+
+    def for_source(self) -> Self:
+        """The same rule for JSON source: it is asked about what the source says, with its escapes resolved."""
+        return replace(self, escaped=True)
 
     def for_exchange(self, failures: Failures) -> Self:
         """The same rule for the texts of one exchange, which notes there what is not answered."""
@@ -127,7 +140,8 @@ class AskingScan:
     def __init__(self, check: AskingRule, turn: Turn) -> None:
         self._check = check
         self._turn = turn
-        self._split = check.questions.split()
+        split = check.questions.split()
+        self._split: Splitter = WholeEscapes(split) if check.escaped else split
         self._before = turn.before  # what has been asked about, for the context of the next segment
         self._read = 0
         self._number = 0
@@ -172,7 +186,8 @@ class AskingScan:
 
     def _ask(self, segment: Segment, read: int) -> Iterator[Ask]:
         self._ends.append((read, segment.end))
-        data = self._check.questions.question(self._turn, self._before, segment.text)
+        text = unescaped(segment.text)[0] if self._check.escaped else segment.text
+        data = self._check.questions.question(self._turn, self._before, text)
         self._before += segment.text
         if data is not None:
             self._number += 1
@@ -187,15 +202,19 @@ class AskingScan:
         return self._ends[-1][1] if first is None else first.start
 
     def _found(self, segment: Segment, reply: object) -> Iterable[Finding]:
-        check = self._check
+        check, text = self._check, segment.text
+        places: Sequence[int] = range(len(text) + 1)
+        if check.escaped:
+            text, places = unescaped(text)
         try:
-            spots = tuple(check.questions.spots(segment.text, reply))
+            spots = tuple(check.questions.spots(text, reply))
         except ValueError as error:
             return self._failed(segment, CheckFailed(check.name, Reason.WRONG_ANSWER, f"gave no answer: {error}"))
-        if not all(0 <= start < end <= len(segment.text) for start, end, _ in spots):
+        if not all(0 <= start < end <= len(text) for start, end, _ in spots):
             problem = CheckFailed(check.name, Reason.FINDING, "found something outside of the text")
             return self._failed(segment, problem)
-        return sorted({self._finding(segment.start, spot) for spot in spots}, key=_place)
+        placed = (spot._replace(start=places[spot.start], end=places[spot.end]) for spot in spots)
+        return sorted({self._finding(segment.start, spot) for spot in placed}, key=_place)
 
     def _finding(self, at: int, spot: Spot) -> Finding:
         start, end, action = spot
@@ -215,7 +234,85 @@ def _place(finding: Finding) -> tuple[int, int, Action]:
     return finding.start, finding.end, finding.rule.action
 
 
+_PAIR = r"\\u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
+_ESCAPE = re.compile(rf"{_PAIR}|\\u([0-9A-Fa-f]{{4}})|\\(.)", re.DOTALL)
+_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def unescaped(source: str) -> tuple[str, Sequence[int]]:
+    """What a piece of JSON source says, and where each character of that, and its end, stands in the source. An escape
+    that the end of the source cuts stays as it is."""
+    text: list[str] = []
+    places: list[int] = []
+    at = 0
+    for escape in _ESCAPE.finditer(source):
+        text.append(source[at : escape.start()])
+        places += range(at, escape.start() + 1)
+        text.append(_said_by(escape))
+        at = escape.end()
+    text.append(source[at:])
+    return "".join(text), [*places, *range(at, len(source) + 1)]
+
+
+def _said_by(escape: re.Match[str]) -> str:
+    high, low, code, short = escape.groups()
+    if high:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
+    return chr(int(code, 16)) if code else str(_SHORT.get(short, short))
+
+
+LONGEST_ESCAPE = 11
+"""Characters of an escape that has not ended: two halves of a character, less one."""
+_CUT_ESCAPE = re.compile(r"(?:\\u[Dd][89ABab][0-9A-Fa-f]{2})?(?:\\(?:u[0-9A-Fa-f]{0,3})?)?\Z")
+
+
+def _end_of_escapes(source: str) -> int:
+    """Where the escape begins that the end of a piece of JSON source cuts, else the end. A half of a character is cut
+    where the other half may follow."""
+    at = source.find("\\")
+    while at >= 0:
+        if _CUT_ESCAPE.match(source, at):
+            return at
+        escape = _ESCAPE.match(source, at)
+        at = source.find("\\", escape.end() if escape is not None else at + 1)
+    return len(source)
+
+
 # -- where segments end, beside the ends of sentences
+
+
+class WholeEscapes:
+    """The segments of another splitter in JSON source. An escape that one of their ends cuts goes to the next: what a
+    half says nobody could judge."""
+
+    def __init__(self, split: Splitter) -> None:
+        self._inner = split
+        self._start, self._cut = 0, ""
+
+    def feed(self, text: str, final: bool = False) -> list[Segment]:
+        """See Splitter."""
+        pieces = [segment.text for segment in self._inner.feed(text, final)]
+        if final and self._cut and not pieces:
+            pieces = [""]
+        whole = (self._take(piece, final and i == len(pieces)) for i, piece in enumerate(pieces, 1))
+        return [segment for segment in whole if segment.text]
+
+    def save(self) -> object:
+        """See Splitter."""
+        return self._inner.save(), self._start, self._cut
+
+    def restore(self, mark: object) -> None:
+        """See Splitter."""
+        assert isinstance(mark, tuple)
+        inner, self._start, self._cut = mark
+        self._inner.restore(inner)
+
+    def _take(self, piece: str, is_last: bool) -> Segment:
+        source, start = self._cut + piece, self._start
+        end = len(source) if is_last else _end_of_escapes(source)
+        self._cut = source[end:]
+        self._start += end
+        return Segment(start, source[:end])
 
 
 class Whole:

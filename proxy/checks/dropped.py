@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.code import CodeScan
 from proxy.checks.detectors.scan import FoldedPass
 from proxy.checks.markers import MarkerPass, find, named
@@ -23,13 +24,13 @@ class Dropped(NamedTuple):
     reason: str
 
 
-def detector_name(rule: CompiledRule | OwnPass | PluginRule) -> str:
+def detector_name(rule: CompiledRule | OwnPass | PluginRule | AskingRule) -> str:
     """The detector that a rule names; empty when it has words, a pattern or a check."""
     inner = rule.detector if isinstance(rule, OutsideCode) else rule.check if isinstance(rule, PluginRule) else rule
     return inner.name if isinstance(inner, Detecting | MarkerPass | SystemPromptPass) else ""
 
 
-def dropped(rule: CompiledRule | OwnPass | PluginRule, text: str) -> Iterator[Dropped]:
+def dropped(rule: CompiledRule | OwnPass | PluginRule | AskingRule, text: str) -> Iterator[Dropped]:
     """The candidates of a rule's detector that do not count."""
     if isinstance(rule, PluginRule):
         if isinstance(rule.check, Detecting):

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.limits import Limit
 from proxy.checks.passes import OwnPass
 from proxy.core.check import Check
 from proxy.core.types import Rule
 from proxy.matching.rules import MatchRule
 
-Search = MatchRule | OwnPass | Limit | Check
-"""What a kind makes: a rule of the matcher, a pass of it, or a check of any sort."""
+Search = MatchRule | OwnPass | AskingRule | Limit | Check
+"""What a kind makes: a rule of the matcher, a pass of it, a rule that asks, or a check of any sort."""
 
 NAME = re.compile(r"[a-z][a-z0-9_\-]{0,63}", re.ASCII)
 BUILT_IN = "built in"
@@ -68,6 +69,10 @@ class CheckKind:
     version:  of the plug-in; "": of its package
     remarks:  yields what the schema cannot tell of options, and None where others may run
     in_rules: False: it is not for rules (limits, which a policy has of its own)
+    isolation: `process`: what it makes may take long, so it is made and runs in a process of its own, which is asked
+              about each segment; "": it runs in the proxy
+    reads:    with isolation, what it is asked about at a time: `sentence`, `whole`, or a number of characters
+    deadline: with isolation, seconds for an answer; then its process is killed
     """
 
     name: str
@@ -77,6 +82,9 @@ class CheckKind:
     version: str = ""
     remarks: Callable[[Any], Iterator[Remark | None]] | None = None
     in_rules: bool = True
+    isolation: Literal["", "process"] = ""
+    reads: Literal["sentence", "whole"] | int = "sentence"
+    deadline: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

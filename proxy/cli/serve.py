@@ -24,7 +24,7 @@ from proxy.server.app import serve as run_server
 from proxy.server.ops.drops import Drops
 from proxy.server.state.directory import StateDirectory
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
-from proxy.startup.configuration import open_decision_log, server_config
+from proxy.startup.configuration import open_decision_log, open_store, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_listeners
 from proxy.startup.plugins import find_registry
@@ -80,7 +80,10 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         manager.ready(f"chat apps connect to {listen}")
 
     config = server_config(settings, backend.url)
-    decisions = stack.enter_context(open_decision_log(settings, drops))
+    kept = open_store(settings, drops)
+    if kept is not None:
+        stack.enter_context(kept)
+    decisions = stack.enter_context(open_decision_log(settings, drops, kept))
     await run_server(
         *(config, store, shadow),
         observers=[decisions],

@@ -173,6 +173,10 @@ class PromptScan:
         self._told = len(reported)
         return [self._locate(finding) for finding in reported[told:] if not finding.extends]
 
+    def note(self, findings: Iterable[Finding]) -> None:
+        """What others have found in the texts, which have been read: offsets of the text as the model reads it."""
+        self._scans.note(findings)
+
     def replace(self, part: int, text: str) -> None:
         """Replace the text of a part and go back to before it. `run` reads on from there."""
         self.parts[part] = text

@@ -55,6 +55,11 @@ class Scans:
                 end = self.blocked.end
         self.position = end
 
+    def note(self, findings: Iterable[Finding]) -> None:
+        """What others have found in the text."""
+        for finding in findings:
+            self._report(finding)
+
     def save(self) -> Mark | None:
         """The state of all scans; None when one of them cannot go back."""
         states = self._states()

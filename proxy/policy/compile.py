@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.built_in import LengthOptions, MarkersOptions
 from proxy.checks.detectors.catalogue import DETECTORS
 from proxy.checks.limits import Limit
@@ -50,14 +51,21 @@ from proxy.policy.examples import (
 from proxy.policy.plan import Policy, Scope, SearchRule, rule_of
 from proxy.policy.policyset import PolicySet
 from proxy.policy.reader import ParsedPolicy, read_policy
-from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleReader
+from proxy.policy.rulespecs import ACTIONS, RESERVED, RuleFound, RuleReader
 from proxy.policy.schema import SOURCES, AppliesTo, Examples, PolicyFile, RuleSpec
 
 SHADOW = "shadow:"
 ORDERS = 1_000_000  # between the first rules of two files, so that a rule more in one does not change the other
 INTERNAL = "internal"  # the policy to which the proxy's own rules belong
 
-_HAVE_NO_OUTSIDE = (MarkerPass, OutsideCode, SystemPromptPass, RefusalPass, PluginRule)  # or look after it themselves
+_HAVE_NO_OUTSIDE = (
+    MarkerPass,
+    OutsideCode,
+    SystemPromptPass,
+    RefusalPass,
+    PluginRule,
+    AskingRule,
+)  # or look after it themselves
 
 CacheKey = tuple[object, ...]
 
@@ -302,6 +310,7 @@ class Compilation:
             leaks=tuple(rule for rule in search_rules if isinstance(rule, SystemPromptPass)),
             refusals=tuple(rule for rule in search_rules if isinstance(rule, RefusalPass)),
             plugins=tuple(rule for rule in search_rules if isinstance(rule, PluginRule)),
+            asking=tuple(rule for rule in search_rules if isinstance(rule, AskingRule)),
             stop=stop,
             stop_always=policy.limits.stop_at_markers == "always",
             scopes=_scopes(zip(rules, search_rules, strict=True)),
@@ -327,11 +336,9 @@ class Compilation:
         self.hints += reader.hints
         return rules
 
-    def _compile_rule(
-        self, file: LoadedFile, index: int, spec: RuleSpec, match: MatchRule | OwnPass | PluginRule
-    ) -> PolicyRule | None:
+    def _compile_rule(self, file: LoadedFile, index: int, spec: RuleSpec, match: RuleFound) -> PolicyRule | None:
         path: KeyPath = ("rules", index)
-        if isinstance(match, OwnPass | PluginRule):
+        if isinstance(match, OwnPass | PluginRule | AskingRule):
             return _outside(PolicyRule(file, path, spec, match.rule, match))
         try:
             compiled, unchanged = self._compiler.compile(match, spec.examples)
@@ -351,7 +358,7 @@ class Compilation:
 
     def _monitored(self, rule: PolicyRule) -> SearchRule:
         """The rule for a policy that only monitors: it reports findings, and no text waits for it."""
-        if isinstance(rule.compiled, OwnPass | PluginRule):
+        if isinstance(rule.compiled, OwnPass | PluginRule | AskingRule):
             return rule.compiled.enforced(False)
         match = rule.compiled.source
         not_enforced = replace(match, rule=replace(match.rule, enforced=False))
@@ -390,7 +397,7 @@ class Compilation:
         rules = tuple(rules)
         for index, rule in enumerate(rules):
             self.progress = Progress("run the examples", index, len(rules))
-            if rule.unchanged or rule.spec.examples == Examples():
+            if rule.unchanged or rule.spec.examples == Examples() or isinstance(rule.compiled, AskingRule):
                 continue
             try:
                 self._run_examples_of(rule)
@@ -411,7 +418,8 @@ class Compilation:
     def _check_inserted_texts(self, rules: Sequence[PolicyRule]) -> set[str]:
         """Report the inserted texts in which a rule finds something; return the others."""
         self.progress = Progress("look whether notices and replacements are found themselves", 0, 0)
-        acting = [rule for rule in rules if rule.rule.action is not Action.FLAG]
+        known = [rule for rule in rules if not isinstance(rule.compiled, AskingRule)]  # nobody is asked at a load
+        acting = [rule for rule in known if rule.rule.action is not Action.FLAG]
         changed = [rule.compiled for rule in acting if not rule.unchanged]
         texts = InsertedTexts([rule.compiled for rule in acting], changed, self._cache_before.clean, self._pause)
         for rule in acting:
@@ -481,6 +489,8 @@ def _example(rules: Iterable[tuple[PolicyRule, SearchRule]]) -> tuple[Rule, str]
 
 
 def _finds(rule: PolicyRule, text: str) -> bool:
+    if isinstance(rule.compiled, AskingRule):
+        return False
     with suppress(CheckFailed):  # told where its examples are run
         return bool(run_check(rule.check, text).spans)
     return False

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.limits import Limit
 from proxy.checks.markers import MarkerKind, MarkerPass
@@ -42,8 +43,8 @@ class ChatTemplate(NamedTuple):
 
 UNKNOWN = ChatTemplate()
 
-SearchRule = CompiledRule | OwnPass | PluginRule
-"""A rule that searches a text, as the matcher takes it."""
+SearchRule = CompiledRule | OwnPass | PluginRule | AskingRule
+"""A rule that searches a text, as the matcher takes it; or one that asks."""
 
 
 def rule_of(search_rule: SearchRule) -> Rule:
@@ -136,6 +137,7 @@ class Policy:
     leaks:    its rules that look for the request's own system text
     refusals: its rules that look for refusals of the model
     plugins:  its rules whose checks plug-ins made
+    asking:   its rules that ask somebody
     stop:     ends an answer at a marker; with `always` also that of a model that has a chat template
     scopes:   for each rule that is narrower than the policy
     example:  a text in which a rule of it finds something, with that rule; None: it has no rule that searches
@@ -156,6 +158,7 @@ class Policy:
     leaks: tuple[SystemPromptPass, ...] = ()
     refusals: tuple[RefusalPass, ...] = ()
     plugins: tuple[PluginRule, ...] = ()
+    asking: tuple[AskingRule, ...] = ()
     stop: MarkerPass | None = None
     stop_always: bool = False
     scopes: Mapping[Rule, Scope] = field(default_factory=dict)
@@ -172,7 +175,7 @@ class Policy:
     def search_rules(self) -> tuple[SearchRule, ...]:
         """Its rules that search texts, in the order of the file."""
         others: tuple[SearchRule, ...] = (
-            *(*self.markers, *self.detectors, *self.leaks, *self.refusals, *self.plugins),
+            *(*self.markers, *self.detectors, *self.leaks, *self.refusals, *self.plugins, *self.asking),
         )
         rules: tuple[SearchRule, ...] = (*self.compiled, *others)
         return tuple(sorted(rules, key=lambda rule: rule_of(rule).order))
@@ -234,6 +237,7 @@ class Policy:
             leaks=tuple(leak for leak in self.leaks if leak.rule not in left_out),
             refusals=tuple(refusal for refusal in self.refusals if refusal.rule not in left_out),
             plugins=tuple(plugin for plugin in self.plugins if plugin.rule not in left_out),
+            asking=tuple(asking for asking in self.asking if asking.rule not in left_out),
             stop=stop.narrowed(template.markers) if stop is not None else None,
             scopes={},
             _narrowed={},
@@ -274,6 +278,11 @@ class Plan:
         self.admitted: set[tuple[Kind, str]] = set()  # see proxy.core.guard.Plan
         self._markers: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
 
+    @property
+    def judges_after(self) -> bool:
+        """Whether a rule that could hide text lets it out before its verdict."""
+        return any(one.after and one.rule.holds for policy in self.policies for one in policy.asking)
+
     def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
         """The checks for text of this kind; `escaped`: for text that is JSON source."""
         checks = self._checks.get((kind, escaped))
@@ -313,8 +322,8 @@ class Plan:
 
     @property
     def has_plugins(self) -> bool:
-        """Whether a plug-in made one of its checks."""
-        own = any(policy.plugins for policy in self.policies)
+        """Whether a plug-in made one of its checks, or one asks somebody: then what goes wrong is noted by name."""
+        own = any(policy.plugins or policy.asking for policy in self.policies)
         return own or (self._shadow is not None and self._shadow.has_plugins)
 
     def for_exchange(self, failures: Failures) -> Plan:
@@ -379,4 +388,4 @@ class _OfExchange:
         return tuple([self._bound(check) for check in checks])
 
     def _bound(self, check: Check) -> Check:
-        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen) else check
+        return check.for_exchange(self._failures) if isinstance(check, Matcher | FailOpen | AskingRule) else check

@@ -213,6 +213,9 @@ class PolicySet:
         checks = [self._matcher(group, escaped, only_markers, stops) for group in (fail_closed, fail_open) if group]
         if direction is Direction.OUTPUT and not only_markers:
             checks += [limit for policy in policies for limit in policy.limits]
+        if not only_markers:
+            asking = [rule for policy in policies for rule in policy.asking]
+            checks += [rule.for_source() for rule in asking] if escaped else asking
         return tuple(checks)
 
     def _matcher(self, policies: tuple[Policy, ...], escaped: bool, only_markers: bool, stops: bool) -> Check:

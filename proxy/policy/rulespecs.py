@@ -8,7 +8,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.built_in import MarkersOptions, WordsOptions
+from proxy.checks.isolated import isolated_rule
 from proxy.checks.kinds import CheckKind, NoOptions, OptionError, Remark
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.passes import OwnPass, searching_rule
@@ -39,6 +41,10 @@ _OF_MATCHES = ("max_hold", "on_overflow")
 _OF_SYSTEM_TEXT = ("only", "except", "regions", "hosts", "max_hold", "on_overflow", "outside")
 _OF_MARKERS = ("replacement", "fold", "max_hold", "on_overflow", "outside")  # what means nothing to them
 MAX_REASON = 160  # characters of what a plug-in says is wrong with its options
+
+
+RuleFound = MatchRule | OwnPass | PluginRule | AskingRule
+"""What a rule of a file becomes."""
 
 
 class Written(NamedTuple):
@@ -81,9 +87,7 @@ class RuleReader:
         self._hash_key = hash_key
         self._ids: dict[str, int] = {}
 
-    def read(
-        self, index: int, spec: RuleSpec, policy: str, order: int, fails_open: bool = False
-    ) -> MatchRule | OwnPass | PluginRule | None:
+    def read(self, index: int, spec: RuleSpec, policy: str, order: int, fails_open: bool = False) -> RuleFound | None:
         """The rule as the matcher takes it, enforced; None when it is not known what it looks for.
 
         What is wrong with the rest of it is in `problems`, and no reason not to look at what it looks for.
@@ -226,14 +230,20 @@ class RuleReader:
 
     def _search(
         self, written: Written, rule: Rule, spec: RuleSpec, path: KeyPath, fails_open: bool
-    ) -> MatchRule | OwnPass | PluginRule | None:
+    ) -> RuleFound | None:
         """What the kind makes of the options."""
         kind = written.kind
         is_plugin = self._registry.is_plugin(kind.name)
+        if is_plugin and kind.isolation:
+            self._check_asking(kind, spec, path)
+            return replace(isolated_rule(kind, rule, written.options), fails_open=fails_open)
         try:
             made = kind.make(searching_rule(rule) if is_plugin or spec.outside else rule, written.options)
             if not is_plugin:
-                assert isinstance(made, MatchRule | OwnPass)
+                assert isinstance(made, MatchRule | OwnPass | AskingRule)
+                if isinstance(made, AskingRule):
+                    self._check_asking(kind, spec, path)
+                    return replace(made, fails_open=fails_open)
                 return made
             plugin = self._registry.plugin_rule(kind.name, rule, made, fails_open)
         except OptionError as error:
@@ -247,6 +257,16 @@ class RuleReader:
             return None
         folds = spec.fold and "fold" not in kind.options.__struct_fields__
         return replace(plugin, fold=folds, outside=bool(spec.outside))
+
+    def _check_asking(self, kind: CheckKind, spec: RuleSpec, path: KeyPath) -> None:
+        """Whoever is asked reads the text as it is."""
+        for key in ("fold", "outside"):
+            if self.document.has((*path, key)):
+                message = f"`{key}` means nothing to `{kind.name}`, which asks about the text as it is"
+                self._wrong((*path, key), message, "remove it")
+        if spec.examples.becomes or spec.examples.hits or spec.examples.misses:
+            hint = "`safety-proxy explain` and a running proxy ask"
+            self.hints.append(self._problem((*path, "examples"), "nobody is asked at a load: they are not tried", hint))
 
     def _words(self, spec: RuleSpec, path: KeyPath) -> tuple[str, ...]:
         if spec.words_file and not self._word_file_is_there(spec.words_file, path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.alignment.names import _BASE, _OLLAMA, _OLLAMA_BASE, _TUNED, Naming, read_name
-from proxy.alignment.words import is_embedding, is_guard, plain
+from proxy.alignment.words import INSTRUCT_WORDS, UNALIGNED_WORDS, is_embedding, is_guard, plain
 
 OLLAMA, HUB = Naming.OLLAMA, Naming.HUB
 
@@ -40,7 +42,7 @@ def test_ollama(name: str, status: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["our-own", "someone/llama3.1:8b", "nomic-embed-text", "llama3.1-tuned:8b", "full-text-search", "italian:it"],
+    ["our-own", "someone/llama3.1:8b", "llama3.1-tuned:8b", "full-text-search", "italian:it"],
 )
 def test_ollama_says_nothing(name: str) -> None:
     """Of somebody's own models, of embedding models, and where `text` or `it` stand for something else."""
@@ -72,6 +74,14 @@ def test_hugging_face_says_nothing(name: str) -> None:
     assert statuses(name, HUB) == set()
 
 
+@pytest.mark.parametrize("name", ["nomic-embed-text", "snowflake-arctic-embed:text-base", "bge-base-en-v1.5"])
+def test_of_a_model_that_embeds_they_mean_something_else(name: str) -> None:
+    """`base` is its size, `text` what it reads; but the name alone does not make it such a model."""
+    for naming in Naming:
+        assert list(read_name(name, naming, embeds=True)) == []
+    assert statuses("bge-base:7b", OLLAMA) == {"base"}
+
+
 def test_words_that_disagree_all_count() -> None:
     """The worst of them wins later."""
     assert statuses("gemma-3-27b-it-abliterated", HUB) == {"instruct", "unaligned"}
@@ -94,6 +104,17 @@ def test_any_text_can_be_read(name: str, naming: Naming) -> None:
     found = list(read_name(name, naming))
     assert found == list(read_name(plain(name).upper(), naming)) or plain(plain(name).upper()) != plain(name)
     assert all(one.reason.isascii() and one.reason.isprintable() for one in found)
+
+
+@given(
+    st.from_regex(r"[a-z]{0,4}(chat|instruct|base|dolphin|uncensored)[a-z0-9]{0,9}(:[a-z0-9]{0,9})?", fullmatch=True)
+)
+def test_reasons_hold_words_of_our_own(name: str) -> None:
+    """Whatever somebody has made up around them: clients see the reasons."""
+    own = {"chat", "instruct", "base", "dolphin", "uncensor", "text", "it", "pt", *UNALIGNED_WORDS, *INSTRUCT_WORDS}
+    for naming in Naming:
+        quoted = [word for one in read_name(name, naming) for word in re.findall(r'"(.*?)"', one.reason)]
+        assert {*quoted} <= own
 
 
 @given(

@@ -11,13 +11,32 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.alignment.claims import Claim
 from proxy.alignment.llama_cpp import from_llama_cpp, from_openai
-from proxy.alignment.lmstudio import from_lmstudio
+from proxy.alignment.lmstudio import from_lmstudio, names_of
 from proxy.alignment.ollama import from_ollama
 from tests.fakes.ollama import recorded
 
+KEYS: Final = st.sampled_from(
+    (
+        *("name", "model", "digest", "details", "parent_model", "capabilities", "template", "model_info", "renderer"),
+        *("general.finetune", "general.basename", "general.base_model.0.name", "general.tags", "remote_model", "id"),
+        *(
+            "key",
+            "display_name",
+            "type",
+            "variants",
+            "selected_variant",
+            "loaded_instances",
+            "chat_template",
+            "aliases",
+        ),
+        *("model_path", "model_alias", "root", "trained_for_tool_use", "reasoning"),
+    )
+)
 DATA: Final = Path(__file__).parent.parent / "data" / "alignment"
 
 
@@ -91,9 +110,38 @@ def test_a_real_ollama(name: str, listed: str, status: str) -> None:
         assert from_ollama(entry, shown) == from_ollama(entries[listed], shown)
 
 
+def test_a_model_that_embeds_and_talks_is_no_embedding_model() -> None:
+    """What comes out of it is text too, so its status counts."""
+    shown = {"capabilities": ["completion", "embedding"], "template": "{{ .Prompt }}"}
+    found = from_ollama({"name": "nomic-embed-text:latest"}, shown)
+    assert (found.status, found.kind) == ("base", "completion")
+
+
 def test_a_list_alone_says_less() -> None:
     """Without its description a model is judged by its name and the capabilities of the list."""
     case = next(c.values[0] for c in cases("ollama") if c.values[0]["listed"]["name"] == "nice-name:latest")
     assert from_ollama(case["listed"], {}).status == "unaligned"  # by what it was made of
     assert from_ollama({"name": "nice-name:latest"}, {}).status == "unknown"
     assert from_ollama({}, {}) == Claim()
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=9)
+    | st.sampled_from(["embedding", "{{ .Prompt }}", "x-base"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+"""What a program might say that only looks like a model server."""
+
+
+@given(st.dictionaries(KEYS, ANYTHING, max_size=6), st.dictionaries(KEYS, ANYTHING, max_size=6))
+def test_nothing_that_is_said_is_too_odd(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Every answer leads to a status, whatever stands where."""
+    for found in (from_ollama(one, other), from_llama_cpp(one, other), from_lmstudio(one), from_openai(one)):
+        assert found.status in ("instruct", "base", "unaligned", "unknown")
+        assert found.kind in ("chat", "completion", "embedding", "guard")
+        assert all(evidence.reason.isprintable() for evidence in found.evidence)
+    assert all(isinstance(name, str) for name in names_of(one))

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from proxy.checks.built_in import KINDS
 from proxy.checks.kinds import CheckKind, DetectorKind
-from proxy.checks.registry import BUILT_IN, BUILT_IN_ONLY, Plugin, Registry, RegistryError, make_registry
+from proxy.checks.registry import ASKING, BUILT_IN, BUILT_IN_ONLY, Plugin, Registry, RegistryError, make_registry
 from proxy.testing import made, spans
 from tests.checks.plugin_checks import Word
 
@@ -33,7 +33,7 @@ def registry(*kinds: Any) -> Registry:
 
 def test_built_in_kinds_stand_in_it_like_others() -> None:
     """Each under its name, with its options; a plug-in is one more entry."""
-    assert [*BUILT_IN_ONLY.entries] == [kind.name for kind in KINDS]
+    assert [*BUILT_IN_ONLY.entries] == [*(kind.name for kind in (*KINDS, *ASKING)), "judge"]
     assert {entry.origin for entry in BUILT_IN_ONLY.entries.values()} == {BUILT_IN}
     taken = registry(KIND, BADGE)
     assert [(entry.kind.name, entry.what, entry.origin, entry.version) for entry in taken.plugins] == [

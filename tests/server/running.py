@@ -15,6 +15,7 @@ import httptools
 import httpx
 from prometheus_client import CollectorRegistry
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
@@ -45,6 +46,7 @@ class Plan(PhrasePlan):
     """Phrases of one direction."""
 
     any_output_rule = False
+    judges_after = False
     has_plugins = False
     shared = True
     history = "replace"
@@ -133,6 +135,7 @@ class Named(NamedTuple):
 
     name: str
     enforced: bool = True
+    asking: tuple[AskingRule, ...] = ()
 
 
 @dataclass

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from proxy.checks.markers import family_of
-from proxy.core.check import Check
+from proxy.core.check import Check, asking, without_asking
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.json_checks import json_checks
 from proxy.core.prompt import SLICE, Located, PromptScan
@@ -19,6 +19,7 @@ from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.dialects.base import InputText, Notice
 from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
 from proxy.dialects.common.request_texts import SYSTEM
+from proxy.server.exchange.prompt_asks import Answers, TextQuestions, blocks, conversation, nobody
 from proxy.server.exchange.record import Exchange, Outcome
 
 GroupKey = tuple[str, int, Kind, bool, str]
@@ -76,6 +77,7 @@ async def judge_request(
     answer_notice: Notice | None = None,
     memory: PromptMemory | None = None,
     apart: str = "",
+    answers: Answers = nobody,
 ) -> None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
@@ -86,6 +88,8 @@ async def judge_request(
 
     With a memory nothing is read again that was read for an earlier request. The result is the same. `apart`: whose
     requests share what is remembered.
+
+    What checks ask is asked when all texts have been judged by the others: `answers`.
     """
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
@@ -95,6 +99,7 @@ async def judge_request(
         groups.setdefault(group_key(text), []).append(text)
         await pace.step(OPENING)
     readers: dict[tuple[str, Kind, bool, bool], _Reader] = {}
+    asked: list[_Group] = []
     for (role, _, kind, is_name, _), group in groups.items():
         await pace.step(OPENING)
         escaped = group[0].escaped
@@ -105,17 +110,43 @@ async def judge_request(
             if memory is not None and plan.shared:
                 known = partial(memory.recall, role, kind, is_name, escaped, apart=apart)
             reader = readers[role, kind, is_name, escaped] = _Reader(plan, kind, escaped, known)
-        if reader.checks and not (len(group) == 1 and reader.passes(group[0].text, joiner)):
-            strict = block_history or reader.plan.history == "block"
-            earlier = 0 if strict else _count_earlier(group)
-            own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
-            await _Group(group, earlier, joiner, reader, own_notice, exchange, pace).settle()
+        is_judged = reader.checks and not (len(group) == 1 and reader.passes(group[0].text, joiner))
+        if not is_judged and not reader.asking:
+            continue
+        strict = block_history or reader.plan.history == "block"
+        earlier = 0 if strict else _count_earlier(group)
+        own_notice = answer_notice if answer_notice is not None and role == "assistant" else notice
+        settling = _Group(group, earlier, joiner, reader, own_notice, exchange, pace)
+        if is_judged:
+            await settling.settle()
+        if reader.asking:
+            asked.append(settling)
+    if asked:
+        await _settle_asked(asked, texts, answers, pace)
+
+
+async def _settle_asked(groups: Sequence[_Group], texts: Sequence[InputText], answers: Answers, pace: _Pace) -> None:
+    """Ask until no answer changes anything any more: what is sent is what was asked about."""
+    for _ in range(PASSES):
+        questions = []
+        for group in groups:
+            questions.append(group.questions(texts))
+            for characters in questions[-1].read():
+                await pace.step(characters)
+        replies = await answers([data for one in questions for data in one.data])
+        changed = [group for group, one in zip(groups, questions, strict=True) if await group.take(one.answer(replies))]
+        if not changed:
+            return
+        for group in changed:
+            await group.settle()
+    raise Blocked(Finding(0, 0, UNSTABLE))
 
 
 class _Reader:
     """What reads the texts of one role and kind.
 
-    checks: those of a text; of JSON source all of them as one
+    checks: those of a text that ask nobody; of JSON source all of them as one
+    asking: those that ask
     recall: what the memory knows of such texts
     """
 
@@ -125,10 +156,11 @@ class _Reader:
         self.plan = plan
         self.escaped = escaped
         self._kind = kind
-        own = tuple(plan.checks(kind))
+        own = without_asking(plan.checks(kind))
         source = tuple(plan.checks(kind, True)) if escaped else ()
-        self.checks = json_checks(partial(plan.checks, kind)) if escaped else own
-        self.recall = recall((*own, *source)) if recall is not None and self.checks else None
+        self.asking = asking(source if escaped else plan.checks(kind))
+        self.checks = without_asking(json_checks(partial(plan.checks, kind))) if escaped else own
+        self.recall = recall((*own, *without_asking(source))) if recall is not None and self.checks else None
 
     def passes(self, text: str, joiner: str) -> bool:
         """Whether nothing at all is found in a text that stands alone. False for any that needs a closer look."""
@@ -221,6 +253,29 @@ class _Group:
                 self._exchange.add_finding("history" if replaced else "input", problem.finding, self._texts[0].kind)
                 if not replaced:
                     raise
+
+    # Questions
+
+    def questions(self, texts: Sequence[InputText]) -> TextQuestions:
+        """What the checks ask about these texts, among all of the request."""
+        said = conversation(texts, self._texts[0])
+        return TextQuestions(self._reader.asking, self._texts, self._joiner, said, self._earlier)
+
+    async def take(self, scan: PromptScan) -> bool:
+        """Do what the answers say. Whether a text has changed. Raises Blocked when a new text is refused."""
+        seen: set[tuple[int, Rule]] = set()
+        found = scan.new_findings()
+        self._report(found, seen)
+        self._reported |= seen
+        stopping = dict(reversed(blocks(found)))
+        for part, finding in sorted(stopping.items(), reverse=True):
+            if part >= self._earlier or part in self._replaced:
+                raise Blocked(finding, self._texts[part])
+            self._put_notice(part, finding)
+        if stopping:
+            return True
+        await self._work(scan.apply_rewrites(), scan)
+        return self._write_back(scan.parts)
 
     async def _rest_in_both(self) -> None:
         """Read with the joiner and without: there are templates that put nothing between a message's parts."""

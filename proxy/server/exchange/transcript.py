@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from proxy.core.check import Check
+from proxy.core.check import NO_TURN, Check, Turn
 from proxy.core.events import Frame, Release
 from proxy.core.guard import PLAIN_TEXT_PARTS, Guard
 from proxy.core.json_checks import json_checks
@@ -108,18 +108,18 @@ def record_prompt(
     transcript.add_prompt(request.texts, request.joiner, plan_for, answer_plan)
 
 
-def recording_guard(plan: Plan, request: Request, exchange: Exchange) -> Guard:
+def recording_guard(plan: Plan, request: Request, exchange: Exchange, turn: Turn) -> Guard:
     """The guard of an answer that is kept beside its prompt."""
     assert isinstance(exchange.transcript, Transcript)
-    return RecordingGuard(plan, request, exchange.transcript)
+    return RecordingGuard(plan, request, exchange.transcript, turn)
 
 
 class RecordingGuard(Guard):
     """A guard that keeps what the model said, as it came. Apps show the channels of one kind as one text, and as one
     they are kept."""
 
-    def __init__(self, plan: Plan, request: Request, transcript: Transcript) -> None:
-        super().__init__(plan, request.json_content, request.prefills())
+    def __init__(self, plan: Plan, request: Request, transcript: Transcript, turn: Turn = NO_TURN) -> None:
+        super().__init__(plan, request.json_content, request.prefills(), turn=turn)
         self._answer_plan = plan
         self._json = request.json_content
         self._transcript = transcript

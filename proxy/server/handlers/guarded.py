@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 
+from proxy.core.check import Turn
 from proxy.core.guard import Guard
 from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
@@ -26,6 +27,7 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.places import told_place
 from proxy.server.exchange.plans import ExchangePlans
 from proxy.server.exchange.policies import ActivePolicies
+from proxy.server.exchange.prompt_asks import conversation
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.sender import Sender
@@ -198,7 +200,9 @@ class GuardedExchange:
         self.exchange.asked = f"POST {backend.url}{request.path}"
         if not self._config.options.allow_cloud_models:
             await backend.models.cloud.refuse_remote(request.model)
-        self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
+        plan = self._plans.about(request.texts)
+        self.exchange.judged_after = plan.judges_after
+        self._guard = guard = self._new_guard(plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
         self._relay = relay = Relay(
             answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker
@@ -208,11 +212,12 @@ class GuardedExchange:
         return relay, await self._ask(request, relay, backend, heartbeat)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
+        turn = Turn(conversation=conversation(request.texts))
         if self._config.record_text == "none":
-            return Guard(plan, request.json_content, request.prefills())
+            return Guard(plan, request.json_content, request.prefills(), turn=turn)
         from proxy.server.exchange.transcript import recording_guard
 
-        return recording_guard(plan, request, self.exchange)
+        return recording_guard(plan, request, self.exchange, turn)
 
     async def _receive(self) -> None:
         """Read the request's body."""
@@ -270,6 +275,7 @@ class GuardedExchange:
             strict,
             answer_notice=partial(plans.earlier_notice, direction=Direction.OUTPUT),
             memory=plans.policies.memory,
+            answers=self._asker.answers,
             apart=plans.policies.apart,
         )
         before, after = plans.policies.system_prompt(request.model)

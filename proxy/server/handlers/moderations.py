@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from proxy.core.check import without_asking
 from proxy.core.prompt import judge
 from proxy.core.types import Direction, Finding, Kind, Rule
 from proxy.dialects.openai import moderations
@@ -44,7 +45,7 @@ async def _found(policies: Snapshot, parts: Sequence[str]) -> dict[Rule, Finding
     """The first finding of each rule."""
     found: dict[Rule, Finding] = {}
     for direction in Direction:
-        checks = policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT)
+        checks = without_asking(policies.plan(direction, moderations.MODEL).checks(Kind.CONTENT))
         for judged in judge(parts, moderations.JOINER, checks):
             if judged is None:
                 await asyncio.sleep(0)

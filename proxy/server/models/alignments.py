@@ -102,6 +102,7 @@ class Alignments:
         self._looking: asyncio.Task[None] | None = None
         self._wanted: set[str] = set()
         self._applied: dict[str, Review] = {}  # by the listed name: the latest review that applied
+        self._statuses: dict[str, Alignment] = {}  # by the listed name: what is in the log
         self._told: set[tuple[str, str, str]] = set()  # lapsed reviews that are in the log
 
     def get(self, name: str) -> Claim:
@@ -268,7 +269,18 @@ class Alignments:
         rows = self.rows()
         for row, model in zip(rows, _distinct(self._models.values()), strict=True):
             self._watch_review(row, model.listed)
+            if model.claim is not None:
+                self._watch_status(row)
         self.report(rows)
+
+    def _watch_status(self, row: Row) -> None:
+        """Log what a model is when that is first known, if it is not instruct, and when it has changed."""
+        before, status = self._statuses.get(row.name), row.claim.status
+        self._statuses[row.name] = status
+        if before is None and status in ("base", "unaligned"):
+            log.info("model %.200a is %s: %s", row.name, status, row.claim.why)
+        elif before not in (None, status):
+            log.warning("model %.200a is %s, and was %s: %s", row.name, status, before, row.claim.why)
 
     def _watch_review(self, row: Row, listed: Listed) -> None:
         """Tell, once, that a review was for a model with another digest."""

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from proxy import __version__
 from proxy.checks.registry import Entry
 from proxy.errors import ClientError
+from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
@@ -39,6 +40,7 @@ class Stores(NamedTuple):
 
     policies: PolicyStore
     shadow: PolicyStore | None = None
+    models_file: ModelsStore | None = None
     keys: KeyStore | None = None
 
 
@@ -129,11 +131,13 @@ class Admin:
             "policies": _policy_fields(self._store),
             "plugins": [_plugin_fields(entry) for entry in self._store.registry.plugins],
         }
-        shadow, keys = self._stores.shadow, self._stores.keys
+        shadow, keys, reviews = self._stores.shadow, self._stores.keys, self._stores.models_file
         if shadow is not None:
             status["shadow"] = _policy_fields(shadow)
         if keys is not None:
             status["keys"] = _key_fields(keys)
+        if reviews is not None:
+            status["models_file"] = _models_file_fields(reviews)
         return JSONResponse(status)
 
     async def _models(self, _: Request) -> Response:
@@ -148,10 +152,13 @@ class Admin:
         return JSONResponse({"models": found, "silent": [name for name, known in rows if not known.answered]})
 
     async def _reload(self, _: Request) -> Response:
-        """Read the policies and the keys again. If they cannot be used: 422 with the reasons, and the old ones stay."""
+        """Read the policies, models.yaml and the keys again. What cannot be used: 422 with the reasons, and the old one
+        stays."""
         stores = {name: store for name, store in self._stores._asdict().items() if store is not None}
         good = all([await store.reload() for store in stores.values()])
         outcome = {"reloaded": good, **{name: _load_fields(store.status) for name, store in stores.items()}}
+        if self._stores.models_file is not None:
+            outcome["models_file"] = _models_file_fields(self._stores.models_file)
         return JSONResponse(outcome, 200 if good else 422)
 
     async def _put_pause(self, request: Request) -> Response:
@@ -198,6 +205,12 @@ def expose(registry: CollectorRegistry, encode: Callable[[Any], bytes]) -> bytes
 def _policy_fields(store: PolicyStore) -> dict[str, Any]:
     loaded = [{"name": policy.name, "enforced": policy.enforced} for policy in store.current.policies]
     return {"directory": str(store.directory), **_load_fields(store.status), "loaded": loaded}
+
+
+def _models_file_fields(reviews: ModelsStore) -> dict[str, Any]:
+    fields = _load_fields(reviews.status)
+    del fields["revision"]
+    return {"file": str(reviews.path), **fields, "reviews": len(reviews.current.entries)}
 
 
 def _backend_fields(backend: Backend) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from proxy.checks.fail_open import FailedOpen
-from proxy.core.check import Check
+from proxy.core.check import Check, asks, without_asking
 from proxy.core.steps import Steps
 from proxy.core.types import Action, Finding, Rule
 from proxy.server.exchange.transcript import MAX_TEXT, Text, Transcript
@@ -54,8 +54,11 @@ def recorded(text: Text, mode: str) -> Steps[dict[str, Any]]:
     record = {"role": text.role, "channel": text.kind.value, "choice": text.choice, "json": text.escaped}
     whole = text.joiner.join(text.parts)
     length = text.length + len(text.joiner) * (len(text.parts) - 1)
+    checks = text.checks if mode == "full" else (*text.checks, *text.others)
+    if mode != "full" and any(map(asks, checks)):  # what others would find in it is not known here
+        return {**record, "text": None, "findings": [], "left_out": length}
     try:
-        judged = yield from _judge(text, whole, text.checks if mode == "full" else (*text.checks, *text.others))
+        judged = yield from _judge(text, whole, without_asking(checks))
     except Exception:  # what cannot be judged is not recorded, unless everything is
         shown = whole[:MAX_TEXT] if mode == "full" else None
         return {**record, "text": shown, "findings": [], "left_out": length - len(shown or "")}

@@ -394,6 +394,26 @@ async def test_an_edit_of_models_yaml_holds_from_the_next_request_on(tmp_path: P
         watching.cancel()
 
 
+async def test_operators_can_reload_it(tmp_path: Path) -> None:
+    """POST /admin/reload reads it with the policies; both tell where it lies and what is wrong in it."""
+    path = tmp_path / "models.yaml"
+    reviews = ModelsStore.beside(tmp_path)
+    await reviews.load()
+    async with running("http://127.0.0.1:1", reviews=reviews) as proxy:
+        proxy.store.next = proxy.store.current
+        path.write_text("version: 1\nmodels:\n  - {model: tiny, status: base}\n", "utf-8")
+        answer = await proxy.client.post(f"{proxy.admin_url}/admin/reload")
+        assert answer.status_code == 200
+        told = answer.json()["models_file"]
+        assert (told["file"], told["reviews"], told["error"]) == (str(path), 1, None)
+        path.write_text("version: 2\n", "utf-8")
+        answer = await proxy.client.post(f"{proxy.admin_url}/admin/reload")
+        assert (answer.status_code, answer.json()["reloaded"]) == (422, False)
+        status = (await proxy.client.get(f"{proxy.admin_url}/admin/status")).json()["models_file"]
+        assert status["error"] == f"{path}:1:10: `2` cannot be `version`: possible: 1"
+        assert status["reviews"] == 1
+
+
 async def test_a_review_that_lapses_is_counted(tmp_path: Path) -> None:
     """It was for a model with another digest."""
     (tmp_path / "models.yaml").write_text(

@@ -234,6 +234,24 @@ async def test_every_spelling_of_a_name(name: str) -> None:
         assert await one.learnt(name) == "instruct"
 
 
+async def test_the_log_tells_what_is_not_instruct_and_what_has_changed(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each model, however often it is looked at; a change is a warning."""
+    ollama = Ollama()
+    async with known(ollama) as one:
+        with caplog.at_level(logging.INFO, "safety_proxy.server"):
+            for _ in range(2):
+                await one.models.look_at_all()
+            assert caplog.text.count("model 'tiny:base' is base: template: it is {{ .Prompt }}") == 1
+            assert "'tiny:latest'" not in caplog.text
+            with_digest(ollama, "tiny:latest", "f" * 64)
+            ollama.shown["tiny"]["model_info"]["general.finetune"] = "abliterated"
+            for _ in range(2):
+                await one.models.look_at_all()
+        told = "model 'tiny:latest' is unaligned, and was instruct: metadata: general.finetune has \"abliterat\""
+        assert caplog.text.count(told) == 1
+        assert [record.levelname for record in caplog.records if "tiny:latest" in record.message] == ["WARNING"]
+
+
 # -- other model servers
 
 
