@@ -1,7 +1,8 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
 Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), a model is not what it has to be
-(models --require, audit --fail-under), or something is wrong (doctor); 2 the start failed; 130 an audit was interrupted.
+(models --require, audit --fail-under), or something is wrong (doctor); 2 the start failed; 130 an audit was
+interrupted.
 """
 
 from __future__ import annotations
