@@ -11,7 +11,7 @@ endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers bench-peer-detectors dist lock clean
+.PHONY: help run demo test check stock-uvicorn plain-loop fuzz bench bench-gate bench-peers bench-peer-detectors dist lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -36,6 +36,9 @@ check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer
 
 stock-uvicorn: $(DEV)/ready ## what uvicorn lacks without our protocol class: the front's tests, printed, not judged
 	@$(DEV)/bin/python -m tests.stock_uvicorn
+
+plain-loop: $(DEV)/ready ## the listener and the ends on asyncio's own loop, as on Windows
+	@$(DEV)/bin/python -m pytest -q --plain-loop tests/server/test_stopping.py tests/server/http
 
 fuzz: $(DEV)/ready     ## random texts, rules and streams for longer (MINUTES=10 for all decoders, FUZZ_EXAMPLES times the matcher's)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5} $(DEV)/bin/python -m pytest -q tests/matching/test_exactness.py

@@ -25,7 +25,8 @@ from tests.waiting import PATIENCE, until_elsewhere
 
 FOLDER = DEPLOY / "reverse-proxies"
 NAMES = ("nginx", "caddy", "haproxy")
-SILENCE = "1s"  # in the place of minutes, after which a reverse proxy would give up
+SHIPPED = "11m"  # the time-out of the files
+SILENCE = "1s"  # in its place: after so long without a byte the reverse proxy gives up
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 
 
@@ -69,14 +70,14 @@ def _address(url: str) -> str:
     return url.removeprefix("http://")
 
 
-def _nginx(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess]) -> list[str]:
+def _nginx(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess], silence: str) -> list[str]:
     text = replaced(
         (FOLDER / "nginx.conf").read_text("utf-8"),
         ("127.0.0.1:11435", _address(proxies[0].url)),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/ssl/chat.example.com.pem", str(cert.chain)),
         ("/etc/ssl/chat.example.com.key", str(cert.key)),
-        ("proxy_read_timeout 11m", f"proxy_read_timeout {SILENCE}"),
+        (f"proxy_read_timeout {SHIPPED}", f"proxy_read_timeout {silence}"),
     )
     user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};" if os.geteuid() == 0 else ""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -87,19 +88,19 @@ def _nginx(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyPr
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "log")]
 
 
-def _caddy(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess]) -> list[str]:
+def _caddy(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess], silence: str) -> list[str]:
     text = replaced(
         (FOLDER / "Caddyfile").read_text("utf-8"),
         ("127.0.0.1:11435 {", f"{_address(proxies[0].url)} {{"),
         ("chat.example.com {", f"https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {cert.chain} {cert.key}"),
-        ("response_header_timeout 11m", f"response_header_timeout {SILENCE}"),
+        (f"response_header_timeout {SHIPPED}", f"response_header_timeout {silence}"),
     )
     options = f"{{\n\tadmin off\n\tauto_https off\n\tstorage file_system {folder}/storage\n}}\n"
     (folder / "Caddyfile").write_text(options + text, "utf-8")
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
-def _haproxy(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess]) -> list[str]:
+def _haproxy(folder: Path, port: int, cert: Certificate, proxies: Sequence[ProxyProcess], silence: str) -> list[str]:
     text = (FOLDER / "haproxy.cfg").read_text("utf-8")
     text, servers = text[: text.index("    server one")], text[text.index("    server one") :]
     assert re.fullmatch(r"(    server \w+ 127\.0\.0\.1:\d+ port \d+\n)+", servers)
@@ -109,8 +110,8 @@ def _haproxy(folder: Path, port: int, cert: Certificate, proxies: Sequence[Proxy
         text,
         ("bind :443", f"bind 127.0.0.1:{port}"),
         ("/etc/haproxy/chat.example.com.pem", str(cert.both)),
-        ("timeout client 11m", f"timeout client {SILENCE}"),
-        ("timeout server 11m", f"timeout server {SILENCE}"),
+        (f"timeout client {SHIPPED}", f"timeout client {silence}"),
+        (f"timeout server {SHIPPED}", f"timeout server {silence}"),
         ("inter 2s", "inter 100ms"),
         ("maxconn 10000", "maxconn 500"),
     )
@@ -118,7 +119,7 @@ def _haproxy(folder: Path, port: int, cert: Certificate, proxies: Sequence[Proxy
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-Command = Callable[[Path, int, Certificate, Sequence[ProxyProcess]], list[str]]
+Command = Callable[[Path, int, Certificate, Sequence[ProxyProcess], str], list[str]]
 COMMANDS: dict[str, Command] = {"nginx": _nginx, "caddy": _caddy, "haproxy": _haproxy}
 
 
@@ -131,11 +132,12 @@ def _takes_connections(port: int) -> bool:
 
 
 @contextmanager
-def front(name: str, folder: Path, proxies: Sequence[ProxyProcess]) -> Iterator[httpx.Client]:
-    """A client that talks TLS with the reverse proxy of that name, which stands in front of these proxies."""
+def front(name: str, folder: Path, proxies: Sequence[ProxyProcess], silence: str = SHIPPED) -> Iterator[httpx.Client]:
+    """A client that talks TLS with the reverse proxy of that name, which stands in front of these proxies and gives
+    up after such a silence."""
     folder.mkdir()
     port, cert = free_port(), certificate(folder)
-    file, *arguments = COMMANDS[name](folder, port, cert, proxies)
+    file, *arguments = COMMANDS[name](folder, port, cert, proxies, silence)
     found = program(file)
     assert found is not None
     home = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}

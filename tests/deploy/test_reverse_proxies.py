@@ -7,13 +7,14 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from proxy.settings import Settings
-from tests.deploy.reverse_proxies import FOLDER, NAMES, front, program
+from tests.deploy.reverse_proxies import FOLDER, NAMES, SILENCE, front, program
 from tests.fakes import Answer, FakeUpstreamThread, Request, Stall, Wait, reply, reply_json, sse
 from tests.policies import COPIES
 from tests.proxy_process import ProxyProcess
@@ -66,6 +67,15 @@ def fixture_client(
         yield client
 
 
+@pytest.fixture(name="impatient", params=NAMES)
+def fixture_impatient(request: pytest.FixtureRequest, proxy: ProxyProcess, tmp_path: Path) -> Iterator[httpx.Client]:
+    """The same, with a time-out of a second in the place of minutes."""
+    if program(request.param) is None:
+        pytest.skip(f"{request.param} is not installed (Debian's package of that name)")
+    with front(request.param, tmp_path / request.param, [proxy], SILENCE) as client:
+        yield client
+
+
 def body(**more: Any) -> dict[str, Any]:
     """A request for a stream."""
     return {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "Hello"}], **more}
@@ -96,12 +106,12 @@ def test_a_stream_passes_event_by_event(client: httpx.Client, model: Model) -> N
     assert line == "" or line == "data: [DONE]"
 
 
-def test_long_silences_pass(client: httpx.Client, model: Model) -> None:
+def test_long_silences_pass(impatient: httpx.Client, model: Model) -> None:
     """A model that thinks for longer than the time-out is waited for: the proxy's comments keep the stream alive."""
     awake = asyncio.Event()
     model.answer = reply([Stall(awake), *sse(*said("Hello"))])
     comments, texts = 0, []
-    with client.stream("POST", CHAT, json=body()) as answer:
+    with impatient.stream("POST", CHAT, json=body()) as answer:
         for line in answer.iter_lines():
             comments += line.startswith(":")
             if comments == MORE_COMMENTS_THAN_THE_TIME_OUT:
