@@ -26,12 +26,12 @@ test: check      ## check, then the whole test suite
 	@$(DEV)/bin/python -m tests.sdk.npm
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint
+check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint, what is in deploy/
 	@$(DEV)/bin/ruff check --no-cache .
 	@$(DEV)/bin/ruff format --check --no-cache --quiet . || { echo "run: $(DEV)/bin/ruff format ."; exit 1; }
 	@$(DEV)/bin/mypy
 	@for system in win32 darwin; do $(DEV)/bin/mypy --platform $$system --cache-dir .mypy_cache/$$system proxy || exit 1; done
-	@$(DEV)/bin/python -m pytest -q tests/test_layers.py
+	@$(DEV)/bin/python -m pytest -q tests/test_layers.py tests/deploy/test_services.py tests/deploy/test_containers.py
 	@$(DEV)/bin/hadolint Dockerfile
 
 stock-uvicorn: $(DEV)/ready ## what uvicorn lacks without our protocol class: the front's tests, printed, not judged
@@ -45,6 +45,7 @@ bench: $(DEV)/ready    ## what the proxy costs, beside nginx, a naive proxy and 
 	@$(DEV)/bin/python -m bench $(ARGS)
 	@$(DEV)/bin/python -m bench.prompts $(if $(findstring --quick,$(ARGS)),--quick)
 	@$(DEV)/bin/python -m bench.fairness $(if $(findstring --quick,$(ARGS)),--rounds 1)
+	@$(DEV)/bin/python -m bench.guards
 
 bench-gate: $(DEV)/ready ## two minutes of it, for CI: fails when the proxy has become slower
 	@$(DEV)/bin/python -m bench.gate $(ARGS)
@@ -58,7 +59,7 @@ bench-peer-detectors:  ## other packages' detectors for bench.detection, into an
 	@$(PEER_DETECTORS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peer-detectors.txt
 
 lock:            ## resolve the dependencies anew (needs uv)
-	@for x in run dev; do extra=; [ $$x = dev ] && extra="--extra dev"; \
+	@for x in run dev; do extra="--extra redis"; [ $$x = dev ] && extra="--extra dev"; \
 	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
 

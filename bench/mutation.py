@@ -32,6 +32,7 @@ TESTS = [
     "tests/core/test_gate.py",
 ]
 LOOK_TESTS = ["tests/matching/test_look.py"]
+LENS_TESTS = ["tests/matching/test_lenses.py"]
 MEMORY_TESTS = [
     "tests/core/test_prompt_memory.py",
     "tests/core/test_prompt_scan.py",
@@ -186,7 +187,7 @@ FAULTS = [
     ),
     Fault(
         "the gate names the last rule of a segment",
-        "core/gate.py",
+        "core/hidden_span.py",
         "other.rule.order < self.rule.order",
         "other.rule.order > self.rule.order",
     ),
@@ -228,14 +229,14 @@ MEMORY_FAULTS = [
     (
         "the bracket behind a value stays open",
         LEXER,
-        "self.stack.pop()\n            self.state = State.AFTER\n\n    @",
-        "self.state = State.AFTER\n\n    @",
+        "            self._leave()\n\n    def _is_in",
+        "            pass\n\n    def _is_in",
     ),
     (
         "a number in a run is not written out",
         VALUES,
-        "text = written_out(literal)\n            if text in self._clean or",
-        "text = literal\n            if text in self._clean or",
+        "written_out(value.text) if value.is_scalar else",
+        "value.text if value.is_scalar else",
     ),
     ("after a block a run is read on", VALUES, "if self._run and not self._over:", "if self._run:"),
 ]
@@ -276,6 +277,43 @@ FAULTS += [
             "self._with[first].add(others[-1] if others else 0)",
         ),
     )
+]
+LENSES, PATTERNS, ARGUMENTS = "matching/lenses.py", "checks/detectors/patterns.py", "core/arguments.py"
+SEARCH_TESTS = ["tests/checks/test_detector_search.py", "tests/matching/test_suspects.py"]
+JSON_TESTS = ["tests/core/test_arguments.py", "tests/core/test_json_lexer.py", "tests/matching/test_look_json.py"]
+FAULTS += [
+    Fault("an ampersand is known without what follows", LENSES, "raw + at, 0, 1)", "raw + at, 0, 0)", LENS_TESTS),
+    Fault("half a pair is a character", LENSES, "u(?![dD][89abAB])[0-9a-fA-F]{4})')", "u[0-9a-fA-F]{4})')", LENS_TESTS),
+    *(
+        Fault(*fault, SEARCH_TESTS)
+        for fault in (
+            ("a trace lies one character too far", PATTERNS, "max(0, at + 1 - reach)", "max(0, at + 2 - reach)"),
+            ("a beginning may lack its trace", PATTERNS, "- self.trace.reach + 1)", "- self.trace.reach + 2)"),
+            (
+                "what may be empty counts as a trace",
+                PATTERNS,
+                "if node.low else None\n    if isinstance(node, Choice):\n        return _in_each",
+                "\n    if isinstance(node, Choice):\n        return _in_each",
+            ),
+            ("long beginnings are forgotten", PATTERNS, "for parts in (short, long) if parts", "for parts in (short,)"),
+            ("texts that are looked at together touch", "matching/rules.py", 'APART = "\\n\\x00\\n"', 'APART = ""'),
+            (
+                "one detector's find is another's",
+                "checks/detectors/group.py",
+                "if any(one.finds(text)",
+                "if all(one.finds(text)",
+            ),
+        )
+    ),
+    *(
+        Fault(*fault, JSON_TESTS)
+        for fault in (
+            ("what is found in a call is not written", ARGUMENTS, "if not told.found:", "if True:"),
+            ("the map of a value goes on behind an escape", VALUES, "ahead -= end - first - 1", "ahead -= end - first"),
+            ("a text goes on behind an escape", VALUES, "done, straight = end, False", "done, straight = end, True"),
+            ("who is suspected is clean", VALUES, "or text in suspected:", "or False:"),
+        )
+    ),
 ]
 
 

@@ -33,13 +33,17 @@ COPY_OF: Final = {
 
 
 def as_shipped(folder: Path) -> Path:
-    """A folder like the shipped one, whatever an operator has made of that: the default, and others in `more`."""
+    """A folder like the shipped one, whatever an operator has made of that: the default, and others in `more` and
+    `models`."""
     (folder / "more").mkdir(parents=True)
+    (folder / "models").mkdir()
     for path in DEFAULT:
         (folder / path.name).write_bytes(path.read_bytes())
-    for name in ("house-words", "personal-data", "prompts", "starter"):
-        text = f"version: 1\npolicy: {name}\nrules: [{{id: r, words: [{name}], action: flag}}]\n"
-        (folder / "more" / f"{name}.yaml").write_text(text, "utf-8")
+    others = {"more": ("house-words", "personal-data", "prompts", "starter"), "models": ("harmful", "off-topic")}
+    for part, names in others.items():
+        for name in names:
+            text = f"version: 1\npolicy: {name}\nrules: [{{id: r, words: [{name}], action: flag}}]\n"
+            (folder / part / f"{name}.yaml").write_text(text, "utf-8")
     return folder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -69,6 +69,10 @@ class CheckKind:
     version:  of the plug-in; "": of its package
     remarks:  yields what the schema cannot tell of options, and None where others may run
     in_rules: False: it is not for rules (limits, which a policy has of its own)
+    isolation: `process`: what it makes may take long, so it is made and runs in a process of its own, which is asked
+              about each segment; "": it runs in the proxy
+    reads:    with isolation, what it is asked about at a time: `sentence`, `whole`, or a number of characters
+    deadline: with isolation, seconds for an answer; then its process is killed
     """
 
     name: str
@@ -78,6 +82,9 @@ class CheckKind:
     version: str = ""
     remarks: Callable[[Any], Iterator[Remark | None]] | None = None
     in_rules: bool = True
+    isolation: Literal["", "process"] = ""
+    reads: Literal["sentence", "whole"] | int = "sentence"
+    deadline: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

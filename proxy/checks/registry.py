@@ -16,18 +16,20 @@ from proxy.checks.detectors.detector import Detector, Validation, dropped, fixed
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
 from proxy.checks.failures import CHECKS
 from proxy.checks.guards.format import Format
+from proxy.checks.guards.judge import judge_kind
 from proxy.checks.http_check import HTTP
 from proxy.checks.kinds import NAME, CheckKind, DetectorKind
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.plugin_pass import Budget, PluginRule
 from proxy.checks.system_prompt import SYSTEM_PROMPT_LEAK
+from proxy.checks.topics.rule import TOPIC_KIND
 from proxy.core.gate import Gate
 from proxy.core.types import Action, Rule
 from proxy.matching.errors import PatternError
 
 BUILT_IN = "built in"
-ASKING = (HTTP,)
-"""The kinds of the proxy that ask somebody."""
+ASKING = (HTTP, TOPIC_KIND)
+"""The kinds of the proxy that ask somebody, less `judge`, which depends on the formats of guards."""
 DETECTOR_NAMES = (*DETECTORS, *MARKER_DETECTORS, SYSTEM_PROMPT_LEAK.name)
 """Of those that come with the proxy."""
 TAKEN = (*DETECTOR_NAMES, *CHECKS)
@@ -66,11 +68,13 @@ class Registry:
     entries: by name
     budget:  the time that a plug-in's check may take
     formats: in which guards are asked, by name
+    worker:  the command that starts a process with the same kinds, for those that want one of their own
     """
 
     entries: Mapping[str, Entry]
     budget: Budget = field(default_factory=Budget)
     formats: Mapping[str, Format] = field(default_factory=dict)
+    worker: tuple[str, ...] = ()
 
     def get(self, name: str) -> CheckKind | None:
         """The kind of this name."""
@@ -111,7 +115,9 @@ def make_registry(
     plugins: Iterable[Plugin] = (), budget: Budget | None = None, formats: Mapping[str, Format] | None = None
 ) -> Registry:
     """The kinds of the proxy and those of plug-ins. Raises RegistryError for the first that cannot be taken."""
-    entries = {kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in (*KINDS, *ASKING)}
+    entries = {
+        kind.name: Entry(kind, "check", BUILT_IN, __version__) for kind in (*KINDS, *ASKING, judge_kind(formats or {}))
+    }
     for plugin in plugins:
         kind, name = plugin.kind, plugin.kind.name
         for fault in _faults(plugin):
@@ -134,6 +140,7 @@ def _faults(plugin: Plugin) -> Iterator[str]:
         yield f"`{kind.name}` needs an `about`: one line that says what it does"
     if isinstance(kind, CheckKind):
         yield from _option_faults(kind)
+        yield from _isolation_faults(kind)
     else:
         yield from _detector_faults(kind)
 
@@ -189,6 +196,15 @@ def _detector_faults(kind: DetectorKind) -> Iterator[str]:
 
 
 _SIMPLE = (inspect.StrType, inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.LiteralType, inspect.EnumType)
+
+
+def _isolation_faults(kind: CheckKind) -> Iterator[str]:
+    if kind.isolation not in ("", "process"):
+        yield f"`{kind.name}` has the isolation {kind.isolation!r}: write `process`, or leave it out"
+    if kind.reads not in ("sentence", "whole") and not (type(kind.reads) is int and kind.reads > 0):
+        yield f"`{kind.name}` reads {kind.reads!r}: write `sentence`, `whole`, or a number of characters"
+    if not isinstance(kind.deadline, int | float) or not 0 < kind.deadline <= 600:
+        yield f"`{kind.name}` has the deadline {kind.deadline!r}: write seconds, up to 600"
 
 
 def _option_faults(kind: CheckKind) -> Iterator[str]:

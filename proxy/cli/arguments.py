@@ -10,7 +10,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from proxy import __version__
@@ -61,7 +61,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_init(commands)
     _add_models(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
-    add_commands(commands, _registry)
+    add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
     _add_store(commands)
@@ -138,8 +138,8 @@ def _add_key(commands: Commands) -> None:
     command.set_defaults(run=_key)
     command.add_argument("action", metavar="new", choices=("new",), help="what to do")
     command.add_argument("name", metavar="NAME", help="of the key: letters, digits, `_`, `.` and `-`")
-    command.add_argument("--admin", action="store_true", help="it opens the admin listener too")
-    command.add_argument("--scrape", action="store_true", help="it opens /metrics, and nothing else")
+    command.add_argument("--admin", dest="for_admin", action="store_true", help="it opens the admin listener too")
+    command.add_argument("--scrape", dest="for_scrape", action="store_true", help="it opens /metrics, and nothing else")
     command.add_argument("--expires", metavar="DATE", help="the last day on which it is valid, such as 2027-01-31")
     command.add_argument("--write", action="store_true", help="add the entry to the file of keys (setting keys)")
     command.add_argument("--keys", metavar="FILE", default=argparse.SUPPRESS, help="the setting keys")
@@ -253,6 +253,12 @@ def _registry(args: argparse.Namespace) -> Registry:
     from proxy.startup.plugins import find_registry
 
     return find_registry(effective_settings(args).settings)
+
+
+def _ask(args: argparse.Namespace, questions: Sequence[Hashable]) -> Mapping[Hashable, object]:
+    from proxy.cli.ask import ask
+
+    return ask(args, questions)
 
 
 def _checks(args: argparse.Namespace) -> int:

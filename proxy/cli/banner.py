@@ -67,7 +67,7 @@ def lines(
     if recording:
         yield "record", recording
     tried = next((one for one in (backend, *more) if one.model), backend)
-    yield "try", curl(base, tried, listen)
+    yield "try", curl(base, tried, listen, with_key=bool(asked))
 
 
 def recording(record_text: str, file: Path | None, has_store: bool = False) -> str:
@@ -114,13 +114,14 @@ def keys(store: KeyStore) -> str:
     return f"{store.path}: {'1 key' if number == 1 else f'{number} keys'}; each request has to show one"
 
 
-def curl(base_url: str, backend: Backend, listen: Address) -> str:
-    """A command that streams an answer."""
+def curl(base_url: str, backend: Backend, listen: Address, with_key: bool = False) -> str:
+    """A command that streams an answer. `with_key`: the key stands in the variable KEY."""
+    key = '-H "x-api-key: $KEY" ' if with_key else ""
     socket = f"--unix-socket {shlex.quote(listen.host[5:])} " if listen.host.startswith("unix:") else ""
     message = {"role": "user", "content": backend.prompt}
     ask = {"model": backend.model or "MODEL", "stream": True, "messages": [message]}
     body = shlex.quote(json.dumps(ask, separators=(",", ":")))
-    return f"curl -N {socket}{base_url}/chat/completions -d {body}"
+    return f"curl -N {socket}{key}{base_url}/chat/completions -d {body}"
 
 
 def dialled(address: Address, scheme: str = "http") -> str:

@@ -19,12 +19,17 @@ _SCHEMA_LINE = re.compile(r"\A# yaml-language-server: \$schema=.*\n")
 
 
 class Choice(NamedTuple):
-    """A policy that can be copied. standard: it is part of what runs without any setting."""
+    """A policy that can be copied.
+
+    standard: it is part of what runs without any setting
+    asks:     it asks a model, which the model server has to have: so it has to be chosen by name
+    """
 
     name: str
     path: Path
     about: str
     standard: bool
+    asks: bool = False
 
     @property
     def text(self) -> str:
@@ -35,14 +40,14 @@ class Choice(NamedTuple):
 
 def choices() -> dict[str, Choice]:
     """By name: those of the default directory first."""
-    folders = ((SHIPPED, True), (SHIPPED / "more", False), (DEMO_POLICIES, False))
-    found = (_choice(path, standard) for folder, standard in folders for path in sorted(folder.glob("*.yaml")))
+    folders = (SHIPPED, SHIPPED / "more", SHIPPED / "models", DEMO_POLICIES)
+    found = (_choice(path) for folder in folders for path in sorted(folder.glob("*.yaml")))
     return {choice.name: choice for choice in found}
 
 
-def _choice(path: Path, standard: bool) -> Choice:
+def _choice(path: Path) -> Choice:
     about = yaml.safe_load(path.read_text("utf-8")).get("description", "")
-    return Choice(path.stem, path, str(about), standard)
+    return Choice(path.stem, path, str(about), path.parent == SHIPPED, path.parent.name == "models")
 
 
 def init(args: argparse.Namespace) -> int:
@@ -66,7 +71,7 @@ def init(args: argparse.Namespace) -> int:
 
 def _chosen(names: Sequence[str], all_: bool, known: dict[str, Choice]) -> list[Choice]:
     if all_:
-        return list(known.values())
+        return [one for one in known.values() if not one.asks]
     if not names and sys.stdin.isatty() and sys.stdout.isatty():
         return ask(known.values(), sys.stdin, sys.stdout)
     for name in names:
@@ -115,5 +120,5 @@ def _write(folder: Path, chosen: Iterable[Choice]) -> None:
 
 
 def _line(choice: Choice) -> str:
-    mark = " (runs by default)" if choice.standard else ""
+    mark = " (runs by default)" if choice.standard else " (asks a model; not in --all)" if choice.asks else ""
     return f"{choice.name:<14}  {choice.about}{mark}\n"

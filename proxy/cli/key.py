@@ -40,7 +40,7 @@ def key(args: argparse.Namespace) -> int:
 
 
 def _entry(args: argparse.Namespace, digest: str) -> str:
-    more = [f"    {name}: true\n" for name in ("admin", "scrape") if getattr(args, name)]
+    more = [f"    {name}: true\n" for name in ("admin", "scrape") if getattr(args, f"for_{name}")]
     if args.expires:
         more.append(f"    expires: '{args.expires}'\n")
     return f"  - name: '{args.name}'\n    sha256: '{digest}'\n" + "".join(more)

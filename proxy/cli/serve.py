@@ -16,6 +16,7 @@ from proxy.cli import banner
 from proxy.cli.config import effective_settings
 from proxy.cli.event_loop import run
 from proxy.cli.logs import logging_to
+from proxy.cli.service_manager import ServiceManager
 from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
@@ -47,6 +48,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
+    manager = ServiceManager()
     key, empty = settings.hash_key, settings.allow_empty
     registry = find_registry(settings)
     keys = load_keys(settings)
@@ -76,6 +78,7 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         about = (watching, scheme, plugins, recording, more, asked, settings.console)
         rows = banner.lines(listen, admin, backend, _loaded(store), *about)
         banner.write(sys.stdout, rows)
+        manager.ready(f"chat apps connect to {listen}")
 
     config = server_config(settings, backend.url)
     kept = open_store(settings, drops)
@@ -91,6 +94,8 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         state=state,
         records=kept,
         ready=ready,
+        stopping=manager.stopping,
+        reloading=manager.reloading,
     )
 
 

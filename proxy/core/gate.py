@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from hashlib import blake2b
 
 from proxy.core.askers import Asked, Askers, Block
-from proxy.core.check import NO_TURN, Check, Progress, Scan, Turn, Waits, asking, longest, waits_of, without_asking
-from proxy.core.types import Action, Finding, Replacement, Rule
+from proxy.core.check import NO_TURN, Check, Scan, Turn, asking, longest, waits_of, without_asking
+from proxy.core.hidden_span import HiddenSpan
+from proxy.core.shifted_scans import Shifted, Unread, shifted
+from proxy.core.types import Action, Finding, Rule
 
-TAG_BYTES = 4
 MAX_RELEASED = 1024  # last characters of the released text that are kept
 MOST_REPORTED = 1000  # findings of a channel that are kept where it is enough to count the others
 MAX_CHUNKS = 32  # chunks in which they are kept before they are joined
@@ -74,7 +74,7 @@ class Gate:
         self._at = 0  # characters of _held that `_sweep` has already taken
         self._held = ""  # text that is neither released nor dropped; it begins at offset _base
         self._base = 0
-        self._segments: list[_Segment] = []  # hidden spans not yet labelled, in order, apart from each other
+        self._segments: list[HiddenSpan] = []  # hidden spans not yet labelled, in order, apart from each other
         self._primed = 0  # characters that came from the client (`prime`)
         self._primed_held = 0  # characters at the start of _held that came from the client
         self._released: list[str] = []
@@ -101,6 +101,11 @@ class Gate:
     def undecided(self) -> bool:
         """Whether answers are missing: something may still be released, or the text may still be blocked."""
         return self._askers is not None and self._askers.waiting and self.blocked is None
+
+    @property
+    def ending(self) -> bool:
+        """Whether something will block the text, and only where it ends depends on answers."""
+        return self._askers is not None and (self._askers.block or self._ending) is not None
 
     def take_asks(self) -> list[Asked]:
         """The questions that have arisen since the last call."""
@@ -135,14 +140,14 @@ class Gate:
         """
         self._askers = None  # they begin with what follows
         self._scans = tuple(
-            _Unread() if _begins_only(check) else scan for check, scan in zip(self._checks, self._scans, strict=True)
+            Unread() if _begins_only(check) else scan for check, scan in zip(self._checks, self._scans, strict=True)
         )
         self.feed(text)
         self._primed_held = len(self._held)
         self._primed = self._base + self._primed_held
         unread = (goes_on and _begins_only(check) for check in self._checks)
         alone = (
-            _Shifted(_Unread() if left_out else check.open(), self._primed)
+            Shifted(Unread() if left_out else check.open(), self._primed)
             for check, left_out in zip(self._checks, unread, strict=True)
         )
         self._scans = tuple(scan for pair in zip(self._scans, alone, strict=True) for scan in pair)
@@ -172,7 +177,7 @@ class Gate:
         by = self._primed - settled._base
         for i, check in enumerate(self._checks):
             if check.hold == 0:
-                scans[i * self._width] = _shifted(settled._scans[i * settled._width], by)
+                scans[i * self._width] = shifted(settled._scans[i * settled._width], by)
         self._scans = tuple(scans)
 
     @property
@@ -341,7 +346,7 @@ class Gate:
         start, end, rule, extends = finding
         if extends and rule.replacement.insert:
             return  # the text is inserted at the start of the match only
-        new = _Segment(start, end, None if extends else rule)
+        new = HiddenSpan(start, end, None if extends else rule)
         segments = self._segments
         i = len(segments)
         while i and segments[i - 1].end > start:
@@ -412,7 +417,7 @@ class Gate:
         text = text[known:]
         return text[:1] + insert + text[1:]
 
-    def _label(self, segment: _Segment) -> str:
+    def _label(self, segment: HiddenSpan) -> str:
         """What stands in the place of a hidden span."""
         return segment.label(segment.end - segment.start)
 
@@ -423,83 +428,3 @@ def _holds(check: Check) -> bool:
 
 def _begins_only(check: Check) -> bool:
     return getattr(check, "begins_only", False)
-
-
-class _Unread:
-    """Stands for a scan of a text that its check does not read."""
-
-    __slots__ = ("_position",)
-
-    def __init__(self) -> None:
-        self._position = 0
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """Nothing is found, and nothing waits."""
-        self._position += len(text)
-        return Progress(self._position)
-
-
-class _Shifted:
-    """A scan of a text that begins at an offset of the gate's text."""
-
-    __slots__ = ("_by", "_scan")
-
-    def __init__(self, scan: Scan, by: int) -> None:
-        self._scan, self._by = scan, by
-
-    def feed(self, text: str, final: bool = False) -> Progress:
-        """The same progress, in the gate's offsets."""
-        watermark, findings, _ = self._scan.feed(text, final)
-        by = self._by
-        return Progress(watermark + by, tuple(f._replace(start=f.start + by, end=f.end + by) for f in findings))
-
-    def waits(self) -> Waits | None:
-        """Those of the scan."""
-        return waits_of(self._scan)
-
-
-def _shifted(scan: Scan, by: int) -> _Shifted:
-    return _Shifted(scan._scan, scan._by + by) if isinstance(scan, _Shifted) else _Shifted(scan, by)
-
-
-class _Segment:
-    """A hidden span that may still grow. `rule` gives the label: the first rule in file order; None: no label.
-
-    insert: if not empty, nothing is hidden; this text is inserted into the span
-    """
-
-    __slots__ = ("_hidden", "end", "insert", "rule", "start")
-
-    def __init__(self, start: int, end: int, rule: Rule | None) -> None:
-        self.start, self.end, self.rule = start, end, rule
-        self.insert = rule.replacement.insert if rule is not None else ""
-        self._hidden: blake2b | None = None  # of the text swallowed so far
-
-    def merged(self, other: _Segment) -> _Segment:
-        """This span and an overlapping newer one as one. Only the earliest span of a gate has swallowed text."""
-        if bool(self.insert) is not bool(other.insert):
-            return other if self.insert else self  # hiding wins: it breaks up the match too
-        self.start, self.end = min(self.start, other.start), max(self.end, other.end)
-        if self.rule is None or (other.rule is not None and other.rule.order < self.rule.order):
-            self.rule = other.rule or self.rule
-        self._hidden = self._hidden or other._hidden
-        return self
-
-    def swallow(self, text: str) -> None:
-        """Text of this span that nobody will see."""
-        if text:
-            self._hidden = self._hidden or blake2b()
-            self._hidden.update(text.encode("utf-8", "surrogatepass"))
-
-    def label(self, length: int) -> str:
-        """What stands in its place; `length`: the characters of it that a reader would have read."""
-        return "" if self.rule is None else _stand_in(self.rule.replacement, length, self._hidden)
-
-
-def _stand_in(replacement: Replacement, length: int, hidden: blake2b | None) -> str:
-    if replacement.mask:
-        return replacement.mask * length
-    if replacement.hash_key:
-        value = hidden.digest() if hidden else b""
-        return f"[{replacement.text}:{blake2b(value, key=replacement.hash_key, digest_size=TAG_BYTES).hexdigest()}]"
-    return replacement.text

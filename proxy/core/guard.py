@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
 
+from proxy.core.answer_gates import AnyGate, Plan, Question
 from proxy.core.arguments import ArgumentsGate, WholeGate
-from proxy.core.askers import Asked
 from proxy.core.check import NO_TURN, Check, Turn, asks, without_asking
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.gate import MOST_REPORTED, Gate
@@ -24,60 +23,6 @@ MAX_ADMITTED = 512  # short texts that a plan remembers
 LONGEST_ADMITTED = 512  # characters of such a text
 ENDING = 64  # the end of a text takes as long as so many characters
 ALL = -1  # in Frame.finishes: every choice
-
-
-class Plan(Protocol):
-    """Which checks apply to an answer: made from the policies for one model, key and direction."""
-
-    def checks(self, kind: Kind, escaped: bool = False) -> Iterable[Check]:
-        """The checks for text of this kind; `escaped`: for text that is JSON source."""
-
-    @property
-    def admitted(self) -> set[tuple[Kind, str]]:
-        """Short texts that passed as they are, remembered for the next answer; kept small by the guard."""
-
-
-class AnyGate(Protocol):
-    """Gate, WholeGate or ArgumentsGate."""
-
-    blocked: Finding | None
-    more: dict[Rule, int]
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What rules found."""
-
-    @property
-    def held(self) -> int:
-        """Characters that wait for a verdict."""
-
-    def feed(self, text: str, final: bool = False) -> str:
-        """Read on; return what may go out now."""
-
-    def take_asks(self) -> list[Asked]:
-        """The questions that have arisen since the last call."""
-
-    def take_dropped(self) -> list[int]:
-        """The keys of questions that need no answer any more, since the last call."""
-
-    def answer(self, key: int, reply: object) -> str:
-        """A question is answered; return what may go out now."""
-
-    def give_up(self) -> None:
-        """Nothing of the text will be sent any more: no answer is needed."""
-
-
-class Question(NamedTuple):
-    """A question of an answer's checks, and the gate that has asked it."""
-
-    channel: Channel
-    gate: AnyGate
-    asked: Asked
-
-    @property
-    def name(self) -> tuple[int, int]:
-        """Tells it from all others of the guard."""
-        return id(self.gate), self.asked.key
 
 
 class Guard:
@@ -184,6 +129,13 @@ class Guard:
         if not self.asking or self._speaking.get(channel.choice) is channel.kind:
             return False
         return any(gate.held for other, gate in self._gates.items() if other.choice == channel.choice)
+
+    def is_ending(self, choices: int) -> bool:
+        """Whether all of so many choices will be blocked, whatever the model still says."""
+        if not self.asking:
+            return False
+        ending = {c.choice for c, gate in self._opened if isinstance(gate, Gate) and gate.ending}
+        return len(ending | self.blocked_choices.keys()) >= choices
 
     def take_questions(self) -> list[Question]:
         """What checks want to know, since the last call."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.core.check import NO_TURN, Check, Turn
-from proxy.core.gate import Gate, _Segment
+from proxy.core.gate import Gate
+from proxy.core.hidden_span import HiddenSpan
 from proxy.core.json_writer import JsonWriter
 
 
@@ -65,7 +66,7 @@ class JsonGate(Gate):
     def _with_insert(self, text: str, known: int, insert: str) -> str:
         return self._writer.inserted(text, insert)
 
-    def _label(self, segment: _Segment) -> str:
+    def _label(self, segment: HiddenSpan) -> str:
         torn = self._writer.torn
         segment.swallow(torn)
         length, self._hidden = self._hidden or len(torn), 0

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from proxy.core.answer_gates import Question
 from proxy.core.events import PAUSE, Frame, Release, TextDelta
-from proxy.core.guard import ENDING, Guard, Question
+from proxy.core.guard import ENDING, Guard
 from proxy.core.steps import STALLED, STEP, Steps
 from proxy.core.types import Channel, Ending, Finding, Kind
 from proxy.dialects.wire.slots import saying
@@ -241,7 +242,9 @@ class Answer(ABC):
         skeleton = self._skeleton
         quick = skeleton is not None and len(data) <= STEP and not self._unfinished and not self.done
         text = skeleton.text(data) if quick and skeleton is not None else None
-        if skeleton is None or text is None or not self._admits(skeleton):
+        if skeleton is None or text is None or not (skeleton.silent or self._admits_value(skeleton)):
+            return self._start_work(self._read_steps(data))
+        if self.guard.asking and self.guard.stalls(skeleton.channel):
             return self._start_work(self._read_steps(data))
         self.events += 1
         release = self.guard.release_delta(skeleton.channel, text)
@@ -390,15 +393,19 @@ class Answer(ABC):
             yield from self._fail(error or _cut_off(), given_up)
 
     def _stop_steps(self, finding: Finding, given_up: bool) -> Steps[None]:
-        """Half a tool call is not sent; and of an event of which only a part was judged nothing is."""
+        """Half a tool call is not sent; and of an event of which only a part was judged nothing is. Nobody waits for
+        those whom checks have asked, so of such an answer what is held is not sent either."""
         if given_up:
             yield from self._fail(UpstreamError(self.notice(finding), "paused", 503), given_up)
         elif self.finished:
             yield from self._end_steps(None)
         if self.done:
             return
-        flushed, blocked_choices = yield from self.guard.finish_steps()
-        texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
+        texts: tuple[TextDelta, ...] = ()
+        blocked_choices: tuple[int, ...] = ()
+        if not self.guard.asking:
+            flushed, blocked_choices = yield from self.guard.finish_steps()
+            texts = tuple(delta for delta in flushed if delta.channel.kind is not Kind.TOOL_ARGUMENTS)
         blocked_choices += self.guard.stop(self._open_choices(), finding)
         self._put(self._write(Frame(b""), Release((), texts, blocked_choices)), self._out)
         self._settle(self._out)
@@ -498,11 +505,6 @@ class Answer(ABC):
         self.done = True
         if self.request.stream:
             out.append(self._error_event(error))
-
-    def _admits(self, skeleton: EventSkeleton) -> bool:
-        """Whether the event just read can be judged at once."""
-        waits = self.guard.asking and self.guard.stalls(skeleton.channel)
-        return not waits and (skeleton.silent or self._admits_value(skeleton))
 
     def _admits_value(self, skeleton: EventSkeleton) -> bool:
         """Whether no rule minds what is new in the event just read, beside its text."""

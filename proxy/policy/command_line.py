@@ -6,7 +6,7 @@ That file and all that it needs are imported when one of them runs.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,6 +20,10 @@ Find = Callable[[argparse.Namespace], "Registry"]
 """Finds the kinds of checks that rules can name, for a parsed command line."""
 
 
+Ask = Callable[[argparse.Namespace, Sequence[Hashable]], Mapping[Hashable, object]]
+"""Asks those who know: guards, services. Gives the answers by question."""
+
+
 def no_plugins(args: argparse.Namespace) -> Registry:
     """The kinds that come with the proxy."""
     from proxy.checks.registry import BUILT_IN_ONLY
@@ -27,8 +31,9 @@ def no_plugins(args: argparse.Namespace) -> Registry:
     return BUILT_IN_ONLY
 
 
-def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plugins) -> None:
-    """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code."""
+def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plugins, ask: Ask | None = None) -> None:
+    """Add the commands to the program's own; each sets `run`, a function from the parsed arguments to the exit code.
+    Without `ask` nobody is asked."""
     known = set(commands.choices)
     _add(commands, _check, "check", "say whether the policies in a directory can be loaded, and what is wrong")
     _add(commands, _test, "test", "run the examples that the policies carry")
@@ -41,7 +46,7 @@ def add_commands(commands: argparse._SubParsersAction[Any], find: Find = no_plug
         "file", metavar="FILE.jsonl", type=Path, help='a line: a JSON string, {"text": ...}, or a record'
     )
     for name in set(commands.choices) - known:
-        commands.choices[name].set_defaults(find=find)
+        commands.choices[name].set_defaults(find=find, ask=ask)
 
 
 def _add(commands: argparse._SubParsersAction[Any], run: Run, name: str, about: str) -> argparse.ArgumentParser:
@@ -66,6 +71,7 @@ def _add_explain(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--model", default="", help="name of the model")
     parser.add_argument("--key", help="name of the API key")
     parser.add_argument("--alignment", choices=get_args(Alignment), default="unknown")
+    parser.add_argument("--no-guards", action="store_true", help="ask no model and no service")
 
 
 def _check(args: argparse.Namespace) -> int:

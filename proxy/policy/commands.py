@@ -20,7 +20,18 @@ from proxy.errors import PolicyError
 from proxy.matching.folding import fold_text
 from proxy.policy.compile import Compilation
 from proxy.policy.examples import ExampleResult, quoted
-from proxy.policy.explain import BadRecord, Change, Outcome, Sample, changes, neutralised, outcome, views
+from proxy.policy.explain import (
+    Answers,
+    BadRecord,
+    Change,
+    Outcome,
+    Sample,
+    changes,
+    neutralised,
+    outcome,
+    questions,
+    views,
+)
 from proxy.policy.files import MODELS_FILE, read_directory, read_file
 from proxy.policy.models_file import NO_REVIEWS, Reviews, read_models_file
 from proxy.policy.policyset import PolicySet
@@ -81,10 +92,12 @@ def explain(args: argparse.Namespace) -> int:
     except PolicyError as error:
         print(error, file=sys.stderr)
         return 1
+    asked = [] if args.no_guards else questions(policies, sample)
+    answers = args.ask(args, asked) if asked and args.ask is not None else None
     if args.json:
-        _print_json(_explained(policies, sample))
+        _print_json(_explained(policies, sample, answers))
     else:
-        _print_explained(policies, sample)
+        _print_explained(policies, sample, answers)
     return 0
 
 
@@ -231,20 +244,21 @@ def _as_json(result: ExampleResult) -> dict[str, Any]:
     return shared if result.passed else {**shared, "wrong": result.wrong}
 
 
-def _explained(policies: PolicySet, sample: Sample) -> dict[str, Any]:
+def _explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> dict[str, Any]:
     seen = [
         {
             "rule": view.rule.name,
             "action": view.rule.action.name.lower(),
             "spans": view.spans,
             **({"failed": view.failed} if view.failed else {}),
+            **({"asked": view.asked} if view.asked else {}),
             **(
                 {"detector": view.detector, "dropped": [one._asdict() for one in view.dropped]} if view.detector else {}
             ),
         }
-        for view in views(policies, sample)
+        for view in views(policies, sample, answers)
     ]
-    done = outcome(policies, sample)
+    done = outcome(policies, sample, answers)
     shared = {"text": sample.text, "folded": fold_text(sample.text), "rules": seen}
     return {**shared, **_outcome_as_json(policies, sample, done), "neutralised": neutralised(sample.text, done)}
 
@@ -256,18 +270,20 @@ def _outcome_as_json(policies: PolicySet, sample: Sample, done: Outcome) -> dict
     return shared
 
 
-def _print_explained(policies: PolicySet, sample: Sample) -> None:
+def _print_explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> None:
     print(f"text      {quoted(sample.text)}")
     print(f"folded    {quoted(fold_text(sample.text))}")
-    seen = list(views(policies, sample))
+    seen = list(views(policies, sample, answers))
     width = max((len(view.rule.name) for view in seen), default=0)
-    for rule, spans, detector, dropped, failed in seen:
+    for rule, spans, detector, dropped, failed, asked in seen:
         by = f"  (detector {detector})" if detector else ""
         found = f"failed: it {failed}" if failed else _spans(sample.text, spans)
         print(f"{rule.name:<{width}}  {_action(rule):<10}  {found}{by}")
         for text, reason in dropped:
             print(f"{'':<{width}}  {'':<10}  not {quoted(text)}: {reason}")
-    done = outcome(policies, sample)
+        for line in asked:
+            print(f"{'':<{width}}  {'':<10}  {line}")
+    done = outcome(policies, sample, answers)
     by = f" by {done.blocked.name}" if done.blocked else ""
     print(f"verdict   {done.verdict}{by}")
     print(f"let out   {quoted(done.out)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from proxy.checks.asking import AskingRule
 from proxy.checks.dropped import Dropped, detector_name, dropped
 from proxy.checks.markers import family_of
 from proxy.checks.system_prompt import SystemPromptPass, phrases_of
-from proxy.core.check import Check, without_asking
-from proxy.core.failures import CheckFailed
+from proxy.core.check import Check, Said, Turn, without_asking
+from proxy.core.failures import CheckFailed, Reason
 from proxy.core.gate import Gate
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.json_checks import json_checks
@@ -42,7 +42,8 @@ class View(NamedTuple):
     """What one rule sees: spans of the text, or None where its policy does not apply.
 
     detector: which one it uses, if any. dropped: the detector's candidates that do not count
-    failed: what a check of a plug-in did wrong with the text
+    failed: what a check of a plug-in did wrong with the text, or why somebody who is asked has not answered
+    asked:  what was asked and answered, a line each
     """
 
     rule: Rule
@@ -50,6 +51,12 @@ class View(NamedTuple):
     detector: str = ""
     dropped: tuple[Dropped, ...] = ()
     failed: str = ""
+    asked: tuple[str, ...] = ()
+
+
+Answers = Mapping[Hashable, object]
+"""What was said to the questions of rules. None in its place: nobody is asked."""
+NOT_ASKED = CheckFailed("nobody", Reason.UNREACHABLE, "was not asked")
 
 
 class Outcome(NamedTuple):
@@ -77,10 +84,28 @@ def plan_for(policies: PolicySet, sample: Sample) -> Plan:
     return plan.about(sample.system) if plan.looks_for_system_text else plan
 
 
-def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
-    """What each rule alone finds."""
+def questions(policies: PolicySet, sample: Sample) -> list[Hashable]:
+    """What rules want to know of the text from others, each question once."""
+    holding = _holding(policies, sample)
+    rules = [rule for policy in policies.policies for rule in policy.asking if rule.rule in holding]
+    asks = [ask for rule in rules for ask in rule.open(_turn(sample)).feed(sample.text, final=True).asks]
+    return list(dict.fromkeys(ask.data for ask in asks))
+
+
+def _holding(policies: PolicySet, sample: Sample) -> set[Rule]:
     applying = [part for part in plan_for(policies, sample).policies if part.scope.reads(sample.kind)]
-    holding = {rule for part in applying for rule in part.rules}
+    return {rule for part in applying for rule in part.rules}
+
+
+def _turn(sample: Sample) -> Turn:
+    role = sample.role or ("user" if sample.direction is Direction.INPUT else "assistant")
+    conversation = (Said("system", sample.system),) if sample.system else ()
+    return Turn(sample.direction, sample.kind, role, conversation)
+
+
+def views(policies: PolicySet, sample: Sample, answers: Answers | None = None) -> Iterator[View]:
+    """What each rule alone finds."""
+    holding = _holding(policies, sample)
     for policy in policies.policies:
         for rule, check, search_rule in _checks(policy, sample.system):
             applies = rule in holding and not (rule.id.startswith(RESERVED) and sample.direction is Direction.INPUT)
@@ -89,7 +114,7 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
                 yield View(rule, None, name)
                 continue
             if isinstance(search_rule, AskingRule):
-                yield View(rule, (), name, failed=f"asks {search_rule.name}, and nobody is asked here")
+                yield _answered(search_rule, sample, answers)
                 continue
             try:
                 not_counted = tuple(dropped(search_rule, sample.text)) if search_rule else ()
@@ -98,13 +123,34 @@ def views(policies: PolicySet, sample: Sample) -> Iterator[View]:
                 yield View(rule, (), name, failed=error.detail)
 
 
-def outcome(policies: PolicySet, sample: Sample) -> Outcome:
+def _answered(rule: AskingRule, sample: Sample, answers: Answers | None) -> View:
+    """What a rule finds that asks."""
+    if answers is None:
+        return View(rule.rule, (), failed=f"asks {rule.name}, and nobody is asked here")
+    scan = rule.open(_turn(sample))
+    asks = scan.feed(sample.text, final=True).asks
+    replies = [(ask, answers.get(ask.data, NOT_ASKED)) for ask in asks]
+    failed = next((reply.detail for _, reply in replies if isinstance(reply, CheckFailed)), "")
+    tell: Callable[[object], Iterable[str]] = getattr(rule.questions, "told", lambda _: ())
+    asked = [line for _, reply in replies if not isinstance(reply, CheckFailed) for line in tell(reply)]
+    found = [finding for ask, reply in replies for finding in scan.answer(ask.number, reply).findings]
+    unread = next((one for one in found if one.rule.policy == CHECK_FAILED.policy), None)
+    if unread is not None and not failed:
+        failed = "got an answer that cannot be read"
+    spans = tuple((one.start, one.end) for one in found if one.rule.policy != CHECK_FAILED.policy)
+    return View(rule.rule, spans, failed=failed, asked=tuple(asked))
+
+
+def outcome(policies: PolicySet, sample: Sample, answers: Answers | None = None) -> Outcome:
     """What the set as a whole does."""
     plan = plan_for(policies, sample)
     checks = partial(plan.checks, sample.kind)
-    gate = Gate(without_asking(json_checks(checks) if sample.escaped else checks()))
+    known = tuple(json_checks(checks) if sample.escaped else checks())
+    gate = Gate(known if answers is not None else without_asking(known), _turn(sample))
     try:
         out = gate.feed(sample.text) + gate.feed("", final=True)
+        while answers is not None and (asks := gate.take_asks()):
+            out += "".join([gate.answer(asked.key, answers.get(asked.ask.data, NOT_ASKED)) for asked in asks])
     except CheckFailed:
         return Outcome("", CHECK_FAILED, ())
     blocked = gate.blocked.rule if gate.blocked else None

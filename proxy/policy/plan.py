@@ -278,6 +278,11 @@ class Plan:
         self.admitted: set[tuple[Kind, str]] = set()  # see proxy.core.guard.Plan
         self._markers: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
 
+    @property
+    def judges_after(self) -> bool:
+        """Whether a rule that could hide text lets it out before its verdict."""
+        return any(one.after and one.rule.holds for policy in self.policies for one in policy.asking)
+
     def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
         """The checks for text of this kind; `escaped`: for text that is JSON source."""
         checks = self._checks.get((kind, escaped))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from proxy.checks.asking import AskingRule
 from proxy.checks.built_in import MarkersOptions, WordsOptions
+from proxy.checks.isolated import isolated_rule
 from proxy.checks.kinds import CheckKind, NoOptions, OptionError, Remark
 from proxy.checks.markers import MARKER_DETECTORS
 from proxy.checks.passes import OwnPass, searching_rule
@@ -233,6 +234,9 @@ class RuleReader:
         """What the kind makes of the options."""
         kind = written.kind
         is_plugin = self._registry.is_plugin(kind.name)
+        if is_plugin and kind.isolation:
+            self._check_asking(kind, spec, path)
+            return replace(isolated_rule(kind, rule, written.options), fails_open=fails_open)
         try:
             made = kind.make(searching_rule(rule) if is_plugin or spec.outside else rule, written.options)
             if not is_plugin:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -18,7 +19,7 @@ from proxy.server.exchange.record import Observer
 from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.drops import Drops
-from proxy.server.ops.policy_watcher import PolicyWatcher
+from proxy.server.ops.policy_watcher import PolicyWatcher, Reloading
 from proxy.server.runtime import Runtime
 from proxy.server.state.directory import StateDirectory
 
@@ -133,15 +134,19 @@ async def serve(
     state: StateDirectory | None = None,
     records: Writer | None = None,
     ready: Callable[[Bound], None] | None = None,
+    stopping: Callable[[], None] | None = None,
+    reloading: Reloading = nullcontext,
     watch: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads policies, models.yaml and keys.
 
-    `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
+    `ready` is called once both listeners are bound, `stopping` at the first signal; `reloading` is entered for each
+    reload by SIGHUP. `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
     """
     stop = asyncio.Event()
-    watcher = PolicyWatcher([s for s in (store, shadow, reviews, keys) if s is not None], watch=watch)
+    stores = [one for one in (store, shadow, reviews, keys) if one is not None]
+    watcher = PolicyWatcher(stores, watch=watch, reloading=reloading)
     server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state, records)
 
     def stop_requested() -> None:
@@ -160,7 +165,10 @@ async def serve(
                 ready(server.bound)
             settle_memory()
             await stop.wait()
+            server.runtime.stopping = True  # not ready from here on
             log.info("stopping: running answers have %g s", config.grace)
+            if stopping is not None:
+                stopping()
             checking.cancel()
             await asyncio.wait([checking])
         watching.cancel()

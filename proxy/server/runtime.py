@@ -16,13 +16,16 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.checks.asking import AskingRule
 from proxy.checks.http_check import HttpQuestion
+from proxy.checks.isolated import ProcessQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.asks.desk import Desk
 from proxy.server.asks.http import HttpAnswerer
+from proxy.server.asks.process import ProcessAnswerer
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
@@ -31,6 +34,7 @@ from proxy.server.console.app import Console, Sources
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
+from proxy.server.guards.service import Guards
 from proxy.server.handlers.guarded import GuardedHandler
 from proxy.server.handlers.moderations import ModerationsHandler
 from proxy.server.handlers.read_only import ReadOnlyHandler
@@ -100,7 +104,7 @@ class Runtime:
         if self._memory is not None:
             self.metrics.watch(self._memory)
         self._watchdog = Watchdog(config)
-        self.desk = Desk({HttpQuestion: HttpAnswerer()})
+        self.desk = Desk({HttpQuestion: HttpAnswerer(), ProcessQuestion: ProcessAnswerer(store.registry.worker)})
         self._policies = ActivePolicies(store, shadow, self._memory)
         self._names = ShownNames(self._policies)
         self.backends = Backends(config, self._names.admits)
@@ -108,6 +112,8 @@ class Runtime:
             backend.report = partial(self.metrics.upstream_seen, backend.name)
             self._watch_models(backend, reviews)
         self.metrics.begin_upstreams(backend.name for backend in self.backends.all)
+        self.guards = Guards(self.backends, self._rules_that_ask, self.metrics.guards.asked, self.metrics.guards.judged)
+        self.desk.answerers.update(self.guards.answerers)
         self.probe = UpstreamProbe(self.backends.all)
         stores = [one for one in (store, shadow) if one is not None]
         self.self_test = SelfTest(stores, self.metrics.self_tested)
@@ -133,12 +139,13 @@ class Runtime:
             self._shadow_loaded(shadow.status)
 
     async def run_checks(self) -> None:
-        """Look after the model servers, their models and the policies, until cancelled."""
+        """Look after the model servers, their models, the policies, and the guards, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for backend in self.backends.all:
                 group.create_task(backend.models.alignments.run())
             group.create_task(self.probe.run())
             group.create_task(self.self_test.run())
+            group.create_task(self.guards.run())
 
     def interrupt(self) -> None:
         """Interrupt every exchange now. Each gets a proper end."""
@@ -184,10 +191,18 @@ class Runtime:
     def _policies_loaded(self, status: Status) -> None:
         current = self.store.current
         self.metrics.policies_loaded(status, [policy.name for policy in current.policies], directions(current.places))
+        self.guards.policies_loaded()
+
+    def _rules_that_ask(self) -> Iterator[AskingRule]:
+        """Of all policies."""
+        for store in (self.store, self.shadow):
+            if store is not None:
+                yield from (rule for policy in store.current.policies for rule in policy.asking)
 
     def _shadow_loaded(self, _: Status) -> None:
         assert self.shadow is not None
         self.metrics.begin_rules(directions(self.shadow.current.places))
+        self.guards.policies_loaded()
 
 
 def _rates(config: ServerConfig, keys: KeyStore | None) -> Rates | None:

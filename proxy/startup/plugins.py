@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -40,7 +41,9 @@ def find_registry(settings: Settings) -> Registry:
         except RegistryError as error:
             raise SettingsError(f"plug-in {place}: {error}") from None
         known.append(plugin)
-    return make_registry(known, budget, find_formats(settings.guard_formats))
+    folder = [str(settings.plugins)] if settings.plugins else []
+    worker = (sys.executable, "-m", "proxy.startup.worker", *folder)
+    return replace(make_registry(known, budget, find_formats(settings.guard_formats)), worker=worker)
 
 
 def _clock() -> tuple[float, float]:

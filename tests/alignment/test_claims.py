@@ -26,6 +26,13 @@ def test_the_worst_wins(evidence: list[Evidence]) -> None:
     assert found.disagree == (len(set(spoken)) > 1)
 
 
+def test_which_is_worse() -> None:
+    """A model without refusals is worse than one that was never taught any."""
+    assert claim(said("base", "unaligned", "instruct")).status == "unaligned"
+    assert claim(said("instruct", "base")).status == "base"
+    assert claim(said(None, "instruct")).status == "instruct"
+
+
 @given(st.lists(EVIDENCE))
 def test_the_strongest_stands_first(evidence: list[Evidence]) -> None:
     """Each piece once, in the order of the signals, and never more than can be read."""

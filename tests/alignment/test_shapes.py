@@ -110,6 +110,13 @@ def test_a_real_ollama(name: str, listed: str, status: str) -> None:
         assert from_ollama(entry, shown) == from_ollama(entries[listed], shown)
 
 
+def test_a_model_that_embeds_and_talks_is_no_embedding_model() -> None:
+    """What comes out of it is text too, so its status counts."""
+    shown = {"capabilities": ["completion", "embedding"], "template": "{{ .Prompt }}"}
+    found = from_ollama({"name": "nomic-embed-text:latest"}, shown)
+    assert (found.status, found.kind) == ("base", "completion")
+
+
 def test_a_list_alone_says_less() -> None:
     """Without its description a model is judged by its name and the capabilities of the list."""
     case = next(c.values[0] for c in cases("ollama") if c.values[0]["listed"]["name"] == "nice-name:latest")

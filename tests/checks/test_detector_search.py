@@ -111,3 +111,14 @@ def test_what_has_no_trace_has_none() -> None:
         assert search_for(pattern).trace is None
     assert search_for(r"a{1,9}\d").trace == (re.compile(r"\d"), 10)
     assert search_for(r"(?<!\d)(?:a\d|b{3}\d|\dx)").trace == (re.compile(r"\d"), 4)
+
+
+def test_a_trace_may_stand_at_the_end_of_a_long_candidate() -> None:
+    """The candidate is found, and its beginning too, before its trace is there."""
+    search = search_for(r"a{1,9}\d")
+    before = "x" * 300
+    match = search.finder(before + "a" * 9 + "1")(before + "a" * 9 + "1", 0)
+    assert match is not None
+    assert match.span() == (300, 310)
+    assert search.begun(before + "a" * 9, 0) == 300
+    assert search.begun(before + "a" * 9 + "1", 0) == 300

@@ -33,7 +33,7 @@ def registry(*kinds: Any) -> Registry:
 
 def test_built_in_kinds_stand_in_it_like_others() -> None:
     """Each under its name, with its options; a plug-in is one more entry."""
-    assert [*BUILT_IN_ONLY.entries] == [kind.name for kind in (*KINDS, *ASKING)]
+    assert [*BUILT_IN_ONLY.entries] == [*(kind.name for kind in (*KINDS, *ASKING)), "judge"]
     assert {entry.origin for entry in BUILT_IN_ONLY.entries.values()} == {BUILT_IN}
     taken = registry(KIND, BADGE)
     assert [(entry.kind.name, entry.what, entry.origin, entry.version) for entry in taken.plugins] == [

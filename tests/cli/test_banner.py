@@ -85,6 +85,7 @@ def test_with_keys_the_banner_says_so() -> None:
     everywhere = Address("0.0.0.0", 80), Address("0.0.0.0", 9435)
     rows = list(lines(*everywhere, Backend("", "http://x:1"), LOADED, asked="keys.yaml: 2 keys"))
     assert ("keys", "keys.yaml: 2 keys") in rows
+    assert rows[-1][1].startswith('curl -N -H "x-api-key: $KEY" http://127.0.0.1:80/v1/chat/completions -d')
     told = [text for _, text in rows if "machines" in text]
     assert told == [
         "listening on 0.0.0.0:80: other machines can reach it",

@@ -42,9 +42,20 @@ def test_the_named_ones_are_copied(tmp_path: Path) -> None:
 
 
 def test_all_are_copied(tmp_path: Path) -> None:
-    """`--all`."""
+    """`--all`, but for those that ask a model, which may not be there."""
     assert main(["init", str(tmp_path), "--all"]) == 0
-    assert len(names(tmp_path)) == len(choices())
+    asking = {name for name, choice in choices().items() if choice.asks}
+    assert asking == {"harmful", "off-topic"}
+    assert {*names(tmp_path)} == {f"{name}.yaml" for name in choices().keys() - asking}
+
+
+def test_those_that_ask_a_model_are_copied_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the list says what they are."""
+    assert main(["init", str(tmp_path), "harmful"]) == 0
+    assert names(tmp_path) == ["harmful.yaml"]
+    assert main(["init", "--list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("harmful")]
+    assert line.endswith("(asks a model; not in --all)")
 
 
 def test_a_changed_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,8 @@ def test_the_file_may_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) ->
     assert main(["key", "new", "alice", "--write"]) == 2
     monkeypatch.setenv("SAFETY_PROXY_KEYS", "k.yaml")
     assert main(["key", "new", "alice", "--write"]) == 0
-    assert keys(Path("k.yaml").read_text())[0].name == "alice"
+    assert main(["key", "new", "ann", "--admin", "--write"]) == 0
+    assert [(key.name, key.admin) for key in keys(Path("k.yaml").read_text())] == [("alice", False), ("ann", True)]
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,24 @@ import http.client
 import json
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from proxy.checks.guards.calls import Api, Call, CallFailed, Generated, Options, call, generated
 from proxy.checks.guards.format import Level
 from proxy.checks.guards.verdict import Verdict, parse_verdict
+from proxy.checks.registry import make_registry
+from proxy.policy.compile import compile_policies
+from proxy.policy.document import Source
+from proxy.server.config import UpstreamConfig
 from tests.checks.guards.formats import FORMATS, QUESTION, TURNS, asked
 from tests.e2e.llama_server import LlamaServer
 from tests.e2e.tiny_model import Script, write_model
+from tests.server.running import running
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
 LLAMA = FORMATS["llama-guard-3-8b"]
 
@@ -65,3 +70,32 @@ def test_a_prompt_that_is_too_long(guard: LlamaServer, api: Api) -> None:
     with pytest.raises(CallFailed, match="too long for the model") as caught:
         answered(guard, call(api, LLAMA.reply, prompt, Options("guard.gguf")))
     assert caught.value.fault == "context"
+
+
+RULES = """version: 1
+policy: p
+rules:
+  - id: guard
+    check: judge
+    options: {format: llama-guard-3-8b, model: guard.gguf, shortest: 4}
+    directions: [output]
+    action: %s
+"""
+
+
+@pytest.mark.parametrize(("action", "wanted"), [("block", ""), ("flag", "Hello! I am a tiny scripted model")])
+async def test_a_guard_beside_a_chat_model(llama: LlamaServer, guard: LlamaServer, action: str, wanted: str) -> None:
+    """Two llama.cpp servers behind one proxy: the guard is found by its name, and its verdict ends the real answer."""
+    policies = compile_policies(
+        [Source("p.yaml", (RULES % action).encode())], hash_key=b"key", registry=make_registry(formats=FORMATS)
+    )
+    servers = (
+        UpstreamConfig(url=llama.url, name="chat", models=("tiny",)),
+        UpstreamConfig(url=guard.url, name="guard", models=("guard.gguf",)),
+    )
+    async with running(llama.url, cast(Any, policies), upstreams=servers) as proxy:
+        answer = await proxy.chat(model="tiny", messages=[{"role": "user", "content": "Hello"}])
+        exchange = await proxy.exchange()
+    assert exchange.outcome == ("blocked" if action == "block" else "allowed")
+    assert answer.text().startswith(wanted)
+    assert action == "flag" or "tiny scripted" not in answer.text()

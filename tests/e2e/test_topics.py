@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+import yaml
 
 from proxy.checks.topics.measure import Measured, NotSeparated, Vector, measure, similarity, unit
 from proxy.checks.topics.topic import Sides
@@ -12,25 +14,29 @@ from tests.e2e.llama_server import LlamaServer
 
 pytestmark = pytest.mark.e2e
 
-MEDICAL = Sides(
-    (
-        "What dose of ibuprofen can I take with a fever?",
-        "Is this rash a sign of an allergy?",
-        "Which antibiotic helps against a sinus infection?",
-        "My chest hurts when I breathe, what could it be?",
-        "Can I stop taking my blood pressure pills?",
-        "How do I treat a second-degree burn at home?",
-    ),
-    (
-        "How do I get a doctor's appointment online?",
-        "Write a birthday card for my nurse.",
-        "What is the history of the Red Cross?",
-        "How many bones does a horse have?",
-        "Hello, how are you?",
-        "Fix this Python function for me.",
-        "What should I cook tonight?",
-        "Summarise this meeting.",
-    ),
+SHIPPED = Path(__file__).parent.parent.parent / "policies" / "models" / "off-topic.yaml"
+(RULE,) = yaml.safe_load(SHIPPED.read_text("utf-8"))["rules"]
+MEDICAL = Sides(tuple(RULE["options"]["examples"]), tuple(RULE["options"]["counter_examples"]))
+ABOUT = (
+    "Should I take aspirin for my headache?",
+    "I have had a cough for three weeks, what can it be?",
+    "how many mg of melatonin for sleep",
+    "is it dangerous to mix alcohol and antibiotics",
+    "Take one pill in the morning with food.",
+    "My toddler has a temperature of 39 degrees",
+)
+NOT_ABOUT = (
+    "Where is the nearest cinema?",
+    "hi",
+    "Wie wird das Wetter morgen?",
+    "ok thanks",
+    "The quick brown fox jumps over the lazy dog",
+    "def f(x): return x + 1",
+    "Who won the world cup in 1998?",
+    "Explain how photosynthesis works",
+    "I am a nurse and I need a poem",
+    "The stock market fell by two percent",
+    "Ich habe Kopfschmerzen, was soll ich nehmen?",
 )
 
 
@@ -42,7 +48,7 @@ def vectors(server: LlamaServer, texts: Sequence[str]) -> list[Vector]:
 
 @pytest.fixture(scope="module")
 def medical(minilm: LlamaServer) -> Measured:
-    """Advice on one's health, as an operator may want to leave to others."""
+    """The shipped policy: advice on one's health."""
     return measure(MEDICAL, vectors(minilm, MEDICAL.found), vectors(minilm, MEDICAL.spared))
 
 
@@ -56,21 +62,12 @@ def test_it_is_the_real_model(minilm: LlamaServer) -> None:
     assert found == pytest.approx([0.695, 0.943, 0.257], abs=0.002)
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("Should I take aspirin for my headache?", True),
-        ("I have had a cough for three weeks", True),
-        ("Where is the nearest cinema?", False),
-        ("ok thanks", False),
-        ("How to roast a chicken?", False),
-        ("Wie wird das Wetter morgen?", False),
-    ],
-)
-def test_texts_that_are_no_examples(minilm: LlamaServer, medical: Measured, text: str, wanted: bool) -> None:
-    """A topic is told by meaning: no text shares its words with an example."""
-    (vector,) = vectors(minilm, [text])
-    assert medical.finds(vector) is wanted
+def test_texts_that_are_no_examples(minilm: LlamaServer, medical: Measured) -> None:
+    """What docs/guard-models.md says of the shipped policy: five of six are found, and none of the others. The last of
+    them is German, which the model does not know."""
+    found = [medical.finds(vector) for vector in vectors(minilm, ABOUT)]
+    assert (sum(found), len(found)) == (5, 6)
+    assert not any(medical.finds(vector) for vector in vectors(minilm, NOT_ABOUT))
 
 
 def test_examples_that_do_not_separate(minilm: LlamaServer) -> None:

@@ -20,6 +20,7 @@ from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.errors import UpstreamTimeout
 from tests.field.answering import EMAIL, NOTICE, QUIET, STOP, answering, carried, events, told
 from tests.laws import cut
 from tests.leaks.attack import CARD, HIDE, asked, chunk, deltas
@@ -795,6 +796,31 @@ def test_l02_an_end_with_every_chunk_is_not_waited_behind(stream: bool) -> None:
         assert [c["finish_reason"] for event in told(out) for c in event["choices"]].count("stop") == 1
     else:
         assert json.loads(answer.result())["choices"][0]["message"]["content"] == "hi you there"
+
+
+@both
+def test_l02_an_end_beside_the_last_text(stream: bool) -> None:
+    """A server that says `stop` beside its last text alone has ended its answer, and the wait for [DONE] is short."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": stream}).encode(), Options())
+    answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    states = []
+    for event in events(chunk({"content": "hi "}), chunk({"content": "you"}, "stop")):
+        answer.feed(event)
+        states.append(answer.finished)
+    assert states == [False, True]
+
+
+@both
+def test_l02_an_answer_of_one_chunk_that_nothing_follows(stream: bool) -> None:
+    """Whether an end beside the first text is one cannot be known. When nothing comes until the model server's time is
+    over, it was one: the answer is complete."""
+    asked = OpenAIChat().parse(json.dumps({**CHAT, "stream": stream}).encode(), Options())
+    answer = OpenAIChat().answer(asked, Guard(PhrasePlan()), lambda finding: NOTICE)
+    out = answer.feed(events(chunk({"content": "hi you"}, "stop"))[0])
+    assert not answer.finished
+    out += answer.finish(UpstreamTimeout("The model server said nothing for 300 s", "timeout"))
+    assert answer.failed is None
+    assert deltas(out) == "hi you" if stream else json.loads(answer.result())["choices"]
 
 
 PAIRED = [

@@ -68,6 +68,7 @@ def test_the_narrowest_entry_counts() -> None:
         assert note(found.find(["other"], DIGEST)) == "digest"
         assert note(found.find(["m"], OTHER)) == "name"
         assert note(found.find(["other"], OTHER)) is None
+        assert note(reviews(*[one for one in given if "both" not in one]).find(["m"], DIGEST)) == "digest"
 
 
 def test_an_entry_lapses_with_its_digest() -> None:

@@ -11,10 +11,13 @@ from proxy.core.types import Direction, Kind
 from proxy.policy.compile import Compilation
 from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
-from proxy.settings import DEMO_POLICIES
+from proxy.settings import DEMO_POLICIES, Settings
+from proxy.startup.plugins import find_registry
 from tests.policies import SHIPPED, default
 
-FILES = [path for folder in (SHIPPED, SHIPPED / "more", DEMO_POLICIES) for path in sorted(folder.glob("*.yaml"))]
+FOLDERS = (SHIPPED, SHIPPED / "more", SHIPPED / "models", DEMO_POLICIES)
+FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.yaml"))]
+REGISTRY = find_registry(Settings())
 HARMLESS = (
     "git clone git@github.com:org/repo.git",
     "see assets/icon@2x.png",
@@ -42,7 +45,7 @@ def shown(policies: PolicySet, text: str, direction: Direction, kind: Kind, role
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_loads_alone_without_a_hint_and_its_examples_hold(path: Path) -> None:
     """So each can be copied by itself."""
-    compilation = Compilation([Source(path.name, path.read_bytes())], hash_key=b"key")
+    compilation = Compilation([Source(path.name, path.read_bytes())], hash_key=b"key", registry=REGISTRY)
     hints = compilation.run().hints
     assert hints == () or path.parent == SHIPPED  # an operator may have edited those
     assert all(result.passed for result in compilation.results)
@@ -51,7 +54,7 @@ def test_each_loads_alone_without_a_hint_and_its_examples_hold(path: Path) -> No
 def test_all_load_together() -> None:
     """`init --all` makes a directory that works."""
     sources = [Source(path.name, path.read_bytes()) for path in FILES]
-    assert len(Compilation(sources, hash_key=b"key").run().policies) == len(FILES)
+    assert len(Compilation(sources, hash_key=b"key", registry=REGISTRY).run().policies) == len(FILES)
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal, NamedTuple
 
@@ -125,6 +125,23 @@ class JudgeQuestions:
             return ()
         return (Spot(0, len(text), None if action is self.most else action),)
 
+    def told(self, reply: object) -> Iterator[str]:
+        """For people: each prompt, the guard's own words, and what they mean to the rule."""
+        assert isinstance(reply, GuardReply)
+        question = reply.question
+        for prompt, said in zip(question.prompts, reply.said, strict=False):
+            text = prompt.raw or " ".join(f"[{message.role}] {message.content}" for message in prompt.messages)
+            yield f"asked {question.options.model}: {text!r}"
+            try:
+                verdict = parse_verdict(self.guard, said.text, question.judged, prompt.category, said.finished)
+            except VerdictError as error:
+                yield f"said {said.text!r}: no verdict ({error})"
+                continue
+            action = self.action(verdict)
+            named = f" {', '.join(verdict.categories)}" if verdict.categories else ""
+            does = f"the rule does {action.name.lower()}" if action else "the rule does nothing"
+            yield f"said {said.text!r}: {verdict.level}{named}, {does}"
+
     def action(self, verdict: Verdict) -> Action | None:
         """What the rule does for a verdict; None: nothing. One without a known category may be any of them."""
         if verdict.level is Level.SAFE:
@@ -171,8 +188,8 @@ def judge_kind(formats: Mapping[str, Format]) -> CheckKind:
                 render(guard, judged, "", (), questions.wanted)
             except NoRoom as error:
                 raise OptionError(str(error), "give a greater `context`, or fewer words", "context") from None
-        weaker = {action: replace(rule, action=action) for action in Action if action < rule.action}
-        return AskingRule(rule, options.model, questions, after=options.gate == "after", weaker=weaker)
+        made = AskingRule(rule, options.model, questions, after=options.gate == "after")
+        return made.with_actions(Action)
 
     def remarks(options: JudgeOptions) -> Iterator[Remark | None]:
         guard = formats.get(options.format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,6 +79,14 @@ class TopicQuestions:
         if not isinstance(reply, TopicReply):
             raise ValueError("it is no vector")
         return (Spot(0, len(text)),) if reply.measured.finds(reply.vector) else ()
+
+    def told(self, reply: object) -> Iterator[str]:
+        """For people: how near the text is to both sides, and where the line runs."""
+        assert isinstance(reply, TopicReply)
+        near, margin = reply.measured.near(reply.vector), reply.measured.margin
+        found = "over" if near.score > margin else "not over"
+        shown = f"{near.found:.3f} to what is looked for, {near.spared:.3f} to what is spared"
+        yield f"similarity {shown}: {near.score:+.3f}, {found} the margin {margin:.3f}"
 
 
 def _topic(rule: Rule, options: TopicOptions) -> AskingRule:

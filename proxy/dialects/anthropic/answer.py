@@ -21,6 +21,7 @@ from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.message import DELTAS, WholeMessage, as_events
+from proxy.dialects.anthropic.overlap import OverlappingBlocks
 from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
@@ -54,6 +55,7 @@ class Block:
     """A content block: text, thinking or a tool call.
 
     place:      its index for the client; -1: the client has not seen it yet
+    index:      what the model server calls it
     fed, released: thinking that did not pass at once, as it came and as it went out
     signature:  the event that vouches for the thinking
     input:      of a call, as it stood in the block's first event; deltas take its place
@@ -62,6 +64,7 @@ class Block:
     kind: str
     channel: Channel
     place: int = -1
+    index: Any = None
     open: bool = True
     fed: str = ""
     released: str = ""
@@ -101,6 +104,8 @@ class MessagesAnswer(NamedEventsAnswer):
         self._blocks: list[Block | None] = []  # in their order, which their channels name; None: left out
         self._calls: dict[Channel, Block] = {}  # those of the blocks that are open
         self._by_index: dict[int, int] = {}  # the upstream's index of a block, and its place in the list
+        self._shown: list[Block] = []  # of text and thinking, open
+        self._overlapping = OverlappingBlocks()
         self._places = 0  # indexes given to the client
         self._whole = WholeMessage()
 
@@ -123,6 +128,7 @@ class MessagesAnswer(NamedEventsAnswer):
         elif kind == "ping":
             yield self._plain(event, value, {"type": kind})
         elif kind == "message_stop":
+            yield from self._end_waiting()
             yield from map(self._end_call, self._open_calls())
             yield self._stop(event, value)
         elif kind.startswith(("content_block_", "message_")):
@@ -140,16 +146,47 @@ class MessagesAnswer(NamedEventsAnswer):
                 yield self._plain(event, value, clean)
                 return
             self._ended = True
+            yield from self._end_waiting()
             yield from map(self._end_call, self._open_calls())
             yield self._plain(event, value, clean, finishes=(ALL,))
-        elif kind == "content_block_start":
-            yield from self._start(value.get("index"), _dict(value, "content_block"), value, event)
+        elif not self._overlapping.waits(value, event):
+            yield from self._read_block(kind, value, event)
+
+    def _read_block(self, kind: str, value: Event, event: sse.Event | None) -> Iterator[Frame]:
+        if kind == "content_block_start":
+            yield from self._begin(value, event)
         elif kind in ("content_block_delta", "content_block_stop"):
             block = self._block(value)
             if block is not None and kind == "content_block_stop":
                 yield self._end(block, value, event)
+                yield from self._read_waiting()
             elif block is not None:
                 yield from self._delta(block, _dict(value, "delta"), value, event)
+
+    def _begin(self, value: Event, event: sse.Event | None) -> Iterator[Frame]:
+        """A block begins, or waits until the one of its kind that is open has ended."""
+        index, content = value.get("index"), _dict(value, "content_block")
+        kind = content.get("type")
+        before = [block for block in self._shown if block.kind == kind and block.index != index]
+        if before and type(index) is int:
+            self._overlapping.begin(index, before[0].kind, value, event)
+            return
+        for block in before:
+            yield self._end(block, {}, None)
+        yield from self._start(index, content, value, event)
+
+    def _read_waiting(self) -> Iterator[Frame]:
+        """Read the events of blocks that had to wait for the end of another."""
+        while events := self._overlapping.next({block.kind for block in self._shown}):
+            for value, event in events:
+                yield from self._read_block(value["type"], value, event)
+
+    def _end_waiting(self) -> Iterator[Frame]:
+        """The message ends, and so do the blocks for which others wait."""
+        while self._overlapping.any:
+            for block in self._shown[:]:
+                yield self._end(block, {}, None)
+            yield from self._read_waiting()
 
     def _plain(self, event: sse.Event | None, value: Event, clean: Event, **ends: Any) -> Frame:
         clean = self._with_numbers(value, clean)
@@ -191,8 +228,9 @@ class MessagesAnswer(NamedEventsAnswer):
             self._blocks.append(block)
             yield Frame(b"", tuple(_call_text_deltas(channel, content)))
         elif isinstance(kind, str) and kind in KINDS:
-            block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place())
+            block = Block(kind, Channel(0, KINDS[kind], str(number)), self._next_place(), index)
             self._blocks.append(block)
+            self._shown.append(block)
             text = _text(content.get(kind, ""))
             signature = {"signature": ""} if "signature" in content else {}
             clean = self._with_numbers(value, block.begun({"type": kind, kind: text, **signature}))
@@ -246,6 +284,8 @@ class MessagesAnswer(NamedEventsAnswer):
         if block.kind == CALL:
             return self._end_call(block)
         block.open = False
+        if block in self._shown:
+            self._shown.remove(block)
         return self._plain(event, value, block.stopped(), closes=(block.channel,))
 
     def _end_call(self, block: Block) -> Frame:

@@ -24,7 +24,7 @@ from proxy.dialects.openai.message import Whole
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton
-from proxy.errors import UpstreamBroken, UpstreamError
+from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": \n\n"
@@ -56,7 +56,8 @@ class ChunkedAnswer(Answer):
         self._head: dict[str, Any] = {}
         self._seen: set[int] = set()
         self._finished: set[int] = set()  # choices that the upstream has finished
-        self._beside: set[int] = set()  # those whose last end came beside text
+        self._spoke: set[int] = set()  # choices that have had text without an end
+        self._beside: set[int] = set()  # those whose last end came beside their first text
         self._waiting: list[Frame] = []  # the end of a choice, until what follows shows that it is one
         self._late: dict[int, str] = {}  # reasons for ends that were none, by choice
         self._over = False  # the upstream has said [DONE]
@@ -139,7 +140,10 @@ class ChunkedAnswer(Answer):
         yield from self._late_ends()
 
     def _end_steps(self, error: UpstreamError | None, given_up: bool = False) -> Steps[None]:
-        """See Answer. An end that waits is told also where an error follows."""
+        """See Answer. An end that waits is told also where an error follows. Where all choices have one, an answer of
+        which nothing more comes is complete, although the end came beside text."""
+        if isinstance(error, UpstreamTimeout) and self._is_complete() and not given_up:
+            error = None
         if error is not None and self._waiting:
             yield from self._guarded_steps(lambda _: self._take_waiting(), b"")
         yield from super()._end_steps(error, given_up)
@@ -302,7 +306,10 @@ class ChunkedAnswer(Answer):
             if choice.get("finish_reason") is not None:
                 finishes.append(index)
                 self._finished.add(index)
-                (self._beside.add if any(text for _, text in own) else self._beside.discard)(index)
+                in_doubt = index not in self._spoke and any(text for _, text in own)
+                (self._beside.add if in_doubt else self._beside.discard)(index)
+            elif index not in self._spoke and any(text for _, text in own):
+                self._spoke.add(index)
             deltas += own or [TextDelta(Channel(index, Kind.CONTENT, "content"), "")]
         if chunk.get("usage") and (finishes or not chunk["choices"]):
             self._usage_sent = True

@@ -14,14 +14,16 @@ MAX_NAMES = 20
 
 
 def response_headers(exchange: Exchange, request: Request | None, content_type: str) -> Headers:
-    """Request id, policy revision, action; its place in the queue, if it waited; which keys were dropped or parts
-    removed."""
+    """Request id, policy revision, action; whether text is let out before it is judged; its place in the queue, if it
+    waited; which keys were dropped or parts removed."""
     headers = [
         (b"content-type", content_type.encode("latin-1")),
         (b"x-safety-proxy-request-id", exchange.id.encode()),
         (b"x-safety-proxy-policy", exchange.revision.encode()),
         (b"x-safety-proxy-action", exchange.action.encode()),
     ]
+    if exchange.judged_after:
+        headers.append((b"x-safety-proxy-judged", b"after"))
     if exchange.queue_place:
         headers.append((b"x-safety-proxy-queue", b"%d" % exchange.queue_place))
     if request is not None:

@@ -110,6 +110,7 @@ class Hold:
 class Exchange:
     """One request and its answer. Times are of time.perf_counter(); 0.0: it has not happened.
 
+    judged_after:   a rule lets text of the answer out before its verdict
     queue_place:    its place among the requests that waited for their turn; 0: it did not wait
     client:         address of the client; of a believed reverse proxy, that of its client. "": a unix socket
     key:            name of the key that the request shows; "": it shows none
@@ -191,6 +192,7 @@ class Exchange:
     answer_tokens: int = 0
     refusal: ModelRefusal = NO_REFUSAL
     upstream_reason: str = ""
+    judged_after: bool = False
     queue_place: int = 0
     queued: float = 0.0
     transcript: object = None

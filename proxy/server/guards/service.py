@@ -31,9 +31,9 @@ class Guards:
     def __init__(
         self,
         backends: Backends,
-        rules: Callable[[], Iterable[AskingRule]],
-        asked: Callable[[Asked], None],
-        judged: Callable[[str, Verdict | VerdictError], None],
+        rules: Callable[[], Iterable[AskingRule]] = tuple,
+        asked: Callable[[Asked], None] = lambda _: None,
+        judged: Callable[[str, Verdict | VerdictError], None] = lambda *_: None,
     ) -> None:
         judges = Judges(ModelAsker(backends, "judge", asked), judged)
         topics = Topics(ModelAsker(backends, "topic", asked))

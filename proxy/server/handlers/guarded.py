@@ -200,7 +200,9 @@ class GuardedExchange:
         self.exchange.asked = f"POST {backend.url}{request.path}"
         if not self._config.options.allow_cloud_models:
             await backend.models.cloud.refuse_remote(request.model)
-        self._guard = guard = self._new_guard(self._plans.about(request.texts), request)
+        plan = self._plans.about(request.texts)
+        self.exchange.judged_after = plan.judges_after
+        self._guard = guard = self._new_guard(plan, request)
         self._answer = answer = self._dialect.answer(request, guard, self._plans.notice)
         self._relay = relay = Relay(
             answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker

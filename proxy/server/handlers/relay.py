@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from proxy.core.guard import Question
+from proxy.core.answer_gates import Question
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamBroken
 from proxy.server.asks.asker import Asker
@@ -172,15 +172,23 @@ class Relay:
         questions = guard.take_questions()
         if questions and self._pumping is not None:
             self._pumping.interruptible = True
+        if guard.is_ending(self._answer.request.choices):
+            asyncio.get_running_loop().call_soon(self._stop_model)
         for question in questions:
             self._questions[question.name] = question
             self._asker.ask(question.name, question.asked.ask.data)
 
+    def _stop_model(self) -> None:
+        """A rule has ended the answer, and only where is not known yet: what the model still says is not needed."""
+        if not self._late:
+            self.abort()
+
     def _take_answers(self) -> bytes:
         """Let the answer take what is known by now. Bytes for the client."""
-        answers = [(self._questions.pop(name), reply) for name, reply in self._asker.take()]
-        out = [self._answer.reply(question, reply) for question, reply in answers]
-        self._ask()
+        out: list[bytes] = []
+        while answers := [(self._questions.pop(name), reply) for name, reply in self._asker.take()]:
+            out += [self._answer.reply(question, reply) for question, reply in answers]
+            self._ask()  # some of it may be known already
         return b"".join(out)
 
     def _on_answer(self) -> None:
@@ -215,6 +223,8 @@ class Relay:
         out = answer.take(data)
         if answer.guard.asking:
             self._ask()
+            if answer.work is None and not answer.done:
+                out += self._take_answers()  # those that were known already
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
             self._record_timing(now)

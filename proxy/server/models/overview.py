@@ -18,7 +18,7 @@ def overview(backend: str, rows: list[Row], policies: PolicySet) -> list[dict[st
 def applying(row: Row, policies: PolicySet) -> list[str]:
     """The names of the policies for requests to a model; of those that only watch with a remark."""
     query = PlanQuery(normalise_model(row.name), None, row.claim.status)
-    fitting = [policy for policy in policies.policies if policy.scope.applies(query)]
+    fitting = [policy for policy in policies.policies if policy.applies(query)]
     return [policy.name if policy.enforced else f"{policy.name} (monitor)" for policy in fitting]
 
 

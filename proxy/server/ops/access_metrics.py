@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.keys.authentication import Authentication
 from proxy.server.keys.store import KeyStore
@@ -84,13 +85,13 @@ class AccessMetrics(Collector):
     def _of_keys(self) -> Iterator[Metric]:
         refused = {(reason,): count for reason, count in self._authentication.refused.items()}
         yield _counter("key_refusals", "Requests without a key that may be used.", ("reason",), refused)
-        if self._keys is None:
-            return
-        status = self._keys.status
+        status = Status() if self._keys is None else self._keys.status
         loads = {("success",): status.loads, ("failure",): status.failures}
         yield _counter("key_reloads", "Attempts to load the keys.", ("result",), loads)
         name, text = PREFIX + "keys_last_reload_successful", "1 if the latest attempt to load the keys went well."
         yield GaugeMetricFamily(name, text, 0 if status.error else 1)
+        if self._keys is None:
+            return
         yield _counter("key_requests", "Requests by key.", ("key", "outcome"), self._requests)
         tokens = {(name,): count for name, count in self._tokens.items()}
         yield _counter("key_tokens", "Tokens by key, counted or estimated.", ("key",), tokens)

@@ -25,6 +25,7 @@ class GuardMetrics:
         )
         self._seconds = make.histogram("guard_seconds", "What the models took.", SECONDS, "guard")
         self._queued = make.histogram("guard_queue_seconds", "What questions waited for their turn.", SECONDS, "guard")
+        self._after = make.counter("judged_after", "Answers whose text was let out before its verdict.")
         self._verdicts = make.counter("guard_verdicts", "Verdicts of guards.", "guard", "level", "category")
 
     def asked(self, asked: Asked) -> None:
@@ -34,6 +35,10 @@ class GuardMetrics:
         if asked.result != "cached":
             self._seconds(guard).observe(asked.seconds)
             self._queued(guard).observe(asked.queued)
+
+    def judged_after(self) -> None:
+        """Text of an answer was let out before its verdict, as a rule says."""
+        self._after().inc()
 
     def judged(self, model: str, verdict: Verdict | VerdictError) -> None:
         """A guard has said something of one prompt."""

@@ -284,6 +284,8 @@ class Metrics:
         self._count_holds(exchange)
         self._count_tokens(exchange, model)
         self._count_failures(exchange)
+        if exchange.judged_after:
+            self.guards.judged_after()
         for family, count in exchange.markers.items():
             self._markers(family).inc(count)
         if exchange.prompt_cut:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.core.guard import Guard
+from proxy.dialects.anthropic import overlap
 from proxy.dialects.anthropic.messages import AnthropicCountTokens
 from proxy.dialects.base import Options
 from proxy.errors import BadRequest, ClientError, NotServed, TooLarge, UpstreamError, UpstreamTimeout
@@ -107,6 +108,66 @@ def test_a_call_that_overlaps_with_text() -> None:
         (0, "1.id"): "i",
         (0, "1.arguments"): "{}",
     }
+
+
+def _begin(index: int | None, kind: str = "text") -> dict[str, Any]:
+    return {"type": "content_block_start", **_at(index), "content_block": {"type": kind, kind: ""}}
+
+
+def _say(index: int | None, text: str, kind: str = "text") -> dict[str, Any]:
+    return {"type": "content_block_delta", **_at(index), "delta": {"type": f"{kind}_delta", kind: text}}
+
+
+def _stop(index: int | None) -> dict[str, Any]:
+    return {"type": "content_block_stop", **_at(index)}
+
+
+def _at(index: int | None) -> dict[str, Any]:
+    return {} if index is None else {"index": index}
+
+
+@pytest.mark.parametrize("kind", ["text", "thinking"])
+@pytest.mark.parametrize("stops", [True, False])
+def test_blocks_of_one_kind_that_overlap_follow_each_other(kind: str, stops: bool) -> None:
+    """A block that begins before the one before has ended waits for that: each block has its own text, and the order of
+    arrival is that of the blocks."""
+    overlapping = [
+        *(_begin(0, kind), _say(0, "one ", kind), _begin(1, kind), _say(1, "three ", kind)),
+        *(_begin(2, kind), _say(0, "two ", kind), _say(2, "five", kind)),
+    ]
+    if stops:
+        overlapping += [_stop(0), _say(1, "four ", kind), _stop(2), _stop(1)]
+    else:  # the last one has no stop either, which direct is the client's to bear
+        overlapping += [_say(1, "four ", kind), _stop(2)]
+    told, out = _answer(stream_of(*overlapping))
+    assert [text for _, text in sorted(told.texts.items())] == ["one two ", "three four ", "five"]
+    arrived = [word for word in ("one", "two", "three", "four", "five") if word.encode() in out]
+    assert (
+        sorted(arrived, key=lambda word: out.index(word.encode())) == arrived == ["one", "two", "three", "four", "five"]
+    )
+
+
+@pytest.mark.parametrize("index", [2, None])
+def test_a_word_over_blocks_that_overlap_is_found(index: int | None) -> None:
+    """Text that waits in one block, while others speak, is not put together with the next one's on the screen."""
+    events = [
+        *(_begin(0), _say(0, f"so {BAD[:4]}"), _begin(1), _say(1, "and")),
+        *(_begin(7, "thinking"), _say(7, "well", "thinking"), _stop(7)),
+        *(_begin(index), _say(index, f"{BAD[4:]} on"), _stop(index)),
+    ]
+    told, out = _answer(stream_of(*events), rewrite(BAD))
+    lines = [json.loads(line[6:]) for line in out.splitlines() if line.startswith(b"data: ")]
+    assert BAD not in "".join(line.get("delta", {}).get("text", "") for line in lines)
+    assert BAD not in "".join(text for _, text in sorted(told.texts.items()))
+
+
+def test_too_much_that_waits_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that never ends does not make others wait without bound."""
+    monkeypatch.setattr(overlap, "MOST", 10)
+    wire = MessagesWire()
+    answer, out = wire.stream([stream_of(_begin(0), _begin(1), *[_say(1, "on and ") for _ in range(20)])])
+    assert answer.failed is not None
+    assert wire.read(out).failed
 
 
 def test_a_call_whose_input_stands_in_its_beginning() -> None:

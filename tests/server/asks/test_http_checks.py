@@ -25,7 +25,7 @@ from proxy.server.asks.http import FAILURES, MAX_ANSWER, QUEUE, REST, HttpAnswer
 from proxy.server.exchange.transcript import Text
 from proxy.server.ops.recorded_texts import recorded
 from tests.checks.questions import asking
-from tests.fakes import FakeUpstream, reply, sse
+from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.server.running import Policies, Proxy, running, said, soon
 
 pytestmark = pytest.mark.anyio
@@ -294,3 +294,16 @@ async def test_texts_that_others_judge_are_not_recorded_masked() -> None:
     text.add("my secret.")
     assert in_one_go(recorded(text, "masked"))["text"] is None
     assert in_one_go(recorded(text, "full"))["text"] == "my secret."
+
+
+async def test_a_connection_is_used_again() -> None:
+    """Over a real socket, for one question after the other."""
+    async with FakeUpstream(lambda _: reply_json({"findings": []})) as upstream:
+        answerer = HttpAnswerer()
+        service_ = HttpService("judge", f"{upstream.url}/check")
+        for text in ("one", "two", "three"):
+            asked = question(text)._replace(service=service_)
+            assert await soon(answerer.answer(asked, About("id", "tiny"))) == {"findings": []}
+        assert upstream.connections == 1
+        assert [request.json()["text"] for request in upstream.requests] == ["one", "two", "three"]
+        await answerer.aclose()

@@ -14,7 +14,7 @@ import pytest
 from proxy.core.failures import CheckFailed, Reason
 from proxy.core.types import Action
 from tests.checks.questions import all_of, asking, where
-from tests.fakes import FakeUpstream, Stall, Wait, ndjson, reply, sse
+from tests.fakes import FakeUpstream, Reset, Stall, Wait, ndjson, reply, sse
 from tests.phrases import block, rewrite
 from tests.server.asks.scripted import Scripted
 from tests.server.running import Policies, Proxy, chat_body, chunk, running, said, soon, text
@@ -58,7 +58,9 @@ async def test_answers_may_come_in_any_order(order: Sequence[int], stream: bool,
         assert answer.complete
         whole = answer.text() if stream else answer.json()["choices"][0]["message"]["content"]
         assert whole == "".join(ANSWER)
-        assert (await proxy.exchange()).outcome == "allowed"
+        exchange = await proxy.exchange()
+        assert exchange.outcome == "allowed"
+        assert {rule.name for rule, _ in exchange.hold.shares() if rule is not None} == {"p/block.stops"}
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -74,6 +76,10 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
             await service.was_asked("One.", " Two.", " Three.")
             for index in (first, 1 - first):
                 service.say(ASKED[index], ((0, 5),) if index else ())
+                if index:
+                    await (await upstream.exchange()).wait_client_closed()
+                    await service.until(lambda: " Three." in service.cancelled)
+                    assert (" Two." in service.cancelled, "One." in service.cancelled) == (False, False)
             answer = await wire.answer()
         await (await upstream.exchange()).wait_client_closed()
         assert answer.complete
@@ -85,7 +91,6 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
         assert b"Two" not in answer.body
         exchange = await proxy.exchange()
         assert exchange.outcome == "blocked"
-        await service.until(lambda: " Three." in service.cancelled)
 
 
 async def test_a_client_that_leaves_stops_those_who_are_asked() -> None:
@@ -381,3 +386,88 @@ async def test_a_slow_client_gets_all_of_it() -> None:
         assert answer.complete
         assert answer.text() == "".join(f"{part}{i}. " for i in range(400))
         assert text(answer.events()) == answer.text()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_model_server_that_breaks_off(stream: bool) -> None:
+    """What it has said is judged and sent, and then the client is told."""
+    script = reply([*sse(*said("One. Two.")[:-2]), Reset()])
+    async with FakeUpstream(script) as upstream, running(upstream, Policies(output=[asking(Action.BLOCK)])) as proxy:
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body(stream=stream))
+            await service.was_asked("One.", " Two.")
+            service.say(" Two.")
+            service.say("One.")
+            answer = await wire.answer()
+        assert answer.complete
+        if stream:
+            assert answer.text() == "One. Two."
+            assert "error" in answer.events()[-2] or "error" in answer.events()[-1]
+        else:
+            assert answer.status == 502
+        assert (await proxy.exchange()).outcome == "upstream_error"
+
+
+async def test_the_proxy_stops_while_a_verdict_is_missing() -> None:
+    """The client gets a proper end, or a closed connection; nothing that was not judged."""
+    async with (
+        FakeUpstream(reply([*sse(*said("One. Two.")[:-2]), Stall()])) as upstream,
+        running(upstream, Policies(output=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body())
+            await service.was_asked("One.", " Two.")
+            service.say("One.")
+            await wire.until(b"One.")
+            proxy.server.runtime.interrupt()
+            answer = await wire.answer()
+        assert b"Two" not in answer.body
+        assert (await proxy.exchange()).outcome == "upstream_error"
+
+
+async def test_a_client_that_leaves_while_its_prompt_is_judged() -> None:
+    """Those who are asked stop, and the model server is never asked."""
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body(content="Hello. You."))
+            await service.was_asked("Hello.", " You.")
+            wire.leave()
+            await service.until(lambda: set(service.cancelled) == {"Hello.", " You."})
+        assert (await proxy.exchange()).outcome == "client_cancelled"
+        assert upstream.requests == []
+
+
+async def test_the_texts_of_a_prompt_are_asked_about_beside_each_other() -> None:
+    """And each equal question once, however often its text stands in the conversation."""
+    messages = [{"role": role, "content": "Same."} for role in ("user", "assistant") * 2]
+    messages.append({"role": "user", "content": "Other."})
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted())
+        async with proxy.wire() as wire:
+            await wire.post("/v1/chat/completions", chat_body(messages=messages))
+            await service.was_asked("Same.", "Other.")
+            for text_ in ("Other.", "Same."):
+                service.say(text_)
+            assert (await wire.answer()).text() == "One."
+        assert sorted(service.asked) == ["Other.", "Same."]
+
+
+async def test_a_long_prompt_is_asked_about_as_a_whole() -> None:
+    """It is read slice by slice, so that others may run; the questions are those of the whole text."""
+    content = "".join(f"Sentence {i}. " for i in range(1500))
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted(lambda _: ()))
+        assert (await proxy.chat(content=content)).text() == "One."
+        assert "".join(service.asked) + " " == content

@@ -127,7 +127,8 @@ async def test_nobody_is_there() -> None:
 async def test_a_guard_that_takes_too_long() -> None:
     """Its question is given up at the deadline, and the connection with it."""
     async with asking(Answer((Stall(),))) as guards:
-        failed = await failure(guards.judges.answer(judged(timeout=0.05)))
+        deadline = 0.05  # seconds, which have to pass
+        failed = await failure(guards.judges.answer(judged(timeout=deadline)))
         assert failed.reason is Reason.DEADLINE
         assert "within 0.05 s" in str(failed)
         await guards.upstream.exchanges[-1].wait_client_closed()

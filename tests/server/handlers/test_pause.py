@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from proxy.core.types import Action
 from proxy.errors import SettingsError
 from proxy.server.state.directory import StateDirectory
 from proxy.server.state.pause import FILE, MESSAGE, Pause
+from tests.checks.questions import asking
 from tests.fakes import Answer, FakeUpstream, Stall, ndjson, reply, reply_json, sse
 from tests.phrases import rewrite
+from tests.server.asks.scripted import Scripted
 from tests.server.running import Policies, Proxy, chat_body, chunk, running, said
 from tests.waiting import until
 
@@ -93,6 +96,25 @@ async def test_held_text_is_decided_first() -> None:
         await pause(proxy, message=SENTENCE)
         answer = await wire.answer()
         assert answer.text().startswith(f"Well. Hello\n\n{SENTENCE}")
+
+
+async def test_nobody_waits_for_a_guard() -> None:
+    """What a guard model has not judged yet is not shown, and the end comes at once."""
+    answers = reply([*sse(*said("One. Two.")[:-2]), Stall()])
+    policies = Policies(output=[asking(Action.BLOCK)])
+    async with FakeUpstream(answers) as upstream, running(upstream, policies) as proxy, proxy.wire() as wire:
+        guard = proxy.server.runtime.desk.answerers[str] = Scripted()
+        await wire.post(CHAT, chat_body())
+        await guard.was_asked("One.", " Two.")
+        guard.say("One.")
+        await wire.until(b"One.")
+        await pause(proxy, message=SENTENCE)
+        answer = await wire.answer()
+        assert answer.complete
+        assert answer.text().startswith(f"One.\n\n{SENTENCE}")
+        assert answer.events()[-1] == "[DONE]"
+        assert b"Two" not in answer.body
+        await guard.until(lambda: guard.cancelled == [" Two."])
 
 
 async def test_an_ollama_stream_ends_with_a_last_line() -> None:
