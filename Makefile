@@ -11,7 +11,7 @@ endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers bench-peer-detectors lock clean
+.PHONY: help run demo test check stock-uvicorn fuzz bench bench-gate bench-peers bench-peer-detectors dist lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -58,13 +58,19 @@ bench-peer-detectors:  ## other packages' detectors for bench.detection, into an
 	@$(PYTHON) -m venv $(PEER_DETECTORS)
 	@$(PEER_DETECTORS)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r bench/peer-detectors.txt
 
+dist: $(DEV)/ready     ## wheel and sdist in dist/, checked, and the wheel tried in an empty environment
+	@rm -rf dist
+	@$(DEV)/bin/python -m build --outdir dist .
+	@$(DEV)/bin/python -m twine check --strict dist/*
+	@$(DEV)/bin/python -m tools.try_wheel dist/*.whl
+
 lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra="--extra redis"; [ $$x = dev ] && extra="--extra dev"; \
 	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
 
 clean:           ## remove the virtual environments and caches
-	@rm -rf $(RUN) $(DEV) $(PEERS) $(PEER_DETECTORS) .mypy_cache .ruff_cache .hypothesis build *.egg-info tests/sdk/node/node_modules
+	@rm -rf $(RUN) $(DEV) $(PEERS) $(PEER_DETECTORS) .mypy_cache .ruff_cache .hypothesis build dist *.egg-info tests/sdk/node/node_modules
 
 $(RUN)/ready: requirements/run.lock pyproject.toml
 	@$(CHECK_PYTHON)

@@ -26,7 +26,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("server", "values"),
         ("demo", "settings"),
         ("startup",),
-        ("asgi", "cli"),
+        ("asgi", "audit"),
+        ("cli",),
         ("__main__",),
     ),
     "dialects": (

@@ -91,9 +91,14 @@ async def named(url: str, key: str | None = None, label: str = "", authorities: 
     backend = await look_at(url, key=key, label=label, authorities=authorities)
     if backend.trouble:
         log.warning("the model server at %s %s", url, backend.trouble)
-        if urlsplit(url).hostname == CONTAINER_HOST and backend.trouble == backend_look.NOBODY:
-            log.warning("%s: %s", CONTAINER_HOST, FROM_A_CONTAINER)
+        if hint := container_hint(url, backend.trouble):
+            log.warning("%s: %s", CONTAINER_HOST, hint)
     return backend
+
+
+def container_hint(url: str, trouble: str) -> str:
+    """What to do where Docker's name for its host is dialled and nobody answers; empty anywhere else."""
+    return FROM_A_CONTAINER if urlsplit(url).hostname == CONTAINER_HOST and trouble == backend_look.NOBODY else ""
 
 
 async def look_at(

@@ -31,8 +31,8 @@ def postgresql() -> Iterator[str]:
         shutil.chown(folder, user)
     data = folder / "data"
     try:
-        make: list[str | Path] = [program / "initdb", "-D", data, "-A", "trust", "-U", USER]
-        make += ["--no-sync", "-E", "UTF8", "--locale", "C"]
+        options = ["-A", "trust", "-U", USER, "--no-sync", "-E", "UTF8", "--locale", "C"]
+        make: list[str | Path] = [program / "initdb", "-D", data, *options]
         subprocess.run(make, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
         serve: list[str | Path] = [program / "postgres", "-D", data, "-k", folder, "-h", "", "-F"]
         server = subprocess.Popen(serve, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
