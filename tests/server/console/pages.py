@@ -23,6 +23,7 @@ from proxy.server.ops.admin_guard import AdminGuard
 from proxy.store.database import Limits
 from proxy.store.rows import row_of
 from proxy.store.writer import Writer
+from tests.plain_http import async_client
 from tests.server.running import Policies, Store
 from tests.store.samples import MIB, START, opened
 from tests.waiting import PATIENCE, until_elsewhere
@@ -68,7 +69,7 @@ async def pages_of(
     made = Console(Sources(store, records), PageAccess(guard, WebRules((), (), host)))
     transport = httpx.ASGITransport(Starlette(routes=made.routes), client=(client, 1))
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:9435") as http:
+        async with async_client(transport=transport, base_url="http://localhost:9435") as http:
             yield http
     finally:
         made.close()
