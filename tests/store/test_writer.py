@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 
 from proxy.store.database import FILE_NAME, Database, Limits
@@ -113,18 +115,22 @@ def test_a_store_at_its_size_makes_room(tmp_path: Path) -> None:
 
 
 class FullDisk(Database):
-    """A file that may not grow any more, as on a full disk."""
+    """A file that may not grow any more, as on a full disk. The limit belongs to a connection, and there may be two."""
+
+    most = 100_000  # pages
 
     def fill(self) -> None:
         """From now on; pruning has nothing that it may delete."""
         with self.engine.connect() as connection:
-            (pages,) = connection.exec_driver_sql("PRAGMA page_count").one()
-            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+            (self.most,) = connection.exec_driver_sql("PRAGMA page_count").one()
+        event.listen(self.engine, "checkout", self._limit)
 
     def empty(self) -> None:
         """There is room again."""
-        with self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count=100000")
+        self.most = FullDisk.most
+
+    def _limit(self, connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={self.most}")
 
 
 def test_a_full_disk_delays_and_is_told(tmp_path: Path) -> None:
