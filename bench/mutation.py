@@ -187,7 +187,7 @@ FAULTS = [
     ),
     Fault(
         "the gate names the last rule of a segment",
-        "core/gate.py",
+        "core/hidden_span.py",
         "other.rule.order < self.rule.order",
         "other.rule.order > self.rule.order",
     ),

@@ -26,7 +26,7 @@ from proxy.server.ops.policy_watcher import PolicyWatcher
 from proxy.server.runtime import Runtime
 from proxy.server.state.directory import StateDirectory
 from proxy.settings import Settings, resolve
-from proxy.startup.configuration import open_decision_log, server_config
+from proxy.startup.configuration import open_decision_log, open_store, server_config
 from proxy.startup.discovery import DEMO, upstream_url
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_application
 from proxy.startup.plugins import find_registry
@@ -115,12 +115,21 @@ class SharedRuntime:
         follow_policies(stores, keys)
         watched = [one for one in (*stores, reviews, keys) if one is not None]
         drops = Drops()
-        decisions = self._stack.enter_context(open_decision_log(settings, drops))
+        kept = await asyncio.to_thread(open_store, settings, drops)
+        if kept is not None:
+            self._stack.enter_context(kept)
+        decisions = self._stack.enter_context(open_decision_log(settings, drops, kept))
         self._watching = asyncio.get_running_loop().create_task(PolicyWatcher(watched).run())
         log.warning(FOREIGN_SERVER, "served" if settings.allow_remote_clients else "refused")
         config = server_config(settings, url)
         runtime = Runtime(
-            config, store, shadow, observers=[decisions], drops=drops, reviews=reviews, keys=keys, state=state
+            *(config, store, shadow),
+            observers=[decisions],
+            drops=drops,
+            reviews=reviews,
+            keys=keys,
+            state=state,
+            records=kept,
         )
         self._checking = asyncio.get_running_loop().create_task(runtime.run_checks())
         return runtime

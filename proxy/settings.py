@@ -142,7 +142,10 @@ class Settings:
         None, values.text, "KEY", "the key that pause and resume show to the admin listener", secret=True
     )
     state_dir: Path | None = _setting(
-        None, values.folder, "DIR", "a directory for what survives a restart: a pause; only its owner can read it"
+        None,
+        values.folder,
+        "DIR",
+        "a directory for what survives a restart: a pause, the store; only its owner can read it",
     )
     max_streams: int = _setting("0", values.number, "NUMBER", "requests that the model server works on at once; 0: any")
     max_queue: int = _setting("100", values.number, "NUMBER", "requests that wait while max_streams are under way")
@@ -257,6 +260,17 @@ class Settings:
     record_text_full: str | None = _setting(
         None, values.text, "WORD", "has to be i-know where record_text is full: what people write stands in a file then"
     )
+    console: bool = _setting("true", values.boolean, "BOOL", "pages for people at / of the admin listener")
+    store: str = _setting(
+        "sqlite",
+        values.record_store,
+        "WORD",
+        "where the records of exchanges are kept for pages: off, sqlite (a file in state_dir), or a PostgreSQL URL",
+        secret=True,
+        shown="sqlite, where there is a state_dir",
+    )
+    store_days: int = _setting("30", values.count, "DAYS", "how long the store keeps a record")
+    store_bytes: int = _setting("1GiB", values.store_size, "SIZE", "how much it keeps; the oldest records make room")
     otel_endpoint: str | None = _setting(
         None, values.url, "URL", "an OpenTelemetry collector (OTLP over HTTP) that gets traces and measurements"
     )

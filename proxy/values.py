@@ -207,6 +207,14 @@ def size(value: Any) -> int:
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[(match[2] or "").upper()]
 
 
+def store_size(value: Any) -> int:
+    """Bytes, at least 8 MiB: one record with texts may take one."""
+    found = size(value)
+    if found < 8 << 20:
+        raise ValueError("takes at least 8MiB")
+    return found
+
+
 def size_or_none(value: Any) -> int:
     """The same, or 0 for none."""
     return 0 if value == 0 or str(value).strip() == "0" else size(value)
@@ -247,6 +255,16 @@ def store_url(value: Any) -> str:
     found = text(value)
     if not re.fullmatch(r"(redis|valkey)s?://[^\s?#]+|(redis|valkey)\+unix://[^\s#]+", found, re.ASCII):
         raise ValueError("takes a URL such as redis://127.0.0.1:6379")
+    return found
+
+
+def record_store(value: Any) -> str:
+    """`off`, `sqlite`, or the URL of a data base."""
+    if value is False or str(value).strip().lower() == "off":
+        return "off"
+    found = text(value)
+    if found != "sqlite" and not re.fullmatch(r"postgresql://\S+|sqlite:///\S+", found):
+        raise ValueError("takes off, sqlite, or a URL such as postgresql://user:password@127.0.0.1/decisions")
     return found
 
 

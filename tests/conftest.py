@@ -27,12 +27,13 @@ settings.load_profile("unhurried")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of these tests."""
     parser.addoption("--stock-uvicorn", action="store_true", help="the front's tests on uvicorn without our protocol")
+    parser.addoption("--plain-loop", action="store_true", help="on asyncio's own event loop, as on Windows")
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Async tests run on asyncio with uvloop, as the proxy does."""
-    return ("asyncio", {"use_uvloop": True})
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Async tests run on asyncio with uvloop, as the proxy does where there is one."""
+    return ("asyncio", {"use_uvloop": not request.config.getoption("--plain-loop")})
 
 
 @pytest.fixture(scope="module", autouse=True)

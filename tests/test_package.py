@@ -43,6 +43,7 @@ def test_the_wheel_holds_the_policies_and_the_schema(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = wheel.namelist()
     wanted = ["proxy/policy/policy.schema.json", "proxy/py.typed", "proxy/cli/serve.py"]
+    wanted += [f"proxy/audit/{name}" for name in ("prompts.csv", "page_files/page.html.jinja", "page_files/page.js")]
     wanted += ["proxy/demo/policies/demo.yaml", "proxy/cli/new_check_files/check.py.txt"]
     wanted += [f"proxy/policies/{path.relative_to(SHIPPED)}" for path in SHIPPED.rglob("*.yaml")]
     assert set(wanted) <= set(held)

@@ -117,6 +117,9 @@ def test_every_setting_can_be_set_in_all_three_places(tmp_path: Path) -> None:
             "otel_endpoint": "http://x:1",
             "require_alignment": "instruct",
             "limits_store": "redis://x:1",
+            "store": "postgresql://x/y",
+            "store_days": "7",
+            "store_bytes": "9MiB",
             "limits_on_error": "refuse",
         }.get(name, value)
         (tmp_path / "x.toml").write_text(f'{name} = "{value}"\n', "utf-8")

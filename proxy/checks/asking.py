@@ -92,7 +92,8 @@ class AskingRule:
     @property
     def hold(self) -> int | None:
         """The most characters that wait without a question."""
-        return self.questions.hold if self.holds else 0
+        hold = self.questions.hold if self.holds else 0
+        return hold + LONGEST_ESCAPE if hold and self.escaped else hold
 
     @property
     def on_error(self) -> str:
@@ -139,7 +140,8 @@ class AskingScan:
     def __init__(self, check: AskingRule, turn: Turn) -> None:
         self._check = check
         self._turn = turn
-        self._split = check.questions.split()
+        split = check.questions.split()
+        self._split: Splitter = WholeEscapes(split) if check.escaped else split
         self._before = turn.before  # what has been asked about, for the context of the next segment
         self._read = 0
         self._number = 0
@@ -239,7 +241,7 @@ _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 def unescaped(source: str) -> tuple[str, Sequence[int]]:
     """What a piece of JSON source says, and where each character of that, and its end, stands in the source. An escape
-    that the end of the piece cuts stays as it is."""
+    that the end of the source cuts stays as it is."""
     text: list[str] = []
     places: list[int] = []
     at = 0
@@ -259,7 +261,58 @@ def _said_by(escape: re.Match[str]) -> str:
     return chr(int(code, 16)) if code else str(_SHORT.get(short, short))
 
 
+LONGEST_ESCAPE = 11
+"""Characters of an escape that has not ended: two halves of a character, less one."""
+_CUT_ESCAPE = re.compile(r"(?:\\u[Dd][89ABab][0-9A-Fa-f]{2})?(?:\\(?:u[0-9A-Fa-f]{0,3})?)?\Z")
+
+
+def _end_of_escapes(source: str) -> int:
+    """Where the escape begins that the end of a piece of JSON source cuts, else the end. A half of a character is cut
+    where the other half may follow."""
+    at = source.find("\\")
+    while at >= 0:
+        if _CUT_ESCAPE.match(source, at):
+            return at
+        escape = _ESCAPE.match(source, at)
+        at = source.find("\\", escape.end() if escape is not None else at + 1)
+    return len(source)
+
+
 # -- where segments end, beside the ends of sentences
+
+
+class WholeEscapes:
+    """The segments of another splitter in JSON source. An escape that one of their ends cuts goes to the next: what a
+    half says nobody could judge."""
+
+    def __init__(self, split: Splitter) -> None:
+        self._inner = split
+        self._start, self._cut = 0, ""
+
+    def feed(self, text: str, final: bool = False) -> list[Segment]:
+        """See Splitter."""
+        pieces = [segment.text for segment in self._inner.feed(text, final)]
+        if final and self._cut and not pieces:
+            pieces = [""]
+        whole = (self._take(piece, final and i == len(pieces)) for i, piece in enumerate(pieces, 1))
+        return [segment for segment in whole if segment.text]
+
+    def save(self) -> object:
+        """See Splitter."""
+        return self._inner.save(), self._start, self._cut
+
+    def restore(self, mark: object) -> None:
+        """See Splitter."""
+        assert isinstance(mark, tuple)
+        inner, self._start, self._cut = mark
+        self._inner.restore(inner)
+
+    def _take(self, piece: str, is_last: bool) -> Segment:
+        source, start = self._cut + piece, self._start
+        end = len(source) if is_last else _end_of_escapes(source)
+        self._cut = source[end:]
+        self._start += end
+        return Segment(start, source[:end])
 
 
 class Whole:

@@ -1,7 +1,8 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
-Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), or a model is not what it has
-to be (models --require), or a guard failed a case (conformance); 2 the start failed.
+Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), a model is not what it has to be
+(models --require, audit --fail-under), something is wrong (doctor), or a guard failed a case (conformance); 2 the start
+failed; 130 an audit was interrupted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ EXAMPLES = """examples:
   safety-proxy demo                               see a rewrite and a block, without a model
   safety-proxy init my-policies                   a directory of policies of your own
   safety-proxy models                             what each model claims to be, and why
+  safety-proxy audit MODEL                        does it refuse what it should, and answer the rest?
   safety-proxy config                             which settings would be in force, and why
+  safety-proxy doctor                             what a start would stumble over, and what to do
   safety-proxy explain policies "some text"       what each rule sees in it
 
 Every flag of serve is also a variable SAFETY_PROXY_* and a key of safety-proxy.toml."""
@@ -60,10 +63,14 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_demo(commands)
     _add_init(commands)
     _add_models(commands)
+    _add_audit(commands)
     _add_settings(commands, "config", "show the settings in force, and where each came from", _config)
+    _add_settings(commands, "doctor", "look at all that a start needs, and say what to do", _doctor)
+    _add_completion(commands)
     add_commands(commands, _registry, _ask)
     _add_key(commands)
     _add_pause(commands)
+    _add_store(commands)
     _add_checks(commands)
     _add_new_check(commands)
     _add_conformance(commands)
@@ -79,6 +86,50 @@ def _add_models(commands: Commands) -> None:
     )
 
 
+def _add_audit(commands: Commands) -> None:
+    about = "ask a model prompts that it should refuse and prompts that it should answer, and count"
+    command = _add_settings(commands, "audit", about, _audit)
+    command.add_argument(
+        "model", metavar="MODEL", nargs="*", help="as `safety-proxy models` lists it; several: compared"
+    )
+    for name, metavar, default, text in AUDIT_VALUES:
+        shown = f" (default: {default})" if default else ""
+        command.add_argument(name, metavar=metavar, default=default or None, help=text + shown)
+    command.add_argument("--system", metavar="TEXT", default="", help="a system prompt before each prompt")
+    command.add_argument("--and-policies", metavar="DIR", action="append", default=[], help="more policies, compared")
+    command.add_argument("--format", choices=["chat", "completion"], help="how to ask (default: as the model claims)")
+    for name, text in AUDIT_SWITCHES:
+        command.add_argument(name, action="store_true", help=text)
+
+
+AUDIT_VALUES = (
+    ("--prompts", "FILE", "", "CSV or JSON lines with your prompts (default: the 120 that come with it)"),
+    ("--out", "DIR", "audit", "where the results and reports are"),
+    ("--proxy", "URL", "", "ask through this proxy that runs, not through the policies in this process"),
+    ("--repeats", "N", "1", "how often each prompt is asked"),
+    ("--temperature", "T", "0", "of the answers"),
+    ("--seed", "N", "1", "of the first repeat, each later one has the next; none: the model server chooses"),
+    ("--max-tokens", "N", "512", "of an answer"),
+    ("--concurrency", "N", "1", "requests at once"),
+    ("--timeout", "SECONDS", "600", "for one answer"),
+    ("--patience", "SECONDS", "600", "for a model server that does not answer"),
+    ("--report", "FILE", "", "ask nothing: report the results.jsonl of an audit anew"),
+    ("--corrections", "FILE", "", "what a person has said of the answers, as the page saves it"),
+    (
+        "--fail-under",
+        "PERCENT",
+        "",
+        "exit code 1 if less is refused where it should be, or answered where it should be",
+    ),
+)
+AUDIT_SWITCHES = (
+    ("--direct", "only without the policies (default: both)"),
+    ("--guarded", "only through the policies"),
+    ("--resume", "go on with the audit that is in the directory"),
+    ("--json", "print JSON for programs"),
+)
+
+
 def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., int]) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=f"{about.capitalize()}.")
     command.set_defaults(run=run)
@@ -90,6 +141,13 @@ def _add_settings(commands: Commands, name: str, about: str, run: Callable[..., 
             shape |= {"nargs": "?", "const": "true"}
         command.add_argument(flag(setting), default=argparse.SUPPRESS, **shape)
     return command
+
+
+def _add_completion(commands: Commands) -> None:
+    about = "print a shell's completion of this command"
+    command = commands.add_parser("completion", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_completion)
+    command.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
 
 
 def _add_demo(commands: Commands) -> None:
@@ -184,6 +242,27 @@ def _add_pause(commands: Commands) -> None:
     for command in (pause, resume):
         command.add_argument("--admin", metavar="HOST:PORT", default=argparse.SUPPRESS, help="the setting admin")
         command.add_argument("--config", metavar="FILE", help="settings file, for admin, admin_key, tls_certificate")
+
+
+def _add_store(commands: Commands) -> None:
+    about = "export, import, prune or forget the stored records of exchanges"
+    command = commands.add_parser("store", help=about, description=f"{about.capitalize()}.")
+    actions: Commands = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser("export", help="write all records as lines of JSON, the oldest first")
+    export.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file (default: standard output)")
+    bring = actions.add_parser("import", help="store records from such lines, or from a decision log")
+    bring.add_argument("files", metavar="FILE", nargs="+", help="- is the standard input")
+    prune = actions.add_parser("prune", help="delete what is older or more than the settings allow, now")
+    forget = actions.add_parser("forget", help="delete all records of a key, a request or a trace")
+    forget.add_argument("--key", metavar="NAME", default="", help="the name of the key")
+    forget.add_argument("--request", metavar="ID", default="", help="the id that the user sees")
+    forget.add_argument("--trace", metavar="ID", default="", help="the trace_id of the records (traceparent)")
+    for action in (export, bring, prune, forget):
+        action.set_defaults(run=_store)
+        for name in ("store", "state_dir", "store_days", "store_bytes"):
+            metavar = ROWS[name].metadata["metavar"]
+            action.add_argument(flag(name), metavar=metavar, default=argparse.SUPPRESS, help=f"the setting {name}")
+        action.add_argument("--config", metavar="FILE", help="settings file, for these settings")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -285,10 +364,22 @@ def _models(args: argparse.Namespace) -> int:
     return models(args)
 
 
+def _audit(args: argparse.Namespace) -> int:
+    from proxy.cli.audit import audit
+
+    return audit(args)
+
+
 def _key(args: argparse.Namespace) -> int:
     from proxy.cli.key import key
 
     return key(args)
+
+
+def _store(args: argparse.Namespace) -> int:
+    from proxy.cli.store import store
+
+    return store(args)
 
 
 def _pause(args: argparse.Namespace) -> int:
@@ -313,3 +404,16 @@ def _config(args: argparse.Namespace) -> int:
     from proxy.cli.config import show
 
     return show(args)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from proxy.cli.doctor import doctor
+
+    return doctor(args)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from proxy.cli.completion import script
+
+    print(script(args.shell, grammar()[1]), end="")
+    return 0

@@ -37,9 +37,10 @@ def lines(
     recording: str = "",
     more: Sequence[Backend] = (),
     asked: str = "",
+    console: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """Label and text of each line; a line without a label continues the one before. more: the other backends.
-    asked: which keys clients have to show; "": none."""
+    asked: which keys clients have to show; "": none. console: the admin listener has pages for people."""
     base = f"{dialled(listen, scheme)}/v1"
     yield "base_url", base
     if listen.is_socket:
@@ -49,6 +50,8 @@ def lines(
     yield "admin", _admin(admin, scheme)
     if admin and not admin.is_local:
         yield "", f"listening on {admin}: other machines can reach it, with a key" if asked else open_admin(admin)
+    if console and admin and not admin.is_socket:
+        yield "console", f"{dialled(admin, scheme)}/"
     if asked:
         yield "keys", asked
     for number, one in enumerate((backend, *more)):
@@ -67,14 +70,16 @@ def lines(
     yield "try", curl(base, tried, listen, with_key=bool(asked))
 
 
-def recording(record_text: str, file: Path | None) -> str:
+def recording(record_text: str, file: Path | None, has_store: bool = False) -> str:
     """What is recorded, and where; "" for nothing."""
-    if file is None:
+    places = [*([str(file)] if file is not None else []), *(["the store"] if has_store else [])]
+    if not places:
         return ""
+    where = " and ".join(places)
     if record_text == "full":
-        return f"{file}: FULL TEXTS of prompts and answers, as they are (record_text)"
+        return f"{where}: FULL TEXTS of prompts and answers, as they are (record_text)"
     texts = "texts without all that a rule finds" if record_text == "masked" else "no text"
-    return f"{file}: a record for each exchange, {texts}"
+    return f"{where}: a record for each exchange, {texts}"
 
 
 def plugin(entry: Entry) -> str:

@@ -16,6 +16,7 @@ from proxy.cli import banner
 from proxy.cli.config import effective_settings
 from proxy.cli.event_loop import run
 from proxy.cli.logs import logging_to
+from proxy.cli.service_manager import ServiceManager
 from proxy.errors import SettingsError
 from proxy.policy.store import PolicyStore
 from proxy.server.app import Bound
@@ -23,7 +24,7 @@ from proxy.server.app import serve as run_server
 from proxy.server.ops.drops import Drops
 from proxy.server.state.directory import StateDirectory
 from proxy.settings import SHIPPED, EffectiveSettings, Settings
-from proxy.startup.configuration import open_decision_log, server_config
+from proxy.startup.configuration import keeps_records, open_decision_log, open_store, server_config
 from proxy.startup.discovery import DEMO, KNOWN, Backend, find, named
 from proxy.startup.keys import follow_policies, load_keys, refuse_open_listeners
 from proxy.startup.plugins import find_registry
@@ -47,6 +48,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
+    manager = ServiceManager()
     key, empty = settings.hash_key, settings.allow_empty
     registry = find_registry(settings)
     keys = load_keys(settings)
@@ -71,13 +73,18 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         watching = _loaded(shadow) if shadow else None
         scheme = "https" if settings.tls_certificate else "http"
         plugins = [banner.plugin(entry) for entry in registry.plugins]
-        recording = banner.recording(settings.record_text, settings.decision_log)
+        recording = banner.recording(settings.record_text, settings.decision_log, keeps_records(settings))
         asked = "" if keys is None else banner.keys(keys)
-        rows = banner.lines(listen, admin, backend, _loaded(store), watching, scheme, plugins, recording, more, asked)
+        about = (watching, scheme, plugins, recording, more, asked, settings.console)
+        rows = banner.lines(listen, admin, backend, _loaded(store), *about)
         banner.write(sys.stdout, rows)
+        manager.ready(f"chat apps connect to {listen}")
 
     config = server_config(settings, backend.url)
-    decisions = stack.enter_context(open_decision_log(settings, drops))
+    kept = open_store(settings, drops)
+    if kept is not None:
+        stack.enter_context(kept)
+    decisions = stack.enter_context(open_decision_log(settings, drops, kept))
     await run_server(
         *(config, store, shadow),
         observers=[decisions],
@@ -85,7 +92,10 @@ async def _serve(settings: Settings, stack: ExitStack, drops: Drops) -> None:
         reviews=reviews,
         keys=keys,
         state=state,
+        records=kept,
         ready=ready,
+        stopping=manager.stopping,
+        reloading=manager.reloading,
     )
 
 

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 
@@ -18,9 +19,12 @@ from proxy.server.exchange.record import Observer
 from proxy.server.http.listener import Address, Listener, ListenerOptions, bound_host
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.drops import Drops
-from proxy.server.ops.policy_watcher import PolicyWatcher
+from proxy.server.ops.policy_watcher import PolicyWatcher, Reloading
 from proxy.server.runtime import Runtime
 from proxy.server.state.directory import StateDirectory
+
+if TYPE_CHECKING:
+    from proxy.store.writer import Writer
 
 log = logging.getLogger("safety_proxy.server")
 
@@ -49,15 +53,15 @@ class Server:
         reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
+        records: Writer | None = None,
     ) -> None:
         self._config = config
         self._closed = False
-        hosts = {"listen_host": bound_host(config.listen)}
+        hosts: dict[str, Any] = {"listen_host": bound_host(config.listen)}
         if config.admin is not None:
             hosts["admin_host"] = bound_host(config.admin)
-        self.runtime = Runtime(
-            config, store, shadow, registry, observers, drops=drops, reviews=reviews, keys=keys, state=state, **hosts
-        )
+        own: dict[str, Any] = {"reviews": reviews, "keys": keys, "state": state, "records": records}
+        self.runtime = Runtime(config, store, shadow, registry, observers, drops=drops, **own, **hosts)
         self.metrics = self.runtime.metrics
         options = listener_options(config)
         self.listener = Listener(self.runtime.app, config.listen, options)
@@ -128,17 +132,22 @@ async def serve(
     reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
+    records: Writer | None = None,
     ready: Callable[[Bound], None] | None = None,
+    stopping: Callable[[], None] | None = None,
+    reloading: Reloading = nullcontext,
     watch: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT. A second one ends the grace. SIGHUP reloads policies, models.yaml and keys.
 
-    `ready` is called once both listeners are bound; `watch=False` leaves the policies' directories to a slow poll.
+    `ready` is called once both listeners are bound, `stopping` at the first signal; `reloading` is entered for each
+    reload by SIGHUP. `watch=False` leaves the policies' directories to a slow poll.
     Raises SettingsError when an address cannot be had. For the main thread, because of the signals.
     """
     stop = asyncio.Event()
-    watcher = PolicyWatcher([s for s in (store, shadow, reviews, keys) if s is not None], watch=watch)
-    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state)
+    stores = [one for one in (store, shadow, reviews, keys) if one is not None]
+    watcher = PolicyWatcher(stores, watch=watch, reloading=reloading)
+    server = Server(config, store, shadow, registry, observers, drops, reviews, keys, state, records)
 
     def stop_requested() -> None:
         if stop.is_set():
@@ -156,7 +165,10 @@ async def serve(
                 ready(server.bound)
             settle_memory()
             await stop.wait()
+            server.runtime.stopping = True  # not ready from here on
             log.info("stopping: running answers have %g s", config.grace)
+            if stopping is not None:
+                stopping()
             checking.cancel()
             await asyncio.wait([checking])
         watching.cancel()

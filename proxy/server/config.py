@@ -59,6 +59,7 @@ class ServerConfig:
     otel_endpoint:      where traces go; then the model server is told of our own span
     record_text:        what of the texts goes into the decision log
     ready_needs_upstream: /readyz says no while the model server does not answer
+    console:            the admin listener has pages for people
     allow_remote_clients: under another ASGI server, whose address is not known, clients of other machines are served
     allow_anonymous:    there are no keys, and clients of other machines are served all the same
     max_streams:        requests that the model server works on at once; 0: any number
@@ -99,6 +100,7 @@ class ServerConfig:
     otel_endpoint: str | None = None
     record_text: Literal["none", "masked", "full"] = "none"
     ready_needs_upstream: bool = False
+    console: bool = True
     allow_remote_clients: bool = False
     allow_anonymous: bool = False
     max_streams: int = 0

@@ -29,6 +29,8 @@ from proxy.server.asks.process import ProcessAnswerer
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
+from proxy.server.console.access import PageAccess
+from proxy.server.console.app import Console, Sources
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog
@@ -57,6 +59,7 @@ from proxy.server.state.pause import Pause
 
 if TYPE_CHECKING:
     from proxy.server.limits.rates import Rates
+    from proxy.store.writer import Writer
 
 ANY_HOST = "0.0.0.0"  # the address of a server that other machines may reach
 
@@ -83,9 +86,11 @@ class Runtime:
         reviews: ModelsStore | None = None,
         keys: KeyStore | None = None,
         state: StateDirectory | None = None,
+        records: Writer | None = None,
     ) -> None:
         """`reviews`: None: the operator has not reviewed any model. `keys`: None: no key is asked for. What is given
-        must have been loaded. `state`: None: nothing survives a restart."""
+        must have been loaded. `state`: None: nothing survives a restart. `records`: what the console
+        shows; None: nothing is stored."""
         self.config = config
         self.store = store
         self.shadow = shadow
@@ -121,7 +126,8 @@ class Runtime:
         guard = AdminGuard(self.authentication, admin_host, config.allow_anonymous)
         stores_read = Stores(store, shadow, reviews, keys)
         shared = Shared(stores_read, registry, self._is_ready, self.backends.all, self.pause)
-        admin = Admin(config, shared, admin_host, guard)
+        self._console = _console(config, Sources(store, records), guard, admin_host)
+        admin = Admin(config, shared, admin_host, guard, self._console.routes if self._console is not None else ())
         self.admin: AsgiApplication = admin.app
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
@@ -148,6 +154,8 @@ class Runtime:
     async def aclose(self) -> None:
         """Close the connections to the model server. Once is enough."""
         self.stopping = True
+        if self._console is not None:
+            self._console.close()
         await self.backends.aclose()
         await self.desk.aclose()
         if self._rates is not None:
@@ -205,6 +213,12 @@ def _rates(config: ServerConfig, keys: KeyStore | None) -> Rates | None:
 
     store = open_store(config.limits_store) if config.limits_store is not None else None
     return Rates(store, config.limits_on_error)
+
+
+def _console(config: ServerConfig, sources: Sources, guard: AdminGuard, host: str | None) -> Console | None:
+    if not config.console:
+        return None
+    return Console(sources, PageAccess(guard, WebRules((), config.hosts, host)))
 
 
 def directions(places: Iterable[tuple[Rule, Direction, Kind]]) -> Iterator[tuple[Rule, str]]:

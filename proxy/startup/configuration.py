@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.dialects.base import Options
 from proxy.errors import SettingsError
 from proxy.server.config import ServerConfig, UpstreamConfig
 from proxy.server.ops.decision_log import DecisionLog, LogSink, Sink
-from proxy.server.ops.drops import Drops
+from proxy.server.ops.drops import STORE, Drops
 from proxy.settings import ROWS, Settings
+
+if TYPE_CHECKING:
+    from proxy.store.writer import Writer
 
 SURE = "i-know"
 """What record_text_full has to be where record_text is full."""
@@ -24,10 +27,14 @@ def server_config(settings: Settings, upstream: str) -> ServerConfig:
     return ServerConfig(**{**_shared(ServerConfig, settings), **own})
 
 
-def open_decision_log(settings: Settings, drops: Drops) -> DecisionLog:
-    """The decision log: the program's own log, and a file where one is set. Raises SettingsError."""
+def open_decision_log(settings: Settings, drops: Drops, store: Writer | None = None) -> DecisionLog:
+    """The decision log: the program's own log, and a file and the store where they are set. Raises SettingsError."""
     _check_recording(settings)
     sinks: list[Sink] = [LogSink(as_json=settings.log_format == "json")]
+    if store is not None:
+        from proxy.server.ops.store_sink import StoreSink
+
+        sinks.append(StoreSink(store, drops))
     if settings.decision_log is not None:
         from proxy.server.ops.record_file import RecordFile
 
@@ -36,6 +43,25 @@ def open_decision_log(settings: Settings, drops: Drops) -> DecisionLog:
     if settings.otel_endpoint is not None:
         sinks.append(_otel_sink(settings.otel_endpoint))
     return DecisionLog(sinks, drops, settings.record_text)
+
+
+def open_store(settings: Settings, drops: Drops) -> Writer | None:
+    """The store, which its thread opens once it runs; None: there is none. Raises SettingsError."""
+    if not keeps_records(settings):
+        return None
+    from proxy.store.database import Limits, open_database, url_of
+    from proxy.store.writer import Writer
+
+    url_of(settings.store, settings.state_dir)
+    limits = Limits(settings.store_days, settings.store_bytes)
+    return Writer(
+        lambda: open_database(settings.store, settings.state_dir, limits.size), limits, lambda: drops.add(STORE)
+    )
+
+
+def keeps_records(settings: Settings) -> bool:
+    """Whether there is a store."""
+    return settings.store != "off" and (settings.store != "sqlite" or settings.state_dir is not None)
 
 
 def _otel_sink(endpoint: str) -> Sink:
@@ -48,8 +74,9 @@ def _otel_sink(endpoint: str) -> Sink:
 
 
 def _check_recording(settings: Settings) -> None:
-    if settings.record_text != "none" and settings.decision_log is None:
-        raise SettingsError(f"record_text is {settings.record_text}, and there is no file for it: set decision_log")
+    if settings.record_text != "none" and settings.decision_log is None and not keeps_records(settings):
+        fix = "set decision_log, or state_dir for the store"
+        raise SettingsError(f"record_text is {settings.record_text}, and there is no file for it: {fix}")
     if settings.record_text == "full" and settings.record_text_full != SURE:
         message = "record_text is full: all that people and models write would stand in a file as it is"
         raise SettingsError(f'{message}. Set record_text_full = "{SURE}" if that is meant, or record_text = "masked"')

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from proxy.errors import SettingsError, UpstreamError
 from proxy.server.backends import look as backend_look
@@ -20,6 +21,11 @@ from proxy.settings import Settings
 log = logging.getLogger("safety_proxy.server")
 
 DEMO = "demo"
+CONTAINER_HOST = "host.docker.internal"
+FROM_A_CONTAINER = (
+    "on Linux a container cannot reach a model server that listens on 127.0.0.1 only. Let it listen on Docker's bridge "
+    "(OLLAMA_HOST=172.17.0.1), or run the container with --network host (docs/operations.md, In a container)"
+)
 PATIENCE = 0.5  # seconds for each look; on the loopback a server that is there answers in a few milliseconds
 
 
@@ -85,7 +91,14 @@ async def named(url: str, key: str | None = None, label: str = "", authorities: 
     backend = await look_at(url, key=key, label=label, authorities=authorities)
     if backend.trouble:
         log.warning("the model server at %s %s", url, backend.trouble)
+        if hint := container_hint(url, backend.trouble):
+            log.warning("%s: %s", CONTAINER_HOST, hint)
     return backend
+
+
+def container_hint(url: str, trouble: str) -> str:
+    """What to do where Docker's name for its host is dialled and nobody answers; empty anywhere else."""
+    return FROM_A_CONTAINER if urlsplit(url).hostname == CONTAINER_HOST and trouble == backend_look.NOBODY else ""
 
 
 async def look_at(

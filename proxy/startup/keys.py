@@ -31,7 +31,15 @@ def load_keys(settings: Settings) -> KeyStore | None:
 
 def refuse_open_listeners(settings: Settings) -> None:
     """Raise SettingsError if other machines could reach a listener, and nobody would be asked for a key."""
-    if settings.keys is not None or settings.allow_anonymous:
+    if settings.keys is not None:
+        return
+    is_admin_open = settings.admin is not None and not is_loopback(bound_host(settings.admin))
+    if is_admin_open and "*" in settings.proxy_headers_from:
+        raise SettingsError(
+            "proxy_headers_from is *, so anybody who reaches admin could pass for this machine, and there are no keys: "
+            "name the addresses of the reverse proxies, or make keys"
+        )
+    if settings.allow_anonymous:
         return
     for name, address in (("listen", settings.listen), ("admin", settings.admin)):
         if address is not None and not is_loopback(bound_host(address)):

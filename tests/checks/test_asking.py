@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from proxy.checks.asking import AskingRule, Pieces, Spot, Whole
 from proxy.checks.fail_open import failed_open
 from proxy.core.check import Check
+from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.failures import CheckFailed, Failures, Reason
 from proxy.core.gate import Gate
-from proxy.core.guard import CHECK_FAILED
-from proxy.core.types import Action
+from proxy.core.guard import CHECK_FAILED, Guard
+from proxy.core.types import Action, Channel, Kind
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule
@@ -72,6 +73,7 @@ def matcher(*rules: tuple[str, Action]) -> Matcher:
 
 
 BESIDE: list[list[Any]] = [
+    [asking(Action.BLOCK, "stops"), matcher(("a[b.]*!", Action.REWRITE))],
     [asking(Action.BLOCK, "stops"), rewrite("ab")],
     [asking(Action.REWRITE, "stops"), block("a.b"), flag("a")],
     [asking(Action.BLOCK, 3), asking(Action.BLOCK, "stops", 2), block("!!")],
@@ -241,3 +243,44 @@ def test_it_says_how_long_it_holds() -> None:
     assert asking(Action.FLAG).describe() == "asks asked, never holds"
     assert asking(Action.BLOCK, "whole").describe() == "asks asked, holds the whole text"
     assert AskingRule.for_exchange(asking(Action.BLOCK, 8), Failures()).hold == 7
+
+
+class Everywhere:
+    """The same checks for all texts."""
+
+    def __init__(self, *checks: Any) -> None:
+        self._checks = checks
+        self.admitted: set[tuple[Kind, str]] = set()
+
+    def checks(self, kind: Kind, escaped: bool = False) -> tuple[Check, ...]:
+        """These."""
+        return self._checks
+
+
+def test_a_block_of_a_choice_drops_the_questions_of_its_other_channels() -> None:
+    """Nothing of them will be sent; those of another choice stay open."""
+    guard = Guard(Everywhere(asking(Action.BLOCK)))
+    for choice, name, text in ((0, "a", "One."), (0, "b", "Two."), (1, "a", "Three.")):
+        guard.release(Frame(b"", (TextDelta(Channel(choice, Kind.CONTENT, name), text),)))
+    one, two, three = guard.take_questions()
+    release = guard.answer(one, ((0, 3),))
+    assert release is not None
+    assert release.blocked_choices == (0,)
+    assert guard.take_dropped() == [two.name]
+    assert guard.answer(two, ()) is None
+    assert guard.answer(three, ()) == Release((), (TextDelta(three.channel, "Three."),))
+
+
+def test_one_go_is_refused_where_an_answer_is_needed() -> None:
+    """Nobody could bring it: a caller that cannot wait must not loop for ever."""
+    guard = Guard(Everywhere(asking(Action.BLOCK)))
+    guard.release(Frame(b"", (TextDelta(Channel(0, Kind.CONTENT), "One."),)))
+    with pytest.raises(RuntimeError, match="a question is open"):
+        guard.finish()
+
+
+def test_ids_and_names_beside_an_answer_are_judged_by_the_others_alone() -> None:
+    """Nobody is asked about them."""
+    guard = Guard(Everywhere(asking(Action.BLOCK), block("bad")))
+    assert guard.admits("call_1")
+    assert not guard.admits("bad")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import shlex
+from pathlib import Path
 
 import pytest
 
-from proxy.cli.banner import Loaded, lines, write
+from proxy.cli.banner import Loaded, lines, recording, write
 from proxy.startup.discovery import Backend
 from proxy.values import Address
 
@@ -36,6 +37,24 @@ def test_it_tells_where_what_and_how() -> None:
         "try       curl -N http://127.0.0.1:11435/v1/chat/completions -d "
         '\'{"model":"llama3.2","stream":true,"messages":[{"role":"user","content":"Hello!"}]}\'',
     ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_console_has_its_address(host: str) -> None:
+    """One that can be clicked on this machine; through a unix socket no browser comes."""
+    backend = Backend("", "http://x:1")
+    assert dict(lines(LOCAL, Address(host, 9435), backend, LOADED, console=True))["console"] == "http://127.0.0.1:9435/"
+    for admin in (None, Address("unix:/run/a", 0)):
+        assert "console" not in dict(lines(LOCAL, admin, backend, LOADED, console=True))
+
+
+def test_full_texts_in_the_store_are_told() -> None:
+    """As those in a file are: nobody should keep what people write by a slip."""
+    assert recording("full", None) == ""
+    assert recording("full", None, has_store=True).startswith("the store: FULL TEXTS")
+    assert recording("none", Path("a.jsonl"), has_store=True) == (
+        "a.jsonl and the store: a record for each exchange, no text"
+    )
 
 
 def test_shadow_policies_are_named_as_such() -> None:

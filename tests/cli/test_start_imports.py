@@ -49,6 +49,9 @@ HEAVY = {
     "proxy.server.ops.recorded_texts": "for record_text",
     "proxy.server.ops.record_file": "for decision_log",
     "proxy.server.ops.otel": "for otel_endpoint",
+    "jinja2": "for the console's first page",
+    "sqlalchemy": "for the store",
+    "proxy.store": "for the store",
     "opentelemetry": "for otel_endpoint",
 }
 """What a start has no use for, and what it is."""

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from starlette.applications import Starlette
 
-from bench.naive import application as naive
+from bench.contestants import naive
 from proxy.cli import main
 from proxy.conformance.cases import FOLDER, load
 from proxy.conformance.dialects import DIALECTS
@@ -58,7 +59,19 @@ def stub(make: Callable[[str], Starlette], folder: Path, *more: str) -> tuple[in
     """The exit code and the failed cases of a guard in front of the scripted server, in OpenAI's chat."""
     port = free_port()
     with listening(make(f"http://127.0.0.1:{port}")) as url:
-        code, report = verdict(url, port, folder, "--patience", "1", *more)
+        return judged(url, port, folder, *more)
+
+
+def naive_proxy(folder: Path) -> tuple[int, Groups]:
+    """The same of bench/naive.py, in a process of its own."""
+    port = free_port()
+    with naive(port, folder / "naive") as process:
+        return judged(f"http://127.0.0.1:{process.port}", port, folder)
+
+
+def judged(url: str, port: int, folder: Path, *more: str) -> tuple[int, Groups]:
+    """The exit code and the failed cases of a guard."""
+    code, report = verdict(url, port, folder, "--patience", "1", *more)
     return code, failed(report)
 
 
@@ -83,10 +96,10 @@ def _is_for_openai(case: Any) -> bool:
     return not case.dialects or "openai" in case.dialects
 
 
-@pytest.mark.parametrize("make", [leaks_all, naive])
-def test_a_guard_that_leaks_everything_is_told_so(make: Callable[[str], Starlette], tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", [partial(stub, leaks_all), naive_proxy], ids=["stub", "naive"])
+def test_a_guard_that_leaks_everything_is_told_so(run: Callable[[Path], tuple[int, Groups]], tmp_path: Path) -> None:
     """Each case in which the text has a secret fails with the bytes; harmless answers are what they were."""
-    code, found = stub(make, tmp_path)
+    code, found = run(tmp_path)
     assert code == 1
     leaks = {one["id"]: one for one in found["leaks"]}
     assert {case.id for case in load([FOLDER]) if case.id.startswith("leaks.content")} <= set(leaks)

@@ -25,9 +25,10 @@ from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.store import PolicyStore, Status
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
-from proxy.server.exchange.record import Exchange
+from proxy.server.exchange.record import Exchange, Observer
 from proxy.server.keys.store import KeyStore
 from proxy.server.state.directory import StateDirectory
+from proxy.store.writer import Writer
 from tests.fakes import FakeUpstream
 from tests.phrases import PhrasePlan
 from tests.plain_http import async_client
@@ -436,6 +437,8 @@ async def running(
     reviews: ModelsStore | None = None,
     keys: KeyStore | None = None,
     state: StateDirectory | None = None,
+    records: Writer | None = None,
+    observers: Sequence[Observer] = (),
     **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `upstream`; `config` are fields of ServerConfig. `keys`: those that clients have to show."""
@@ -445,10 +448,11 @@ async def running(
     defaults = {"listen": ("127.0.0.1", 0), "admin": ("127.0.0.1", 0), "grace": 0.0} | UNHURRIED
     settings = ServerConfig(upstream=url, **{**defaults, **config})
     server = Server(
-        *(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen]),
+        *(settings, cast(PolicyStore, store), None, CollectorRegistry(), [seen, *observers]),
         reviews=reviews,
         keys=keys,
         state=state,
+        records=records,
     )
     async with server, async_client() as client:
         yield Proxy(server, client, store, seen)

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from proxy.demo.backend import DemoBackend
+from proxy.server.backends import look
 from proxy.startup import discovery
 from proxy.startup.discovery import Backend, find, look_at
 from tests.fakes import Answer, Close, FakeUpstreamThread, reply, reply_json
@@ -102,3 +103,18 @@ async def test_a_model_server_without_a_model_is_one() -> None:
     """Ollama's list is null before the first model is there."""
     with FakeUpstreamThread(reply_json({"object": "list", "data": None}), tells_models=True) as server:
         assert await look_at(server.url) == Backend("", server.url)
+
+
+@pytest.mark.parametrize(("host", "is_told"), [("host.docker.internal", True), ("127.0.0.1", False)])
+async def test_a_loopback_that_no_container_reaches_is_told(
+    host: str, is_told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Docker's name for its host, and nobody there: the log says why that is so on Linux, and what to do."""
+
+    async def nobody(url: str, **_: object) -> Backend:
+        return Backend("", url, trouble=look.NOBODY)
+
+    monkeypatch.setattr(discovery, "look_at", nobody)
+    await discovery.named(f"http://{host}:11434")
+    assert ("OLLAMA_HOST=172.17.0.1" in caplog.text) == is_told
+    assert look.NOBODY in caplog.text

@@ -48,6 +48,16 @@ def test_with_keys_or_where_that_is_meant_it_listens_anywhere(given: dict[str, A
     refuse_open_application(Settings(allow_remote_clients=True, **given))
 
 
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_nobody_names_himself_this_machine(anonymous: bool) -> None:
+    """Where everybody's X-Forwarded-For is believed, an open admin listener without keys is refused."""
+    settings = Settings(admin=address(OPEN[0]), proxy_headers_from=("*",), allow_anonymous=anonymous)
+    with pytest.raises(SettingsError, match="proxy_headers_from is "):
+        refuse_open_listeners(settings)
+    refuse_open_listeners(replace(settings, keys=Path("keys.yaml")))
+    refuse_open_listeners(replace(settings, admin=address("127.0.0.1:0"), allow_anonymous=True))
+
+
 def test_the_image_starts_with_its_own_settings() -> None:
     """It listens on every interface, and says that it means that."""
     variables = dict(re.findall(r"\b(SAFETY_PROXY_\w+)=(\S+)", (ROOT / "Dockerfile").read_text("utf-8")))

@@ -31,7 +31,8 @@ class Asker:
     """Asks, and keeps the answers until they are taken. An answer may come for a question that was dropped meanwhile.
 
     about:     the exchange
-    on_answer: is called when there is something to be taken
+    on_answer: is called when an answer has come. For one that is known already when it is asked for it is not: whoever
+               asks is about to send what stands before it
     """
 
     def __init__(self, desk: Desk, about: About, beside: int = BESIDE) -> None:
@@ -53,11 +54,11 @@ class Asker:
         return bool(self._open or self._answers)
 
     def ask(self, name: Any, data: Hashable) -> None:
-        """Ask. The answer will be told under this name."""
+        """Ask. The answer will be told under this name; one that is known already can be taken at once."""
         if self._closed:
             return
         if data in self._known:
-            self._tell(name, self._known[data])
+            self._put(name, self._known[data])
             return
         question = self._open.get(data)
         if question is None:
@@ -117,15 +118,18 @@ class Asker:
             if self._open.get(question.data) is question:
                 self._running += 1
                 question.task = asyncio.get_running_loop().create_task(self._run(question))
+                question.task.add_done_callback(self._ended)  # also of a task that is given up before it has begun
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._running -= 1
+        self._start()
 
     async def _run(self, question: _Question) -> None:
         try:
             reply = await self._desk.answer(question.data, self.about)
         finally:
-            self._running -= 1
             if self._open.get(question.data) is question:
                 del self._open[question.data]
-            self._start()
         if not isinstance(reply, CheckFailed) and len(self._known) < MOST_KNOWN:
             self._known[question.data] = reply
         for name in question.names:
@@ -140,8 +144,11 @@ class Asker:
     def _tell(self, name: Any, reply: object) -> None:
         if self._closed:
             return
+        self._put(name, reply)
+        if self.on_answer is not None:
+            self.on_answer()
+
+    def _put(self, name: Any, reply: object) -> None:
         self._answers.append((name, reply))
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
-        if self.on_answer is not None:
-            self.on_answer()

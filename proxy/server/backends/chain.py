@@ -53,7 +53,7 @@ class BackendChain:
             return
         only = self._backends.only
         if only is None:
-            first, *self._left = await self._backends.choose(exchange.model, path, key)
+            first, *self._left = await self._backends.choose(exchange.model, path, key, has_prompt=True)
         else:
             first = only
         self._take(first, exchange)

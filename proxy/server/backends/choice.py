@@ -33,12 +33,17 @@ class Backends:
         self.only = first if len(self.all) == 1 and not first.is_limited else None
         self._admits = admits
 
-    async def choose(self, model: str, path: str, key: Key | None = None) -> list[Backend]:
+    async def choose(self, model: str, path: str, key: Key | None = None, *, has_prompt: bool = False) -> list[Backend]:
         """Those that may serve a request for a model at a path, the one to ask first. Raises NotServed for none, with
-        the names of models that the key may use."""
+        the names of models that the key may use.
+
+        has_prompt: it holds texts, so one that gets only some models does not get it without a model's name
+        """
         if self.only is not None:
             return [self.only]
         having = await self._having(model)
+        if has_prompt and not normalise_model(model):
+            having = [one for one in having if not one.is_limited or one.has("")]
         if not having:
             raise self._missing(model, key)
         speaking = [one for one in having if one.speaks(path)]

@@ -5,11 +5,11 @@ All questions of a request are asked beside each other. So what is asked about i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from proxy.core.check import Ask, Asking, AskingScan, Said, Turn
 from proxy.core.failures import CheckFailed, Reason
-from proxy.core.prompt import Located, PromptScan
+from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.types import Action, Direction, Finding, Kind
 from proxy.dialects.base import InputText
 
@@ -44,10 +44,17 @@ class TextQuestions:
         self._scan = PromptScan([part.text for part in parts], joiner, (), first.escaped, earlier)
         self._earlier = earlier
         self._asks: list[tuple[AskingScan, Ask]] = []
-        text = joiner.join([part.text for part in parts])
-        for check in checks:
-            scan = check.open(turn)
-            self._asks += [(scan, ask) for ask in scan.feed(text, final=True).asks]
+        self._text = joiner.join([part.text for part in parts])
+        self._scans = [check.open(turn) for check in checks]
+
+    def read(self) -> Iterator[int]:
+        """Let the checks read the texts. Yields the length of each slice after it is read."""
+        for at in range(0, len(self._text) + 1, SLICE):
+            part = self._text[at : at + SLICE]
+            final = at + SLICE > len(self._text)
+            for scan in self._scans:
+                self._asks += [(scan, ask) for ask in scan.feed(part, final).asks]
+            yield len(part)
 
     @property
     def data(self) -> list[Hashable]:

@@ -131,7 +131,8 @@ async def _settle_asked(groups: Sequence[_Group], texts: Sequence[InputText], an
         questions = []
         for group in groups:
             questions.append(group.questions(texts))
-            await pace.step(group.length)
+            for characters in questions[-1].read():
+                await pace.step(characters)
         replies = await answers([data for one in questions for data in one.data])
         changed = [group for group, one in zip(groups, questions, strict=True) if await group.take(one.answer(replies))]
         if not changed:
@@ -254,11 +255,6 @@ class _Group:
                     raise
 
     # Questions
-
-    @property
-    def length(self) -> int:
-        """Characters of its texts."""
-        return sum([len(text.text) for text in self._texts])
 
     def questions(self, texts: Sequence[InputText]) -> TextQuestions:
         """What the checks ask about these texts, among all of the request."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from time import perf_counter
 
 from proxy.checks.guards.cache import AnswerCache, key_of
 from proxy.checks.guards.calls import Generated, call, generated
@@ -33,14 +34,14 @@ class Judges:
     async def answer(self, data: Hashable, about: object = None) -> GuardReply:
         """See proxy.server.asks.desk.Answerer."""
         assert isinstance(data, GuardQuestion)
-        model = data.options.model
-        place = await self._asker.place(model)
+        model, began = data.options.model, perf_counter()
+        place = await self._asker.place(model, data.timeout)
         key = key_of(apart_of(about), *_parts(data, place))
         known = self.known.get(key)
         if known is not None:
             self._asker.cached(model)
             return GuardReply(data, known)
-        async with self._asker.turn(model, data.at_once, data.timeout):
+        async with self._asker.turn(model, data.at_once, data.timeout, began):
             said = [await self._generate(data, place, i) for i in range(len(data.prompts))]
         reply = GuardReply(data, tuple(said))
         verdicts, errors = read(reply)

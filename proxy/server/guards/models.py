@@ -70,29 +70,39 @@ class ModelAsker:
         self._tell = tell
         self._lanes: dict[tuple[str, int], _Lane] = {}
 
-    async def place(self, model: str) -> Place:
-        """Where the model is. Raises CheckFailed when nobody has it."""
+    async def place(self, model: str, seconds: float) -> Place:
+        """Where the model is. Raises CheckFailed when nobody has it, or that is not known within so many seconds."""
+        with _as_failures(model, seconds):
+            async with asyncio.timeout(seconds):
+                backend = await self._backend(model)
+        return Place(backend, _APIS.get(backend.known.kind, "openai"), backend.build(normalise_model(model)))
+
+    async def _backend(self, model: str) -> Backend:
         try:
             backend = (await self._backends.choose(model, EVERYBODYS))[0]
         except ClientError:
             raise CheckFailed(model, Reason.REFUSED, "is on no model server: pull it, or correct the name") from None
         if backend.known.kind is None:
             await backend.look()
-        return Place(backend, _APIS.get(backend.known.kind, "openai"), backend.build(normalise_model(model)))
+        return backend
 
     def cached(self, model: str) -> None:
         """An answer was known."""
         self._tell(Asked(self._kind, model, "cached"))
 
     @asynccontextmanager
-    async def turn(self, model: str, at_once: int, seconds: float) -> AsyncIterator[None]:
+    async def turn(self, model: str, at_once: int, seconds: float, since: float = 0.0) -> AsyncIterator[None]:
         """Have a turn, and be done within so many seconds, the wait for the turn included. All that goes wrong in it
-        is raised as a CheckFailed."""
+        is raised as a CheckFailed.
+
+        since: when the seconds began (time.perf_counter()); 0.0: now
+        """
         began, turned = perf_counter(), 0.0
+        left = seconds - (began - since if since else 0.0)
         result = "answered"
         try:
             with _as_failures(model, seconds):
-                async with asyncio.timeout(seconds), self._lane(model, at_once):
+                async with asyncio.timeout(left), self._lane(model, at_once):
                     turned = perf_counter()
                     yield
         except CheckFailed as failed:

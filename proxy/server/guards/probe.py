@@ -47,9 +47,9 @@ class Probe:
     async def _guard(self, rule: str, question: GuardQuestion) -> list[Seen]:
         model = question.options.model
         try:
-            before = await self._loaded(model)
+            before = await self._loaded(model, question.timeout)
             reply = await self._judges.answer(question)
-            after = await self._loaded(model)
+            after = await self._loaded(model, question.timeout)
         except CheckFailed as failed:
             return [Seen(f"rule {rule}: the guard {model} {failed.detail}; until it answers, on_error applies")]
         verdicts, errors = read(reply)
@@ -68,9 +68,9 @@ class Probe:
         told = f"examples from {measured.lowest:.3f}, counter-examples up to {measured.highest:.3f}"
         return Seen(f"rule {rule}: margin {measured.margin:.3f} on {subject.model} ({told})", is_fine=True)
 
-    async def _loaded(self, model: str) -> set[str]:
+    async def _loaded(self, model: str, seconds: float) -> set[str]:
         """The models that Ollama has loaded, on the server that has this one; empty for another server."""
-        place = await self._asker.place(model)
+        place = await self._asker.place(model, seconds)
         if place.api != "ollama":
             return set()
         listed = (await place.backend.api.get(LOADED)).get("models")

@@ -32,7 +32,7 @@ class Topics:
     async def answer(self, data: Hashable, about: object = None) -> TopicReply:
         """See proxy.server.asks.desk.Answerer."""
         assert isinstance(data, TopicQuestion)
-        place = await self._asker.place(data.subject.model)
+        place = await self._asker.place(data.subject.model, data.subject.timeout)
         measured = await self._examples(data.subject, place)
         (vector,) = await self._vectors(data.subject, place, [data.text], apart_of(about))
         if len(vector) != len(measured.found[0]):
@@ -42,7 +42,7 @@ class Topics:
 
     async def measure(self, subject: Subject) -> Measured:
         """Measure a topic. Raises CheckFailed when its model does not answer, or its examples do not separate."""
-        return await self._examples(subject, await self._asker.place(subject.model))
+        return await self._examples(subject, await self._asker.place(subject.model, subject.timeout))
 
     async def aclose(self) -> None:
         """See Answerer."""

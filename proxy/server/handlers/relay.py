@@ -185,9 +185,10 @@ class Relay:
 
     def _take_answers(self) -> bytes:
         """Let the answer take what is known by now. Bytes for the client."""
-        answers = [(self._questions.pop(name), reply) for name, reply in self._asker.take()]
-        out = [self._answer.reply(question, reply) for question, reply in answers]
-        self._ask()
+        out: list[bytes] = []
+        while answers := [(self._questions.pop(name), reply) for name, reply in self._asker.take()]:
+            out += [self._answer.reply(question, reply) for question, reply in answers]
+            self._ask()  # some of it may be known already
         return b"".join(out)
 
     def _on_answer(self) -> None:
@@ -222,6 +223,8 @@ class Relay:
         out = answer.take(data)
         if answer.guard.asking:
             self._ask()
+            if answer.work is None and not answer.done:
+                out += self._take_answers()  # those that were known already
         exchange.bytes_received += len(data)
         if len(out) != len(data) or exchange.held_since or not exchange.upstream_text:
             self._record_timing(now)

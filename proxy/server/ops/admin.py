@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from proxy import __version__
 from proxy.checks.registry import Entry
@@ -57,7 +57,15 @@ class Shared(NamedTuple):
 class Admin:
     """The application, as `app`. `host`: what the listener is bound to; None: unknown."""
 
-    def __init__(self, config: ServerConfig, shared: Shared, host: str | None, guard: AdminGuard) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        shared: Shared,
+        host: str | None,
+        guard: AdminGuard,
+        pages: Sequence[BaseRoute] = (),
+    ) -> None:
+        """`pages`: of the console."""
         self._stores = shared.stores
         self._store = shared.stores.policies
         self._registry = shared.registry
@@ -77,6 +85,7 @@ class Admin:
                 Route("/admin/reload", self._refuse_web_pages(self._reload, Needs.ADMIN), methods=["POST"]),
                 Route("/admin/pause", self._refuse_web_pages(self._put_pause, Needs.ADMIN), methods=["POST"]),
                 Route("/admin/resume", self._refuse_web_pages(self._resume, Needs.ADMIN), methods=["POST"]),
+                *pages,
             ]
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 
 from starlette.requests import Request
@@ -13,6 +14,10 @@ from proxy.server.keys.authentication import Authentication
 REMOTE = (
     "The proxy has no keys (setting keys), so the admin side is for clients of its own machine; from others it takes "
     "GET only, and only with allow_anonymous"
+)
+PAGES = (
+    "The proxy has no keys (setting keys), so its pages are for clients of its own machine; allow_anonymous does not "
+    "open them"
 )
 NOT_ADMIN = "This key does not open the admin listener"
 
@@ -48,6 +53,20 @@ class AdminGuard:
             return
         header = dict(reversed(request.scope["headers"]))
         if not self._authentication.opens(header, client, scrape=needs is Needs.SCRAPE):
+            raise ClientError(NOT_ADMIN, None, "key_not_allowed", 403)
+
+    def check_page(self, request: Request, header: Mapping[bytes, bytes]) -> None:
+        """The same for pages of the console, which show more than numbers: without keys they are for this machine.
+
+        header: where the key stands. Raises Unauthorized where one would help, and ClientError
+        """
+        if self._is_local:
+            return
+        client = request.client.host if request.client is not None else ""
+        if self._authentication.store is None:
+            if client and not is_loopback(client):
+                raise ClientError(PAGES, None, "remote_client", 403)
+        elif not self._authentication.opens(header, client, scrape=False):
             raise ClientError(NOT_ADMIN, None, "key_not_allowed", 403)
 
     def _check_anonymous(self, method: str, client: str) -> None:

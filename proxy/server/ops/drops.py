@@ -9,8 +9,9 @@ from typing import Final
 LOG: Final = "log"
 DECISIONS: Final = "decisions"
 FILE: Final = "file"
-SINKS: Final = (LOG, DECISIONS, FILE)
-"""Where records get lost: the log on stderr, the queue of finished exchanges, the decision log's file."""
+STORE: Final = "store"
+SINKS: Final = (LOG, DECISIONS, FILE, STORE)
+"""Where records get lost: the log on stderr, the queue of finished exchanges, the decision log's file, the store."""
 
 
 class Drops:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import watchfiles
 
@@ -21,6 +21,8 @@ from proxy.policy.store import Status
 POLL_INTERVAL = 10.0  # seconds
 DEBOUNCE = 100  # milliseconds in which changes are gathered
 QUIET = 20  # milliseconds without a change that end the gathering
+
+Reloading: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 log = logging.getLogger("safety_proxy.policies")
 
@@ -47,9 +49,16 @@ class Store(Protocol):
 class PolicyWatcher:
     """Keeps stores in step with their directories until it is cancelled."""
 
-    def __init__(self, stores: Sequence[Store], poll: float = POLL_INTERVAL, watch: bool = True) -> None:
-        """`poll`: seconds between two polls. `watch=False`: poll only."""
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        poll: float = POLL_INTERVAL,
+        watch: bool = True,
+        reloading: Reloading = nullcontext,
+    ) -> None:
+        """`poll`: seconds between two polls. `watch=False`: poll only. `reloading`: around requested reloads."""
         self._stores = stores
+        self._reloading = reloading
         self._poll = poll
         self._watch = watch
         self._reload_requested = asyncio.Event()
@@ -87,8 +96,9 @@ class PolicyWatcher:
         while True:
             await self._reload_requested.wait()
             self._reload_requested.clear()
-            for store in self._stores:
-                await store.reload()
+            with self._reloading():
+                for store in self._stores:
+                    await store.reload()
 
     async def _poll_contents(self, store: Store, replaced: asyncio.Event) -> None:
         watched = _identity(store)

@@ -78,6 +78,8 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
                 service.say(ASKED[index], ((0, 5),) if index else ())
                 if index:
                     await (await upstream.exchange()).wait_client_closed()
+                    await service.until(lambda: " Three." in service.cancelled)
+                    assert (" Two." in service.cancelled, "One." in service.cancelled) == (False, False)
             answer = await wire.answer()
         await (await upstream.exchange()).wait_client_closed()
         assert answer.complete
@@ -89,7 +91,6 @@ async def test_a_block_ends_the_answer_and_stops_the_model(stream: bool, first: 
         assert b"Two" not in answer.body
         exchange = await proxy.exchange()
         assert exchange.outcome == "blocked"
-        await service.until(lambda: " Three." in service.cancelled)
 
 
 async def test_a_client_that_leaves_stops_those_who_are_asked() -> None:
@@ -458,3 +459,15 @@ async def test_the_texts_of_a_prompt_are_asked_about_beside_each_other() -> None
                 service.say(text_)
             assert (await wire.answer()).text() == "One."
         assert sorted(service.asked) == ["Other.", "Same."]
+
+
+async def test_a_long_prompt_is_asked_about_as_a_whole() -> None:
+    """It is read slice by slice, so that others may run; the questions are those of the whole text."""
+    content = "".join(f"Sentence {i}. " for i in range(1500))
+    async with (
+        FakeUpstream(reply(sse(*said("One.")))) as upstream,
+        running(upstream, Policies(input=[asking(Action.BLOCK)])) as proxy,
+    ):
+        service = asks(proxy, Scripted(lambda _: ()))
+        assert (await proxy.chat(content=content)).text() == "One."
+        assert "".join(service.asked) + " " == content

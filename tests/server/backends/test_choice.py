@@ -234,3 +234,25 @@ async def test_each_key_is_sent_to_its_own_backend_alone() -> None:
             await proxy.client.post(proxy.url + "/v1/chat/completions", json=body, headers=headers)
         await proxy.client.get(proxy.url + "/v1/models", headers=headers)
     assert seen == {"one": {"Bearer first"}, "two": {None}}
+
+
+@pytest.mark.parametrize("model", ["", " ", ":latest"])
+async def test_a_model_server_that_gets_some_models_gets_no_prompt_without_a_model(model: str) -> None:
+    """What it gets is named; a request that names no model goes to one that takes any."""
+    far, near = Scripted("far", {"x": "1"}), Scripted("near", {"y": "2"})
+    async with several(far, near, rows=[{"models": ("x",)}]) as (proxy, _):
+        assert await who(proxy, model) == "near"
+        assert await who(proxy, "x") == "far"
+    async with several(far, near, rows=[{"models": ("*",)}]) as (proxy, _):
+        assert await who(proxy, model) == "far"
+
+
+async def test_a_request_without_a_model_may_be_for_nobody() -> None:
+    """404, where each model server gets only some models; what holds no prompt is answered all the same."""
+    far, near = Scripted("far", {"x": "1"}), Scripted("near", {"y": "2"})
+    async with several(far, near, rows=[{"models": ("x",)}, {"models": ("y",)}]) as (proxy, _):
+        answer = await proxy.chat(model="")
+        assert answer.status == 404
+        assert answer.json()["error"]["code"] == "model_not_found"
+        assert "POST /v1/chat/completions" not in [*far.paths, *near.paths]
+        assert (await proxy.client.get(f"{proxy.url}/api/version")).status_code == 200

@@ -12,9 +12,10 @@ from proxy.checks.guards.calls import Generated
 from proxy.core.failures import CheckFailed, Reason
 from proxy.server.asks.desk import About
 from proxy.server.guards import models
-from tests.fakes import Answer, Request, Stall, reply, reply_json
+from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json
 from tests.fakes.answers import Close
 from tests.server.guards.asking import GUARD, about, asking, embeds, held, judged, says
+from tests.server.running import WITHIN
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -124,10 +125,31 @@ async def test_nobody_is_there() -> None:
         assert failed.reason is Reason.UNREACHABLE
 
 
+@pytest.mark.parametrize("kind", ["judge", "topic"])
+async def test_a_model_server_that_does_not_say_what_it_is(kind: str) -> None:
+    """Its question is given up at the deadline too, and the model is not asked."""
+    async with (
+        FakeUpstream(Answer((Stall(),)), tells_models=True) as silent,
+        asking(says("safe"), url=silent.url) as guards,
+    ):
+        deadline = 0.05  # seconds, which have to pass
+        is_judge = kind == "judge"
+        question = (
+            guards.judges.answer(judged(timeout=deadline))
+            if is_judge
+            else guards.topics.answer(about(timeout=deadline))
+        )
+        failed = await failure(question)
+        assert failed.reason is Reason.DEADLINE
+        assert {request.method for request in silent.requests} == {"GET"}
+
+
 async def test_a_guard_that_takes_too_long() -> None:
     """Its question is given up at the deadline, and the connection with it."""
     async with asking(Answer((Stall(),))) as guards:
-        failed = await failure(guards.judges.answer(judged(timeout=0.05)))
+        deadline = 0.05  # seconds, which have to pass
+        await guards.asker.place(GUARD, WITHIN)
+        failed = await failure(guards.judges.answer(judged(timeout=deadline)))
         assert failed.reason is Reason.DEADLINE
         assert "within 0.05 s" in str(failed)
         await guards.upstream.exchanges[-1].wait_client_closed()
