@@ -17,7 +17,7 @@ REST = "*"
 
 ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (
-        ("errors",),
+        ("conformance", "errors"),
         ("core",),
         ("matching",),
         ("checks", "dialects"),

@@ -1,8 +1,8 @@
 """The command line: its grammar, made from the table of settings, and how a failure looks.
 
 Exit codes: 0 done; 1 a policy or an example is wrong (check, test, explain, replay), a model is not what it has to be
-(models --require, audit --fail-under), or something is wrong (doctor); 2 the start failed; 130 an audit was
-interrupted.
+(models --require, audit --fail-under), something is wrong (doctor), or a guard failed a case (conformance); 2 the start
+failed; 130 an audit was interrupted.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def grammar() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_store(commands)
     _add_checks(commands)
     _add_new_check(commands)
+    _add_conformance(commands)
     return top, commands.choices
 
 
@@ -201,6 +202,33 @@ def _add_key(commands: Commands) -> None:
     command.add_argument("--write", action="store_true", help="add the entry to the file of keys (setting keys)")
     command.add_argument("--keys", metavar="FILE", default=argparse.SUPPRESS, help="the setting keys")
     command.add_argument("--config", metavar="FILE", help="settings file, for the setting keys")
+
+
+def _add_conformance(commands: Commands) -> None:
+    about = "put any guard to the test: what leaks through it, and what it breaks"
+    command = commands.add_parser("conformance", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(run=_conformance)
+    command.add_argument("--target", metavar="URL", help="the guard; its model server has to be the one of --listen")
+    command.add_argument(
+        "--dialect", metavar="NAMES", default="openai", help="openai, ollama, anthropic, ... or all (default: openai)"
+    )
+    command.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default="127.0.0.1:9300",
+        help="of the scripted model server (default: %(default)s)",
+    )
+    command.add_argument("--policy-hint", metavar="FILE", help="write the four rules as a policy of this proxy")
+    command.add_argument("--cases", metavar="DIR", action="append", default=[], help="more cases; can be repeated")
+    command.add_argument("--header", metavar="HEADER", action="append", default=[], help="'NAME: VALUE' for the guard")
+    command.add_argument(
+        "--patience", metavar="SECONDS", default="10", help="in which the guard has to go on (default: 10)"
+    )
+    command.add_argument("--wait", metavar="SECONDS", default="60", help="for the guard to be there (default: 60)")
+    command.add_argument("--no-timing", action="store_true", help="leave out how long it takes")
+    command.add_argument("--json", metavar="FILE", help="write the results for programs")
+    command.add_argument("--junit", metavar="FILE", help="write JUnit's XML")
+    command.add_argument("--html", metavar="FILE", help="write a page with a row for each case")
 
 
 def _add_pause(commands: Commands) -> None:
@@ -364,6 +392,12 @@ def _resume(args: argparse.Namespace) -> int:
     from proxy.cli.pause import resume
 
     return resume(args)
+
+
+def _conformance(args: argparse.Namespace) -> int:
+    from proxy.cli.conformance import conformance
+
+    return conformance(args)
 
 
 def _config(args: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""The conformance suite, put to guards whose verdict is known."""
