@@ -27,7 +27,7 @@ import goes down; everything below server is pure, but for reading policy files.
 policy hides never leaves, not one character, at any chunking; and a character waits only while it can still become part
 of a match.
 
-Begin with core.check. docs/architecture.md draws the rooms and walks through them.
+Begin with core.check. docs/architecture.md draws the packages and walks through them.
 """
 
 __version__ = "0.1.0"
