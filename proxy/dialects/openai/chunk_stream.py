@@ -140,9 +140,9 @@ class ChunkedAnswer(Answer):
         yield from self._late_ends()
 
     def _end_steps(self, error: UpstreamError | None, given_up: bool = False) -> Steps[None]:
-        """See Answer. An end that waits is told also where an error follows. Where all choices have one, an answer of
-        which nothing more comes is complete, although the end came beside text."""
-        if isinstance(error, UpstreamTimeout) and self._is_complete() and not given_up:
+        """See Answer. An end that waits is told also where an error follows. Of an end beside the first text nobody
+        knew whether more would come: where nothing has, the answer is complete."""
+        if isinstance(error, UpstreamTimeout) and self._beside and self._is_complete() and not given_up:
             error = None
         if error is not None and self._waiting:
             yield from self._guarded_steps(lambda _: self._take_waiting(), b"")
