@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from proxy.checks.http_check import HttpQuestion, HttpService
 from proxy.cli.logs import logging_to
+from proxy.core.failures import CheckFailed, Reason
 from proxy.core.steps import in_one_go
 from proxy.core.types import Action, Finding, Kind, Rule
 from proxy.errors import UpstreamUnreachable
@@ -50,6 +52,8 @@ def eventful() -> Exchange:
         raise ValueError("secret")
     except ValueError as error:
         exchange.check_errors.append(error)
+    service = HttpQuestion(HttpService("pii", "http://x"), "", "p", "input", "content", "user", "t", "", (), "en")
+    exchange.check_answers.told(service, CheckFailed("pii", Reason.DEADLINE, "x"), 0.5)
     text = Text("user", Kind.CONTENT)
     text.add("Hello")
     exchange.transcript = Transcript([text], {(0, Kind.CONTENT, ""): text})
@@ -100,6 +104,7 @@ def test_a_record_has_every_key_of_the_schema() -> None:
     record = whole_record(eventful(), "masked")
     assert set(record) == set(SCHEMA["$defs"]["exchange"]["properties"])
     assert set(record["findings"][0]) == set(SCHEMA["$defs"]["finding"]["properties"])
+    assert set(record["check_answers"][0]) == set(SCHEMA["$defs"]["check_answer"]["properties"])
     assert set(record["texts"]["prompt"][0]) == set(SCHEMA["$defs"]["text"]["properties"])
 
 

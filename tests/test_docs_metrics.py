@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
 from proxy.checks.failures import CHECKS
+from proxy.checks.guards.format import Level
+from proxy.checks.guards.verdict import Fault
+from proxy.core.failures import Reason
 from proxy.core.prompt_memory import PromptMemory
 from proxy.errors import UPSTREAM_REASONS
+from proxy.policy.schema import Alignment
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS
@@ -22,6 +27,7 @@ from proxy.server.limits.admission import Admission
 from proxy.server.limits.queue import Queue
 from proxy.server.ops.access_metrics import REFUSALS, AccessMetrics
 from proxy.server.ops.drops import SINKS
+from proxy.server.ops.guard_metrics import UNREADABLE
 from proxy.server.ops.metrics import ACTIONS, ALL_DIRECTIONS, OWN_RULES, STAGES, Metrics
 from proxy.server.ops.series import OTHER, PREFIX, CountedHistogram
 from proxy.server.state.pause import Pause
@@ -85,6 +91,10 @@ def test_every_label_value_is_explained() -> None:
     """Each value of each closed label stands in the text in backquotes."""
     closed = [
         *UPSTREAM_REASONS,
+        *Reason,
+        *(level for level in Level if level is not Level.NOT_JUDGED),
+        *(UNREADABLE, "answered", "cached", "cancelled", *get_args(Fault)),
+        *get_args(Alignment),
         *CHECKS,
         *KINDS,
         *ALL_DIRECTIONS,

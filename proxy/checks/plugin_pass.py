@@ -207,6 +207,8 @@ class WatchedScan:
         except BaseException as error:
             raise self._raised(error) from None
         ended = budget.clock()
+        if self._plugin.failures is not None:
+            self._plugin.failures.took(self._plugin.name, ended[0] - began[0])
         if ended[0] - began[0] > budget.seconds or ended[1] - began[1] > budget.seconds:
             self._check_time(began, ended, fed - self._mark)
         self._check(progress, fed, final)

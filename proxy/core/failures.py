@@ -1,4 +1,4 @@
-"""What checks of plug-ins, and those that are asked, do wrong in one exchange."""
+"""What checks of plug-ins, and those that are asked, do wrong in one exchange, and how long they take."""
 
 from __future__ import annotations
 
@@ -39,17 +39,25 @@ class CheckFailed(Exception):
 
 
 class Failures:
-    """The failures of one exchange, each check and reason once. A check that took too long is not asked again in it."""
+    """The failures of one exchange, each check and reason once. A check that took too long is not asked again in it.
+
+    seconds: of the processor, for each check of a plug-in that has read text of the exchange
+    """
 
     def __init__(self) -> None:
         self._failed: dict[tuple[str, Reason, str], CheckFailed] = {}
         self._stopped: dict[str, CheckFailed] = {}
+        self.seconds: dict[str, float] = {}
 
     def note(self, failed: CheckFailed, on_error: str) -> None:
         """A check has failed. `on_error`: what its policy says to that, `block` or `allow`."""
         self._failed.setdefault((failed.check, failed.reason, on_error), failed)
         if failed.reason is Reason.TIME:
             self._stopped[failed.check] = failed
+
+    def took(self, check: str, seconds: float) -> None:
+        """A check has read some text, and was busy for so long."""
+        self.seconds[check] = self.seconds.get(check, 0.0) + seconds
 
     def stopped(self, check: str) -> CheckFailed | None:
         """Why a check is not asked any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.server.exchange.record import Exchange
 from proxy.server.ops.plugin_log import INTERVAL, PluginLog
+from proxy.server.ops.records import record_of
 from tests.checks.plugin_checks import Odd, Scripted, Word
 from tests.fakes import FakeUpstream, reply, sse
 from tests.server.running import Answer, Policies, running, said
@@ -111,6 +113,22 @@ HOSTILE = {
     "goes back": (lambda scan, text, final, rule: Progress(scan.read if scan.feeds < 3 else 0), "watermark"),
 }
 ANSWER = said("Hello ", "there, ", "Zor", "blax", " is ", "the name.")
+
+
+async def test_the_time_of_a_plug_in_stands_in_the_record_and_the_metrics() -> None:
+    """What its check took on the processor, for the prompt and all of the answer, under its name."""
+    kind = CheckKind("odd", "does something odd", lambda rule, _: odd(rule, lambda scan, *_: Progress(scan.read)))
+    ticks = count()
+    registry = make_registry([Plugin(kind, "file odd.py", "0.7")], Budget(1e9, lambda: (float(next(ticks)), 0.0)))
+    async with (
+        FakeUpstream(reply(sse(*ANSWER))) as upstream,
+        running(upstream, policies_of(registry), registry=registry) as proxy,
+    ):
+        await proxy.chat()
+        exchange = await proxy.exchange()
+        assert record_of(exchange)["checks"]["odd"] == exchange.check_seconds["odd"] >= 2
+        assert proxy.metric("check_duration_seconds_count", check="odd") == 1
+        assert proxy.metric("check_duration_seconds_sum", check="odd") == exchange.check_seconds["odd"]
 
 
 @pytest.mark.parametrize(("do", "reason"), HOSTILE.values(), ids=list(HOSTILE))

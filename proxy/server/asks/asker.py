@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from time import perf_counter
 from typing import Any
 
 from proxy.core.failures import CheckFailed
@@ -19,26 +20,36 @@ MOST_KNOWN = 1024
 class _Question:
     """One question, and who waits for the answer."""
 
-    __slots__ = ("data", "names", "task")
+    __slots__ = ("began", "data", "names", "task")
 
     def __init__(self, data: Hashable) -> None:
         self.data = data
         self.names: list[Any] = []
         self.task: asyncio.Task[None] | None = None
+        self.began = 0.0  # when it was asked, by perf_counter()
 
 
 class Asker:
     """Asks, and keeps the answers until they are taken. An answer may come for a question that was dropped meanwhile.
 
     about:     the exchange
+    told:      is told of each question that was asked: what, the answer (None: nobody waits for it any more), and the
+               seconds until then
     on_answer: is called when an answer has come. For one that is known already when it is asked for it is not: whoever
                asks is about to send what stands before it
     """
 
-    def __init__(self, desk: Desk, about: About, beside: int = BESIDE) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        about: About,
+        beside: int = BESIDE,
+        told: Callable[[Hashable, object, float], None] = lambda *_: None,
+    ) -> None:
         self._desk = desk
         self.about = about
         self._beside = beside
+        self._told = told
         self._waiting: deque[_Question] = deque()
         self._open: dict[Hashable, _Question] = {}
         self._running = 0
@@ -125,11 +136,13 @@ class Asker:
         self._start()
 
     async def _run(self, question: _Question) -> None:
+        question.began = perf_counter()
         try:
             reply = await self._desk.answer(question.data, self.about)
         finally:
             if self._open.get(question.data) is question:
                 del self._open[question.data]
+        self._told(question.data, reply, perf_counter() - question.began)
         if not isinstance(reply, CheckFailed) and len(self._known) < MOST_KNOWN:
             self._known[question.data] = reply
         for name in question.names:
@@ -140,6 +153,8 @@ class Asker:
             del self._open[question.data]
         if question.task is not None:
             question.task.cancel()
+        if question.began:
+            self._told(question.data, None, perf_counter() - question.began)
 
     def _tell(self, name: Any, reply: object) -> None:
         if self._closed:

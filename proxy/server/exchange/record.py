@@ -17,6 +17,7 @@ from proxy.core.types import Action, Ending, Finding, Kind, Rule
 from proxy.dialects.base import Answer
 from proxy.errors import UpstreamError
 from proxy.policy.schema import Alignment
+from proxy.server.exchange.check_answers import CheckAnswers
 from proxy.server.exchange.refusals import NO_REFUSAL, ModelRefusal, refusal_of
 from proxy.server.exchange.tracing import Trace
 from proxy.server.http.request import new_id
@@ -135,7 +136,8 @@ class Exchange:
     markers:        chat template markers in the prompt that became plain text, by family
     prompt_cut:     the model server counted so few tokens that it has cut the prompt
     check_errors:   checks that raised
-    plugin_failures: what checks of plug-ins did wrong; None: no plug-in judged it
+    plugin_failures: what checks of plug-ins did wrong, and how long they took; None: no plug-in judged it
+    check_answers:  what models, services and processes said that were asked
     upstream:       the name of the model server that gets the request; "": it was not chosen yet
     moved_from:     names of model servers that could not be asked, so that the next one was, with the reason of each
     asked:          the method and URL of the request to the model server, for the log
@@ -183,6 +185,7 @@ class Exchange:
     prompt_cut: bool = False
     check_errors: list[Exception] = field(default_factory=list)
     plugin_failures: Failures | None = None
+    check_answers: CheckAnswers = field(default_factory=CheckAnswers)
     upstream: str = ""
     moved_from: tuple[tuple[str, str], ...] = ()
     asked: str = ""
@@ -245,6 +248,13 @@ class Exchange:
             self.held_seconds += now - self.held_since
             self.hold.end(now - self.held_since)
             self.held_since = 0.0
+
+    @property
+    def check_seconds(self) -> dict[str, float]:
+        """How long each check with a name took, in all: one that was asked until its answers came, a plug-in's on the
+        processor."""
+        own = self.plugin_failures.seconds if self.plugin_failures is not None else {}
+        return self.check_answers.seconds | own
 
     @property
     def output_seconds(self) -> float:

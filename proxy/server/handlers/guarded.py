@@ -123,7 +123,7 @@ class GuardedExchange:
         key = "" if context.key is None else context.key.name
         self.exchange = Exchange(route.path, policies.revision, context.id, context.client, key)
         self._sender = Sender(context, route.dialect, self.exchange)
-        self._asker = Asker(handler.desk, About(context.id))
+        self._asker = Asker(handler.desk, About(context.id), told=self.exchange.check_answers.told)
         self._plans = ExchangePlans(policies, self.exchange, self._backends.template_of)
 
     async def run(self) -> None:

@@ -44,12 +44,15 @@ from proxy.server.routing.routes import GUARDED_PATHS
 
 MAX_MODELS = 20
 MAX_RULES = 200
+MAX_CHECKS = 20
 
 FIRST_TEXT = (0.005, 0.02, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; of vLLM's buckets for its time to first token, so that both fit into one graph."""
 DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 SUM_OF_DELAYS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; all the waiting of a long answer."""
+CHECK_SECONDS = (0.0001, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 40)
+"""Seconds; a plug-in takes the least of them for a short text, a guard the most for a long answer."""
 DURATION = (0.01, 0.08, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84)
 """Seconds; of the buckets that OpenTelemetry has for it."""
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
@@ -84,6 +87,7 @@ class Metrics:
         overflow = Counter(PREFIX + "metrics_label_overflow", "Values counted as _other.", ["label"], registry=registry)
         self._models = CappedLabel(MAX_MODELS, overflow, "model")
         self._rules = CappedLabel(MAX_RULES + len(OWN_RULES), overflow, "rule")
+        self._checks = CappedLabel(MAX_CHECKS, overflow, "check")
         self._make_traffic(make)
         self._make_findings(make)
         self._make_times(make)
@@ -124,6 +128,9 @@ class Metrics:
             "internal_errors", "Requests in which the proxy itself, or a check, failed."
         )
         self._check_errors = make.counter("check_errors", "Checks that failed.", "check", "reason", "on_error")
+        self._check_seconds = make.histogram(
+            "check_duration_seconds", "What checks with a name took for an exchange.", CHECK_SECONDS, "check"
+        )
         self._markers = make.counter(
             "neutralised_markers", "Chat template markers in prompts that were made plain text.", "family"
         )
@@ -284,6 +291,8 @@ class Metrics:
         self._count_holds(exchange)
         self._count_tokens(exchange, model)
         self._count_failures(exchange)
+        for check, seconds in exchange.check_seconds.items():
+            self._check_seconds(self._checks.name(check)).observe(seconds)
         if exchange.judged_after:
             self.guards.judged_after()
         for family, count in exchange.markers.items():

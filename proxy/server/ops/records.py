@@ -45,6 +45,9 @@ def record_of(exchange: Exchange, record_text: str = "none", texts: dict[str, An
         "refusal_kind": exchange.refusal.kind or None,
         "refusal_language": exchange.refusal.language or None,
         "upstream": _upstream(exchange),
+        "checks": {check: round(seconds, 6) for check, seconds in exchange.check_seconds.items()},
+        "check_answers": list(_check_answers(exchange)),
+        "check_answers_total": exchange.check_answers.total,
         "check_errors": list(islice(_check_errors(exchange), MAX_FINDINGS)),
         "markers": dict(exchange.markers),
         "prompt_cut": exchange.prompt_cut,
@@ -122,6 +125,19 @@ def _upstream(exchange: Exchange) -> dict[str, Any]:
         "error": exchange.upstream_reason or None,
         "moved_from": [{"name": name, "error": reason} for name, reason in exchange.moved_from],
     }
+
+
+def _check_answers(exchange: Exchange) -> Iterator[dict[str, Any]]:
+    """What guards and others said that were asked."""
+    for answer in exchange.check_answers:
+        yield {
+            "check": answer.check,
+            "kind": answer.kind,
+            "result": answer.result,
+            "level": answer.level or None,
+            "categories": list(answer.categories),
+            "seconds": round(answer.seconds, 6),
+        }
 
 
 def _check_errors(exchange: Exchange) -> Iterator[dict[str, str | None]]:

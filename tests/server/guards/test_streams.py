@@ -16,6 +16,7 @@ from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet
 from proxy.server.guards.judges import Judges
+from proxy.server.ops.records import record_of
 from tests.checks.guards.formats import FORMATS
 from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json, sse
 from tests.fakes.answers import Wait
@@ -109,6 +110,22 @@ async def test_an_answer_that_a_guard_does_not_mind() -> None:
         assert proxy.metric("requests_total", endpoint="/v1/chat/completions", model=GUARD, outcome="allowed") == 0
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_record_says_what_the_guard_said(stream: bool) -> None:
+    """Each verdict stands in the decision record with its guard, also the one that ended the answer, and how long the
+    guard took in all; the time is a metric by its name."""
+    models = Models(sse(*said(*SENTENCES)), minds("poison"))
+    async with guarded(models, policies(f"{JUDGE}}}, action: block, directions: [output]")) as (proxy, _):
+        await chat(proxy, stream=stream)
+        record = record_of(await proxy.exchange())
+        verdicts = [(one["check"], one["kind"], one["level"], one["categories"]) for one in record["check_answers"]]
+        assert verdicts[:2] == [(GUARD, "judge", "safe", []), (GUARD, "judge", "unsafe", ["S1"])]
+        assert record["check_answers_total"] == len(verdicts)
+        assert list(record["checks"]) == [GUARD]
+        assert record["checks"][GUARD] > 0
+        assert proxy.metric("check_duration_seconds_count", check=GUARD) == 1
+
+
 async def test_the_shipped_map_flags_what_guards_are_often_wrong_about() -> None:
     """S6 does not end an answer; with the policy's word it does."""
     for options, wanted in (("", "".join(SENTENCES)), (", categories: {S6: block}", "Take the flour.")):
@@ -166,7 +183,7 @@ async def test_a_guard_that_does_not_answer_in_time() -> None:
 
 
 async def test_a_client_that_leaves_stops_its_guard() -> None:
-    """The question is given up, and the connection to the guard is closed."""
+    """The question is given up, as its record says, and the connection to the guard is closed."""
     models = Models(sse(*said(*SENTENCES)), lambda _: Answer((Stall(),)))
     rules = policies(f"{JUDGE}}}, action: block, directions: [output]")
     async with guarded(models, rules) as (proxy, upstream):
@@ -176,6 +193,10 @@ async def test_a_client_that_leaves_stops_its_guard() -> None:
         (asked,) = [one for one in upstream.exchanges if one.request.path == "/api/generate"]
         await asked.wait_client_closed()
         assert proxy.metric("guard_requests_total", guard=GUARD, result="cancelled") >= 1
+        record = record_of(await proxy.exchange())
+        assert {(one["check"], one["result"], one["level"]) for one in record["check_answers"]} == {
+            (GUARD, "cancelled", None)
+        }
 
 
 async def test_what_has_its_verdict_flows_while_the_model_goes_on() -> None:
