@@ -79,7 +79,8 @@ class _InProcessHandler(QueueHandler):
 def logging_to(
     out: TextIO, log_format: str, level: str = "info", drops: Drops | None = None, most: int = MAX_WAITING
 ) -> Generator[None, None, None]:
-    """Log to `out` while the block runs, in the format `text` or `json`. At its end everything is written.
+    """Log to `out` while the block runs, in the format `text` or `json`. At its end everything is written, and what is
+    logged is what it was.
 
     level: the least that is told: debug, info, warning, error. drops: counts what finds no room among `most` lines
     """
@@ -90,14 +91,18 @@ def logging_to(
     handler.setLevel(level.upper())
     root = logging.getLogger()
     root.addHandler(handler)
-    for name in OUR_LOGGERS:
-        logging.getLogger(name).setLevel(level.upper())
+    loggers = [logging.getLogger(name) for name in OUR_LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level.upper())
     listener = _Listener(records, writer)
     listener.start()
     try:
         yield
     finally:
         root.removeHandler(handler)
+        for logger, known in zip(loggers, before, strict=True):
+            logger.setLevel(known)
         listener.stop()
 
 

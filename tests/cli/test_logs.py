@@ -112,3 +112,11 @@ def test_a_full_pipe_delays_nobody() -> None:
         out.go_on.set()
     assert [line[25:] for line in out.getvalue().splitlines()] == ["first", "line 0", "line 1"]
     assert drops.take() == {"log": 3}
+
+
+def test_a_command_that_logs_little_leaves_the_levels_as_they_were() -> None:
+    """Whoever runs one in a process of his own goes on as before."""
+    before = logging.getLogger("safety_proxy").level
+    with logging_to(io.StringIO(), "text", "error"):
+        assert logging.getLogger("safety_proxy").level == logging.ERROR
+    assert logging.getLogger("safety_proxy").level == before

@@ -140,10 +140,19 @@ def _national_pattern(kinds: frozenset[str]) -> str:
 def _national(match: re.Match[str]) -> Validation:
     name = match.lastgroup or ""
     text = match[name]
-    valid = next((kind for kind in (name, *_of_same_form(name, text)) if NATIONAL[kind].valid(plain(text))), "")
+    valid = next((kind for kind in (name, *_of_same_form(name, text)) if _is_valid(kind, plain(text))), "")
     if not valid:
         return dropped(f"a wrong check digit for {NATIONAL[name].about}")
     return found(*match.span(name), valid)
+
+
+def _is_valid(kind: str, number: str) -> bool:
+    """Whether the package takes it for a number of this kind. It raises LookupError or ValueError for some that name a
+    place or a day which its tables do not have: those are none."""
+    try:
+        return NATIONAL[kind].valid(number)
+    except (LookupError, ValueError):
+        return False
 
 
 def _of_same_form(name: str, text: str) -> Iterator[str]:
