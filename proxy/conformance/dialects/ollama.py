@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -46,9 +47,9 @@ class _Ollama(Dialect):
         lines.append({**self.line(self.said(Part(""))), "done": True, "done_reason": finish, **COUNTS})
         return [json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for line in lines]
 
+    @abstractmethod
     def said(self, part: Part) -> dict[str, Any]:
         """The keys of a line with a text."""
-        raise NotImplementedError
 
     def calls(self, parts: Sequence[Part]) -> list[Any]:
         """The tool calls, with arguments that are objects."""
@@ -70,9 +71,9 @@ class _Ollama(Dialect):
             told.ended = True
             told.usage = {key: event[key] for key in COUNTS if key in event} or None
 
+    @abstractmethod
     def hear_said(self, event: Any, told: Understood) -> None:
         """The texts of a line."""
-        raise NotImplementedError
 
 
 class Chat(_Ollama):

@@ -196,10 +196,9 @@ async def test_a_question_before_the_prompt_that_fails() -> None:
 
 
 @dataclass
-class ByTemplate(Policies):
-    """Other policies for a model without a chat template."""
+class ByModel(Policies):
+    """Other policies for a model without a chat template, and for an unaligned one."""
 
-    looks_at_templates: bool = True
     base: Policies = field(default_factory=Policies)
 
     def plan(
@@ -213,8 +212,8 @@ class ByTemplate(Policies):
         added: tuple[str, ...] = (),
         alignment: str = "unknown",
     ) -> Plan:
-        """By the template."""
-        if template.exists is False:
+        """By the template and the status."""
+        if template.exists is False or alignment == "unaligned":
             return self.base.plan(direction, model=model, role=role)
         return super().plan(direction, model=model, role=role)
 
@@ -231,7 +230,7 @@ class Fixed(ChatTemplates):
 
 
 @asynccontextmanager
-async def moved(policies: ByTemplate, second: Scripted) -> AsyncIterator[Proxy]:
+async def moved(policies: ByModel, second: Scripted) -> AsyncIterator[Proxy]:
     """A proxy whose first backend, with a chat template, is gone; the second one has none."""
     async with several(Scripted("one", SAME), second, policies=policies) as (proxy, upstreams):
         for backend, exists in zip(proxy.server.runtime.backends.all, (True, False), strict=True):
@@ -243,7 +242,7 @@ async def moved(policies: ByTemplate, second: Scripted) -> AsyncIterator[Proxy]:
 
 async def test_the_policies_are_those_of_the_backend_that_answers() -> None:
     """The first one's would have let the word pass."""
-    policies = ByTemplate(base=Policies(output=[block("FORBIDDEN")]))
+    policies = ByModel(looks_at_templates=True, base=Policies(output=[block("FORBIDDEN")]))
     async with moved(policies, Scripted("two", SAME, chat=reply(sse(*said("a FORBIDDEN word"))))) as proxy:
         answer = await proxy.chat(model="llama3")
         assert "FORBIDDEN" not in answer.text()
@@ -253,7 +252,7 @@ async def test_the_policies_are_those_of_the_backend_that_answers() -> None:
 async def test_a_prompt_is_judged_for_the_backend_that_gets_it() -> None:
     """What the second one's policies refuse is not sent to it, though the first one's had passed it."""
     second = Scripted("two", SAME)
-    async with moved(ByTemplate(base=Policies(input=[block("FORBIDDEN")])), second) as proxy:
+    async with moved(ByModel(looks_at_templates=True, base=Policies(input=[block("FORBIDDEN")])), second) as proxy:
         answer = await proxy.chat(model="llama3", content="a FORBIDDEN word")
         assert answer.status == 400
         assert (await proxy.exchange()).outcome == "blocked"
@@ -263,7 +262,9 @@ async def test_a_prompt_is_judged_for_the_backend_that_gets_it() -> None:
 async def test_what_the_first_ones_policies_changed_is_as_it_was() -> None:
     """The prompt is read anew, so nothing of the first judgement stays, neither in it nor in the counts."""
     second = Scripted("two", SAME)
-    policies = ByTemplate(input=[rewrite("secret"), flag("word")], base=Policies(input=[flag("word")]))
+    policies = ByModel(
+        looks_at_templates=True, input=[rewrite("secret"), flag("word")], base=Policies(input=[flag("word")])
+    )
     async with moved(policies, second) as proxy:
         assert await who(proxy, "llama3", content="a secret word") == "two"
         exchange = await proxy.exchange()
@@ -280,34 +281,10 @@ async def test_the_system_prompt_is_put_in_once(stream: bool) -> None:
         bodies.append(request.json())
         return reply(sse(*said("two")))
 
-    policies = ByTemplate(prompt=("Be kind.", ""), base=Policies())
+    policies = ByModel(looks_at_templates=True, prompt=("Be kind.", ""), base=Policies())
     async with moved(policies, Scripted("two", SAME, chat=chat)) as proxy:
         assert (await proxy.chat(model="llama3", stream=stream)).status == 200
         assert [message["content"] for message in bodies[0]["messages"]] == ["Be kind.", "Hello"]
-
-
-@dataclass
-class ByAlignment(Policies):
-    """Other policies for an unaligned model."""
-
-    looks_at_alignment: bool = True
-    base: Policies = field(default_factory=Policies)
-
-    def plan(
-        self,
-        direction: Direction,
-        *,
-        model: str,
-        role: str | None = None,
-        template: ChatTemplate = UNKNOWN,
-        key: str | None = None,
-        added: tuple[str, ...] = (),
-        alignment: str = "unknown",
-    ) -> Plan:
-        """By the status."""
-        if alignment == "unaligned":
-            return self.base.plan(direction, model=model, role=role)
-        return super().plan(direction, model=model, role=role)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +303,7 @@ async def test_the_worse_of_both_counts_until_it_is_known(
     """What the model is on the one that answers, as soon as that is known. Until then it is no better than it was on
     the one that is gone."""
     two = Scripted("two", SAME, chat=reply(sse(*said("a FORBIDDEN word"))))
-    policies = ByAlignment(base=Policies(output=[block("FORBIDDEN")]))
+    policies = ByModel(looks_at_alignment=True, base=Policies(output=[block("FORBIDDEN")]))
     async with several(Scripted("one", SAME), two, policies=policies) as (proxy, upstreams):
         for backend, status in zip(proxy.server.runtime.backends.all, (first, second), strict=True):
             monkeypatch.setattr(backend.models.alignments, "known", lambda _, status=status: Claim(status))
