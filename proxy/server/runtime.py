@@ -30,7 +30,8 @@ from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.config import ServerConfig
 from proxy.server.console.access import PageAccess
-from proxy.server.console.app import Console, Sources
+from proxy.server.console.app import Console
+from proxy.server.console.sources import Sources
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.record import DIRECTIONS, Observer
 from proxy.server.exchange.timeouts import Watchdog

@@ -15,7 +15,8 @@ from starlette.applications import Starlette
 from proxy.core.types import Action, Rule
 from proxy.policy.store import PolicyStore
 from proxy.server.console.access import PageAccess
-from proxy.server.console.app import Console, Sources
+from proxy.server.console.app import Console
+from proxy.server.console.sources import Sources
 from proxy.server.http.cors import WebRules
 from proxy.server.keys.authentication import Authentication
 from proxy.server.keys.store import KeyStore

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.server.console.app import CSP, STATIC
+from proxy.server.console.pages import CSP
+from proxy.server.console.static_files import STATIC
 from proxy.server.keys.store import KeyStore
 from tests.server.console.pages import EVERYWHERE, Seen, console
 from tests.server.keys.samples import bearer, secret, written
