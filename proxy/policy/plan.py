@@ -279,6 +279,12 @@ class Plan:
         self._markers: dict[tuple[Kind, bool], tuple[Check, ...]] = {}
 
     @property
+    def asks(self) -> bool:
+        """Whether a rule asks somebody. Then it is told what was said before."""
+        own = any(policy.asking for policy in self.policies)
+        return own or (self._shadow is not None and self._shadow.asks)
+
+    @property
     def judges_after(self) -> bool:
         """Whether a rule that could hide text lets it out before its verdict."""
         return any(one.after and one.rule.holds for policy in self.policies for one in policy.asking)

@@ -162,3 +162,17 @@ def test_a_notice_says_what_was_stopped(message: str, prompt: str, answer: str) 
     policies = compile_policies([Source("house.yaml", rules.encode())], hash_key=b"key")
     rule = policies.rules[0]
     assert (policies.message_for(rule, IN), policies.message_for(rule, OUT)) == (prompt, answer)
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_conversation_is_gathered_only_where_a_rule_asks(shadow: bool) -> None:
+    """A plan says whether any rule asks, of the policies in force or of those beside them: to gather the conversation
+    takes time that grows with it."""
+    asking = (
+        b"version: 1\npolicy: asking\nrules: [{id: a, check: http, action: block, "
+        b"options: {url: 'http://127.0.0.1:9/check', timeout: 1, hold: whole}}]\n"
+    )
+    silent = loaded(policy("house")).plan(OUT, model="m")
+    asks = loaded(Source("asking.yaml", asking)).plan(OUT, model="m")
+    assert not silent.asks
+    assert (silent.beside(asks) if shadow else asks).asks

@@ -47,6 +47,7 @@ class Plan(PhrasePlan):
     """Phrases of one direction."""
 
     any_output_rule = False
+    asks = False
     judges_after = False
     has_plugins = False
     shared = True

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
 
-from proxy.core.check import Turn
+from proxy.core.check import NO_TURN, Turn
 from proxy.core.guard import Guard
 from proxy.core.types import Direction
 from proxy.dialects.base import Answer, Dialect, Options, Request
@@ -212,7 +212,7 @@ class GuardedExchange:
         return relay, await self._ask(request, relay, backend, heartbeat)
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
-        turn = Turn(conversation=conversation(request.texts))
+        turn = Turn(conversation=conversation(request.texts)) if plan.asks else NO_TURN
         if self._config.record_text == "none":
             return Guard(plan, request.json_content, request.prefills(), turn=turn)
         from proxy.server.exchange.transcript import recording_guard
