@@ -12,7 +12,7 @@ from bench.detection_data import Run
 from proxy.checks.markers import find
 from proxy.core.gate import Gate
 from proxy.core.types import Direction, Kind
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.policy.policyset import PolicySet

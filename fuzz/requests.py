@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import given
 
 from fuzz.mutations import Mutation, mutate, mutations, numbers, with_odd_value
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.ollama import models as ollama_models
 from proxy.dialects.openai import moderations
+from proxy.dialects.request import Options
 from proxy.errors import ClientError
 from tests.census.doors import DOORS
 from tests.census.driving import BLOCK

@@ -32,8 +32,9 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "dialects": (
         ("wire",),
-        ("base",),
-        ("common",),
+        ("request",),
+        ("answer",),
+        ("base", "common"),
         ("openai", "anthropic", "ollama"),
         ("lmstudio",),
     ),

@@ -17,10 +17,11 @@ from pathlib import Path
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.errors import PolicyError
 from proxy.matching.pauses import Pause, no_pause
-from proxy.policy.compile import Compilation, CompileCache
+from proxy.policy.compile import Compilation
 from proxy.policy.document import Source
 from proxy.policy.files import read_directory, settled
 from proxy.policy.policyset import PolicySet
+from proxy.policy.rule_compiler import CompileCache
 
 WORK_TIME = 0.002  # seconds of compiling between two yields
 YIELD_TIME = 0.002  # seconds that a yield lasts at least

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.server.http.listener import Address
 
 MIB = 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.errors import SettingsError
 from proxy.server.config import ServerConfig, UpstreamConfig
 from proxy.server.ops.decision_log import DecisionLog, LogSink, Sink

@@ -9,7 +9,8 @@ from functools import cache
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
-from proxy.dialects.base import Answer, Options
+from proxy.dialects.answer import Answer
+from proxy.dialects.request import Options
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.plan import Plan

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from proxy.core.types import Direction
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Options
 from proxy.errors import ClientError
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import Exchange

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.banner import recording
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.errors import SettingsError
 from proxy.server.config import ServerConfig
 from proxy.server.ops.drops import Drops

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.core.check import Check
 from proxy.core.types import Action, Finding, Rule
-from proxy.dialects import base
+from proxy.dialects import answer as answer_module
 from proxy.dialects.common import named_events
 from proxy.dialects.ollama import answer as ollama_answer
 from proxy.dialects.openai import chunk_stream
@@ -60,9 +60,9 @@ class CleanAnswers(Driven):
         for checks in ((), (rewrite("e"), rewrite("he v")), (block("ai"),), (Late(),)):
             expected = self._through(body, checks, streams_to_client)
             with monkeypatch.context() as patched:
-                patched.setattr(base, "FIRST_SHARE", 10 * step)
-                patched.setattr(base, "SHARE", 20 * step)
-                patched.setattr(base, "STEP", step)
+                patched.setattr(answer_module, "FIRST_SHARE", 10 * step)
+                patched.setattr(answer_module, "SHARE", 20 * step)
+                patched.setattr(answer_module, "STEP", step)
                 for module in (chunk_stream, named_events, ollama_answer):
                     patched.setattr(module, "LARGE", 0)
                 assert self._through(body, checks, streams_to_client, step) == expected

@@ -11,10 +11,11 @@ from typing import Any, Literal, NamedTuple
 from hypothesis import strategies as st
 
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.ollama.chat import OllamaChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 
 Speaker = Literal["system", "user", "assistant", "call", "tool"]
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from proxy.core.check import Check
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 from tests.dialects.wires import Told, Wire
 
 

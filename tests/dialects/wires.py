@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 from proxy.core.check import Check, Progress
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Finding, Rule
-from proxy.dialects.base import Answer, Dialect, Options
+from proxy.dialects.answer import Answer
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Options
 from tests.dialects.golden_files import Golden, golden
 from tests.phrases import PhrasePlan
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Options
 from tests.e2e.llama_server import LlamaServer
 from tests.field.test_agent_requests import CLIENTS, HISTORY, ITEMS, MESSAGES, RESPONSES, said, user
 from tests.field.test_client_requests import FILES, captured

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
-from proxy.dialects.base import Answer, Dialect, Options, Request
+from proxy.dialects.answer import Answer
+from proxy.dialects.base import Dialect
 from proxy.dialects.openai.chat import OpenAIChat
+from proxy.dialects.request import Options, Request
 from proxy.policy.policyset import PolicySet
 from tests.leaks.attack import EMAIL, policies
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options, Request
+from proxy.dialects.base import Dialect
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options, Request
 from tests.census.driving import BLOCK, REWRITE
 from tests.census.planting import AFTER, BAD, BEFORE, LABEL, NOTICE, leaks
 from tests.census.test_census_requests import REFUSED, STOPPED, asked

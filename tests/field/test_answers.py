@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from proxy.core.guard import Guard
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.lmstudio.chat import LMStudioChat, LMStudioV0Chat
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from proxy.errors import UpstreamTimeout
 from tests.field.answering import EMAIL, NOTICE, QUIET, STOP, answering, carried, events, told
 from tests.laws import cut

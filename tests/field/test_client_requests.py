@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import Options, Request
+from proxy.dialects.request import Options, Request
 from proxy.server.routing.routes import TABLE
 
 HERE = Path(__file__).parent

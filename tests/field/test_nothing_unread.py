@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from proxy.dialects.anthropic.blocks import BLOCKS
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options, Request
+from proxy.dialects.base import Dialect
 from proxy.dialects.common.request_fields import Object
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
 from proxy.dialects.openai.responses.input_items import ITEMS
+from proxy.dialects.request import Options, Request
 from proxy.errors import ClientError
 
 TOKEN = re.compile(r"tok\d+en")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.dialects.ollama.chat import OllamaChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from tests.leaks.attack import HIDE, asked
 
 SAID = "so forbidden it is"

@@ -12,12 +12,13 @@ import pytest
 
 from proxy.core.types import Direction
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options, Request
+from proxy.dialects.base import Dialect
 from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.completions import OpenAICompletions
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options, Request
 from proxy.server.exchange.prompt_filter import Blocked, judge_request
 from proxy.server.exchange.record import Exchange
 from tests.census.driving import BLOCK, REWRITE, notice, plan

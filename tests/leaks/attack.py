@@ -8,7 +8,8 @@ from typing import Any
 
 from proxy.core.guard import Guard
 from proxy.core.types import Direction, Finding
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Options
 from proxy.errors import ClientError
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source

@@ -13,10 +13,11 @@ from proxy.core.check import Check
 from proxy.core.prompt import Judged, judge
 from proxy.core.types import Direction, Kind
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.ollama.chat import OllamaChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest
 from proxy.policy.names import normalise_model
 from proxy.policy.plan import UNKNOWN, ChatTemplate

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core.guard import NO_PREFILLS
 from proxy.core.steps import in_one_go
 from proxy.core.types import Channel, Direction, Kind
-from proxy.dialects.base import Request
+from proxy.dialects.request import Request
 from proxy.policy.compile import compile_policies
 from proxy.policy.files import read_directory
 from proxy.server.exchange.transcript import RecordingGuard, Transcript

@@ -15,11 +15,12 @@ from proxy.errors import PolicyError
 from proxy.matching.compiled import CompiledRule, compile_rule
 from proxy.matching.pauses import no_pause
 from proxy.matching.rules import MatchRule
-from proxy.policy import compile as compile_module
-from proxy.policy.compile import Compilation, CompileCache, RuleCompiler, cache_key
+from proxy.policy import rule_compiler as compile_module
+from proxy.policy.compile import Compilation
 from proxy.policy.document import Source
 from proxy.policy.explain import Sample, outcome
 from proxy.policy.policyset import PolicySet
+from proxy.policy.rule_compiler import CompileCache, RuleCompiler, cache_key
 from proxy.policy.schema import Examples
 
 Spec = dict[str, Any]

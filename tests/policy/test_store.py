@@ -22,8 +22,8 @@ from proxy.matching.matcher import Matcher
 from proxy.matching.pauses import Pause
 from proxy.matching.rules import MatchRule
 from proxy.matching.scan import MatchPass
-from proxy.policy import compile as compile_module
 from proxy.policy import files, policyset
+from proxy.policy import rule_compiler as compile_module
 from proxy.policy import store as store_module
 from proxy.policy.store import PolicyStore
 from tests.policy.stores import Loads, ids, policy, rename_over

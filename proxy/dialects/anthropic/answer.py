@@ -19,14 +19,15 @@ import orjson
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
+from proxy.dialects.answer import Notice
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.message import DELTAS, WholeMessage, as_events
 from proxy.dialects.anthropic.overlap import OverlappingBlocks
-from proxy.dialects.base import Notice, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.common.opaque import may_be_shown
+from proxy.dialects.request import Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from proxy.dialects.anthropic.tools import CACHE, TOOL
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.media import check_media
 from proxy.dialects.common.opaque import opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
@@ -35,6 +34,7 @@ from proxy.dialects.common.request_fields import (
 )
 from proxy.dialects.common.request_texts import nested_texts
 from proxy.dialects.common.whole import Whole, said, text_part
+from proxy.dialects.request import InputText, Options
 
 _CITED = lenient(by_type("an object or null", object=Object({"enabled": SWITCH}), null=NULL))
 _MEDIA_TYPE = lenient(

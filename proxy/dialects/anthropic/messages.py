@@ -9,13 +9,14 @@ import orjson
 
 from proxy.core.events import Frame, Release
 from proxy.core.guard import ALL, Guard
+from proxy.dialects.answer import Answer, Notice
 from proxy.dialects.anthropic import errors as anthropic_errors
 from proxy.dialects.anthropic.answer import MessagesAnswer
 from proxy.dialects.anthropic.request import MESSAGES, prefill, prompt_texts, settle_tools, wanted_format
-from proxy.dialects.base import Answer, Notice, Options, Request
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import limit
 from proxy.dialects.common.request_fields import Report
+from proxy.dialects.request import Options, Request
 from proxy.dialects.wire.json_body import parse_request, parse_upstream
 from proxy.errors import BadRequest, UpstreamBroken, UpstreamError
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from proxy.dialects.anthropic.blocks import BLOCKS, TEXT, block_texts, content_of, is_shown
 from proxy.dialects.anthropic.tools import TOOL, TOOL_CHOICE, is_lost
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.request_fields import (
     COUNT,
@@ -34,6 +33,7 @@ from proxy.dialects.common.request_fields import (
 )
 from proxy.dialects.common.request_texts import conversation_texts, schema_texts
 from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
+from proxy.dialects.request import InputText, Options
 
 ROLES = ("user", "assistant", "system", "developer", "tool")
 

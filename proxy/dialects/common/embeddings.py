@@ -15,7 +15,7 @@ import orjson
 
 from proxy.core.events import Frame, Release
 from proxy.core.guard import Guard
-from proxy.dialects.base import Answer, InputText, Notice, Options, Request
+from proxy.dialects.answer import Answer, Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.answer_fields import LEFT_OUT, Shape, array
 from proxy.dialects.common.limits import limit
@@ -27,6 +27,7 @@ from proxy.dialects.common.request_fields import (
     list_of,
 )
 from proxy.dialects.common.unknown_numbers import UnknownNumbers
+from proxy.dialects.request import InputText, Options, Request
 from proxy.dialects.wire.json_body import parse_request, parse_upstream
 from proxy.errors import ClientError, UpstreamBroken, UpstreamError
 

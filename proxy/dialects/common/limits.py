@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.dialects.base import Options, Request
 from proxy.dialects.common.request_fields import NULL, NUMBER, PASSED, STRING, Take, by_type, lenient
+from proxy.dialects.request import Options, Request
 from proxy.errors import BadRequest
 
 CONTROL: dict[str, Take] = {

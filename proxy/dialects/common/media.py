@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest
 
 _is_base64 = re.compile(r"[A-Za-z0-9+/=_\-\s]*", re.ASCII).fullmatch

@@ -10,8 +10,9 @@ import orjson
 
 from proxy.core.events import LARGE, PAUSE, Frame, TextDelta
 from proxy.core.guard import Guard
-from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.answer import Answer, Notice
 from proxy.dialects.common.unknown_numbers import UnknownNumbers
+from proxy.dialects.request import Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton

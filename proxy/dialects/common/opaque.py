@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from proxy.dialects.base import InputText
+from proxy.dialects.request import InputText
 
 LEAST = 32
 """Characters of a blob. A word in capitals is valid base64 too; the shortest signature in use has far more."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.dialects.base import InputText, Options
+from proxy.dialects.request import InputText, Options
 from proxy.errors import BadRequest
 
 # -- inside tools, schemas and arguments: found at any depth, and written back where they stand

@@ -16,11 +16,12 @@ import orjson
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
-from proxy.dialects.base import Notice, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.lmstudio import errors as lmstudio_errors
 from proxy.dialects.lmstudio.events import KINDS, PROGRESS, STATS, Item, Slot, as_events, progress, text_of, tool_event
+from proxy.dialects.request import Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton

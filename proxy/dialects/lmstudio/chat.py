@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.answer_fields import number, record, text
 from proxy.dialects.common.request_fields import Report
@@ -22,6 +22,7 @@ from proxy.dialects.lmstudio.request import CHAT, input_texts, restrict
 from proxy.dialects.openai.chat import ChatAnswer, OpenAIChat
 from proxy.dialects.openai.chunk_stream import EXTRAS, ChunkedAnswer
 from proxy.dialects.openai.completions import CompletionsAnswer, OpenAICompletions
+from proxy.dialects.request import Options, Request
 from proxy.dialects.wire.json_body import parse_request
 
 STOP_REASONS = (

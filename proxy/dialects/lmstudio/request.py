@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import cap_context, limit
 from proxy.dialects.common.media import check_media
 from proxy.dialects.common.request_fields import (
@@ -31,6 +30,7 @@ from proxy.dialects.common.request_fields import (
     one_or_more,
     words,
 )
+from proxy.dialects.request import InputText, Options, Request
 from proxy.errors import BadRequest
 
 _TEXT = Object({"type": STRING, "content": STRING}, ["content"])

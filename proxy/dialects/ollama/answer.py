@@ -12,12 +12,13 @@ import orjson
 from proxy.core.events import LARGE, PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Ending, Kind
-from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.answer import Answer, Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.line import COUNTS, DONE_REASONS, DURATIONS, LineSkeleton, clean_end, clean_message, is_stamp
+from proxy.dialects.request import Request
 from proxy.dialects.wire import ndjson
 from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.errors import UpstreamBroken, UpstreamError

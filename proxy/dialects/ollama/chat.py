@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import InputText, Notice, Options, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.request_fields import Object, Report
 from proxy.dialects.common.system_messages import system_messages
@@ -25,6 +25,7 @@ from proxy.dialects.ollama.request import (
     refuse_raw_prompt,
     without_empty,
 )
+from proxy.dialects.request import InputText, Options, Request
 from proxy.dialects.wire.json_body import parse_request
 
 

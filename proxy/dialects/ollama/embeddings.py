@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Options, Request
 from proxy.dialects.common.answer_fields import PLAIN_NAME, number, record
 from proxy.dialects.common.embeddings import INPUT, VECTORS, EmbeddingsDialect, vector
 from proxy.dialects.common.limits import CONTROL, limit
@@ -17,6 +16,7 @@ from proxy.dialects.common.request_fields import (
 )
 from proxy.dialects.ollama import errors as ollama_errors
 from proxy.dialects.ollama.request import OPTIONS, without_loading
+from proxy.dialects.request import Options, Request
 from proxy.errors import ClientError, UpstreamError
 
 _OLLAMA = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import CONTROL, cap_context, drop_logprobs, refuse_cloud
 from proxy.dialects.common.request_fields import (
     COUNT,
@@ -32,6 +31,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import conversation_texts, nested_texts, schema_texts
+from proxy.dialects.request import InputText, Options, Request
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

@@ -13,7 +13,7 @@ import orjson
 from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
-from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import Report
@@ -25,6 +25,7 @@ from proxy.dialects.openai.message import WholeMessage
 from proxy.dialects.openai.request import CHAT, message_texts, prefill, wants_json, wants_usage
 from proxy.dialects.openai.tool_calls import Call, Calls, Piece
 from proxy.dialects.openai.tools import settle_tools, tool_texts
+from proxy.dialects.request import Options, Request
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 

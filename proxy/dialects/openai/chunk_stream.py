@@ -13,7 +13,7 @@ from proxy.core.events import LARGE, PAUSE, Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Ending, Kind
-from proxy.dialects.base import Answer, Notice, Request
+from proxy.dialects.answer import Answer, Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.counts import is_index
 from proxy.dialects.common.ends import end_reason
@@ -21,6 +21,7 @@ from proxy.dialects.common.unknown_numbers import UnknownNumbers
 from proxy.dialects.openai import errors as openai_errors
 from proxy.dialects.openai.chunk import FINISH_REASONS
 from proxy.dialects.openai.message import Whole
+from proxy.dialects.request import Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream, says_more
 from proxy.dialects.wire.skeleton import Skeleton, VaryingSkeleton

@@ -17,7 +17,7 @@ import orjson
 from proxy.core.events import TextDelta
 from proxy.core.guard import Guard
 from proxy.core.types import Channel, Kind
-from proxy.dialects.base import InputText, Notice, Options, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import (
@@ -39,6 +39,7 @@ from proxy.dialects.openai.chunk_stream import ChunkedAnswer
 from proxy.dialects.openai.message import WholeText
 from proxy.dialects.openai.request import COMMON, wants_json, wants_usage
 from proxy.dialects.openai.tools import tool_texts
+from proxy.dialects.request import InputText, Options, Request
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest, UpstreamBroken
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.media import check_media
 from proxy.dialects.common.request_fields import (
@@ -39,6 +38,7 @@ from proxy.dialects.common.request_texts import conversation_texts, nested_texts
 from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
 from proxy.dialects.common.whole import text_part
 from proxy.dialects.openai.tools import TOOLS
+from proxy.dialects.request import InputText, Options
 
 # -- what chat and completions have in common: how the answer is made, and in what form it comes
 

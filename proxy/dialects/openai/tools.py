@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from proxy.dialects.base import InputText
 from proxy.dialects.common.request_fields import (
     NULL,
     OPTIONAL_STRING,
@@ -30,6 +29,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import schema_texts
+from proxy.dialects.request import InputText
 
 _DESCRIPTION = lenient(OPTIONAL_STRING)
 _FUNCTION = Object({"name": STRING, "description": _DESCRIPTION, "parameters": anything, "strict": PASSED}, ["name"])

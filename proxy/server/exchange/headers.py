@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from proxy.dialects.base import Request
+from proxy.dialects.request import Request
 from proxy.server.exchange.record import Exchange
 from proxy.server.http.headers import Headers
 

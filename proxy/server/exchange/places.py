@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import InputText
 from proxy.dialects.common.request_texts import SYSTEM
+from proxy.dialects.request import InputText
 
 _TOOLS = ("tools", "functions", "tool_choice", "function_call")
 _SAID = ("messages", "input", "system", "instructions", "system_prompt")

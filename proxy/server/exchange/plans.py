@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Finding, Rule
-from proxy.dialects.base import InputText, Options
+from proxy.dialects.request import InputText, Options
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.server.exchange.policies import Snapshot
 from proxy.server.exchange.prompt_filter import InputPlan, system_text

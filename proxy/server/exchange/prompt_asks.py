@@ -11,7 +11,7 @@ from proxy.core.check import Ask, Asking, AskingScan, Said, Turn
 from proxy.core.failures import CheckFailed, Reason
 from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.types import Action, Direction, Finding, Kind
-from proxy.dialects.base import InputText
+from proxy.dialects.request import InputText
 
 Answers = Callable[[Iterable[Hashable]], Awaitable[Mapping[Hashable, object]]]
 """Asks all of these questions, and waits for the answers."""

@@ -16,9 +16,10 @@ from proxy.core.json_checks import json_checks
 from proxy.core.prompt import SLICE, Located, PromptScan
 from proxy.core.prompt_memory import PromptMemory, Recall
 from proxy.core.types import Action, Finding, Kind, Rule
-from proxy.dialects.base import InputText, Notice
+from proxy.dialects.answer import Notice
 from proxy.dialects.common.request_fields import MOST_TEXTS, too_many_texts
 from proxy.dialects.common.request_texts import SYSTEM
+from proxy.dialects.request import InputText
 from proxy.server.exchange.prompt_asks import Answers, TextQuestions, blocks, conversation, nobody
 from proxy.server.exchange.record import Exchange, Outcome
 

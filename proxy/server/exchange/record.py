@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from proxy.core.failures import Failures
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Finding, Kind, Rule
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 from proxy.errors import UpstreamError
 from proxy.policy.schema import Alignment
 from proxy.server.exchange.check_answers import CheckAnswers

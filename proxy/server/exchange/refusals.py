@@ -13,7 +13,7 @@ from proxy.checks.refusals.detector import Refusal, classify
 from proxy.checks.refusals.language import RefusalKind
 from proxy.core.guard import Guard
 from proxy.core.types import Kind
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 
 FIELD: Final = "refusal_field"
 REASON: Final = "stop_reason"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import perf_counter
 
-from proxy.dialects.base import Dialect, Request
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Request
 from proxy.server.exchange.headers import response_headers
 from proxy.server.exchange.record import Exchange
 from proxy.server.http.headers import Headers

@@ -15,7 +15,7 @@ from proxy.core.json_checks import json_checks
 from proxy.core.preceding import MAX_PRECEDING
 from proxy.core.steps import Steps
 from proxy.core.types import Channel, Kind
-from proxy.dialects.base import InputText, Request
+from proxy.dialects.request import InputText, Request
 from proxy.policy.plan import Plan
 from proxy.server.exchange.prompt_filter import GroupKey, InputPlan, group_key
 from proxy.server.exchange.record import Exchange

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 
 from proxy.core.steps import next_step
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 
 QUANTUM = 0.004
 """Seconds of work in one turn. A step that has begun is not interrupted; see `proxy.core.steps`."""

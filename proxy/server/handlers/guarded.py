@@ -15,7 +15,9 @@ from time import perf_counter
 from proxy.core.check import NO_TURN, Turn
 from proxy.core.guard import Guard
 from proxy.core.types import Direction
-from proxy.dialects.base import Answer, Dialect, Options, Request
+from proxy.dialects.answer import Answer
+from proxy.dialects.base import Dialect
+from proxy.dialects.request import Options, Request
 from proxy.errors import ClientError, UpstreamError
 from proxy.policy.plan import Plan
 from proxy.server.asks.asker import Asker

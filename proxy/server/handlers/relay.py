@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 
 from proxy.core.answer_gates import Question
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 from proxy.errors import UpstreamBroken
 from proxy.server.asks.asker import Asker
 from proxy.server.config import ServerConfig

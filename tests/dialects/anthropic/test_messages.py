@@ -10,7 +10,7 @@ import pytest
 from proxy.core.guard import Guard
 from proxy.dialects.anthropic import overlap
 from proxy.dialects.anthropic.messages import AnthropicCountTokens
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest, ClientError, NotServed, TooLarge, UpstreamError, UpstreamTimeout
 from tests.dialects.anthropic.messages_wire import DIALECT, START, MessagesWire, event_of, stream_of
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Told, notice

@@ -14,10 +14,10 @@ from ollama import EmbeddingsResponse, EmbedResponse
 from openai.types import CreateEmbeddingResponse
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import Options
 from proxy.dialects.lmstudio.embeddings import LMStudioEmbeddings
 from proxy.dialects.ollama.embeddings import OllamaEmbed, OllamaEmbeddings
 from proxy.dialects.openai.embeddings import OpenAIEmbeddings
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest, UpstreamBroken, UpstreamTimeout
 from tests.phrases import PhrasePlan, block
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.common.request_fields import MOST_TEXTS
 from proxy.dialects.ollama.chat import OllamaChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest
 
 SCHEMA = {"type": "object", "properties": {f"key{i}": {"type": "string"} for i in range(MOST_TEXTS // 6)}}

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.types import Kind
-from proxy.dialects.base import InputText, Request
 from proxy.dialects.common.opaque import LEAST, decoded_text, is_blob, opaque_texts, with_spelled
 from proxy.dialects.common.request_texts import nested_texts
+from proxy.dialects.request import InputText, Request
 
 SENTENCE = "The blue heron stands in the river and waits."
 NOISE = bytes(range(128, 256)) * 2

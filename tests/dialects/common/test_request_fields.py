@@ -9,7 +9,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.core.types import Kind
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.request_fields import (
     COUNT,
     NUMBER,
@@ -33,6 +32,7 @@ from proxy.dialects.common.request_fields import (
     words,
 )
 from proxy.dialects.common.request_texts import _MARKER_IN_BRACKETS
+from proxy.dialects.request import InputText, Options
 from proxy.errors import BadRequest
 
 JSON = st.recursive(

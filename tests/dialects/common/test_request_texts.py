@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.common.request_texts import nested_texts
 from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from tests.dialects.conversations import CHATS, Chat, Turn, Turns, conversations, new_parts
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.request_fields import (
     OPTIONAL_STRING,
     STRING,
@@ -20,6 +19,7 @@ from proxy.dialects.common.request_fields import (
 from proxy.dialects.common.request_texts import conversation_texts
 from proxy.dialects.common.tools import SERVER_KEYS, ClientTool, lost_names, tool_kinds
 from proxy.dialects.common.whole import Whole, said
+from proxy.dialects.request import InputText, Options
 from proxy.errors import BadRequest
 
 CUSTOM = Object({"type": OPTIONAL_STRING, "name": STRING, "more": left_out("nobody's business")})

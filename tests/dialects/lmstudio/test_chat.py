@@ -12,8 +12,10 @@ import pytest
 from proxy.core.check import Check
 from proxy.core.guard import Guard
 from proxy.core.types import Action, Ending, Rule
-from proxy.dialects.base import Answer, Dialect, Options
+from proxy.dialects.answer import Answer
+from proxy.dialects.base import Dialect
 from proxy.dialects.lmstudio.chat import LMStudioChat, LMStudioV0Chat, LMStudioV0Completions
+from proxy.dialects.request import Options
 from proxy.errors import UpstreamTimeout
 from tests.dialects.conformance import NOTICE, Conformance, Deltas, Stream, Told, Wire, notice
 from tests.dialects.golden_files import Golden

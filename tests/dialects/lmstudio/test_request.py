@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import Options, Request
 from proxy.dialects.lmstudio.chat import LMStudioChat
+from proxy.dialects.request import Options, Request
 from proxy.errors import BadRequest
 
 CHAT = LMStudioChat()

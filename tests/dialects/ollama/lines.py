@@ -8,9 +8,9 @@ from typing import Any
 from proxy.core.check import Check
 from proxy.core.guard import Guard
 from proxy.core.types import Finding
-from proxy.dialects.base import Options, Request
 from proxy.dialects.ollama.answer import OllamaAnswer
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
+from proxy.dialects.request import Options, Request
 from tests.dialects.golden_files import golden_names
 from tests.phrases import PhrasePlan
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import Dialect, Options, Request
+from proxy.dialects.base import Dialect
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
+from proxy.dialects.request import Options, Request
 from proxy.errors import BadRequest
 
 CHAT = OllamaChat()

@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import pytest
 
 from proxy.core.check import Check
-from proxy.dialects import base
-from proxy.dialects.base import Answer, Dialect, Options
+from proxy.dialects import answer as answer_module
+from proxy.dialects.answer import Answer
+from proxy.dialects.base import Dialect
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.chunk_stream import MOST_CHOICES
+from proxy.dialects.request import Options
 from proxy.errors import ClientError
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Late, Stream, Told, Wire
 from tests.dialects.golden_files import golden
@@ -183,7 +185,7 @@ def test_far_too_many_choices_at_once_are_an_error() -> None:
 
 def test_an_answer_of_far_too_many_calls_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that end with one event go out in one step, so there is a bound."""
-    monkeypatch.setattr(base, "MOST_CHANNELS", 30)
+    monkeypatch.setattr(answer_module, "MOST_CHANNELS", 30)
     for many, failed in ((10, False), (12, True)):
         calls = [{"index": i, "id": f"c{i}", "function": {"name": "f", "arguments": "{}"}} for i in range(many)]
         chunks = [_chunk({"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}) for call in calls]

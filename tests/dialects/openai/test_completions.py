@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import pytest
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.openai.completions import OpenAICompletions
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest, ClientError
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Deltas, Stream, Told, Wire, notice
 from tests.dialects.golden_files import golden

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.alignment.claims import Claim
 from proxy.core.types import Direction
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.policy.plan import UNKNOWN, ChatTemplate
 from proxy.policy.schema import Alignment
 from proxy.server.models.chat_templates import ChatTemplates

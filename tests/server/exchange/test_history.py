@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.core.prompt import judge
 from proxy.core.types import Action, Finding, Replacement, Rule
-from proxy.dialects.base import InputText
+from proxy.dialects.request import InputText
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule

@@ -12,8 +12,8 @@ from proxy.core.check import Check, Progress, Resumable
 from proxy.core.guard import CHECK_FAILED
 from proxy.core.prompt import SLICE
 from proxy.core.types import Action, Direction, Finding, Kind, Replacement, Rule
-from proxy.dialects.base import InputText
 from proxy.dialects.common.request_fields import MOST_TEXTS
+from proxy.dialects.request import InputText
 from proxy.errors import BadRequest
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source

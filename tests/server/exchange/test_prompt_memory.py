@@ -19,7 +19,7 @@ from proxy.core import prompt, prompt_chain
 from proxy.core.check import Check
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Direction, Finding, Replacement, Rule
-from proxy.dialects.base import InputText
+from proxy.dialects.request import InputText
 from proxy.matching.compiled import compile_rule
 from proxy.matching.matcher import Matcher
 from proxy.matching.rules import MatchRule

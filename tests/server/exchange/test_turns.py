@@ -13,7 +13,7 @@ import pytest
 from proxy.core.check import Progress
 from proxy.core.steps import STEP
 from proxy.core.types import Action, Rule
-from proxy.dialects.base import Answer
+from proxy.dialects.answer import Answer
 from proxy.server.exchange import turns as turns_module
 from proxy.server.exchange.record import Outcome
 from proxy.server.exchange.turns import QUANTUM, Turns

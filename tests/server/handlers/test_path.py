@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from tests.fakes import FakeUpstream, Wait, byte_by_byte, reply, reply_json, several_per_write, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Policies, chat_body, chunk, running, said

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from tests.fakes import FakeUpstream, reply_json
 from tests.fakes.ollama import Ollama
 from tests.phrases import block

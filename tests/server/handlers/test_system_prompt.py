@@ -9,11 +9,12 @@ import pytest
 
 from proxy.checks.system_prompt import SYSTEM_TEXT
 from proxy.dialects.anthropic.messages import AnthropicMessages
-from proxy.dialects.base import Dialect, Options
+from proxy.dialects.base import Dialect
 from proxy.dialects.lmstudio.chat import LMStudioChat
 from proxy.dialects.ollama.chat import OllamaChat, OllamaGenerate
 from proxy.dialects.openai.chat import OpenAIChat
 from proxy.dialects.openai.responses.dialect import OpenAIResponses
+from proxy.dialects.request import Options
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
 from proxy.policy.policyset import PolicySet

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 
-from proxy.dialects.base import Options
+from proxy.dialects.request import Options
 from proxy.errors import BadRequest, UpstreamError, UpstreamTimeout
 from proxy.server.config import ServerConfig
 from proxy.server.models import cloud_models

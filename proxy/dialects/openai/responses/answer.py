@@ -20,7 +20,7 @@ import orjson
 from proxy.core.events import Frame, Release, TextDelta
 from proxy.core.guard import ALL, Guard
 from proxy.core.types import Channel, Ending, Kind
-from proxy.dialects.base import Notice, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.named_events import NamedEventsAnswer, encode
 from proxy.dialects.common.opaque import may_be_shown
@@ -42,6 +42,7 @@ from proxy.dialects.openai.responses.output import Output, in_order
 from proxy.dialects.openai.responses.response_object import clean_response
 from proxy.dialects.openai.responses.sequence_numbers import NumberedSkeleton, Numbers
 from proxy.dialects.openai.responses.to_events import as_events
+from proxy.dialects.request import Request
 from proxy.dialects.wire import sse
 from proxy.dialects.wire.json_body import parse_upstream
 from proxy.dialects.wire.skeleton import Skeleton

@@ -7,7 +7,7 @@ from functools import partial
 import orjson
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import Notice, Options, Request
+from proxy.dialects.answer import Notice
 from proxy.dialects.common import upstream_errors
 from proxy.dialects.common.limits import drop_logprobs, limit
 from proxy.dialects.common.request_fields import Report
@@ -21,6 +21,7 @@ from proxy.dialects.openai.responses.request import (
     prompt_texts,
     settle_tools,
 )
+from proxy.dialects.request import Options, Request
 from proxy.dialects.wire.json_body import parse_request
 from proxy.errors import BadRequest
 

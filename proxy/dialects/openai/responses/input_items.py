@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from proxy.dialects.base import InputText, Options
 from proxy.dialects.common.media import check_media
 from proxy.dialects.common.opaque import FIELDS, is_blob, opaque_texts, with_spelled
 from proxy.dialects.common.request_fields import (
@@ -38,6 +37,7 @@ from proxy.dialects.common.request_fields import (
 from proxy.dialects.common.request_texts import nested_texts
 from proxy.dialects.common.whole import Whole, said, text_part
 from proxy.dialects.openai.responses.tools import TOOL
+from proxy.dialects.request import InputText, Options
 from proxy.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.dialects.base import InputText, Options, Request
 from proxy.dialects.common.limits import CONTROL
 from proxy.dialects.common.request_fields import (
     COUNT,
@@ -35,6 +34,7 @@ from proxy.dialects.common.template_arguments import TEMPLATE_ARGUMENTS
 from proxy.dialects.openai.request import CHOOSING
 from proxy.dialects.openai.responses.input_items import ITEM, is_shown, item_texts, role_of, stateful
 from proxy.dialects.openai.responses.tools import TOOL, TOOL_CHOICE, kept_choice
+from proxy.dialects.request import InputText, Options, Request
 
 
 def _settings(**keys: Take) -> Take:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from proxy.dialects.base import Request
 from proxy.dialects.common.ends import end_reason
 from proxy.dialects.common.unknown_numbers import UnknownNumbers
+from proxy.dialects.request import Request
 
 Word = Callable[[Any], str]
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.core.guard import Guard
-from proxy.dialects.base import Answer, Options
+from proxy.dialects.answer import Answer
 from proxy.dialects.openai.responses.output import MOST_ITEMS
+from proxy.dialects.request import Options
 from proxy.errors import ClientError
 from tests.dialects.conformance import BAD, NOTICE, Conformance, Late, Told, notice
 from tests.dialects.golden_files import golden
