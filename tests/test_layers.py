@@ -68,6 +68,7 @@ PURE = ("errors", "core", "matching", "checks", "dialects", "alignment")
 ALSO_PURE = ("demo.script",)
 DOES_IO = (
     "policy.store",
+    "policy.file_store",
     "policy.models_store",
     "policy.files",
     "policy.commands",

@@ -74,7 +74,8 @@ TOKEN = {
 
 POLICY_EDIT = {
     "server/ops/policy_watcher.py": "The directory has changed (a watch, a poll), or SIGHUP asks: look at it.",
-    "policy/store.py": "One load at a time, in a thread. At its end the new set replaces the old one, or nothing does.",
+    "policy/file_store.py": "One load at a time, in a thread. At its end the new set replaces the old one, or nothing does.",
+    "policy/store.py": "What is read, and compiled so that the event loop runs on.",
     "policy/files.py": "Every file of the directory, read as one whole.",
     "policy/compile.py": "From files to a set: one load, with all its problems.",
     "policy/document.py": "Bytes with a name; then their text, and nodes of YAML that know their line and column.",

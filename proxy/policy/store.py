@@ -8,17 +8,17 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.errors import PolicyError
-from proxy.matching.pauses import Pause, no_pause
+from proxy.matching.pauses import no_pause
 from proxy.policy.compile import Compilation
 from proxy.policy.document import Source
+from proxy.policy.file_store import FileStore
 from proxy.policy.files import read_directory, settled
 from proxy.policy.policyset import PolicySet
 from proxy.policy.rule_compiler import CompileCache
@@ -35,25 +35,7 @@ log = logging.getLogger("safety_proxy.policies")
 _load_lock = threading.Lock()  # guards the settings that belong to the whole process
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How loading went. Times are seconds since the epoch.
-
-    revision:  of the set in force; empty before the first load
-    loaded_at: when it was loaded
-    error:     all problems of the latest attempt; empty when it succeeded
-    failed_at: when an attempt last failed
-    """
-
-    revision: str = ""
-    loaded_at: float = 0.0
-    error: str = ""
-    failed_at: float = 0.0
-    loads: int = 0
-    failures: int = 0
-
-
-class PolicyStore:
+class PolicyStore(FileStore[tuple[Source, ...], PolicySet]):
     """One directory's policies. `current` is one reference: a request keeps the set that it began with."""
 
     def __init__(
@@ -66,17 +48,13 @@ class PolicyStore:
         registry: Registry = BUILT_IN_ONLY,
     ) -> None:
         """`registry`: the kinds of checks that rules can name, as they were found at the start."""
-        self.directory = directory
+        super().__init__(directory)
         self.registry = registry
         self.shadow = shadow
-        self.status = Status()
-        self.listeners: list[Callable[[Status], None]] = []  # called after each attempt
         self._hash_key = hash_key
         self._allow_empty = allow_empty
         self._current: PolicySet | None = None
         self._cache = CompileCache()  # of the set in force
-        self._last_digest = b""  # digest of the files of the latest attempt
-        self._lock = asyncio.Lock()
 
     @property
     def current(self) -> PolicySet:
@@ -92,53 +70,30 @@ class PolicyStore:
             raise PolicyError(self.status.error.splitlines())
         return self._current
 
-    async def reload(self) -> bool:
-        """Read the files again, changed or not. False: they are wrong (see `status.error`); the old set stays."""
-        async with self._lock:
-            await self._attempt()
-            return not self.status.error
-
-    async def refresh(self) -> None:
-        """Reload if the files are not those of the latest attempt."""
-        async with self._lock:
-            if await asyncio.to_thread(self._look) != self._last_digest:
-                await self._attempt()
-
     async def prepare(self) -> None:
         """Make the set in force quick with long texts. It takes up to seconds, in a thread that lets the loop run."""
         await asyncio.to_thread(self.current.prepare, _CooperativeYield(asyncio.get_running_loop()))
 
-    def _look(self) -> bytes:
-        try:
-            return _digest(read_directory(self.directory))
-        except PolicyError as error:
-            return str(error).encode()
+    def _read(self) -> tuple[Source, ...]:
+        return read_directory(self.directory)
 
-    async def _attempt(self, first: bool = False) -> None:
-        pause = no_pause if first else _CooperativeYield(asyncio.get_running_loop())
-        try:
-            self._accept(await asyncio.to_thread(self._compiled, first, pause))
-        except PolicyError as error:
-            self._refuse(str(error))
-        except Exception as error:
-            log.exception("loading policies failed")
-            self._refuse(f"{self.directory}: loading failed ({type(error).__name__}): please report this")
-        for listener in self.listeners:
-            listener(self.status)
+    def _read_settled(self) -> tuple[Source, ...]:
+        return settled(self.directory)
 
-    def _compiled(self, first: bool, pause: Pause) -> PolicySet:
-        """In a worker thread: read and compile."""
-        sources = self._read(first)
+    def _mark(self, content: tuple[Source, ...]) -> bytes:
+        return _digest(content)
+
+    def _make(self, content: tuple[Source, ...], first: bool, loop: asyncio.AbstractEventLoop) -> PolicySet:
         empty_is_fine = self._allow_empty and (self._current is None or not self._current.rules)
         compilation = Compilation(
-            sources,
+            content,
             hash_key=self._hash_key,
             shadow=self.shadow,
             allow_empty=empty_is_fine,
             origin=str(self.directory),
             cache=self._cache,
             previous=self._current,
-            pause=pause,
+            pause=no_pause if first else _CooperativeYield(loop),
             registry=self.registry,
         )
         with _short_switch_interval():
@@ -148,28 +103,16 @@ class PolicyStore:
         self._cache = compilation.cache
         return compiled
 
-    def _read(self, first: bool) -> tuple[Source, ...]:
-        try:
-            sources = read_directory(self.directory) if first else settled(self.directory)
-        except PolicyError as error:
-            self._last_digest = str(error).encode()
-            raise
-        self._last_digest = _digest(sources)
-        return sources
-
-    def _accept(self, new: PolicySet) -> None:
+    def _put_in_force(self, new: PolicySet) -> str:
         if self._current is None or new.revision != self._current.revision:
             self._current = new  # an equal set is not swapped: the old one has cached more
-        self.status = replace(
-            self.status, revision=new.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
-        )
         rules = "1 rule" if len(new.rules) == 1 else f"{len(new.rules)} rules"
         log.info("policies %s loaded from %s: %s", new.revision[:12], self.directory, rules)
         for line in new.hints:
             log.info("%s", line)
+        return new.revision
 
-    def _refuse(self, error: str) -> None:
-        self.status = replace(self.status, error=error, failed_at=time.time(), failures=self.status.failures + 1)
+    def _tell_refusal(self, error: str, first: bool) -> None:
         log.error("policies in %s cannot be used, %s:\n%s", self.directory, self._what_stays(), error)
 
     def _what_stays(self) -> str:

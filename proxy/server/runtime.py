@@ -21,8 +21,9 @@ from proxy.checks.http_check import HttpQuestion
 from proxy.checks.isolated import ProcessQuestion
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.file_store import Status
 from proxy.policy.models_store import ModelsStore
-from proxy.policy.store import PolicyStore, Status
+from proxy.policy.store import PolicyStore
 from proxy.server.asks.desk import Desk
 from proxy.server.asks.http import HttpAnswerer
 from proxy.server.asks.process import ProcessAnswerer

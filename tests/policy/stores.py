@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.policy.store import PolicyStore, Status
+from proxy.policy.file_store import Status
+from proxy.policy.store import PolicyStore
 from tests.waiting import PATIENCE
 
 

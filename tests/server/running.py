@@ -20,9 +20,10 @@ from proxy.checks.registry import BUILT_IN_ONLY, Registry
 from proxy.core.check import Check
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Kind, Rule
+from proxy.policy.file_store import Status
 from proxy.policy.models_store import ModelsStore
 from proxy.policy.plan import UNKNOWN, ChatTemplate
-from proxy.policy.store import PolicyStore, Status
+from proxy.policy.store import PolicyStore
 from proxy.server.app import Server
 from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange, Observer

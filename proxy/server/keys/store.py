@@ -7,12 +7,11 @@ import logging
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from proxy.errors import KeysError
 from proxy.policy.document import MAX_BYTES, Source
-from proxy.policy.store import Status
+from proxy.policy.file_store import FileStore
 from proxy.server.keys.key import Key, Keys
 from proxy.server.keys.reading import read_keys
 
@@ -38,94 +37,29 @@ class Clock:
         return max(self._wall(), self._at_least + self._elapsed())
 
 
-class KeyStore:
-    """The keys of one file. `current` is one reference.
-
-    directory: of the file, which a watcher watches: editors and Kubernetes replace files
-    """
+class KeyStore(FileStore[bytes, Keys]):
+    """The keys of one file. `current` is one reference."""
 
     def __init__(self, path: Path, clock: Callable[[], Clock] = Clock) -> None:
         """`clock`: makes the clock by which keys expire; a reload makes a new one."""
+        super().__init__(path.absolute().parent)
         self.path = path
-        self.directory = path.absolute().parent
-        self.status = Status()
-        self.listeners: list[Callable[[Status], None]] = []  # called after each attempt
         self.current = Keys()
         self._make_clock = clock
         self._clock = clock()
-        self._seen = b""  # what the latest attempt has read
-        self._lock = asyncio.Lock()
 
     def load(self) -> Keys:
         """The first load. Raises KeysError; then there are no keys to fall back on."""
-        self.current = self._read(self._content())
-        self._loaded()
+        content = self._read()
+        self._seen = self._mark(content)
+        self._accept(read_keys(Source(str(self.path), content)))
         return self.current
-
-    async def reload(self) -> bool:
-        """Read the file again, changed or not. False: it is wrong (see `status.error`); the old keys stay."""
-        async with self._lock:
-            await self._attempt()
-            return not self.status.error
-
-    async def refresh(self) -> None:
-        """Reload if the file is not what the latest attempt has read."""
-        async with self._lock:
-            if await asyncio.to_thread(self._look) != self._seen:
-                await self._attempt()
-
-    async def prepare(self) -> None:
-        """Keys have nothing to prepare."""
 
     def is_expired(self, key: Key) -> bool:
         """Whether its time is over."""
         return key.expires is not None and self._clock.now() >= key.expires
 
-    async def _attempt(self) -> None:
-        try:
-            self.current = self._read(await self._settled())
-        except KeysError as error:
-            self.status = replace(
-                self.status, error=str(error), failed_at=time.time(), failures=self.status.failures + 1
-            )
-            log.error("keys in %s cannot be used, the old ones stay:\n%s", self.path, error)
-        else:
-            self._loaded()
-        for listener in self.listeners:
-            listener(self.status)
-
-    def _loaded(self) -> None:
-        self._clock = self._make_clock()
-        keys = self.current
-        self.status = replace(
-            self.status, revision=keys.revision, loaded_at=time.time(), error="", loads=self.status.loads + 1
-        )
-        number = len(keys.keys)
-        log.info("keys loaded from %s: %s", self.path, "1 key" if number == 1 else f"{number} keys")
-
-    async def _settled(self) -> bytes:
-        """The file once two reads in a row give the same, so that a half-finished save is not loaded."""
-        before = await asyncio.to_thread(self._look)
-        for _ in range(READS):
-            await asyncio.sleep(PAUSE)
-            now = await asyncio.to_thread(self._look)
-            if now == before and now:
-                break
-            before = now
-        self._seen = before
-        return await asyncio.to_thread(self._content)
-
-    def _read(self, data: bytes) -> Keys:
-        self._seen = data
-        return read_keys(Source(str(self.path), data))
-
-    def _look(self) -> bytes:
-        try:
-            return self._content()
-        except KeysError as error:
-            return str(error).encode()
-
-    def _content(self) -> bytes:
+    def _read(self) -> bytes:
         try:
             if not stat.S_ISREG(self.path.stat().st_mode):
                 raise OSError("it is not a file")
@@ -135,3 +69,26 @@ class KeyStore:
             raise KeysError(
                 [f"{self.path}: cannot be read ({error.strerror or error}): fix the setting keys"]
             ) from None
+
+    def _read_settled(self) -> bytes:
+        before = self._look()
+        for _ in range(READS):
+            time.sleep(PAUSE)
+            now = self._look()
+            if now == before and now:
+                break
+            before = now
+        return self._read()
+
+    def _make(self, content: bytes, first: bool, loop: asyncio.AbstractEventLoop) -> Keys:
+        return read_keys(Source(str(self.path), content))
+
+    def _put_in_force(self, new: Keys) -> str:
+        self.current = new
+        self._clock = self._make_clock()
+        number = len(new.keys)
+        log.info("keys loaded from %s: %s", self.path, "1 key" if number == 1 else f"{number} keys")
+        return new.revision
+
+    def _tell_refusal(self, error: str, first: bool) -> None:
+        log.error("keys in %s cannot be used, the old ones stay:\n%s", self.path, error)

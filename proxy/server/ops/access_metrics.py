@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.policy.store import Status
+from proxy.policy.file_store import Status
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.keys.authentication import Authentication
 from proxy.server.keys.store import KeyStore

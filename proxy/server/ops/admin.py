@@ -20,8 +20,9 @@ from starlette.routing import BaseRoute, Route
 from proxy import __version__
 from proxy.checks.registry import Entry
 from proxy.errors import ClientError
+from proxy.policy.file_store import Status
 from proxy.policy.models_store import ModelsStore
-from proxy.policy.store import PolicyStore, Status
+from proxy.policy.store import PolicyStore
 from proxy.server.backends.backend import Backend
 from proxy.server.config import ServerConfig
 from proxy.server.http.cors import WebRules, may_lack_host

@@ -7,8 +7,8 @@ from typing import get_args
 
 from prometheus_client import Counter
 
+from proxy.policy.file_store import Status
 from proxy.policy.schema import Alignment
-from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange
 from proxy.server.models.alignments import Row
 from proxy.server.ops.series import OTHER, CappedLabel, MetricFactory

@@ -31,7 +31,7 @@ from proxy.core.guard import CHECK_FAILED
 from proxy.core.prompt_memory import PromptMemory
 from proxy.core.types import Action, Finding, Rule
 from proxy.errors import UPSTREAM_REASONS
-from proxy.policy.store import Status
+from proxy.policy.file_store import Status
 from proxy.server.exchange.prompt_filter import UNSTABLE
 from proxy.server.exchange.record import DIRECTIONS, GAPS, Exchange, Outcome
 from proxy.server.exchange.refusals import KINDS

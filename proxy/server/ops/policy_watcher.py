@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 import watchfiles
 
-from proxy.policy.store import Status
+from proxy.policy.file_store import Status
 
 POLL_INTERVAL = 10.0  # seconds
 DEBOUNCE = 100  # milliseconds in which changes are gathered

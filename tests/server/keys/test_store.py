@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import KeysError
-from proxy.policy.store import Status
+from proxy.policy.file_store import Status
 from proxy.server.keys.store import KeyStore
 from proxy.server.ops.policy_watcher import PolicyWatcher
 from tests.server.keys.samples import written

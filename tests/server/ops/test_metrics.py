@@ -16,8 +16,8 @@ from proxy.checks.failures import CHECKS
 from proxy.core.types import Action, Direction, Finding, Kind, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.compile import compile_policies
+from proxy.policy.file_store import Status
 from proxy.policy.files import read_directory
-from proxy.policy.store import Status
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.exchange.refusals import ModelRefusal
 from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, Metrics
