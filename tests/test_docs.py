@@ -49,7 +49,7 @@ def test_the_architecture_is_drawn_as_it_is() -> None:
 
 
 def test_a_drawing_has_levels_and_no_arrow_that_follows() -> None:
-    """A room stands above all that it imports; what it reaches through another room needs no arrow."""
+    """A component stands above all that it imports; what it reaches through another one needs no arrow."""
     graph = {"a": frozenset("bcd"), "b": frozenset("c"), "c": frozenset(), "d": frozenset()}
     assert architecture.levels(graph) == [["a"], ["b"], ["c", "d"]]
     assert architecture.direct(graph) == {**graph, "a": frozenset("bd")}

@@ -1,4 +1,4 @@
-"""The layers of the house, read from the imports: they only go down, and the inner rooms do no I/O."""
+"""The layers of the program, read from the imports: they only go down, and the inner components do no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 REST = "*"
 """All modules and folders of a package that no level names."""
 
-ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+COMPONENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (
         ("conformance", "errors"),
         ("core",),
@@ -62,7 +62,7 @@ APART = {
     ("dialects.lmstudio", "dialects.anthropic"),
     ("dialects.lmstudio", "dialects.ollama"),
 }
-"""Rooms of which the first may not import the second, though it is above it."""
+"""Components of which the first may not import the second, though it is above it."""
 
 PURE = ("errors", "core", "matching", "checks", "dialects", "alignment")
 ALSO_PURE = ("demo.script",)
@@ -128,16 +128,16 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def room_of(module: str, package: str = "") -> str:
-    """The room of a module in a package that it is in: the first part of its name there, or REST."""
+def component_of(module: str, package: str = "") -> str:
+    """The component of a module in a package that it is in: the first part of its name there, or REST."""
     below = module.removeprefix(f"{package}.") if package else module
-    room = below.split(".")[0]
-    return room if room in rank_of(package) or REST not in rank_of(package) else REST
+    component = below.split(".")[0]
+    return component if component in rank_of(package) or REST not in rank_of(package) else REST
 
 
 def rank_of(package: str) -> dict[str, int]:
-    """The rooms of a package with their levels."""
-    return {room: rank for rank, rooms in enumerate(ROOMS[package]) for room in rooms}
+    """The components of a package with their levels."""
+    return {component: rank for rank, components in enumerate(COMPONENTS[package]) for component in components}
 
 
 def is_inside(name: str, package: str) -> bool:
@@ -155,7 +155,7 @@ def package_of_both(module: str, name: str) -> str | None:
 
 def is_pure(module: str) -> bool:
     """Whether a module has to be pure."""
-    inner = room_of(module) in PURE or (room_of(module) == "policy" and module not in DOES_IO)
+    inner = component_of(module) in PURE or (component_of(module) == "policy" and module not in DOES_IO)
     return inner or module in ALSO_PURE
 
 
@@ -165,7 +165,7 @@ def is_impure(name: str) -> bool:
 
 
 def layer_faults(module: str, source: str) -> list[str]:
-    """Imports of a module that go up, or sideways into another room of the same level."""
+    """Imports of a module that go up, or sideways into another component of the same level."""
     faults = []
     for name, line in imports(ast.parse(source)):
         if not name.startswith("proxy.") or name == "proxy.__version__":
@@ -179,11 +179,11 @@ def layer_faults(module: str, source: str) -> list[str]:
 def layer_fault(module: str, name: str) -> str:
     """Why a module may not import another; "" when it may."""
     package = package_of_both(module, name)
-    if package not in ROOMS:
+    if package not in COMPONENTS:
         return ""
-    ranks, own, other = rank_of(package), room_of(module, package), room_of(name, package)
+    ranks, own, other = rank_of(package), component_of(module, package), component_of(name, package)
     if other not in ranks:
-        return "has no place in ROOMS"
+        return "has no place in COMPONENTS"
     if own != other and ranks[other] >= ranks[own]:
         return "is not below it"
     if any(is_inside(module, one) and is_inside(name, two) for one, two in APART):
@@ -235,21 +235,21 @@ PURE_ONES = [m for m in MODULES if is_pure(m)]
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m])
 def test_imports_go_down(module: str) -> None:
-    """A module imports from its own room and from levels below, never from above or beside."""
+    """A module imports from its own component and from levels below, never from above or beside."""
     assert not layer_faults(module, MODULES[module].read_text("utf-8"))
 
 
 @pytest.mark.parametrize("module", PURE_ONES)
-def test_the_inner_rooms_are_pure(module: str) -> None:
+def test_the_inner_components_are_pure(module: str) -> None:
     """core, matching, checks, dialects and the pure part of policy neither read nor wait nor look at a clock."""
     assert not purity_faults(module, MODULES[module].read_text("utf-8"))
 
 
-@pytest.mark.parametrize("package", ROOMS)
-def test_every_room_has_a_level(package: str) -> None:
-    """A new room has to be given its place before it can be used, and a place has a room."""
+@pytest.mark.parametrize("package", COMPONENTS)
+def test_every_component_has_a_level(package: str) -> None:
+    """A new component has to be given its place before it can be used, and a place has a component."""
     inside = [m for m in MODULES if m != package and (not package or is_inside(m, package))]
-    assert {room_of(m, package) for m in inside} == set(rank_of(package))
+    assert {component_of(m, package) for m in inside} == set(rank_of(package))
 
 
 def test_no_modules_import_each_other() -> None:
@@ -271,7 +271,7 @@ def test_each_folder_says_what_it_is(package: Path) -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    """`import proxy` runs no code of any room, so the version can be read without a dependency."""
+    """`import proxy` runs no code of any component, so the version can be read without a dependency."""
     found = [name for name, _ in imports(ast.parse(MODULES[""].read_text("utf-8")))]
     assert set(found) <= {"__future__", "__future__.annotations"}
 
@@ -331,7 +331,7 @@ def test_impurity_is_found(module: str, source: str) -> None:
     ],
 )
 def test_what_is_allowed_is_not_found(module: str, source: str) -> None:
-    """orjson in dialects, json in core, the own room and every room below stay allowed."""
+    """orjson in dialects, json in core, the own component and every component below stay allowed."""
     assert not layer_faults(module, source)
     if is_pure(module):
         assert not purity_faults(module, source)

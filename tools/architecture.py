@@ -1,4 +1,4 @@
-"""Puts the drawing of the rooms and three walks through them into docs/architecture.md: `python -m tools.architecture`.
+"""Puts the drawing of the components and three walks into docs/architecture.md: `python -m tools.architecture`.
 
 The drawing is made from the imports, the walks are traced (`tools.walks`), so neither can say what is not so. With
 --print the page goes to standard output instead.
@@ -21,7 +21,7 @@ BEGIN, END = "<!-- python -m tools.architecture: {} begins -->", "<!-- {} ends -
 WIDTH = 100  # columns of the drawing
 
 Graph = Mapping[str, frozenset[str]]
-"""What each room imports of the others."""
+"""What each component imports of the others."""
 
 PROMPT = {
     "server/http/connection.py": "Bytes of a client. llhttp, through uvicorn, reads the head.",
@@ -74,7 +74,7 @@ TOKEN = {
 
 POLICY_EDIT = {
     "server/ops/policy_watcher.py": "The directory has changed (a watch, a poll), or SIGHUP asks: look at it.",
-    "policy/file_store.py": "One load at a time, in a thread. At its end the new set replaces the old one, or nothing does.",
+    "policy/file_store.py": "One load at a time, in a thread. At its end the new replaces the old, or nothing does.",
     "policy/store.py": "What is read, and compiled so that the event loop runs on.",
     "policy/files.py": "Every file of the directory, read as one whole.",
     "policy/compile.py": "From files to a set: one load, with all its problems.",
@@ -111,23 +111,23 @@ POLICY_EDIT = {
 # The imports
 
 
-def rooms(package: Path) -> Graph:
-    """The rooms of a package: folders, and modules beside them."""
+def components(package: Path) -> Graph:
+    """The components of a package: folders, and modules beside them."""
     return {name: imported(files, package) - {name} for name, files in sources(package).items()}
 
 
 def sources(package: Path) -> dict[str, list[Path]]:
-    """The files of each room. What only starts the package (`__init__`, `__main__`) is none."""
+    """The files of each component. What only starts the package (`__init__`, `__main__`) is none."""
     found: dict[str, list[Path]] = {}
     for path in sorted(package.rglob("*.py")):
-        room = path.relative_to(package).with_suffix("").parts[0]
-        if not room.startswith("__"):
-            found.setdefault(room, []).append(path)
+        component = path.relative_to(package).with_suffix("").parts[0]
+        if not component.startswith("__"):
+            found.setdefault(component, []).append(path)
     return found
 
 
 def imported(files: Sequence[Path], package: Path) -> frozenset[str]:
-    """The rooms of the package that these files import."""
+    """The components of the package that these files import."""
     prefix = ".".join(package.relative_to(PROXY.parent).parts) + "."
     known = sources(package)
     names = {name for file in files for name in imports_of(file) if name.startswith(prefix)}
@@ -145,7 +145,7 @@ def imports_of(file: Path) -> Iterator[str]:
 
 
 def levels(graph: Graph) -> list[list[str]]:
-    """The rooms by level, the highest first: each stands as low as its imports let it."""
+    """The components by level, the highest first: each stands as low as its imports let it."""
     height: dict[str, int] = {}
 
     def climb(name: str) -> int:
@@ -164,12 +164,12 @@ def direct(graph: Graph) -> Graph:
 
 
 def follows(name: str, other: str, graph: Graph) -> bool:
-    """Whether one room reaches another by way of a third."""
+    """Whether one component reaches another by way of a third."""
     return any(between != other and reaches(between, other, graph) for between in graph[name])
 
 
 def reaches(name: str, other: str, graph: Graph) -> bool:
-    """Whether a room imports another, itself or through others."""
+    """Whether a component imports another, itself or through others."""
     return name == other or any(reaches(between, other, graph) for between in graph[name])
 
 
@@ -177,14 +177,14 @@ def reaches(name: str, other: str, graph: Graph) -> bool:
 
 
 def drawing() -> str:
-    """All rooms, the highest level first. Arrows point at what a room imports, less what follows from other arrows."""
-    graph = rooms(PROXY)
+    """All components, the highest level first. Arrows point at imports, less those that follow from other arrows."""
+    graph = components(PROXY)
     arrows = direct(graph)
     return "\n".join(beside([box(name, arrows[name]) for name in level]) for level in levels(graph))
 
 
 def box(name: str, arrows: frozenset[str]) -> list[str]:
-    """A room as lines of text. Folders in it are drawn inside, a line for each of their levels."""
+    """A component as lines of text. Folders in it are drawn inside, a line for each of their levels."""
     content = [to(arrows).strip() or "imports none of these", *inside(PROXY / name)]
     width = max(len(name) + 2, *map(len, content))
     return [
@@ -198,7 +198,7 @@ def inside(folder: Path) -> list[str]:
     """The levels of a package that has folders; empty for one that has none."""
     if not any(path.is_dir() and path.name != "__pycache__" for path in folder.glob("*")) or folder.name == "policies":
         return []
-    graph = rooms(folder)
+    graph = components(folder)
     arrows = direct(graph)
     return ["", *(",  ".join(name + to(arrows[name]) for name in level) for level in levels(graph))]
 
