@@ -11,7 +11,7 @@ endef
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check stock-uvicorn plain-loop fuzz bench bench-gate bench-peers bench-peer-detectors dist lock clean
+.PHONY: help run demo test test-long check stock-uvicorn plain-loop fuzz bench bench-gate bench-peers bench-peer-detectors dist lock clean
 
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -22,9 +22,13 @@ run: $(RUN)/ready      ## start the proxy (ARGS="--upstream http://... --policie
 demo: $(RUN)/ready     ## the raw stream beside the guarded one, in the terminal
 	@$(RUN)/bin/safety-proxy demo $(ARGS)
 
-test: check      ## check, then the whole test suite
+test: check      ## check, then the tests, all but the long ones
 	@$(DEV)/bin/python -m tests.sdk.npm
-	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+
+test-long: $(DEV)/ready ## what takes long: faults planted in a copy, several replicas, all examples of the matcher's properties
+	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long $(ARGS)
+	@FUZZ_EXAMPLES=1 $(DEV)/bin/python -m pytest -n 2 -q tests/matching
 
 check: $(DEV)/ready    ## ruff, mypy --strict (for Windows and macOS too), layer test, hadolint, what is in deploy/
 	@$(DEV)/bin/ruff check --no-cache .

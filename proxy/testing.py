@@ -284,7 +284,7 @@ def said_by_answers(check: Asking, text: str, replies: Replies) -> str:
             text = text[: min(ends)]
             break
     out, at = [], 0
-    for start, end, rule, _ in sorted((f for f in found if f.rule.holds and f.end <= len(text)), key=_start_and_end):
+    for start, end, rule, *_ in sorted((f for f in found if f.rule.holds and f.end <= len(text)), key=_start_and_end):
         if start >= at:  # else it is one with the span before
             out += [text[at:start], rule.replacement.text]
         at = max(at, end)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from proxy.checks.characters.kind import CHARACTERS
 from proxy.checks.detectors.catalogue import DETECTORS, detector_pass
 from proxy.checks.detectors.detector import Detector, Options
 from proxy.checks.detectors.scan import DetectorPass, FoldedPass
@@ -177,6 +178,7 @@ KINDS: tuple[CheckKind, ...] = (
         DetectorOptions,
         remarks=_detector_remarks,
     ),
+    CHARACTERS,
     CheckKind("markers", "control markers of chat templates; `rewrite` neutralises them", _markers, MarkersOptions),
     CheckKind("system_prompt", SYSTEM_PROMPT_LEAK.about, lambda rule, _: SystemPromptPass(rule)),
     CheckKind("refusal", "the model's own refusal, at the beginning of an answer", _refusal, RefusalOptions),

@@ -117,7 +117,7 @@ class OutsideScan:
 
     def _parts(self, finding: Finding) -> Iterator[Finding]:
         """What of a find lies outside of code."""
-        start, end, _, extends = finding
+        start, end, _, extends, _ = finding
         self._shown = self._shown and extends
         for code_start, code_end in (*self._spans, (end, end)):
             stop = min(code_start, end)

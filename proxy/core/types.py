@@ -82,6 +82,7 @@ class Rule:
     message:  for a BLOCK rule: the notice where an answer ends; "" for the default
     prompt_message: the same where a prompt is refused
     ending:   for a BLOCK rule: how the answer ends
+    names_character: for a BLOCK rule: the notice says by its number with which character the match begins
     enforced: False in monitor and shadow mode: findings are reported and change nothing, and nothing waits for them
     """
 
@@ -94,6 +95,7 @@ class Rule:
     prompt_message: str = ""
     enforced: bool = True
     ending: Ending = Ending.FILTERED
+    names_character: bool = False
 
     @property
     def holds(self) -> bool:
@@ -111,9 +113,11 @@ class Finding(NamedTuple):
 
     extends: goes with this rule's finding before it and gets no label and no count of its own: one more character of
              a match that grows (then the two overlap), or a combining mark after a hidden letter (then they touch).
+    first:   of a finding that has ended a text, if its rule names characters: the one with which the match begins
     """
 
     start: int
     end: int
     rule: Rule
     extends: bool = False
+    first: str = ""

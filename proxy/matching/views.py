@@ -255,7 +255,7 @@ class _Scan:
         return Progress(mark, tuple(found))
 
     def _locate(self, finding: Finding) -> Iterator[Finding]:
-        start, end, rule, extends = finding
+        start, end, rule, extends, _ = finding
         first, last = self._piece(start), self._piece(end - 1)
         far = first < last - HISTORY and not rule.holds
         begin = self._map[last - HISTORY][1] if far else self._raw_start(start)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from proxy.checks.characters.sets import refusal_of
 from proxy.checks.registry import Registry
 from proxy.core.types import Direction, Rule
 from proxy.errors import PolicyError
@@ -266,8 +267,13 @@ def _explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> 
 def _outcome_as_json(policies: PolicySet, sample: Sample, done: Outcome) -> dict[str, Any]:
     shared: dict[str, Any] = {"verdict": done.verdict, "out": done.out}
     if done.blocked is not None:
-        shared |= {"blocked_by": done.blocked.name, "notice": policies.message_for(done.blocked, sample.direction)}
+        shared |= {"blocked_by": done.blocked.name, "notice": _notice(policies, done.blocked, sample, done)}
     return shared
+
+
+def _notice(policies: PolicySet, rule: Rule, sample: Sample, done: Outcome) -> str:
+    message = policies.message_for(rule, sample.direction)
+    return f"{message} {refusal_of(done.first)}" if done.first else message
 
 
 def _print_explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> None:
@@ -290,7 +296,7 @@ def _print_explained(policies: PolicySet, sample: Sample, answers: Answers | Non
     for family, count in neutralised(sample.text, done).items():
         print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
-        print(f"notice    {policies.message_for(done.blocked, sample.direction)}")
+        print(f"notice    {_notice(policies, done.blocked, sample, done)}")
 
 
 def _action(rule: Rule) -> str:

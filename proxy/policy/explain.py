@@ -60,11 +60,15 @@ NOT_ASKED = CheckFailed("nobody", Reason.UNREACHABLE, "was not asked")
 
 
 class Outcome(NamedTuple):
-    """What happens to a text: the released text, the rule that blocked it, and all findings."""
+    """What happens to a text: the released text, the rule that blocked it, and all findings.
+
+    first: the character that the notice names, if the rule names one
+    """
 
     out: str
     blocked: Rule | None
     findings: tuple[Finding, ...]
+    first: str = ""
 
     @property
     def verdict(self) -> str:
@@ -153,8 +157,10 @@ def outcome(policies: PolicySet, sample: Sample, answers: Answers | None = None)
             out += "".join([gate.answer(asked.key, answers.get(asked.ask.data, NOT_ASKED)) for asked in asks])
     except CheckFailed:
         return Outcome("", CHECK_FAILED, ())
-    blocked = gate.blocked.rule if gate.blocked else None
-    return Outcome(out, blocked, tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order))))
+    found = tuple(sorted(gate.findings, key=lambda f: (f.start, f.end, f.rule.order)))
+    if gate.blocked is None:
+        return Outcome(out, None, found)
+    return Outcome(out, gate.blocked.rule, found, gate.blocked.first)
 
 
 def neutralised(text: str, done: Outcome) -> dict[str, int]:

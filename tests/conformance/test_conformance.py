@@ -75,6 +75,7 @@ def judged(url: str, port: int, folder: Path, *more: str) -> tuple[int, Groups]:
     return code, failed(report)
 
 
+@pytest.mark.long
 def test_a_guard_that_streams_nothing_is_told_so(tmp_path: Path) -> None:
     """It fails the case of streaming; what it passes on is what was sent."""
     code, found = stub(buffers_all, tmp_path)
@@ -84,6 +85,7 @@ def test_a_guard_that_streams_nothing_is_told_so(tmp_path: Path) -> None:
     assert "fidelity" not in found
 
 
+@pytest.mark.long
 def test_a_guard_that_refuses_everything_is_told_so(tmp_path: Path) -> None:
     """It leaks nothing, and that does not help it: all cases of fidelity fail."""
     code, found = stub(refuses_all, tmp_path)
@@ -96,6 +98,7 @@ def _is_for_openai(case: Any) -> bool:
     return not case.dialects or "openai" in case.dialects
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("run", [partial(stub, leaks_all), naive_proxy], ids=["stub", "naive"])
 def test_a_guard_that_leaks_everything_is_told_so(run: Callable[[Path], tuple[int, Groups]], tmp_path: Path) -> None:
     """Each case in which the text has a secret fails with the bytes; harmless answers are what they were."""
@@ -213,6 +216,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
 
 
+@pytest.mark.long
 def test_a_page_and_junit_show_hostile_bytes_as_text(tmp_path: Path) -> None:
     """A case of one's own, whose answer is a script and a control character: nothing of it becomes a tag."""
     cases = tmp_path / "cases"
@@ -234,6 +238,7 @@ def test_a_page_and_junit_show_hostile_bytes_as_text(tmp_path: Path) -> None:
     assert any(test.get("name") == "own.html" and test.find("failure") is not None for test in tests)
 
 
+@pytest.mark.long
 def test_the_times_are_reported_as_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """To the first text and for each token, and they decide nothing."""
     port = free_port()

@@ -27,6 +27,7 @@ from tests.server.running import chunk, said
 from tests.waiting import PATIENCE, until_elsewhere
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.replicas,
     pytest.mark.skipif(program("haproxy") is None, reason="haproxy is not installed (Debian's package of that name)"),
 ]

@@ -20,7 +20,8 @@ from proxy.matching.errors import PatternError
 from proxy.matching.rules import MatchRule, Overflow
 from tests import oracle
 
-SCALE = float(os.environ.get("FUZZ_EXAMPLES", "1"))  # multiplies the number of examples
+SCALE = float(os.environ.get("FUZZ_EXAMPLES", "0.2"))
+"""Multiplies the number of examples: 1 in `make test-long`, and 5 in `make fuzz`."""
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 POOL = 1200  # rules of a kind; more in a long run
 LETTERS = "ab 1"  # the folded view leaves these as they are
@@ -41,7 +42,8 @@ MORE = 3  # characters: so many, wherever it stands, complete each of these
 
 
 def examples(count: int) -> settings:
-    """Settings for a property: this many examples, more in a long run. Making a pool may take a second, once."""
+    """Settings for a property: this many examples in a long run, a part of them in `make test`. Making a pool may take
+    a second, once."""
     slow = [HealthCheck.too_slow]
     return settings(max_examples=max(1, int(count * SCALE)), deadline=None, database=None, suppress_health_check=slow)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from proxy.checks.characters.sets import refusal_of
 from proxy.core.failures import Failures
-from proxy.core.types import Direction, Finding, Rule
+from proxy.core.types import Direction, Finding
 from proxy.dialects.request import InputText, Options
 from proxy.policy.plan import UNKNOWN, ChatTemplate, Plan
 from proxy.server.exchange.policies import Snapshot
@@ -79,18 +80,21 @@ class ExchangePlans:
 
     def notice(self, finding: Finding) -> str:
         """For an answer that a rule has ended."""
-        return self._notice_for(finding.rule, Direction.OUTPUT)
+        return self._notice_for(finding, Direction.OUTPUT)
 
     def prompt_notice(self, finding: Finding) -> str:
         """For a prompt that a rule refuses."""
-        return self._notice_for(finding.rule, Direction.INPUT)
+        return self._notice_for(finding, Direction.INPUT)
 
     def earlier_notice(self, finding: Finding, direction: Direction) -> str:
         """In place of a text of an earlier turn. It is the same in each turn, so the model server, which keeps what it
         has read of a conversation, need not read what follows anew."""
         return f"{self.policies.message_for(finding.rule, direction)} (policy {finding.rule.policy})"
 
-    def _notice_for(self, rule: Rule, direction: Direction) -> str:
+    def _notice_for(self, finding: Finding, direction: Direction) -> str:
+        rule = finding.rule
         message = self.policies.message_for(rule, direction)
+        if finding.first:
+            message += f" {refusal_of(finding.first)}"
         policy = f"policy {rule.policy}, " if rule.policy else ""  # it was no policy that has ended it
         return f"{message} ({policy}request {self._exchange.id})"
