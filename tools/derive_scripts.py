@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 LINE = re.compile(r"([0-9A-F]+)(?:\.\.([0-9A-F]+))? *; *(\w+)")
-HEAD = '''"""Which characters belong to which script: Unicode {version}, Scripts.txt (UAX #24), by tools/derive_scripts.py.
+HEAD = '''"""Which characters belong to which script: Unicode {version}, Scripts.txt (UAX #24); tools/derive_scripts.py.
 
 Copyright Unicode, Inc. Used under the licence in NOTICE
 """

@@ -153,8 +153,8 @@ WRONG = [
     ("check: wird", "20: rule a: there is no check `wird`: did you mean `word`?"),
     (
         "check: zzzzzz",
-        "20: rule a: there is no check `zzzzzz`: there are words pattern detector characters markers system_prompt refusal http "
-        "topic judge word",
+        "20: rule a: there is no check `zzzzzz`: there are words pattern detector characters markers system_prompt "
+        "refusal http topic judge word",
     ),
     ("check: length", "20: rule a: `length` is not for rules: write it under the policy's `limits`"),
     ("check: word", "20: rule a: the key `word` is missing: add word: NAME"),

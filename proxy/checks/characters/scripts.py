@@ -1,4 +1,4 @@
-"""Which characters belong to which script: Unicode 15.0.0, Scripts.txt (UAX #24), by tools/derive_scripts.py.
+"""Which characters belong to which script: Unicode 15.0.0, Scripts.txt (UAX #24); tools/derive_scripts.py.
 
 Copyright Unicode, Inc. Used under the licence in NOTICE
 """
