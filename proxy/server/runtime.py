@@ -174,7 +174,7 @@ class Runtime:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
         guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk, self.admission)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
-        moderations = ModerationsHandler(config, policies)
+        moderations = ModerationsHandler(config, policies, self.admission)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from proxy.policy.names import model_globs, normalise_model
-from proxy.server.backends.kinds import speaks
+from proxy.server.backends.kinds import BackendKind, speaks
 from proxy.server.backends.look import NOT_LOOKED_AT, Look, look_at
 from proxy.server.config import ServerConfig, UpstreamConfig
 from proxy.server.models.alignments import Alignments
@@ -94,6 +94,15 @@ class Backend:
     def is_wrong(self) -> bool:
         """Something else than a model server is at its address, as far as can be seen."""
         return self.known.answers and self.known.kind is None and self.known.models == {}
+
+    async def answering(self, model: str) -> tuple[str, ...]:
+        """The models that may answer to a name: llama.cpp with one model answers with that one, whatever name a request
+        has. It is asked what it has, if nobody has asked it yet."""
+        if self.known is NOT_LOOKED_AT:
+            await self.look()
+        listed = self.known.models or {}
+        takes_any = self.known.kind is BackendKind.LLAMA_CPP and normalise_model(model) not in listed
+        return self.known.names if takes_any else (model,)
 
     def shows(self, name: str) -> bool:
         """Whether a model that it lists is shown: requests for it may go there."""

@@ -236,6 +236,7 @@ class GuardedExchange:
         self.exchange.model = request.model
         self._asker.about = About(self.exchange.id, request.model, self.exchange.key or None)
         await self._backends.choose(self.exchange, request.path, self._context.key)
+        await self._refuse_other_model(request.model)
         await self._look_at_model(request.model)
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
@@ -250,6 +251,13 @@ class GuardedExchange:
         if len(body) > self._config.offload:
             return await asyncio.to_thread(self._dialect.parse, body, options)
         return self._dialect.parse(body, options)
+
+    async def _refuse_other_model(self, model: str) -> None:
+        """Raise NotServed if another model may answer to an allowed name, and the key may not use that one."""
+        key = self._context.key
+        if key is not None and key.models is not None:
+            for name in await self._backends.current.answering(model):
+                refuse_model(key, name)
 
     async def _look_at_model(self, model: str) -> None:
         """What the model is known to be: policies may depend on it. Raises as `Alignments.for_request`."""

@@ -13,18 +13,21 @@ from proxy.server.config import ServerConfig
 from proxy.server.exchange.policies import ActivePolicies, Snapshot
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
+from proxy.server.limits.admission import Admission
 from proxy.server.routing.routes import RouteMatch
 
 
 class ModerationsHandler:
     """Serves it. Rules of both directions count, because nobody knows who wrote the text."""
 
-    def __init__(self, config: ServerConfig, policies: ActivePolicies) -> None:
+    def __init__(self, config: ServerConfig, policies: ActivePolicies, admission: Admission) -> None:
+        self._admission = admission
         self._config = config
         self._policies = policies
 
     async def run(self, match: RouteMatch, request: RequestContext) -> None:
         """Serve one request."""
+        await self._admission.count(request.key)
         try:
             body = await request.read(self._config.max_body, self._config.body_timeout)
         except ClientGone:

@@ -75,6 +75,11 @@ class Admission:
             await self._check_rates(self.rates, limits)
         self.pause.refuse()  # it may have come while the limits were looked up
 
+    async def count(self, key: Key | None) -> None:
+        """Count a request that no model answers. Raises ClientError if a limit of requests is reached."""
+        if self.rates is not None and (limits := [limit for limit in self._limits_of(key) if limit.counts_requests]):
+            await self._check_rates(self.rates, limits)
+
     async def turn(self, exchange: Exchange, timeouts: ExchangeTimeouts, heartbeat: Heartbeat | None) -> None:
         """Wait until the chosen model server may be asked. Who goes on to another one leaves the first. Raises
         Unavailable if there is no place, or it takes too long."""

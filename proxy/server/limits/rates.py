@@ -45,6 +45,11 @@ class Limit(NamedTuple):
         return RateLimitItemPerMinute(self.most, 1, f"safety-proxy/{self.what}")
 
     @property
+    def counts_requests(self) -> bool:
+        """Whether it is a limit of requests."""
+        return self.what == REQUESTS
+
+    @property
     def scope(self) -> str:
         """For metrics: `key` or `all`."""
         return ALL if self.name == ALL else "key"
@@ -124,10 +129,19 @@ class Rates:
         self.errors = 0
 
     async def begin(self, limits: list[Limit]) -> None:
-        """Count a request. Raises Refused if one of the limits is reached, and Unavailable if nobody can say so."""
-        for limit in limits:
-            if not await self._asked(_hit(limit) if limit.what == REQUESTS else _test(limit)):
-                raise Refused(limit, await self._seconds(limit))
+        """Count a request. Raises Refused if one of the limits is reached, and Unavailable if nobody can say so.
+
+        What is refused counts nowhere; of two requests at the same moment one may."""
+        *others, last = limits
+        for limit in others if last.counts_requests else limits:
+            await self._check(limit, _test(limit))
+        for limit in reversed(limits):  # first the one that was not looked at: the others would let it in
+            if limit.counts_requests:
+                await self._check(limit, _hit(limit))
+
+    async def _check(self, limit: Limit, ask: Ask[bool]) -> None:
+        if not await self._asked(ask):
+            raise Refused(limit, await self._seconds(limit))
 
     async def count_tokens(self, limits: list[Limit], tokens: int) -> None:
         """Count what an exchange has used, when it has ended. Never raises for a store that does not answer."""

@@ -16,6 +16,7 @@ from proxy.server.ops.records import record_of
 from tests.fakes import FakeUpstream, reply, reply_json, sse
 from tests.phrases import rewrite
 from tests.plain_http import async_client
+from tests.server.backends.several import Scripted
 from tests.server.keys.samples import bearer, secret, written
 from tests.server.running import UNHURRIED, Policies, chat_body, running, said
 
@@ -128,6 +129,18 @@ async def test_a_model_that_is_not_for_the_key(tmp_path: Path, path: str) -> Non
             assert answer.status_code == 404
             assert "is not offered to this key" in answer.text
         assert not upstream.requests
+
+
+@pytest.mark.parametrize(("listed", "status"), [("huge", 404), ("tiny-7b", 200)])
+async def test_a_name_that_another_model_answers_to(tmp_path: Path, listed: str, status: int) -> None:
+    """llama.cpp with one model answers to any name: an allowed name is no way to a model that is not allowed."""
+    server = Scripted("llama", {listed: ""}, kind="llamacpp")
+    async with FakeUpstream(server) as upstream, running(upstream, keys=store(tmp_path, MODELS)) as proxy:
+        body = {**chat_body(), "model": "tiny"}
+        answer = await proxy.client.post(f"{proxy.url}/v1/chat/completions", json=body, headers=bearer("alice"))
+        assert answer.status_code == status
+        asked = [path for path in server.paths if path == "POST /v1/chat/completions"]
+        assert len(asked) == (status == 200)
 
 
 async def test_lists_show_the_models_of_the_key(tmp_path: Path) -> None:

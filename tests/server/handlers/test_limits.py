@@ -238,3 +238,17 @@ async def test_names_of_keys_do_not_make_series_without_end(tmp_path: Path) -> N
         assert proxy.metric("key_requests_total", key="key49", outcome="allowed") == 1
         assert proxy.metric("key_requests_total", key="key50", outcome="allowed") == 0
         assert proxy.metric("key_requests_total", key="_other", outcome="allowed") == 10
+
+
+async def test_moderations_count_as_requests(tmp_path: Path) -> None:
+    """They cost the proxy as much as a prompt does; without tokens, and a model is not asked."""
+    keys = store(tmp_path, requests_per_minute=1, tokens_per_minute=5)
+    async with FakeUpstream(ANSWER) as upstream, running(upstream, keys=keys) as proxy:
+        for status in (200, 429):
+            body = {"input": "Is this fine?"}
+            answer = await proxy.client.post(f"{proxy.url}/v1/moderations", json=body, headers=bearer("alice"))
+            assert answer.status_code == status
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+        assert "retry-after" in answer.headers
+        assert refusals(proxy, "requests", "key") == 1
+        assert not upstream.requests

@@ -55,6 +55,18 @@ async def test_so_many_requests_in_a_minute(rates: Rates) -> None:
     assert await refused(rates, TWO._replace(name="key:bob")) is None
 
 
+async def test_what_one_limit_refuses_counts_for_no_other(rates: Rates) -> None:
+    """While all clients together are at their limit, a key's own requests of the minute are not used up."""
+    everybody = Limit(REQUESTS, ALL, 1)
+    assert await refused(rates, TWO, everybody) is None
+    for _ in range(3):
+        found = await refused(rates, TWO, everybody)
+        assert found is not None
+        assert found.limit is everybody
+    assert await refused(rates, TWO) is None
+    assert await refused(rates, TWO) is not None
+
+
 async def test_a_limit_for_all(rates: Rates) -> None:
     """It counts the requests of every key together."""
     everybody = Limit(REQUESTS, ALL, 2)
