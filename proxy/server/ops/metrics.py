@@ -46,14 +46,14 @@ MAX_MODELS = 20
 MAX_RULES = 200
 MAX_CHECKS = 20
 
-FIRST_TEXT = (0.005, 0.02, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
+FIRST_TEXT = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; of vLLM's buckets for its time to first token, so that both fit into one graph."""
 DELAY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-SUM_OF_DELAYS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
+SUM_OF_DELAYS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 160)
 """Seconds; all the waiting of a long answer."""
 CHECK_SECONDS = (0.0001, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 40)
 """Seconds; a plug-in takes the least of them for a short text, a guard the most for a long answer."""
-DURATION = (0.01, 0.08, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84)
+DURATION = (0.01, 0.32, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84)
 """Seconds; of the buckets that OpenTelemetry has for it."""
 CHARACTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 ACTIONS = {Action.FLAG: "flag", Action.REWRITE: "rewrite", Action.BLOCK: "block"}

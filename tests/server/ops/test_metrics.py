@@ -11,18 +11,31 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
+from proxy.alignment.claims import NOT_LOOKED_AT
 from proxy.checks.fail_open import failed_open
 from proxy.checks.failures import CHECKS
+from proxy.checks.guards.format import Level
+from proxy.checks.guards.verdict import Verdict
+from proxy.core.failures import Reason
 from proxy.core.types import Action, Direction, Finding, Kind, Rule
 from proxy.errors import UPSTREAM_REASONS
 from proxy.policy.compile import compile_policies
 from proxy.policy.file_store import Status
 from proxy.policy.files import read_directory
+from proxy.server.config import ServerConfig
 from proxy.server.exchange.record import Exchange, Outcome
 from proxy.server.exchange.refusals import ModelRefusal
+from proxy.server.guards.models import Asked
+from proxy.server.keys.authentication import Authentication
+from proxy.server.keys.store import KeyStore
+from proxy.server.limits.admission import Admission
+from proxy.server.limits.queue import Queue
+from proxy.server.models.alignments import Row
+from proxy.server.ops.access_metrics import AccessMetrics
 from proxy.server.ops.metrics import MAX_MODELS, MAX_RULES, Metrics
 from proxy.server.ops.series import OTHER
 from proxy.server.runtime import directions, process_registry
+from proxy.server.state.pause import Pause
 from tests.fakes import FakeUpstream, Stall, reply, sse
 from tests.phrases import block, flag, rewrite
 from tests.server.running import Policies, chunk, running, said
@@ -76,26 +89,49 @@ def test_names_that_nobody_answers_for_use_up_nothing() -> None:
     assert registry.get_sample_value("safety_proxy_metrics_label_overflow_total", {"label": "model"}) == 0
 
 
-def test_the_shipped_policies_make_fewer_than_a_thousand_series(tmp_path: Path) -> None:
-    """With all policies that come with the proxy, each rule of which has found something, the metrics of the process,
-    three models on two paths, streaming and not, and every outcome of each."""
-    registry = process_registry()
-    metrics = Metrics(registry)
+def counting_shipped(tmp_path: Path, keys: tuple[str, ...] = (), upstreams: tuple[str, ...] = ("",)) -> Metrics:
+    """Metrics with all policies that come with the proxy, each rule of which has found something, those of the process,
+    three models on two paths, streaming and not, and every outcome of each, for each key and model server."""
+    metrics = Metrics(process_registry())
     for file in (*SHIPPED.glob("*.yaml"), *SHIPPED.glob("more/*.yaml")):
         shutil.copy(file, tmp_path)
     policies = compile_policies(read_directory(tmp_path), hash_key=b"key")
     places = list(directions(policies.places))
     metrics.policies_loaded(Status("one"), [p.name for p in policies.policies], places)
     metrics.self_tested(dict.fromkeys([p.name for p in policies.policies], True), 1.0)
+    admission = Admission(ServerConfig(upstream="http://127.0.0.1:1"), Pause())
+    admission.queues = {name: Queue(1, 1, 1.0) for name in upstreams if name}
+    metrics.watch_access(AccessMetrics(admission, Authentication(), KeyStore(tmp_path / "keys.yaml") if keys else None))
     kinds = itertools.product(("llama3:8b", "qwen3:4b", "mistral"), (CHAT, "/api/chat"), Outcome, (True, False))
-    for model, endpoint, outcome, stream in kinds:
+    for (model, endpoint, outcome, stream), key, upstream in itertools.product(kinds, keys or ("",), upstreams):
         exchange = answered(model)
         exchange.endpoint, exchange.outcome, exchange.stream = endpoint, outcome, stream
+        exchange.key, exchange.upstream = key, upstream
         exchange.client_text, exchange.gaps[3] = 3.0, 7
         for rule, direction in places:
             exchange.add_finding(direction, Finding(0, 1, rule))
         metrics.end(exchange)
-    assert 500 < series(registry) < 1_000
+    return metrics
+
+
+def test_the_shipped_policies_make_fewer_than_a_thousand_series(tmp_path: Path) -> None:
+    """One model server, no keys."""
+    assert 500 < series(counting_shipped(tmp_path).registry) < 1_000
+
+
+def test_keys_model_servers_and_guards_add_few_series(tmp_path: Path) -> None:
+    """Three keys, three model servers with six models, and two guards, one of which has named each of its categories:
+    fewer than 200 series more."""
+    alone = series(counting_shipped(tmp_path).registry)
+    metrics = counting_shipped(tmp_path, ("alice", "bob", "carl"), ("one", "two", "three"))
+    for upstream in ("one", "two", "three"):
+        metrics.alignment.models_seen(upstream, [Row(f"{upstream}-{i}", NOT_LOOKED_AT) for i in range(2)])
+    for guard, result in itertools.product(("llama-guard3:1b", "qwen3guard"), ("answered", "cached", *Reason)):
+        metrics.guards.asked(Asked("judge", guard, result))
+        metrics.guards.judged(guard, Verdict(Level.SAFE))
+    for category in range(1, 15):
+        metrics.guards.judged("llama-guard3:1b", Verdict(Level.UNSAFE, (f"S{category}",)))
+    assert alone + 50 < series(metrics.registry) < alone + 200
 
 
 def test_every_rule_in_force_begins_at_zero() -> None:
