@@ -68,6 +68,7 @@ class AskingRule:
     name:       who is asked, for counts and the log
     fails_open: what could not be answered passes
     after:      text is let out before it is judged, and a block ends what is still to come
+    parallel:   of a prompt it is asked while the model already reads that
     failures:   of the exchange whose texts it reads; None: they belong to none
     escaped:    the text is JSON source
     weaker:     the rule for findings of a weaker action
@@ -80,6 +81,7 @@ class AskingRule:
     questions: Questions
     fails_open: bool = False
     after: bool = False
+    parallel: bool = False
     escaped: bool = False
     failures: Failures | None = None
     weaker: Mapping[Action, Rule] = field(default_factory=dict)

@@ -38,6 +38,10 @@ class HttpOptions(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="what is judged at a time: sentence, whole, or a number of characters"),
     ] = "sentence"
     context: Annotated[int, Meta(ge=0, le=100_000, description="characters of what was said before to send along")] = 0
+    parallel: Annotated[
+        bool,
+        Meta(description="prompts: asked while the model reads them; nothing of its answer is sent before"),
+    ] = False
     beside: Annotated[int, Meta(ge=1, le=1000, description="questions that are under way at once")] = 8
     actions: Annotated[
         dict[str, Act], Meta(description="by label of a finding: what is done, no more than the rule's action")
@@ -184,7 +188,7 @@ def _make(rule: Rule, options: HttpOptions) -> AskingRule:
     service = HttpService(options.name, options.url, options.timeout, options.beside)
     actions = {label: _ACTIONS.get(act) for label, act in options.actions.items()}
     questions = HttpQuestions(service, options, rule.name, actions)
-    return AskingRule(rule, options.name, questions).with_actions(actions.values())
+    return AskingRule(rule, options.name, questions, parallel=options.parallel).with_actions(actions.values())
 
 
 def _remarks(options: HttpOptions) -> Iterator[Remark | None]:

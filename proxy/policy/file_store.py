@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -44,11 +44,13 @@ class FileStore(ABC, Generic[Content, Made]):
     """Loads again when asked, one load at a time.
 
     directory: what a watcher watches: editors and Kubernetes replace files
+    approvers: are asked before what was made takes effect; each raises PolicyError to reject it
     listeners: called after each attempt
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.approvers: list[Callable[[Made], Awaitable[None]]] = []
         self.status = Status()
         self.listeners: list[Callable[[Status], None]] = []
         self._seen: object = None  # of the latest attempt: a mark of the files, or why they cannot be read
@@ -71,7 +73,10 @@ class FileStore(ABC, Generic[Content, Made]):
 
     async def _attempt(self, first: bool = False) -> None:
         try:
-            self._accept(await asyncio.to_thread(self._made, first, asyncio.get_running_loop()))
+            new = await asyncio.to_thread(self._made, first, asyncio.get_running_loop())
+            for approve in self.approvers:
+                await approve(new)
+            self._accept(new)
         except PolicyError as error:
             self._refuse(str(error), first)
         except Exception as error:

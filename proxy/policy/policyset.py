@@ -194,6 +194,11 @@ class PolicySet:
         return any(policy.markers or policy.stop is not None for policy in self.policies)
 
     @property
+    def asks_in_parallel(self) -> bool:
+        """Whether any rule is asked about a prompt while the model already reads it."""
+        return any(asking.parallel for policy in self.policies for asking in policy.asking)
+
+    @property
     def looks_at_alignment(self) -> bool:
         """Whether any policy depends on what the model is known to be."""
         return any(policy.scope.looks_at_alignment for policy in self.policies)

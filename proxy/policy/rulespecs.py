@@ -23,7 +23,7 @@ from proxy.matching.rules import MatchRule
 from proxy.matching.words import edge_class
 from proxy.policy.document import WORDS_SUFFIX, Document, KeyPath, Problem, Source, Unreadable, decode, scalar
 from proxy.policy.reader import read_options
-from proxy.policy.schema import SOURCES, RuleSpec
+from proxy.policy.schema import SHORT, SOURCES, RuleSpec
 
 MAX_HINTS = 3  # entries of one list that get a hint of their own
 RESERVED = "limits."  # ids of a policy's own bounds
@@ -128,6 +128,8 @@ class RuleReader:
         """The kind that a rule names and its options, whether it is written short or as a `check`."""
         if source == "check":
             return self._named(spec, path)
+        if source in SHORT:
+            return self._with_options(self._registry[source], spec, path, source)
         if source == "detector":
             return self._detector(spec, path)
         if source == "pattern":
@@ -144,18 +146,23 @@ class RuleReader:
         if not kind.in_rules:
             self._wrong((*path, "check"), f"`{kind.name}` is not for rules", "write it under the policy's `limits`")
             return None
-        for key in _OF_MATCHES:
-            if self.document.has((*path, key)):
-                self._wrong((*path, key), f"`{key}` means nothing beside `check`", "an option goes under `options`")
+        return self._with_options(kind, spec, path, "options")
+
+    def _with_options(self, kind: CheckKind, spec: RuleSpec, path: KeyPath, key: str) -> Written | None:
+        """A kind with the options that stand under a key of the rule."""
+        for one in _OF_MATCHES:
+            if self.document.has((*path, one)):
+                beside = "check" if key == "options" else key
+                self._wrong((*path, one), f"`{one}` means nothing beside `{beside}`", f"an option goes under `{key}`")
         if self.document.has((*path, "fold")) and "fold" in kind.options.__struct_fields__:
-            self._wrong((*path, "fold"), f"`fold` is an option of `{kind.name}`", "write it under `options`")
-        options, problems = read_options(self.document, (*path, "options"), kind.options, self._pause)
+            self._wrong((*path, "fold"), f"`fold` is an option of `{kind.name}`", f"write it under `{key}`")
+        options, problems = read_options(self.document, (*path, key), kind.options, self._pause)
         self.problems += problems
         if problems or options is None:
             return None
         if isinstance(options, WordsOptions):
-            self._check_words(options.words, options.fold, (*path, "options", "words"))
-        return Written(kind, options, (*path, "options"))
+            self._check_words(options.words, options.fold, (*path, key, "words"))
+        return Written(kind, options, (*path, key))
 
     def _detector(self, spec: RuleSpec, path: KeyPath) -> Written | None:
         name = spec.detector
@@ -332,7 +339,8 @@ class RuleReader:
             if given.hash and spec.examples.becomes:
                 message = "`becomes` cannot be used with a hash, which changes with each start"
                 self._wrong((*path, "examples", "becomes"), message, "use `hits`")
-            word = spec.detector or spec.check or spec.id.rpartition(".")[2]
+            short = next((name for name in SHORT if self.document.has((*path, name))), "")
+            word = spec.detector or spec.check or short or spec.id.rpartition(".")[2]
             return Replacement(word, hash_key=self._hash_key) if given.hash else Replacement(mask=given.mask)
         return Replacement(given) if given != REMOVED.text else REMOVED
 

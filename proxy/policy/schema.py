@@ -82,7 +82,7 @@ class Examples(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_": "except"}):
-    """One rule: what to find (exactly one of words, words_file, pattern, detector, check), and what to do with it."""
+    """One rule: what to find (exactly one of the keys of `SOURCES`), and what to do with it."""
 
     id: Annotated[Name, Meta(description="unique in the file: metric label, log key, name in tests")]
     action: Annotated[Literal["flag", "rewrite", "block"], Meta(description="what happens to a match")]
@@ -96,6 +96,10 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_
     hosts: Hosts = ()
     check: Annotated[str, Meta(min_length=1, description="a check by name; `safety-proxy checks` lists them")] = ""
     options: Annotated[dict[str, Any], Meta(description="of a check")] = {}
+    characters: Annotated[dict[str, Any], Meta(description="short for `check: characters` with these options")] = {}
+    http: Annotated[dict[str, Any], Meta(description="short for `check: http` with these options")] = {}
+    judge: Annotated[dict[str, Any], Meta(description="short for `check: judge` with these options")] = {}
+    topic: Annotated[dict[str, Any], Meta(description="short for `check: topic` with these options")] = {}
     outside: Annotated[Literal["", "code"], Meta(description="code: what lies in code of Markdown is left alone")] = ""
     fold: Fold = False
     match: Ending = "longest"
@@ -128,7 +132,8 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 DATE = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
 DIGEST = r"^(sha256:)?[0-9a-f]{12,64}$"
-SOURCES = ("words", "words_file", "pattern", "detector", "check")  # of a rule: exactly one
+SHORT = ("characters", "http", "judge", "topic")  # kinds of checks whose name can be the key of their options
+SOURCES = ("words", "words_file", "pattern", "detector", "check", *SHORT)  # of a rule: exactly one
 
 
 def json_schema() -> dict[str, Any]:

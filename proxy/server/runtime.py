@@ -131,6 +131,8 @@ class Runtime:
         self._console = _console(config, Sources(store, records), guard, admin_host)
         admin = Admin(config, shared, admin_host, guard, self._console.routes if self._console is not None else ())
         self.admin: AsgiApplication = admin.app
+        for one in stores:
+            one.approvers.append(self.guards.approve)
         store.listeners.append(self._policies_loaded)
         self._policies_loaded(store.status)
         if reviews is not None:
@@ -166,6 +168,7 @@ class Runtime:
         for store, listener in ((self.store, self._policies_loaded), (self.shadow, self._shadow_loaded)):
             if store is not None and listener in store.listeners:
                 store.listeners.remove(listener)
+                store.approvers.remove(self.guards.approve)
 
     def _is_ready(self) -> bool:
         return not self.stopping and (not self.config.ready_needs_upstream or self.probe.up)
@@ -174,7 +177,7 @@ class Runtime:
         config, backends, watchdog, policies = self.config, self.backends, self._watchdog, self._policies
         guarded = GuardedHandler(config, policies, backends, watchdog, self._observers, self.desk, self.admission)
         read_only = ReadOnlyHandler(config, backends, watchdog, self._names)
-        moderations = ModerationsHandler(config, policies, self.admission)
+        moderations = ModerationsHandler(config, policies, self.admission, self.desk)
         handlers = {Access.GUARDED: guarded.run, Access.READ_ONLY: read_only.run, Access.OWN: moderations.run}
         remote = listen_host is None and config.allow_remote_clients
         web = WebRules(config.origins, config.hosts, ANY_HOST if remote else listen_host)

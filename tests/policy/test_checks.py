@@ -156,6 +156,14 @@ WRONG = [
         "20: rule a: there is no check `zzzzzz`: there are words pattern detector characters markers system_prompt "
         "refusal http topic judge word",
     ),
+    ("http: {url: x}", "25: rule a: `url` is too short: 8 characters at least"),
+    ("http: {}", "19: rule a: the key `url` is missing"),
+    ("http: {url: 'ftp://a.b/c'}", "25: rule a: only http:// and https:// can be asked"),
+    (
+        "http: {url: 'http://127.0.0.1/'}, max_hold: 9",
+        "57: rule a: `max_hold` means nothing beside `http`: an option goes under `http`",
+    ),
+    ("topic: [a]", "20: rule a: `topic` has to be a mapping"),
     ("check: length", "20: rule a: `length` is not for rules: write it under the policy's `limits`"),
     ("check: word", "20: rule a: the key `word` is missing: add word: NAME"),
     ("check: word, options: {}", "35: rule a: the key `word` is missing: add word: NAME"),
@@ -171,7 +179,7 @@ WRONG = [
     ),
     ("check: word, options: {word: bomb, share: x}", "55: rule a: `share` has to be a number: such as 0.5"),
     ("check: word, options: {word: 7}", "42: rule a: text is expected, but YAML reads 7 as a number: quote it: '7'"),
-    ("check: word, options: {word: b}", "42: rule a: `word` is empty: write text, or leave it out"),
+    ("check: word, options: {word: b}", "42: rule a: `word` is too short: 2 characters at least"),
     ("check: word, options: {word: zzz}", "35: rule a: `options` cannot be used: nobody looks for zzz: change it"),
     ("check: word, options: {word: aaa}", "42: rule a: the word may not be aaa: choose another"),
     ("check: word, options: {word: eee}", "42: rule a: the word may not be eee: choose another"),

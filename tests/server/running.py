@@ -82,6 +82,7 @@ class Policies:
     policies: Sequence[Any] = ()
     looks_at_templates: bool = False
     looks_at_alignment: bool = False
+    asks_in_parallel: bool = False
     refuses_images: bool = False
 
     @property
@@ -149,6 +150,7 @@ class Store:
     next: Policies | None = None
     status: Status = field(default_factory=lambda: Status(revision="revision-1", loaded_at=1.0, loads=1))
     listeners: list[Callable[[Status], None]] = field(default_factory=list)
+    approvers: list[Any] = field(default_factory=list)
     directory: Path = Path("policies")
     shadow: bool = False
     registry: Registry = BUILT_IN_ONLY

@@ -41,6 +41,10 @@ class JudgeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     rubric: Annotated[str, Meta(max_length=50_000, description="your rule in words, for formats that need it")] = ""
     strict: Annotated[bool, Meta(description="`controversial` counts as unsafe; else it is flagged")] = False
     gate: Annotated[Gate, Meta(description="what is judged at a time, and whether text waits")] = "segment"
+    parallel: Annotated[
+        bool,
+        Meta(description="prompts: asked while the model reads them; nothing of its answer is sent before"),
+    ] = False
     shortest: Annotated[int, Meta(ge=1, le=10_000, description="a segment has so many characters at least")] = SHORTEST
     longest: Annotated[int, Meta(ge=32, le=65_536, description="and so many at most")] = LONGEST
     context: Annotated[int, Meta(ge=512, le=131_072, description="tokens, instead of the format's")] = 0
@@ -188,7 +192,8 @@ def judge_kind(formats: Mapping[str, Format]) -> CheckKind:
                 render(guard, judged, "", (), questions.wanted)
             except NoRoom as error:
                 raise OptionError(str(error), "give a greater `context`, or fewer words", "context") from None
-        made = AskingRule(rule, options.model, questions, after=options.gate == "after")
+        is_after = options.gate == "after"
+        made = AskingRule(rule, options.model, questions, after=is_after, parallel=options.parallel)
         return made.with_actions(Action)
 
     def remarks(options: JudgeOptions) -> Iterator[Remark | None]:

@@ -100,7 +100,8 @@ def _topic(rule: Rule, options: TopicOptions) -> AskingRule:
         options.timeout,
         options.at_once,
     )
-    return AskingRule(rule, options.model, TopicQuestions(subject, options), after=options.gate == "after")
+    questions = TopicQuestions(subject, options)
+    return AskingRule(rule, options.model, questions, after=options.gate == "after", parallel=options.parallel)
 
 
 TOPIC_KIND = CheckKind(

@@ -31,6 +31,10 @@ class TopicOptions(Struct, frozen=True, forbid_unknown_fields=True):
     gate: Annotated[Gate, Meta(description="what is judged at a time, and whether text waits")] = "segment"
     shortest: Annotated[int, Meta(ge=1, le=10_000, description="a segment has so many characters at least")] = SHORTEST
     longest: Annotated[int, Meta(ge=32, le=8_000, description="and so many at most")] = LONGEST
+    parallel: Annotated[
+        bool,
+        Meta(description="prompts: asked while the model reads them; nothing of its answer is sent before"),
+    ] = False
     keep_alive: Annotated[str, Meta(max_length=20, description="how long Ollama keeps the model loaded")] = "30m"
     timeout: Annotated[float, Meta(gt=0, le=600, description="seconds for an answer")] = 5.0
     at_once: Annotated[int, Meta(ge=1, le=64, description="questions to this model at a time")] = 1

@@ -13,20 +13,15 @@ import httpx
 from proxy import __version__
 from proxy.checks.http_check import HttpQuestion, HttpService
 from proxy.core.failures import CheckFailed, Reason
+from proxy.server.asks.breaker import Breaker, Clock
 from proxy.server.asks.desk import About
 
 QUEUE = 64
 """Questions that wait for a turn with one service; one more is not asked."""
-FAILURES = 5
-"""In a row, after which a service is left alone for a while."""
-REST = 5.0
-"""Seconds for which it is. Then one question is asked to see whether it is back."""
 MAX_ANSWER = 1024 * 1024
 """Bytes."""
 BUSY = frozenset((429, 503))
 HEADERS = {"content-type": "application/json", "user-agent": f"safety-proxy/{__version__}"}
-
-Clock = Callable[[], float]
 
 
 class HttpAnswerer:
@@ -89,17 +84,15 @@ class Line:
 
     def __init__(self, service: HttpService, clock: Clock) -> None:
         self._service = service
-        self._clock = clock
+        self._breaker = Breaker(service.name, clock)
         self._turn = asyncio.Semaphore(service.beside)
         self._waiting = 0
-        self._failures = 0  # in a row
-        self._rests_until = 0.0
 
     async def ask(self, post: Callable[[], Any]) -> object:
         """Ask when it is the caller's turn. Raises CheckFailed."""
         if self._waiting >= QUEUE and self._turn.locked():
             raise self.failure(Reason.OVERLOADED, f"has {QUEUE} questions waiting")
-        self._look_whether_it_rests()
+        self._breaker.check()
         self._waiting += 1
         try:
             await self._turn.acquire()
@@ -115,22 +108,13 @@ class Line:
             raise
         finally:
             self._turn.release()
-        self._failures = 0
+        self._breaker.answered()
         return reply
 
     def failed(self) -> None:
         """One more question was not answered."""
-        self._failures += 1
-        if self._failures >= FAILURES:
-            self._rests_until = self._clock() + REST
+        self._breaker.failed()
 
     def failure(self, reason: Reason, detail: str) -> CheckFailed:
         """A failure of this service."""
         return CheckFailed(self._service.name, reason, detail)
-
-    def _look_whether_it_rests(self) -> None:
-        if self._failures < FAILURES:
-            return
-        if self._clock() < self._rests_until:
-            raise self.failure(Reason.RESTING, f"has failed {self._failures} times in a row, and is not asked")
-        self._rests_until = self._clock() + REST  # this one finds out; the others wait for what it finds

@@ -117,6 +117,11 @@ class Backend:
         it. "": nobody knows."""
         return (self.known.models or {}).get(model, "") or ("as configured" if self.is_limited else "")
 
+    def mark(self, model: str) -> str:
+        """What tells a model from another one under its name: its digest, or what llama.cpp says of its size. Other
+        models may have the same size, so this is no `build`. "": nothing is known."""
+        return self.build(model) or self.known.marks.get(model, "")
+
     async def look(self) -> Look:
         """Ask what it is and which models it has. What was known stays where it does not answer. Looks at the same time
         are one."""

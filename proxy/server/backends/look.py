@@ -7,7 +7,9 @@ server README (GET /v1/models, owned_by `llamacpp`).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
@@ -34,6 +36,7 @@ class Look(NamedTuple):
     answers: it has answered this time, whatever it said
     silent:  it has taken the question, and not answered in time
     trouble: what is wrong with it, as a sentence about it; "": nothing
+    marks:   by normalised name, what else it says that tells a model from another one
     """
 
     kind: BackendKind | None = None
@@ -42,6 +45,7 @@ class Look(NamedTuple):
     answers: bool = False
     silent: bool = False
     trouble: str = ""
+    marks: Mapping[str, str] = MappingProxyType({})
 
 
 NOT_LOOKED_AT = Look()
@@ -60,7 +64,7 @@ async def look_at(api: ModelServerApi, before: Look = NOT_LOOKED_AT, patience: f
     models = None if kind is None else _models(kind, listed)
     if models is not None:
         digests = {normalise_model(name): digest for name, digest in models}
-        return Look(kind, digests, tuple(name for name, _ in models), answers=True)
+        return Look(kind, digests, tuple(name for name, _ in models), answers=True, marks=_marks(listed))
     may_come_back = kind is not None or listed.status in HINTS
     known = before if may_come_back else Look(models={})
     return known._replace(answers=True, silent=False, trouble=_trouble(listed))
@@ -126,6 +130,15 @@ def _models(kind: BackendKind, listed: _Answer) -> list[tuple[str, str]] | None:
     own = [(name, "") for _, name in _named(listed, "data", "id")]
     aliases = [(name, "") for entry, _ in _named(listed, "data", "id") for name in _aliases(entry)]
     return own + [pair for pair in aliases if pair not in own]
+
+
+def _marks(listed: _Answer) -> dict[str, str]:
+    """llama.cpp's `meta`: the model's size, and those of its vocabulary, vectors and context."""
+    return {
+        normalise_model(name): json.dumps(entry["meta"], sort_keys=True)
+        for entry, name in _named(listed, "data", "id")
+        if isinstance(entry.get("meta"), dict)
+    }
 
 
 def _is_list(said: _Answer) -> bool:

@@ -49,6 +49,7 @@ class Snapshot:
         self._names = frozenset(policy.name for policy in policies.policies)
         self.looks_at_templates = policies.looks_at_templates or (shadow is not None and shadow.looks_at_templates)
         self.looks_at_alignment = policies.looks_at_alignment or (shadow is not None and shadow.looks_at_alignment)
+        self.asks_in_parallel = policies.asks_in_parallel
         is_plain = key is None and alignment == "unknown"
         self.apart = (
             "" if is_plain else f"{'' if key is None else key.name}/{alignment}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.checks.markers import family_of
 from proxy.core.check import Check, asking, without_asking
@@ -23,6 +23,8 @@ from proxy.dialects.request import InputText
 from proxy.server.exchange.prompt_asks import Answers, TextQuestions, blocks, conversation, nobody
 from proxy.server.exchange.record import Exchange, Outcome
 
+Later = Callable[[], Coroutine[Any, Any, bool]]
+"""What is left to be asked about a prompt. Whether that has changed it. Raises Blocked."""
 GroupKey = tuple[str, int, Kind, bool, str]
 UNSTABLE = Rule("internal", "unstable_rewrite", Action.BLOCK)
 OPENING = 64  # to begin with a text takes as long as so many characters
@@ -81,7 +83,8 @@ async def judge_request(
     memory: PromptMemory | None = None,
     apart: str = "",
     answers: Answers = nobody,
-) -> None:
+    parallel: bool = False,
+) -> Later | None:
     """Judge and rewrite every text. Raises Blocked when a rule ends the request, BadRequest for far too many texts.
 
     Texts of one group are judged joined, because the model reads them so, whatever stands between them in the request:
@@ -92,7 +95,8 @@ async def judge_request(
     With a memory nothing is read again that was read for an earlier request. The result is the same. `apart`: whose
     requests share what is remembered.
 
-    What checks ask is asked when all texts have been judged by the others: `answers`.
+    What checks ask is asked when all texts have been judged by the others: `answers`. With `parallel`, where all that
+    ask allow it, that is left to the caller: it is returned.
     """
     if len(texts) > MOST_TEXTS:
         raise too_many_texts(texts[MOST_TEXTS].param)
@@ -124,13 +128,19 @@ async def judge_request(
             await settling.settle()
         if reader.asking:
             asked.append(settling)
-    if asked:
-        await _settle_asked(asked, texts, answers, pace)
+    if not asked:
+        return None
+    later = partial(_settle_asked, asked, texts, answers, pace)
+    if parallel and all(group.is_parallel for group in asked):
+        return later
+    await later()
+    return None
 
 
-async def _settle_asked(groups: Sequence[_Group], texts: Sequence[InputText], answers: Answers, pace: _Pace) -> None:
-    """Ask until no answer changes anything any more: what is sent is what was asked about."""
-    for _ in range(PASSES):
+async def _settle_asked(groups: Sequence[_Group], texts: Sequence[InputText], answers: Answers, pace: _Pace) -> bool:
+    """Ask until no answer changes anything any more: what is sent is what was asked about. Whether any has changed
+    something. Raises Blocked."""
+    for number in range(PASSES):
         questions = []
         for group in groups:
             questions.append(group.questions(texts))
@@ -139,7 +149,7 @@ async def _settle_asked(groups: Sequence[_Group], texts: Sequence[InputText], an
         replies = await answers([data for one in questions for data in one.data])
         changed = [group for group, one in zip(groups, questions, strict=True) if await group.take(one.answer(replies))]
         if not changed:
-            return
+            return number > 0
         for group in changed:
             await group.settle()
     raise Blocked(Finding(0, 0, UNSTABLE))
@@ -258,6 +268,11 @@ class _Group:
                     raise
 
     # Questions
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether all who are asked about these texts may be asked while the model already reads them."""
+        return all(getattr(check, "parallel", False) for check in self._reader.asking)
 
     def questions(self, texts: Sequence[InputText]) -> TextQuestions:
         """What the checks ask about these texts, among all of the request."""

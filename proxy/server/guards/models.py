@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
@@ -12,6 +13,7 @@ from proxy.checks.guards.calls import Api, Call, CallFailed
 from proxy.core.failures import CheckFailed, Reason
 from proxy.errors import ClientError, UpstreamError, UpstreamUnreachable
 from proxy.policy.names import normalise_model
+from proxy.server.asks.breaker import Breaker, Clock
 from proxy.server.backends.backend import Backend
 from proxy.server.backends.choice import Backends
 from proxy.server.backends.kinds import BackendKind
@@ -27,7 +29,7 @@ _REASONS = {"shape": Reason.WRONG_ANSWER}
 
 
 class Place(NamedTuple):
-    """Where a model is. digest: of its build, as far as the server tells."""
+    """Where a model is. digest: of its build, or what else tells it from another one, as far as the server tells."""
 
     backend: Backend
     api: Api
@@ -56,18 +58,41 @@ class Asked(NamedTuple):
 class _Lane:
     """The questions to one model."""
 
-    def __init__(self, at_once: int) -> None:
-        self.turns = asyncio.Semaphore(at_once)
-        self.waiting = 0
+    def __init__(self, model: str, at_once: int, clock: Clock) -> None:
+        self.breaker = Breaker(model, clock)
+        self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, model: str) -> AsyncIterator[None]:
+        """Have a turn. Raises CheckFailed where too many wait."""
+        if self._waiting >= MOST_WAITING:
+            raise CheckFailed(model, Reason.OVERLOADED, f"has {MOST_WAITING} questions waiting already")
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()
 
 
 class ModelAsker:
     """Asks models on the proxy's model servers. `tell` is told of each question that was asked."""
 
-    def __init__(self, backends: Backends, kind: str, tell: Callable[[Asked], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        kind: str,
+        tell: Callable[[Asked], None] = lambda _: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._backends = backends
         self._kind = kind
         self._tell = tell
+        self._clock = clock
         self._lanes: dict[tuple[str, int], _Lane] = {}
 
     async def place(self, model: str, seconds: float) -> Place:
@@ -75,7 +100,7 @@ class ModelAsker:
         with _as_failures(model, seconds):
             async with asyncio.timeout(seconds):
                 backend = await self._backend(model)
-        return Place(backend, _APIS.get(backend.known.kind, "openai"), backend.build(normalise_model(model)))
+        return Place(backend, _APIS.get(backend.known.kind, "openai"), backend.mark(normalise_model(model)))
 
     async def _backend(self, model: str) -> Backend:
         try:
@@ -100,13 +125,18 @@ class ModelAsker:
         began, turned = perf_counter(), 0.0
         left = seconds - (began - since if since else 0.0)
         result = "answered"
+        lane = self._lane(model, at_once)
         try:
+            lane.breaker.check()
             with _as_failures(model, seconds):
-                async with asyncio.timeout(left), self._lane(model, at_once):
+                async with asyncio.timeout(left), lane.turn(model):
                     turned = perf_counter()
                     yield
+            lane.breaker.answered()
         except CheckFailed as failed:
             result = failed.reason.value
+            if turned:  # else nobody has asked it
+                lane.breaker.failed()
             raise
         except asyncio.CancelledError:
             result = "cancelled"
@@ -116,20 +146,12 @@ class ModelAsker:
             turned = turned or now
             self._tell(Asked(self._kind, model, result, turned - began, now - turned))
 
-    @asynccontextmanager
-    async def _lane(self, model: str, at_once: int) -> AsyncIterator[None]:
-        lane = self._lanes.setdefault((normalise_model(model), at_once), _Lane(at_once))
-        if lane.waiting >= MOST_WAITING:
-            raise CheckFailed(model, Reason.OVERLOADED, f"has {MOST_WAITING} questions waiting already")
-        lane.waiting += 1
-        try:
-            await lane.turns.acquire()
-        finally:
-            lane.waiting -= 1
-        try:
-            yield
-        finally:
-            lane.turns.release()
+    def _lane(self, model: str, at_once: int) -> _Lane:
+        name = normalise_model(model), at_once
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane(model, at_once, self._clock)
+        return lane
 
 
 @contextmanager

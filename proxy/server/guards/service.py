@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from proxy.checks.asking import AskingRule
 from proxy.checks.guards.judge import GuardQuestion
 from proxy.checks.guards.verdict import Verdict, VerdictError
-from proxy.checks.topics.rule import TopicQuestion
+from proxy.checks.topics.measure import NotSeparated
+from proxy.checks.topics.rule import Subject, TopicQuestion, TopicQuestions
+from proxy.core.failures import CheckFailed
+from proxy.core.types import Rule
+from proxy.errors import PolicyError
+from proxy.policy.policyset import PolicySet
 from proxy.server.asks.desk import Answerer
 from proxy.server.backends.choice import Backends
 from proxy.server.guards.judges import Judges
 from proxy.server.guards.models import Asked, ModelAsker
 from proxy.server.guards.probe import Probe
 from proxy.server.guards.topics import Topics
+
+APPROVAL = 10.0
+"""Seconds for which an edit waits for models to measure its topics."""
 
 log = logging.getLogger("safety_proxy.guards")
 
@@ -36,12 +45,37 @@ class Guards:
         judged: Callable[[str, Verdict | VerdictError], None] = lambda *_: None,
     ) -> None:
         judges = Judges(ModelAsker(backends, "judge", asked), judged)
-        topics = Topics(ModelAsker(backends, "topic", asked))
+        self._topics = topics = Topics(ModelAsker(backends, "topic", asked))
         self.answerers: dict[type, Answerer] = {GuardQuestion: judges, TopicQuestion: topics}
         self._rules = rules
         self._probe = Probe(ModelAsker(backends, "judge"), judges, topics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = asyncio.Event()
+
+    async def approve(self, policies: PolicySet) -> None:
+        """Measure the topics of policies that are about to take effect. Raises PolicyError for examples that cannot be
+        told apart. A model that does not answer within APPROVAL seconds keeps no edit from taking effect."""
+        subjects: dict[Subject, Rule] = {}
+        for policy in policies.policies:
+            for asking in policy.asking:
+                if isinstance(asking.questions, TopicQuestions):
+                    subjects.setdefault(asking.questions.subject, asking.rule)
+        problems: list[str] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(APPROVAL):
+                for subject, rule in subjects.items():
+                    problems += await self._problems(subject, rule)
+        if problems:
+            raise PolicyError(problems)
+
+    async def _problems(self, subject: Subject, rule: Rule) -> list[str]:
+        try:
+            found = await self._topics.examples(subject)
+        except CheckFailed:
+            return []  # it is measured when its model answers
+        if isinstance(found, NotSeparated):
+            return [f"{rule.name}: the topic cannot be told apart on {subject.model}: {found}: change the examples"]
+        return []
 
     def policies_loaded(self, _: object = None) -> None:
         """Other rules may ask now. From any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 from proxy.checks.guards.cache import AnswerCache, key_of
 from proxy.checks.topics.calls import embedding_call, vectors
@@ -27,13 +28,13 @@ class Topics:
         self._asker = asker
         self.known = AnswerCache[Vector](most_known)
         self._measured: dict[tuple[Subject, str], Measured | NotSeparated] = {}
-        self._measuring = asyncio.Lock()
+        self._measuring: dict[tuple[Subject, str], asyncio.Task[Measured | NotSeparated]] = {}
 
     async def answer(self, data: Hashable, about: object = None) -> TopicReply:
         """See proxy.server.asks.desk.Answerer."""
         assert isinstance(data, TopicQuestion)
         place = await self._asker.place(data.subject.model, data.subject.timeout)
-        measured = await self._examples(data.subject, place)
+        measured = _separated(data.subject, await self._examples(data.subject, place))
         (vector,) = await self._vectors(data.subject, place, [data.text], apart_of(about))
         if len(vector) != len(measured.found[0]):
             self._measured.clear()  # the model was exchanged under its name
@@ -42,22 +43,35 @@ class Topics:
 
     async def measure(self, subject: Subject) -> Measured:
         """Measure a topic. Raises CheckFailed when its model does not answer, or its examples do not separate."""
+        return _separated(subject, await self.examples(subject))
+
+    async def examples(self, subject: Subject) -> Measured | NotSeparated:
+        """The same, but examples that do not separate are no failure."""
         return await self._examples(subject, await self._asker.place(subject.model, subject.timeout))
 
     async def aclose(self) -> None:
         """See Answerer."""
+        for task in self._measuring.values():
+            task.cancel()
         self.known.clear()
         self._measured.clear()
 
-    async def _examples(self, subject: Subject, place: Place) -> Measured:
+    async def _examples(self, subject: Subject, place: Place) -> Measured | NotSeparated:
+        """Those who ask at the same time wait for one measurement, and for no other topic's."""
         key = subject, f"{place.backend.name} {place.digest}"
-        async with self._measuring:
-            found = self._measured.get(key)
-            if found is None:
-                found = self._measured[key] = await self._measure(subject, place)
-        if isinstance(found, NotSeparated):
-            raise CheckFailed(subject.model, Reason.REFUSED, f"cannot tell the topic apart: {found}")
+        found = self._measured.get(key)
+        if found is None:
+            task = self._measuring.get(key)
+            if task is None:
+                task = self._measuring[key] = asyncio.create_task(self._measure(subject, place))
+                task.add_done_callback(partial(self._is_measured, key))
+            found = await asyncio.shield(task)
         return found
+
+    def _is_measured(self, key: tuple[Subject, str], task: asyncio.Task[Measured | NotSeparated]) -> None:
+        del self._measuring[key]
+        if not task.cancelled() and task.exception() is None:
+            self._measured[key] = task.result()
 
     async def _measure(self, subject: Subject, place: Place) -> Measured | NotSeparated:
         texts = [*subject.examples.found, *subject.examples.spared]
@@ -88,3 +102,9 @@ class Topics:
             known[key] = vector
             self.known.put(key, vector)
         return [known[key] for key in keys]
+
+
+def _separated(subject: Subject, found: Measured | NotSeparated) -> Measured:
+    if isinstance(found, NotSeparated):
+        raise CheckFailed(subject.model, Reason.REFUSED, f"cannot tell the topic apart: {found}")
+    return found

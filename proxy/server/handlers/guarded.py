@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from proxy.core.check import NO_TURN, Turn
 from proxy.core.guard import Guard
@@ -30,7 +31,7 @@ from proxy.server.exchange.places import told_place
 from proxy.server.exchange.plans import ExchangePlans
 from proxy.server.exchange.policies import ActivePolicies
 from proxy.server.exchange.prompt_asks import conversation
-from proxy.server.exchange.prompt_filter import Blocked, judge_request
+from proxy.server.exchange.prompt_filter import Blocked, Later, judge_request
 from proxy.server.exchange.record import BeginObserver, Exchange, Observer, Outcome, log_failure, record_outcome
 from proxy.server.exchange.sender import Sender
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Heartbeat, Interrupt, Watchdog
@@ -56,6 +57,10 @@ log = logging.getLogger("safety_proxy.server")
 
 CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
+
+
+class PromptChanged(Exception):
+    """Who was asked about a prompt wants it changed, and the model has it already."""
 
 
 class GuardedHandler:
@@ -170,11 +175,16 @@ class GuardedExchange:
     async def _serve(self) -> None:
         self._plans.policies = self._plans.policies.for_key(self._context.key)
         await self._receive()
+        in_parallel = self._plans.policies.asks_in_parallel
         while True:
             try:
-                request = await self._read()
-                relay, response = await self._judge_and_ask(request)
+                request = await self._read(keep_body=in_parallel)
+                relay, response = await self._judge_and_ask(request, in_parallel)
                 break
+            except PromptChanged:
+                in_parallel = False  # the same once more: who was asked has answered already
+                self.exchange.begin_again()
+                self.timeouts.forget_upstream()
             except UpstreamError as error:
                 if self._context.started or not self._backends.move(self.exchange, error):
                     raise
@@ -192,10 +202,14 @@ class GuardedExchange:
         if not request.stream:
             await self._reply_whole(answer)
 
-    async def _judge_and_ask(self, request: Request) -> tuple[Relay, UpstreamResponse]:
-        """Judge the prompt for the backend that is asked, and ask it."""
+    async def _judge_and_ask(self, request: Request, in_parallel: bool) -> tuple[Relay, UpstreamResponse]:
+        """Judge the prompt for the backend that is asked, and ask it.
+
+        in_parallel: rules may be asked about the prompt while the model reads it. Raises PromptChanged if it has read
+        what it should not have.
+        """
         backend, handler = self._backends.current, self._handler
-        await self._judge(request)
+        later = await self._judge(request, in_parallel and not await self._may_be_remote(request.model))
         size = self.exchange.prompt_characters = sum([len(text.text) for text in request.texts])
         if size >= SHORT_PROMPT and self._dialect.name in CUT_SILENTLY:
             await backend.models.contexts.check(request.model, size)
@@ -209,9 +223,43 @@ class GuardedExchange:
         self._relay = relay = Relay(
             answer, self.exchange, self._sender, self.timeouts, self._config, handler.turns, self._asker
         )
-        heartbeat = self._sender.heartbeat if request.stream and self._dialect.keep_alive else None
+        sends_heartbeats = request.stream and self._dialect.keep_alive and later is None  # else it may be refused yet
+        heartbeat = self._sender.heartbeat if sends_heartbeats else None
         await handler.admission.turn(self.exchange, self.timeouts, heartbeat)
-        return relay, await self._ask(request, relay, backend, heartbeat)
+        if later is None:
+            return relay, await self._ask(request, relay, backend, heartbeat)
+        asking = asyncio.create_task(self._ask(request, relay, backend, heartbeat))
+        return relay, await self._ask_beside(asking, asyncio.create_task(later()), relay)
+
+    async def _ask_beside(
+        self, asking: asyncio.Task[UpstreamResponse], verdict: asyncio.Task[bool], relay: Relay
+    ) -> UpstreamResponse:
+        """The response, when all who are asked about the prompt have answered. Until then nothing of it is read. Raises
+        Blocked, PromptChanged or UpstreamError; then the model is stopped."""
+        try:
+            tasks: list[asyncio.Task[Any]] = [asking, verdict]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done() and asking.exception() is not None:
+                return asking.result()
+            if await verdict:
+                raise PromptChanged
+            return await asking
+        except BaseException:
+            asking.cancel()
+            verdict.cancel()
+            await asyncio.gather(asking, verdict, return_exceptions=True)
+            relay.abort()
+            raise
+
+    async def _may_be_remote(self, model: str) -> bool:
+        """Whether a prompt may leave for another machine: that one gets no prompt before it is judged."""
+        if not self._config.options.allow_cloud_models:
+            return False  # it is refused below
+        try:
+            await self._backends.current.models.cloud.refuse_remote(model)
+        except (ClientError, UpstreamError):
+            return True
+        return False
 
     def _new_guard(self, plan: Plan, request: Request) -> Guard:
         turn = Turn(conversation=conversation(request.texts)) if plan.asks else NO_TURN
@@ -228,8 +276,8 @@ class GuardedExchange:
         self.exchange.request_read = perf_counter()
         self.timeouts.watch_client(self._abandon)
 
-    async def _read(self) -> Request:
-        """Parse the request, and choose the backend for its model."""
+    async def _read(self, keep_body: bool) -> Request:
+        """Parse the request, and choose the backend for its model. `keep_body`: it may have to be read once more."""
         config, body = self._config, self._backends.body
         request = await self._parse(body, config.options)
         refuse_model(self._context.key, request.model)
@@ -241,7 +289,8 @@ class GuardedExchange:
         options = self._plans.for_model(request.model, config.options)
         if options is not config.options:
             request = await self._parse(body, options)
-        self._backends.parsed()
+        if not keep_body:
+            self._backends.parsed()
         self._request = self._sender.request = request
         self.exchange.stream = request.stream
         return request
@@ -269,14 +318,15 @@ class GuardedExchange:
             exchange.alignment = self._backends.alignment_of(model, exchange.alignment)
         plans.policies = plans.policies.for_alignment(exchange.alignment)
 
-    async def _judge(self, request: Request) -> None:
+    async def _judge(self, request: Request, in_parallel: bool) -> Later | None:
+        """Returns what is still to be asked while the model reads the prompt."""
         plans = self._plans
         if self._config.record_text != "none":
             from proxy.server.exchange.transcript import record_prompt
 
             record_prompt(self.exchange, request, plans.for_prompt, plans.answer)
         strict = self._config.history == "block"
-        await judge_request(
+        later = await judge_request(
             request.texts,
             request.joiner,
             plans.for_prompt,
@@ -287,10 +337,12 @@ class GuardedExchange:
             memory=plans.policies.memory,
             answers=self._asker.answers,
             apart=plans.policies.apart,
+            parallel=in_parallel,
         )
         before, after = plans.policies.system_prompt(request.model)
         if before or after:
             self._dialect.instruct(request, before, after)
+        return later
 
     def _drop_request(self, request: Request) -> None:
         """Free what has been sent upstream: a conversation may be long, and the answer may take minutes."""

@@ -105,7 +105,7 @@ TABLE: tuple[Route, ...] = (
     _guarded("POST /api/embed", OllamaEmbed(), "Numbers for a text; the text is checked."),
     _guarded("POST /api/embeddings", OllamaEmbeddings(), "Ollama's older call for the same."),
     _guarded("POST /api/v0/embeddings", LMStudioEmbeddings(), "LM Studio's older path for the same."),
-    Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; nothing goes upstream."),
+    Route("POST", "/v1/moderations", Access.OWN, "What the loaded policies say of a text; no chat model is asked."),
     _read_only("GET /v1/models", openai_models.openai_models, "The models.", "claims", merged="data"),
     _read_only("GET /v1/models/{model}", openai_models.openai_model, "One model.", "claims"),
     _read_only("GET /api/tags", ollama_models.tags, "Ollama's list of models.", merged="models"),

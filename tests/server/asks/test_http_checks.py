@@ -20,8 +20,9 @@ from proxy.core.steps import in_one_go
 from proxy.core.types import Action, Kind
 from proxy.policy.compile import compile_policies
 from proxy.policy.document import Source
+from proxy.server.asks.breaker import FAILURES, REST
 from proxy.server.asks.desk import About
-from proxy.server.asks.http import FAILURES, MAX_ANSWER, QUEUE, REST, HttpAnswerer
+from proxy.server.asks.http import MAX_ANSWER, QUEUE, HttpAnswerer
 from proxy.server.exchange.transcript import Text
 from proxy.server.ops.recorded_texts import recorded
 from tests.checks.questions import asking
@@ -164,7 +165,7 @@ async def test_a_service_that_fails_goes_by_on_error(handler: Any, reason: str, 
     text = (
         blocks_of("yaml")[0].replace("on_error: block", f"on_error: {on_error}").replace("timeout: 2", "timeout: 0.01")
     )
-    text = text.replace("    check: http", f"    directions: [{where}]\n    check: http")
+    text = text.replace("    http: {", f"    directions: [{where}]\n    http: {{")
     async with FakeUpstream(reply(sse(*ANSWER))) as upstream, running(upstream, policies_of(text)) as proxy:
         use(proxy, service(handler))
         answer = await proxy.chat(content="Who is it?")

@@ -10,10 +10,16 @@ import pytest
 
 from proxy.checks.guards.calls import Generated
 from proxy.core.failures import CheckFailed, Reason
+from proxy.server.asks.breaker import FAILURES, REST
 from proxy.server.asks.desk import About
+from proxy.server.backends.choice import Backends
+from proxy.server.config import ServerConfig
 from proxy.server.guards import models
+from proxy.server.guards.judges import Judges
+from proxy.server.guards.models import ModelAsker
 from tests.fakes import Answer, FakeUpstream, Request, Stall, reply, reply_json
-from tests.fakes.answers import Close
+from tests.fakes.answers import Close, Wait
+from tests.server.backends.several import Scripted
 from tests.server.guards.asking import GUARD, about, asking, embeds, held, judged, says
 from tests.server.running import WITHIN
 from tests.waiting import until
@@ -256,3 +262,90 @@ async def test_too_few_vectors(count: int) -> None:
 
     async with asking(answer) as guards:
         assert (await failure(guards.topics.answer(about()))).reason is Reason.WRONG_ANSWER
+
+
+async def test_a_guard_that_fails_again_and_again_is_left_alone() -> None:
+    """After five failures in a row nobody asks it, until the rest is over; one question then finds out, and an answer
+    makes it as good as before."""
+    now = [0.0]
+    fails = True
+
+    def answer(_: Request) -> Answer:
+        return reply_json({}, status=500) if fails else says("safe")
+
+    async with asking(answer) as guards:
+        guards.asker._clock = lambda: now[0]
+        for number in range(FAILURES):
+            assert (await failure(guards.judges.answer(judged(f"Text {number}.")))).reason is Reason.REFUSED
+        assert (await failure(guards.judges.answer(judged("One more.")))).reason is Reason.RESTING
+        assert len(guards.bodies()) == FAILURES
+        now[0] += REST
+        assert (await failure(guards.judges.answer(judged("Is it back?")))).reason is Reason.REFUSED
+        assert (await failure(guards.judges.answer(judged("No.")))).reason is Reason.RESTING
+        now[0] += REST
+        fails = False
+        for text in ("Is it back?", "It is."):
+            assert (await guards.judges.answer(judged(text))).said == (Generated("safe", True),)
+        assert guards.results()[-4:] == ["refused", "resting", "answered", "answered"]
+
+
+async def test_those_who_wait_for_a_turn_are_no_failures() -> None:
+    """A guard that is slow, and answers, is asked on, however many give up waiting for it."""
+    gate = asyncio.Event()
+    async with asking(held(gate, "safe")) as guards:
+        first = asyncio.ensure_future(guards.judges.answer(judged("First.")))
+        await until(lambda: bool(guards.bodies()))
+        for number in range(FAILURES + 1):
+            late = await failure(guards.judges.answer(judged(f"Text {number}.", timeout=0.01)))
+            assert late.reason is Reason.DEADLINE
+        gate.set()
+        await first
+        assert (await guards.judges.answer(judged("Last."))).said
+
+
+async def test_topics_are_measured_beside_each_other() -> None:
+    """A model that does not answer about one topic keeps nobody waiting for another; and those who ask at the same time
+    wait for one measurement."""
+    gate = asyncio.Event()
+
+    def answer(request: Request) -> Answer:
+        texts = json.loads(request.body)["input"]
+        return (
+            embeds(request)
+            if "Boil the egg." in texts or len(texts) == 1
+            else Answer((Wait(gate), *embeds(request).steps))
+        )
+
+    async with asking(answer) as guards:
+        others = {"examples": ["Fry the egg.", "Bake the bread.", "Fry the fish."], "at_once": 8}
+        waiting = [asyncio.ensure_future(guards.topics.answer(about("A song.", **others))) for _ in range(3)]
+        await until(lambda: bool(guards.bodies()))
+        assert await guards.topics.answer(about("A soup.", at_once=8))
+        assert not any(one.done() for one in waiting)
+        gate.set()
+        await asyncio.gather(*waiting)
+        measured = [body["input"] for body in guards.bodies() if "Fry the egg." in body["input"]]
+        assert len(measured) == 1
+
+
+async def test_another_model_under_the_same_name_is_asked_anew() -> None:
+    """llama.cpp gives no digest; what it says of the model's size tells it from another one."""
+    sizes = [1_000]
+    script = Scripted("one", {GUARD: ""}, "llamacpp", reply_json({"content": "safe", "stop": True, "stop_type": "eos"}))
+
+    def server(request: Request) -> Answer:
+        if request.path == "/v1/models":
+            one = {"id": GUARD, "object": "model", "owned_by": "llamacpp", "meta": {"n_params": sizes[0]}}
+            return reply_json({"object": "list", "data": [one]})
+        return script(request)
+
+    async with FakeUpstream(server, tells_models=True) as upstream:
+        backends = Backends(ServerConfig(upstream=upstream.url), lambda _: True)
+        judges = Judges(ModelAsker(backends, "judge"))
+        for size, asked in ((1_000, 1), (1_000, 1), (2_000, 2)):
+            sizes[0] = size
+            await backends.all[0].look()
+            await judges.answer(judged())
+            assert sum(one.method == "POST" and one.path == "/completion" for one in upstream.requests) == asked
+        await judges.aclose()
+        await backends.aclose()

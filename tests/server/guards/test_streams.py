@@ -279,3 +279,25 @@ async def test_many_streams_with_one_guard(monkeypatch: pytest.MonkeyPatch) -> N
     blocked = [i for i, text in enumerate(texts) if text != "".join(SENTENCES)]
     assert blocked == [7]
     assert most == 1
+
+
+@pytest.mark.parametrize("text", ["Where is the poison?", "Where is the flour?"])
+async def test_moderations_ask_guards(text: str) -> None:
+    """What a guard minds stands in its rule's category; no chat model is asked."""
+    models = Models([], minds("poison"))
+    async with guarded(models, policies(f"{JUDGE}}}, action: block")) as (proxy, upstream):
+        answer = await proxy.client.post(f"{proxy.url}/v1/moderations", json={"input": text})
+        (result,) = answer.json()["results"]
+        assert result["flagged"] is ("poison" in text)
+        assert result["categories"]["p/r0"] is ("poison" in text)
+        assert all(request.path != "/v1/chat/completions" for request in upstream.requests)
+
+
+async def test_moderations_say_that_a_guard_has_failed() -> None:
+    """With `on_error: block` the text counts as minded, by the check that failed."""
+    models = Models([], lambda _: reply_json({}, status=500))
+    async with guarded(models, policies(f"{JUDGE}}}, action: block")) as (proxy, _):
+        answer = await proxy.client.post(f"{proxy.url}/v1/moderations", json={"input": "Hello"})
+        (result,) = answer.json()["results"]
+        assert result["flagged"]
+        assert result["categories"]["internal/check_failed"]
