@@ -212,12 +212,11 @@ class _Reader:
         if kind.pattern and not re.search(kind.pattern, text):
             hint = _PATTERN_HINTS.get(kind.pattern, f"it has to fit the pattern {kind.pattern}")
             return self._wrong(node, path, kind, f"{_quoted(text)} cannot be {_last(path)}", hint)
-        if len(text) < (kind.min_length or 0):
-            if text and kind.min_length is not None and kind.min_length > 1:
-                return self._wrong(
-                    node, path, kind, f"{_last(path)} is too short", f"{kind.min_length} characters at least"
-                )
+        least = kind.min_length or 0
+        if not text and least:
             return self._wrong(node, path, kind, f"{_last(path)} is empty", "write text, or leave it out")
+        if len(text) < least:
+            return self._wrong(node, path, kind, f"{_last(path)} is too short", f"{least} characters at least")
         if kind.max_length is not None and len(text) > kind.max_length:
             message = f"{_last(path)} has {len(text)} characters, {kind.max_length} at most are possible"
             return self._wrong(node, path, kind, message, "shorten it")

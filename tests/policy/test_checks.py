@@ -261,7 +261,7 @@ async def test_an_edit_of_options_takes_effect_and_a_wrong_one_changes_nothing(t
     assert let_out(store.current, "a bomb, a fuse") == "a bomb, a [removed]"
     rename_over(path, rule % "x")
     assert not await store.reload()
-    assert "`word` is empty" in store.status.error
+    assert "`word` is too short" in store.status.error
     assert let_out(store.current, "a bomb, a fuse") == "a bomb, a [removed]"
 
 
