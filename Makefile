@@ -26,7 +26,7 @@ test: check      ## check, then the tests, all but the long ones
 	@$(DEV)/bin/python -m tests.sdk.npm
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
-test-long: $(DEV)/ready ## what takes long: faults planted in a copy, several replicas, all examples of the matcher's properties
+test-long: $(DEV)/long ## what takes long: faults planted in a copy, several replicas, all examples of the matcher's properties
 	@$(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long $(ARGS)
 	@FUZZ_EXAMPLES=1 $(DEV)/bin/python -m pytest -n 2 -q tests/matching
 
@@ -75,6 +75,8 @@ lock:            ## resolve the dependencies anew (needs uv)
 	@for x in run dev; do extra="--extra redis"; [ $$x = dev ] && extra="--extra dev"; \
 	uv pip compile pyproject.toml requirements/build.in $$extra --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/$$x.lock; done
+	@uv pip compile requirements/long.in --no-deps --universal --python-version 3.11 --upgrade --constraint requirements/dev.lock \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements/long.lock
 
 clean:           ## remove the virtual environments and caches
 	@rm -rf $(RUN) $(DEV) $(PEERS) $(PEER_DETECTORS) .mypy_cache .ruff_cache .hypothesis build dist *.egg-info tests/sdk/node/node_modules
@@ -82,6 +84,11 @@ clean:           ## remove the virtual environments and caches
 $(RUN)/ready: requirements/run.lock pyproject.toml
 	@$(CHECK_PYTHON)
 	@$(PYTHON) tools/install.py $(RUN) requirements/run.lock
+	@touch $@
+
+$(DEV)/long: $(DEV)/ready requirements/long.lock
+	@echo "installing what requirements/long.lock names"
+	@$(DEV)/bin/python -m pip --disable-pip-version-check install --progress-bar off --quiet --no-deps --require-hashes -r requirements/long.lock
 	@touch $@
 
 $(DEV)/ready: requirements/dev.lock pyproject.toml

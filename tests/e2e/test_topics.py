@@ -12,7 +12,7 @@ from proxy.checks.topics.measure import Measured, NotSeparated, Vector, measure,
 from proxy.checks.topics.topic import Sides
 from tests.e2e.llama_server import LlamaServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 SHIPPED = Path(__file__).parent.parent.parent / "policies" / "models" / "off-topic.yaml"
 (RULE,) = yaml.safe_load(SHIPPED.read_text("utf-8"))["rules"]

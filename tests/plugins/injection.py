@@ -19,7 +19,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Injection:
-    """Finds a whole text that the classifier takes for an attack."""
+    """Finds a text that the classifier takes for an attack. It is asked about each sentence."""
 
     hold = None
 
@@ -58,6 +58,6 @@ KIND = CheckKind(
     Options,
     version="1",
     isolation="process",
-    reads="whole",
+    reads="sentence",
     deadline=60.0,
 )

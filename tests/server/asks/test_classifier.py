@@ -17,9 +17,8 @@ from tests.server.running import Policies, running, said
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(
-        find_spec("guardify") is None, reason="needs the classifier: pip install prompt-guardrail (210 MB with sklearn)"
-    ),
+    pytest.mark.long,
+    pytest.mark.skipif(find_spec("guardify") is None, reason="needs the classifier: make test-long installs it"),
 ]
 FOLDER = Path(__file__).parents[2] / "plugins"
 POLICY = b"""
@@ -47,4 +46,4 @@ async def test_an_attack_is_refused_and_a_question_is_answered() -> None:
         refused = await proxy.chat(content=ATTACK)
         assert refused.status == 400
         assert len(upstream.requests) == 1
-        assert [finding.rule.name for _, finding in (await proxy.exchange(1)).findings] == ["attacks/injection"]
+        assert {finding.rule.name for _, finding in (await proxy.exchange(1)).findings} == {"attacks/injection"}
