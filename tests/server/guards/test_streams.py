@@ -274,7 +274,7 @@ async def test_many_streams_with_one_guard(monkeypatch: pytest.MonkeyPatch) -> N
                 count(-1)
 
         monkeypatch.setattr(judges, "_generate", counted)
-        answers = await asyncio.gather(*(chat(proxy, f"This is number {i}.") for i in range(32)))
+        answers = await asyncio.gather(*(chat(proxy, f"This is number {i}.") for i in range(64)))
     texts = [answer.text() for answer in answers]
     blocked = [i for i, text in enumerate(texts) if text != "".join(SENTENCES)]
     assert blocked == [7]
