@@ -28,7 +28,7 @@ TEXT = (Path(__file__).parents[3] / "docs" / "guard-models.md").read_text("utf-8
 BLOCKS = [block for _, block in re.findall(r"```(yaml)\n(.*?)```", TEXT, re.DOTALL)]
 LLAMA = "llama-guard3:1b"
 QWEN = re.findall(r"^ollama pull (hf\.co/\S+)$", TEXT, re.MULTILINE)[0]
-FIRST = "Take the flour, the butter and the sugar, and put them into a bowl that is large enough for all of it together. "
+FIRST = "Take the flour, the butter and the sugar, and put them into a bowl that is large enough for all of it. "
 SAFE = {LLAMA: "safe", QWEN: "Safety: Safe\nCategories: None\nRefusal: No"}
 UNSAFE = {LLAMA: "unsafe\nS2", QWEN: "Safety: Unsafe\nCategories: Non-violent Illegal Acts\nRefusal: No"}
 
