@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import threading
@@ -55,13 +56,19 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(admin: str, folder: Path, every: str = "1s") -> Iterator[Prometheus]:
-    """Scrapes the proxy whose admin listener this is, with the rules of deploy/prometheus."""
+def prometheus(*admins: str, folder: Path, every: str = "1s", patient: bool = True) -> Iterator[Prometheus]:
+    """Scrapes the proxies whose admin listeners these are, with the rules of deploy/prometheus. `patient`: alerts wait
+    as long as they say; else they fire at once."""
     assert PROGRAM is not None
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text("utf-8"))
     config["global"] = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
-    config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [admin.removeprefix("http://")]
+    for number, name in enumerate(config["rule_files"]):
+        rules = (DEPLOY / "prometheus" / name).read_text("utf-8")
+        own = folder / name
+        own.write_text(rules if patient else re.sub(r"^( *)for: .*$", r"\1for: 0s", rules, flags=re.MULTILINE), "utf-8")
+        config["rule_files"][number] = str(own)
+    targets = [admin.removeprefix("http://") for admin in admins]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = targets
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
     address = f"127.0.0.1:{free_port()}"
     command = [PROGRAM, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
@@ -119,6 +126,6 @@ def monitored(
     """All of it."""
     with ExitStack() as stack:
         proxy = stack.enter_context(ProxyProcess(upstream="demo", policies=DEMO_POLICIES, arguments=arguments))
-        server = stack.enter_context(prometheus(proxy.admin_url, folder))
+        server = stack.enter_context(prometheus(proxy.admin_url, folder=folder))
         stack.enter_context(chats(proxy.url, 0.05))
         yield proxy, server

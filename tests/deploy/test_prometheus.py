@@ -8,13 +8,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.stack import DEPLOY, PROGRAM, Prometheus, monitored
+from tests.deploy.stack import DEPLOY, PROGRAM, Prometheus, monitored, prometheus
 from tests.proxy_process import ProxyProcess
 from tests.waiting import PATIENCE, until_elsewhere
 from tools import dashboard
@@ -176,3 +177,28 @@ def test_the_picture_shows_every_panel() -> None:
     """docs/dashboard.svg is of this dashboard (python -m tools.dashboard_picture)."""
     drawn = (DEPLOY.parent / "docs/dashboard.svg").read_text("utf-8")
     assert [panel["title"] for panel in PANELS if f">{panel['title']}<" not in drawn] == []
+
+
+@needs_prometheus
+def test_two_proxies_with_different_policies_are_told(tmp_path: Path) -> None:
+    """The alert for version skew fires while one of two has an edit that the other has not, and ends when both have
+    it. Here it does not wait for five minutes."""
+    rule = "version: 1\npolicy: rolled\nrules: [{id: a, words: [Quibblefrog], action: flag}]\n"
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "first.yaml").write_text(rule.replace("rolled", "first"), "utf-8")
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(ProxyProcess(upstream="demo", policies=folder)) for folder in folders]
+        admins = [proxy.admin_url for proxy in proxies]
+        server = stack.enter_context(prometheus(*admins, folder=tmp_path, patient=False))
+
+        def fires() -> bool:
+            return bool(server.query('ALERTS{alertname="SafetyProxyPolicyVersionSkew", alertstate="firing"}'))
+
+        until_elsewhere(lambda: len(server.query("safety_proxy_policy_info")) == 2)
+        assert not fires()
+        (folders[0] / "rolled.yaml").write_text(rule, "utf-8")
+        until_elsewhere(fires)
+        (folders[1] / "rolled.yaml").write_text(rule, "utf-8")
+        until_elsewhere(lambda: not fires())
