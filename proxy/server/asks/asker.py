@@ -105,14 +105,14 @@ class Asker:
                 self._woken = None
 
     async def answers(self, questions: Iterable[Hashable]) -> dict[Hashable, object]:
-        """Ask all of these, and wait for all answers. For an exchange that has asked nothing else."""
-        wanted = list(dict.fromkeys(questions))
+        """Ask all of these, and wait for all answers. Those to what was asked before, and given up, are dropped."""
+        wanted = dict.fromkeys(questions)
         for data in wanted:
             self.ask(data, data)
         got: dict[Hashable, object] = {}
         while len(got) < len(wanted):
             await self.wait()
-            got.update(self.take())
+            got.update((name, reply) for name, reply in self.take() if name in wanted)
         return got
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from proxy.server.asks.desk import About, Desk
 from tests.checks.questions import Finds, asking
 from tests.fakes import FakeUpstream, reply, sse
 from tests.server.running import Policies, chunk, running, soon
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -86,3 +87,16 @@ async def test_an_answer_that_is_known_is_not_announced() -> None:
     assert (asker.take(), told) == ([("first", ())], ["called"])
     asker.ask("second", "the same")
     assert (asker.take(), told) == ([("second", ())], ["called"])
+
+
+async def test_answers_to_what_was_given_up_stand_for_no_other() -> None:
+    """A prompt is judged for another model server after the first one failed: what was asked for the first may still
+    be answered, and is no answer to what is asked now."""
+    asker = Asker(Desk({str: Slow(random.Random(0))}), About())
+    given_up = asyncio.ensure_future(asker.answers(["one", "two"]))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await until(lambda: bool(asker._answers))
+    assert set(await soon(asker.answers(["three"]))) == {"three"}
+    asker.close()
