@@ -295,8 +295,9 @@ async def test_those_who_wait_for_a_turn_are_no_failures() -> None:
     async with asking(held(gate, "safe")) as guards:
         first = asyncio.ensure_future(guards.judges.answer(judged("First.")))
         await until(lambda: bool(guards.bodies()))
+        deadline = 0.01  # seconds, which have to pass
         for number in range(FAILURES + 1):
-            late = await failure(guards.judges.answer(judged(f"Text {number}.", timeout=0.01)))
+            late = await failure(guards.judges.answer(judged(f"Text {number}.", timeout=deadline)))
             assert late.reason is Reason.DEADLINE
         gate.set()
         await first
