@@ -181,5 +181,5 @@ class FailOpenScan:
         return None
 
     def restore_key(self, key: Hashable, position: int) -> int:
-        """There is none."""
-        raise NotImplementedError
+        """There is no key to restore."""
+        raise AssertionError("a scan without keys")

@@ -176,8 +176,8 @@ class WatchedScan:
         return None
 
     def restore_key(self, key: Hashable, position: int) -> int:
-        """There is none."""
-        raise NotImplementedError
+        """There is no key to restore."""
+        raise AssertionError("a scan without keys")
 
     def _opened(self) -> Scan:
         if self._scan is None:

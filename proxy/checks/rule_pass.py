@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -15,7 +16,7 @@ _FOLD = FoldView()
 
 
 @dataclass(frozen=True, slots=True)
-class RulePass:
+class RulePass(ABC):
     """A rule that looks for something in its own way; a pass of the matcher (see proxy.matching.rules.Pass).
 
     Immutable, shared by all streams.
@@ -34,9 +35,9 @@ class RulePass:
         return self.rule.holds and self.rule.action is Action.BLOCK
 
     @property
+    @abstractmethod
     def hold(self) -> int | None:
         """The most characters that may wait; None when there is no bound."""
-        raise NotImplementedError
 
     def enforced(self, enforced: bool) -> Self:
         """The same rule, for a policy that is enforced or one that only watches."""

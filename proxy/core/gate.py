@@ -316,17 +316,11 @@ class Gate:
             if rule.action is Action.REWRITE:
                 self._hide(finding)
             elif self.blocked is None or (finding.end, rule.order) < (self.blocked.end, self.blocked.rule.order):
-                self.blocked, self._over = self._named(finding, text), True
+                self.blocked = finding.named(self._held + text, finding.start - self._base)
+                self._over = True
         if self.blocked is not None and self.blocked.end < end:
             return text[: max(0, len(text) - (end - self.blocked.end))], self.blocked.end
         return text, end
-
-    def _named(self, finding: Finding, text: str) -> Finding:
-        """The finding, with the first character of its match where the notice is to name it. `text`: being read."""
-        if not finding.rule.names_character:
-            return finding
-        at = finding.start - self._base
-        return finding._replace(first=(self._held + text)[at : at + 1] if at >= 0 else "")
 
     def _report(self, finding: Finding) -> None:
         rule = finding.rule

@@ -121,3 +121,9 @@ class Finding(NamedTuple):
     rule: Rule
     extends: bool = False
     first: str = ""
+
+    def named(self, text: str, at: int) -> Finding:
+        """The same, with the character at which its match begins, if its rule names characters. A backslash may begin
+        an escape of JSON's, and is not named."""
+        first = text[at : at + 1] if at >= 0 and self.rule.names_character else ""
+        return self if first in ("", "\\") else self._replace(first=first)

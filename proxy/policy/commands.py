@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from proxy.checks.characters.sets import refusal_of
 from proxy.checks.registry import Registry
 from proxy.core.types import Direction, Rule
 from proxy.errors import PolicyError
@@ -267,13 +266,9 @@ def _explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> 
 def _outcome_as_json(policies: PolicySet, sample: Sample, done: Outcome) -> dict[str, Any]:
     shared: dict[str, Any] = {"verdict": done.verdict, "out": done.out}
     if done.blocked is not None:
-        shared |= {"blocked_by": done.blocked.name, "notice": _notice(policies, done.blocked, sample, done)}
+        notice = policies.message_for(done.blocked, sample.direction, done.first)
+        shared |= {"blocked_by": done.blocked.name, "notice": notice}
     return shared
-
-
-def _notice(policies: PolicySet, rule: Rule, sample: Sample, done: Outcome) -> str:
-    message = policies.message_for(rule, sample.direction)
-    return f"{message} {refusal_of(done.first)}" if done.first else message
 
 
 def _print_explained(policies: PolicySet, sample: Sample, answers: Answers | None) -> None:
@@ -296,7 +291,7 @@ def _print_explained(policies: PolicySet, sample: Sample, answers: Answers | Non
     for family, count in neutralised(sample.text, done).items():
         print(f"markers   {count} of the family {family} neutralised")
     if done.blocked:
-        print(f"notice    {_notice(policies, done.blocked, sample, done)}")
+        print(f"notice    {policies.message_for(done.blocked, sample.direction, done.first)}")
 
 
 def _action(rule: Rule) -> str:

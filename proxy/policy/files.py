@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from proxy.errors import PolicyError
 from proxy.policy.document import MAX_BYTES, POLICY_SUFFIXES, WORDS_SUFFIX, Source
 
 MODELS_FILE = "models.yaml"
 """A file in a directory of policies that is none: see `proxy.policy.models_file`."""
+Look = TypeVar("Look")
 SUFFIXES = (*POLICY_SUFFIXES, WORDS_SUFFIX)
 PAUSE = 0.05  # seconds between two reads
 PATIENCE = 0.6  # seconds until a directory that keeps changing is read as it is
@@ -41,18 +44,15 @@ def settled(directory: Path) -> tuple[Source, ...]:
 
     Blocks for PAUSE at least, PATIENCE at most. Raises PolicyError as `read_directory`.
     """
-    until = time.monotonic() + PATIENCE
-    before = _look(directory)
-    while True:
-        time.sleep(PAUSE)
-        now = _look(directory)
-        at_rest = now == before and not isinstance(now, PolicyError) and all(source.data for source in now)
-        if at_rest or time.monotonic() > until:
-            break
-        before = now
+    now = at_rest(lambda: _look(directory), _is_whole)
     if isinstance(now, PolicyError):
         raise now
     return now
+
+
+def _is_whole(look: tuple[Source, ...] | PolicyError) -> bool:
+    """Whether there is something in each file."""
+    return not isinstance(look, PolicyError) and all(source.data for source in look)
 
 
 def _look(directory: Path) -> tuple[Source, ...] | PolicyError:
@@ -71,13 +71,18 @@ def settled_file(path: Path) -> Source | None:
 
     Blocks as long as `settled`.
     """
+    return at_rest(lambda: read_file(path), lambda now: now is None or bool(now.data))
+
+
+def at_rest(look: Callable[[], Look], is_whole: Callable[[Look], bool]) -> Look:
+    """What two looks in a row give, if it is whole: so a half-finished save is not loaded. What still changes after
+    PATIENCE is taken as it is. Blocks for PAUSE at least."""
     until = time.monotonic() + PATIENCE
-    before = read_file(path)
+    before = look()
     while True:
         time.sleep(PAUSE)
-        now = read_file(path)
-        at_rest = now == before and (now is None or bool(now.data))
-        if at_rest or time.monotonic() > until:
+        now = look()
+        if (now == before and is_whole(now)) or time.monotonic() > until:
             return now
         before = now
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
+from proxy.checks.characters.sets import refusal_of
 from proxy.checks.fail_open import FailOpen
 from proxy.checks.markers import MarkerPass
 from proxy.checks.passes import OwnPass, grouped
@@ -145,17 +146,19 @@ class PolicySet:
         """The strictest setting of all policies; a Plan has that of the policies which apply."""
         return Plan(self.policies, Direction.INPUT, self._compose).history
 
-    def message_for(self, rule: Rule, direction: Direction) -> str:
+    def message_for(self, rule: Rule, direction: Direction, first: str = "") -> str:
         """The notice that a user reads in place of a blocked prompt or answer. It never holds matched text.
+
+        first: the character that it is to name, by its number
 
         A check that failed reads like any other block, so that nobody can probe for it.
         """
-        own = rule.prompt_message if direction is Direction.INPUT else rule.message
-        if own:
-            return own
-        names = {policy.name for policy in self.policies}
-        name = rule.policy if rule.policy in names or not self.policies else self.policies[0].name
-        return NOTICES[direction].format(policy=name)
+        message = rule.prompt_message if direction is Direction.INPUT else rule.message
+        if not message:
+            names = {policy.name for policy in self.policies}
+            name = rule.policy if rule.policy in names or not self.policies else self.policies[0].name
+            message = NOTICES[direction].format(policy=name)
+        return f"{message} {refusal_of(first)}" if first else message
 
     def warm(self, queries: Iterable[PlanQuery] = (), pause: Pause = no_pause) -> None:
         """Build the checks that requests will need, and feed them common text, so that no request waits for it.

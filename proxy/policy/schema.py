@@ -82,7 +82,7 @@ class Examples(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, rename={"except_": "except"}):
-    """One rule: what to find (exactly one of the keys of `SOURCES`), and what to do with it."""
+    """One rule: what to find, by exactly one of the keys that say so, and what to do with it."""
 
     id: Annotated[Name, Meta(description="unique in the file: metric label, log key, name in tests")]
     action: Annotated[Literal["flag", "rewrite", "block"], Meta(description="what happens to a match")]

@@ -129,7 +129,7 @@ class Policies:
         """Before and after."""
         return self.prompt
 
-    def message_for(self, rule: Rule, direction: Direction) -> str:
+    def message_for(self, rule: Rule, direction: Direction, first: str = "") -> str:
         """The notice."""
         return rule.message or f"Stopped by {rule.policy}."
 

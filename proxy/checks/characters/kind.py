@@ -56,7 +56,7 @@ def _remarks(options: CharactersOptions) -> Iterator[Remark | None]:
                 named(name)
             except ValueError as error:
                 wrong = True
-                message, _, hint = str(error).partition(": ")
+                message, hint = error.args
                 yield Remark((key, i), message, hint)
             yield None
     if not (options.allow or options.refuse):

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
+from itertools import chain, groupby
 
 from proxy.checks.characters.scripts import RANGES
 from proxy.matching.charsets import CharSet
@@ -21,7 +22,7 @@ RANGE = re.compile(r"U\+([0-9A-F]{1,6})(?:-U\+([0-9A-F]{1,6}))?", re.ASCII | re.
 
 
 def named(name: str) -> CharSet:
-    """The characters of a name. Raises ValueError with a sentence that says what is wrong, and what may be meant."""
+    """The characters of a name. Raises ValueError with two arguments: what is wrong, and what to write."""
     if match := RANGE.fullmatch(name):
         return _range(name, match[1], match[2])
     if script := _SCRIPTS.get(_plain(name)):
@@ -31,7 +32,7 @@ def named(name: str) -> CharSet:
     near = get_close_matches(_plain(name), _SCRIPTS, 1)
     known = "write a script, a category such as Nd, or U+0400-U+04FF"
     meant = f"did you mean `{_SCRIPTS[near[0]]}`?" if near else known
-    raise ValueError(f"there is no script and no general category `{name}`: {meant}")
+    raise ValueError(f"there is no script and no general category `{name}`", meant)
 
 
 def union(names: Iterable[str]) -> CharSet:
@@ -59,9 +60,9 @@ _SCRIPTS = {_plain(name): name for name in RANGES}
 def _range(name: str, first: str, last: str | None) -> CharSet:
     begin, end = int(first, 16), int(last or first, 16)
     if end > sys.maxunicode:
-        raise ValueError(f"`{name}` lies behind the last character of Unicode: U+10FFFF is the last")
+        raise ValueError(f"`{name}` lies behind the last character of Unicode", "U+10FFFF is the last")
     if begin > end:
-        raise ValueError(f"`{name}` ends before it begins: put the smaller number first")
+        raise ValueError(f"`{name}` ends before it begins", "put the smaller number first")
     return CharSet.of([(begin, end)])
 
 
@@ -73,10 +74,15 @@ def _script(name: str) -> CharSet:
 
 @cache
 def _category(name: str) -> CharSet:
-    return CharSet.of((code, code) for code, own in enumerate(_categories()) if own.startswith(name))
+    own = [ranges for category, ranges in _ranges_by_category().items() if category.startswith(name)]
+    return CharSet.of(chain.from_iterable(own))
 
 
 @cache
-def _categories() -> tuple[str, ...]:
-    """Of each code point, as the running interpreter knows it."""
-    return tuple([sys.intern(unicodedata.category(chr(code))) for code in range(sys.maxunicode + 1)])
+def _ranges_by_category() -> dict[str, list[tuple[int, int]]]:
+    """As the running interpreter knows them."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for category, codes in groupby(range(sys.maxunicode + 1), lambda code: unicodedata.category(chr(code))):
+        run = list(codes)
+        found.setdefault(category, []).append((run[0], run[-1]))
+    return found

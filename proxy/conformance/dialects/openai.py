@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,9 +56,9 @@ class _OpenAI(Dialect):
         told.usage = body.get("usage")
         told.ended = True
 
+    @abstractmethod
     def hear_choice(self, choice: Any, key: str, told: Understood) -> None:
         """One of the choices."""
-        raise NotImplementedError
 
     def chunk(self, choices: list[Any], **more: Any) -> dict[str, Any]:
         """An event's JSON."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.checks.characters.sets import refusal_of
 from proxy.core.failures import Failures
 from proxy.core.types import Direction, Finding
 from proxy.dialects.request import InputText, Options
@@ -93,8 +92,6 @@ class ExchangePlans:
 
     def _notice_for(self, finding: Finding, direction: Direction) -> str:
         rule = finding.rule
-        message = self.policies.message_for(rule, direction)
-        if finding.first:
-            message += f" {refusal_of(finding.first)}"
+        message = self.policies.message_for(rule, direction, finding.first)
         policy = f"policy {rule.policy}, " if rule.policy else ""  # it was no policy that has ended it
         return f"{message} ({policy}request {self._exchange.id})"

@@ -145,9 +145,9 @@ class Snapshot:
             cached = self._combined[both] = plan.beside(both[1])
         return cached
 
-    def message_for(self, rule: Rule, direction: Direction) -> str:
+    def message_for(self, rule: Rule, direction: Direction, first: str = "") -> str:
         """What a person reads in place of what the rule stopped."""
-        return self.policies.message_for(rule, direction)
+        return self.policies.message_for(rule, direction, first)
 
 
 class ActivePolicies:

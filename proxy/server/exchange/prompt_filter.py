@@ -62,9 +62,7 @@ class Blocked(Exception):
 
     def __init__(self, finding: Finding, text: InputText | None = None) -> None:
         super().__init__(finding.rule.name)
-        if finding.rule.names_character and text is not None:
-            finding = finding._replace(first=text.text[finding.start : finding.start + 1])
-        self.finding = finding
+        self.finding = finding if text is None else finding.named(text.text, finding.start)
         self.text = text
 
 

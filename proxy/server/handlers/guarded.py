@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 from proxy.core.check import NO_TURN, Turn
 from proxy.core.guard import Guard
@@ -37,6 +36,7 @@ from proxy.server.exchange.sender import Sender
 from proxy.server.exchange.timeouts import ExchangeTimeouts, Heartbeat, Interrupt, Watchdog
 from proxy.server.exchange.tracing import trace_of, traced
 from proxy.server.exchange.turns import Turns
+from proxy.server.handlers.parallel import PromptChanged, response_after
 from proxy.server.handlers.relay import Relay
 from proxy.server.http.body import ClientGone
 from proxy.server.http.request import RequestContext
@@ -57,10 +57,6 @@ log = logging.getLogger("safety_proxy.server")
 
 CONVERSATION = ("messages", "prompt", "input")  # keys of a request's body that only the model server reads
 LAST_SEND_TIMEOUT = 1.0  # seconds for the last bytes of an interrupted exchange
-
-
-class PromptChanged(Exception):
-    """Who was asked about a prompt wants it changed, and the model has it already."""
 
 
 class GuardedHandler:
@@ -229,27 +225,7 @@ class GuardedExchange:
         if later is None:
             return relay, await self._ask(request, relay, backend, heartbeat)
         asking = asyncio.create_task(self._ask(request, relay, backend, heartbeat))
-        return relay, await self._ask_beside(asking, asyncio.create_task(later()), relay)
-
-    async def _ask_beside(
-        self, asking: asyncio.Task[UpstreamResponse], verdict: asyncio.Task[bool], relay: Relay
-    ) -> UpstreamResponse:
-        """The response, when all who are asked about the prompt have answered. Until then nothing of it is read. Raises
-        Blocked, PromptChanged or UpstreamError; then the model is stopped."""
-        try:
-            tasks: list[asyncio.Task[Any]] = [asking, verdict]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done() and asking.exception() is not None:
-                return asking.result()
-            if await verdict:
-                raise PromptChanged
-            return await asking
-        except BaseException:
-            asking.cancel()
-            verdict.cancel()
-            await asyncio.gather(asking, verdict, return_exceptions=True)
-            relay.abort()
-            raise
+        return relay, await response_after(asyncio.create_task(later()), asking, relay.abort)
 
     async def _may_be_remote(self, model: str) -> bool:
         """Whether a prompt may leave for another machine: that one gets no prompt before it is judged."""

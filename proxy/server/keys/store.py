@@ -12,11 +12,9 @@ from pathlib import Path
 from proxy.errors import KeysError
 from proxy.policy.document import MAX_BYTES, Source
 from proxy.policy.file_store import FileStore
+from proxy.policy.files import at_rest
 from proxy.server.keys.key import Key, Keys
 from proxy.server.keys.reading import read_keys
-
-PAUSE = 0.05  # seconds between two reads of a file that may be half written
-READS = 12  # so often it is read until two reads in a row are the same
 
 log = logging.getLogger("safety_proxy.keys")
 
@@ -71,13 +69,7 @@ class KeyStore(FileStore[bytes, Keys]):
             ) from None
 
     def _read_settled(self) -> bytes:
-        before = self._look()
-        for _ in range(READS):
-            time.sleep(PAUSE)
-            now = self._look()
-            if now == before and now:
-                break
-            before = now
+        at_rest(self._look, bool)
         return self._read()
 
     def _make(self, content: bytes, first: bool, loop: asyncio.AbstractEventLoop) -> Keys:

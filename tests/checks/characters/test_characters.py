@@ -24,7 +24,7 @@ from proxy.policy.document import Source
 from proxy.testing import check_laws
 from tests import laws
 from tests.fakes import FakeUpstream, reply, sse
-from tests.server.running import running, said
+from tests.server.running import chunk, running, said
 
 TEXTS = ("Hello, wörld! 12 €", "Привет, мир", "aЖb", "e\u0301 ok", "مرحبا", "a\u202eb", "\U0001f600", "漢字かな", "")
 NAMES = ("Latin", "Cyrillic", "Arabic", "Han", "L", "Nd", "Cf", "Zs", "U+0041-U+005A", "U+1F600")
@@ -192,3 +192,16 @@ async def test_a_stopped_answer_names_the_character(cuts: tuple[str, ...]) -> No
         answer = await proxy.chat(stream=True)
         assert SENTENCE in answer.body.decode()
         assert "Ж" not in answer.body.decode()
+
+
+@pytest.mark.anyio
+async def test_an_escape_of_json_is_not_taken_for_the_character() -> None:
+    """In a call's arguments the character may be written as an escape: the call is stopped, and no backslash blamed."""
+    policies = cast(Any, compile_policies([Source("p.yaml", POLICY)], hash_key=b"k"))
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "say", "arguments": '{"a": "\\u0416"}'}}
+    events = sse(chunk(delta={"tool_calls": [call]}), chunk(finish="tool_calls"), "[DONE]")
+    async with FakeUpstream(reply(events)) as upstream, running(upstream, policies) as proxy:
+        answer = await proxy.chat(stream=True)
+        assert (await proxy.exchange()).outcome == "blocked"
+        assert "U+" not in answer.body.decode()
+        assert "u0416" not in answer.body.decode()
